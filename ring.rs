@@ -1,0 +1,959 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The split virtqueue, driver's half: descriptors, available and used ring, indirect tables and
+//! event index, as in "Split Virtqueues" (2.7) of the virtio 1.3 specification.
+//!
+//! A [`Ring`] owns a [`Request`] with all its memory from [`Ring::push`] until the device has used
+//! it ([`Ring::pop`]) or was reset ([`Ring::take_in_flight`]). There is no third way to get it
+//! back: whatever a timeout decides, the device may still write to it.
+//!
+//! The device is not trusted. What it writes is read once into a local, checked and used from
+//! there. The first violation poisons the ring: its cause stays readable, and no later call
+//! touches the shared memory. What only the driver writes is never read back from where the
+//! device could change it: a [`Slot`] per descriptor keeps what is needed to know.
+//!
+//! There is no lock, no wait and no allocation here; the owner's lock guards the ring, and every
+//! function may be called from every context, hard interrupt handlers included. Only `core` is
+//! used, so that the same source is tested in user space (`selftests/ring`).
+//!
+//! C counterpart: `drivers/virtio/virtio_ring.c`.
+
+use core::{
+    fmt,
+    ops::DerefMut, //
+};
+
+const DESC_SIZE: usize = 16;
+const DESC_ADDR: usize = 0;
+const DESC_LEN: usize = 8;
+const DESC_FLAGS: usize = 12;
+const DESC_NEXT: usize = 14;
+
+const DESC_F_NEXT: u16 = 1;
+const DESC_F_WRITE: u16 = 2;
+const DESC_F_INDIRECT: u16 = 4;
+
+// The available and the used ring both begin with flags and index.
+const RING_FLAGS: usize = 0;
+const RING_IDX: usize = 2;
+const RING_ENTRIES: usize = 4;
+
+const AVAIL_ENTRY_SIZE: usize = 2;
+const AVAIL_F_NO_INTERRUPT: u16 = 1;
+
+const USED_ELEM_SIZE: usize = 8;
+const USED_ELEM_ID: usize = 0;
+const USED_ELEM_LEN: usize = 4;
+const USED_F_NO_NOTIFY: u16 = 1;
+
+/// The specification asks for 16 (descriptors), 2 (available ring) and 4 (used ring). What the
+/// device writes moreover shares no cache line with what the driver writes, or each would take the
+/// line from the other at every element; 128 covers the longest line of 64-bit machines and the
+/// pairs of lines that x86 prefetches. Not a page: that would cost most of one for nothing more.
+const WRITER_ALIGN: usize = 128;
+
+/// The memory shared with the device, and the barriers that order accesses to it.
+///
+/// Values are in CPU order; implementations convert from and to little endian. Each function makes
+/// exactly one volatile access, at an `offset` in bytes that is aligned for it. The ring stays
+/// within the [`Layout::total`] bytes that [`Ring::new`] checked.
+pub(crate) trait Memory {
+    /// Returns the address of offset 0 as the device sees it.
+    fn dma_address(&self) -> u64;
+
+    /// Returns the length in bytes.
+    fn len(&self) -> usize;
+
+    /// Loads 16 bits.
+    fn read_u16(&self, offset: usize) -> u16;
+
+    /// Loads 32 bits.
+    fn read_u32(&self, offset: usize) -> u32;
+
+    /// Stores 16 bits.
+    fn write_u16(&self, offset: usize, value: u16);
+
+    /// Stores 32 bits.
+    fn write_u32(&self, offset: usize, value: u32);
+
+    /// Stores 64 bits.
+    fn write_u64(&self, offset: usize, value: u64);
+
+    /// Full barrier: `virt_mb()`, or `mb()` if `VIRTIO_F_ORDER_PLATFORM` was negotiated.
+    ///
+    /// Never a mere compiler barrier, also on a UP kernel: the device runs on another CPU.
+    fn virt_mb(&self);
+
+    /// Loads before it happen before loads and, as far as they depend on them, stores after it:
+    /// `virt_rmb()`, or `dma_rmb()` if `VIRTIO_F_ORDER_PLATFORM` was negotiated.
+    fn virt_rmb(&self);
+
+    /// Stores before it happen before stores after it: `virt_wmb()`, or `dma_wmb()` if
+    /// `VIRTIO_F_ORDER_PLATFORM` was negotiated.
+    fn virt_wmb(&self);
+}
+
+/// A piece of memory that the device can address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Address as the device sees it.
+    pub(crate) address: u64,
+
+    /// Length in bytes, not zero.
+    pub(crate) len: u32,
+}
+
+/// What is given to the device: the owner of memory that the device reads and writes.
+///
+/// The parts stay valid for the device until the request is dropped, wherever it is moved.
+pub(crate) trait Request {
+    /// Returns the parts that the device reads, at least one.
+    fn readable(&self) -> &[Part];
+
+    /// Returns the parts that the device writes, maybe none.
+    fn writable(&self) -> &[Part];
+}
+
+/// What a ring is like; fixed by feature negotiation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// Queue size in descriptors, a power of two from 1 to 32768.
+    pub(crate) size: u16,
+
+    /// The most parts a request has, from 1 to `size`: the specification allows no longer chains.
+    pub(crate) max_parts: u16,
+
+    /// `VIRTIO_F_INDIRECT_DESC` was negotiated.
+    pub(crate) indirect: bool,
+
+    /// `VIRTIO_F_EVENT_IDX` was negotiated.
+    pub(crate) event_idx: bool,
+}
+
+/// Where the parts of a ring are, in bytes from the begin of its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Descriptor table.
+    pub(crate) desc: usize,
+
+    /// Available ring, which the driver writes.
+    pub(crate) avail: usize,
+
+    /// Used ring, which the device writes.
+    pub(crate) used: usize,
+
+    /// One indirect table of `max_parts` descriptors for each descriptor; empty without indirect
+    /// descriptors or with requests of one part, which need none.
+    pub(crate) tables: usize,
+
+    /// Length of it all.
+    pub(crate) total: usize,
+}
+
+/// Why no ring can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConfigError {
+    /// The size is zero or not a power of two.
+    Size,
+
+    /// The most parts of a request are none or more than the size.
+    MaxParts,
+
+    /// The layout exceeds the address space.
+    TooLarge,
+
+    /// The memory is shorter than the layout.
+    ShortMemory,
+
+    /// The device address of the memory is not aligned for descriptors, or wraps around.
+    Address,
+
+    /// There is not exactly one slot per descriptor.
+    Slots,
+}
+
+impl ConfigError {
+    /// Returns what to print.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Size => "queue size is not a power of two",
+            Self::MaxParts => "most parts of a request not within 1 to queue size",
+            Self::TooLarge => "queue exceeds the address space",
+            Self::ShortMemory => "queue memory too short",
+            Self::Address => "queue memory misaligned or wraps around",
+            Self::Slots => "number of slots is not the queue size",
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl Config {
+    /// Computes where the parts of the ring are.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Size`], [`ConfigError::MaxParts`] and [`ConfigError::TooLarge`].
+    pub(crate) fn layout(&self) -> Result<Layout, ConfigError> {
+        if !self.size.is_power_of_two() {
+            return Err(ConfigError::Size);
+        }
+        if self.max_parts == 0 || self.max_parts > self.size {
+            return Err(ConfigError::MaxParts);
+        }
+
+        // At most 32768 of each, so no sum without the tables exceeds 32 bits.
+        let size = usize::from(self.size);
+        let avail = size * DESC_SIZE;
+        let avail_end = avail + RING_ENTRIES + size * AVAIL_ENTRY_SIZE + size_of::<u16>();
+        let used = avail_end.next_multiple_of(WRITER_ALIGN);
+        let used_end = used + RING_ENTRIES + size * USED_ELEM_SIZE + size_of::<u16>();
+        let tables = used_end.next_multiple_of(WRITER_ALIGN);
+        let total = size
+            .checked_mul(self.table_size())
+            .and_then(|len| len.checked_add(tables))
+            .ok_or(ConfigError::TooLarge)?;
+
+        Ok(Layout {
+            desc: 0,
+            avail,
+            used,
+            tables,
+            total,
+        })
+    }
+
+    fn table_size(&self) -> usize {
+        if self.indirect && self.max_parts > 1 {
+            usize::from(self.max_parts) * DESC_SIZE
+        } else {
+            0
+        }
+    }
+}
+
+/// Why a ring takes part in nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Poison {
+    /// The used index runs ahead of what was made available, or backwards.
+    UsedIndex,
+
+    /// The id of a used element is no descriptor.
+    IdOutOfRange,
+
+    /// The id of a used element belongs to no request that the device was given.
+    IdNotInFlight,
+
+    /// The id of a used element was used before and not made available since.
+    IdUsedTwice,
+
+    /// The device claims to have written more than the request's writable parts hold.
+    Length,
+
+    /// The owner saw `DEVICE_NEEDS_RESET`.
+    NeedsReset,
+
+    /// The owner has reset the device, or lost it.
+    Reset,
+}
+
+impl Poison {
+    /// Returns what to print.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::UsedIndex => "used index ahead of the requests in flight",
+            Self::IdOutOfRange => "used id out of range",
+            Self::IdNotInFlight => "used id not in flight",
+            Self::IdUsedTwice => "used id used twice",
+            Self::Length => "used length exceeds the writable parts",
+            Self::NeedsReset => "device needs reset",
+            Self::Reset => "device was reset",
+        }
+    }
+}
+
+impl fmt::Display for Poison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+/// Why [`Ring::push`] did not take a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PushReason {
+    /// Too few free descriptors for now; some come free with each [`Ring::pop`].
+    NoRoom,
+
+    /// The ring is poisoned.
+    Poisoned(Poison),
+
+    /// The request has no device-readable part.
+    NoParts,
+
+    /// The request has more than [`Config::max_parts`] parts.
+    TooManyParts,
+
+    /// A part is empty, or wraps around the end of the address space.
+    BadPart,
+
+    /// All parts together are longer than the 32 bits of a used length can say.
+    TooLong,
+}
+
+impl PushReason {
+    /// Returns what to print.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::NoRoom => "no room in the queue",
+            Self::Poisoned(poison) => poison.text(),
+            Self::NoParts => "request without a readable part",
+            Self::TooManyParts => "request with too many parts",
+            Self::BadPart => "request with a part that is empty or wraps around",
+            Self::TooLong => "request longer than 4 GiB",
+        }
+    }
+}
+
+impl fmt::Display for PushReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+/// A request that [`Ring::push`] did not take, handed back.
+#[derive(Debug)]
+pub(crate) struct PushError<R> {
+    /// Why.
+    pub(crate) reason: PushReason,
+
+    /// The request.
+    pub(crate) request: R,
+}
+
+/// A request that the device is done with.
+#[derive(Debug)]
+pub(crate) struct Used<R> {
+    /// The request.
+    pub(crate) request: R,
+
+    /// What [`Ring::push`] returned for it.
+    pub(crate) token: u16,
+
+    /// Bytes the device says it wrote, from the begin of the first writable part on; at most as
+    /// many as those parts hold.
+    pub(crate) written: u32,
+}
+
+/// What the driver knows about one descriptor without looking at shared memory.
+///
+/// The storage of all slots is handed to [`Ring::new`], which allocates nothing.
+pub(crate) struct Slot<R> {
+    /// The request whose chain begins here, if one is in flight.
+    request: Option<R>,
+
+    /// Next in the chain or in the free list; meaningless for the last.
+    next: u16,
+
+    /// Descriptors in the chain.
+    descriptors: u16,
+
+    /// Bytes that the device may write.
+    writable: u32,
+
+    /// How many requests were pushed before this one. 64 bits, as the index of the available ring
+    /// comes round again while a slow request stays in flight.
+    position: u64,
+
+    /// A chain that began here was popped, and the descriptor not taken since.
+    returned: bool,
+}
+
+impl<R> Slot<R> {
+    /// A slot as [`Ring::new`] takes it.
+    pub(crate) const EMPTY: Self = Self {
+        request: None,
+        next: 0,
+        descriptors: 0,
+        writable: 0,
+        position: 0,
+        returned: false,
+    };
+}
+
+impl<R> Default for Slot<R> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+/// The driver's half of a split virtqueue.
+///
+/// The owner resets the device before it drops a ring, as requests in flight are dropped with it.
+/// If the device does not reset, the owner leaks the ring ([`core::mem::forget`]) instead.
+///
+/// # Invariants
+///
+/// - `slots` has `config.size` elements. The first `free` of the list that begins at `free_head`
+///   and continues through `next` are the descriptors of no chain, each once.
+/// - `in_flight` slots hold a request, the last `added - published` of them in order of `position`
+///   unknown to the device; `published <= added`.
+/// - `used_idx - last_used` is at most the number of requests known to the device.
+pub(crate) struct Ring<M, R, S> {
+    memory: M,
+    slots: S,
+    config: Config,
+    layout: Layout,
+    poison: Option<Poison>,
+    free_head: u16,
+    free: u16,
+    in_flight: u16,
+    /// Requests ever pushed; its low 16 bits are the next index of the available ring.
+    added: u64,
+    /// Requests ever made visible; its low 16 bits are the index in the available ring.
+    published: u64,
+    /// Next element of the used ring to pop.
+    last_used: u16,
+    /// The used index when last read and checked.
+    used_idx: u16,
+    /// The device was asked for notifications.
+    armed: bool,
+    /// Next slot for `take_in_flight` to look at.
+    drained: u16,
+    _request: core::marker::PhantomData<R>,
+}
+
+impl<M, R, S> Ring<M, R, S>
+where
+    M: Memory,
+    R: Request,
+    S: DerefMut<Target = [Slot<R>]>,
+{
+    /// Makes an empty ring in `memory`, with notifications enabled, and initializes all of that.
+    ///
+    /// `memory` has at least [`Layout::total`] bytes at an address that is a multiple of 16, and
+    /// no device uses it yet. `slots` are [`Config::size`] times [`Slot::EMPTY`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Config::layout`], [`ConfigError::ShortMemory`], [`ConfigError::Address`] and
+    /// [`ConfigError::Slots`].
+    pub(crate) fn new(memory: M, slots: S, config: Config) -> Result<Self, ConfigError> {
+        let layout = config.layout()?;
+
+        if memory.len() < layout.total {
+            return Err(ConfigError::ShortMemory);
+        }
+        let total = u64::try_from(layout.total).map_err(|_| ConfigError::TooLarge)?;
+        let address = memory.dma_address();
+        if address & (DESC_SIZE as u64 - 1) != 0 || address.checked_add(total).is_none() {
+            return Err(ConfigError::Address);
+        }
+        if slots.len() != usize::from(config.size) {
+            return Err(ConfigError::Slots);
+        }
+
+        // INVARIANT: Nothing is in flight, and `link_slots` puts all descriptors on the free list.
+        let mut ring = Self {
+            memory,
+            slots,
+            config,
+            layout,
+            poison: None,
+            free_head: 0,
+            free: config.size,
+            in_flight: 0,
+            added: 0,
+            published: 0,
+            last_used: 0,
+            used_idx: 0,
+            armed: true,
+            drained: 0,
+            _request: core::marker::PhantomData,
+        };
+        ring.link_slots();
+        ring.clear_memory();
+        Ok(ring)
+    }
+
+    fn link_slots(&mut self) {
+        for (slot, next) in self.slots.iter_mut().zip(1u16..) {
+            *slot = Slot {
+                next,
+                ..Slot::EMPTY
+            };
+        }
+    }
+
+    /// Whatever was in the memory before is no business of the device. Zero also means: nothing
+    /// available, nothing used, both sides want to be notified of the first element.
+    fn clear_memory(&self) {
+        let none = Part { address: 0, len: 0 };
+
+        for id in 0..self.config.size {
+            self.write_desc(self.desc_offset(id), none, 0, 0);
+            self.memory.write_u16(self.avail_entry_offset(id), 0);
+            let elem = self.used_elem_offset(id);
+            self.memory.write_u32(elem + USED_ELEM_ID, 0);
+            self.memory.write_u32(elem + USED_ELEM_LEN, 0);
+        }
+        for table in (self.layout.tables..self.layout.total).step_by(DESC_SIZE) {
+            self.write_desc(table, none, 0, 0);
+        }
+        for ring in [self.layout.avail, self.layout.used] {
+            self.memory.write_u16(ring + RING_FLAGS, 0);
+            self.memory.write_u16(ring + RING_IDX, 0);
+        }
+        self.memory.write_u16(self.used_event_offset(), 0);
+        self.memory.write_u16(self.avail_event_offset(), 0);
+    }
+
+    /// Takes `request` and describes it to the device, which sees it from the next
+    /// [`Ring::publish`] on. Returns its token, unique among the requests in flight.
+    ///
+    /// C counterpart: `virtqueue_add_split()`.
+    ///
+    /// # Errors
+    ///
+    /// The request comes back with the [`PushReason`], and nothing has changed.
+    pub(crate) fn push(&mut self, request: R) -> Result<u16, PushError<R>> {
+        match self.describe(request.readable(), request.writable()) {
+            Ok(head) => {
+                if let Some(slot) = self.slot_mut(head) {
+                    slot.request = Some(request);
+                }
+                self.in_flight += 1;
+                self.added += 1;
+                Ok(head)
+            }
+            Err(reason) => Err(PushError { reason, request }),
+        }
+    }
+
+    /// Writes the descriptors of a request and its entry in the available ring; returns the head.
+    fn describe(&mut self, readable: &[Part], writable: &[Part]) -> Result<u16, PushReason> {
+        if let Some(poison) = self.poison {
+            return Err(PushReason::Poisoned(poison));
+        }
+        let (parts, writable_len) = self.check_parts(readable, writable)?;
+        let indirect = self.config.indirect && parts > 1;
+        let descriptors = if indirect { 1 } else { parts };
+        if descriptors > self.free {
+            return Err(PushReason::NoRoom);
+        }
+
+        let head = self.free_head;
+        if indirect {
+            self.write_table(head, parts, readable, writable);
+        } else {
+            self.write_chain(head, parts, readable, writable);
+        }
+
+        // INVARIANT: The first `descriptors` of the free list are the new chain, linked as they
+        // were, and the list begins after them.
+        let mut next = head;
+        for _ in 0..descriptors {
+            next = self.take_descriptor(next);
+        }
+        self.free_head = next;
+        self.free -= descriptors;
+
+        let position = self.added;
+        if let Some(slot) = self.slot_mut(head) {
+            slot.descriptors = descriptors;
+            slot.writable = writable_len;
+            slot.position = position;
+        }
+
+        // No more than `size` requests are in flight, so that the device has passed the entry.
+        self.memory
+            .write_u16(self.avail_entry_offset(position as u16), head);
+        Ok(head)
+    }
+
+    /// Returns the number of parts and the length of the writable ones in bytes.
+    fn check_parts(&self, readable: &[Part], writable: &[Part]) -> Result<(u16, u32), PushReason> {
+        if readable.is_empty() {
+            return Err(PushReason::NoParts);
+        }
+        let parts = readable
+            .len()
+            .checked_add(writable.len())
+            .and_then(|parts| u16::try_from(parts).ok())
+            .filter(|parts| *parts <= self.config.max_parts)
+            .ok_or(PushReason::TooManyParts)?;
+
+        let writable_len = total_len(writable, 0)?;
+        total_len(readable, writable_len)?;
+        Ok((parts, writable_len))
+    }
+
+    /// Writes a request as a chain of the first `parts` descriptors on the free list.
+    fn write_chain(&self, head: u16, parts: u16, readable: &[Part], writable: &[Part]) {
+        let mut id = head;
+
+        for (part, flags, last) in flagged(parts, readable, writable) {
+            let next = if last { 0 } else { self.next(id) };
+            self.write_desc(self.desc_offset(id), part, flags, next);
+            id = next;
+        }
+    }
+
+    /// Writes a request to the indirect table of `head`, and that to the descriptor.
+    fn write_table(&self, head: u16, parts: u16, readable: &[Part], writable: &[Part]) {
+        let table = self.layout.tables + usize::from(head) * self.config.table_size();
+        let descs = (table..).step_by(DESC_SIZE).zip(1u16..);
+
+        for ((desc, next), (part, flags, last)) in descs.zip(flagged(parts, readable, writable)) {
+            self.write_desc(desc, part, flags, if last { 0 } else { next });
+        }
+
+        let part = Part {
+            address: self.memory.dma_address() + table as u64,
+            len: u32::from(parts) * DESC_SIZE as u32,
+        };
+        self.write_desc(self.desc_offset(head), part, DESC_F_INDIRECT, 0);
+    }
+
+    fn write_desc(&self, desc: usize, part: Part, flags: u16, next: u16) {
+        self.memory.write_u64(desc + DESC_ADDR, part.address);
+        self.memory.write_u32(desc + DESC_LEN, part.len);
+        self.memory.write_u16(desc + DESC_FLAGS, flags);
+        self.memory.write_u16(desc + DESC_NEXT, next);
+    }
+
+    /// Makes all pushed requests visible to the device. Returns whether it wants a doorbell for
+    /// them; the owner may ring it later and without its lock, but must ring it.
+    ///
+    /// C counterpart: `virtqueue_kick_prepare_split()`.
+    #[must_use]
+    pub(crate) fn publish(&mut self) -> bool {
+        if self.poison.is_some() || self.added == self.published {
+            return false;
+        }
+        let old = self.published as u16;
+        let new = self.added as u16;
+
+        // Descriptors, tables and available entries before the index that covers them. Pairs with
+        // the device's read barrier between its load of the index and its loads of those.
+        self.memory.virt_wmb();
+        self.memory.write_u16(self.layout.avail + RING_IDX, new);
+        self.published = self.added;
+
+        // The index before the load of what the device wants. Pairs with the device's full barrier
+        // between its store of `avail_event` or the flags and its last look at the index before it
+        // sleeps: either it sees the new index or this sees that it wants a doorbell.
+        self.memory.virt_mb();
+        if self.config.event_idx {
+            let event = self.memory.read_u16(self.avail_event_offset());
+            need_event(event, new, old)
+        } else {
+            let flags = self.memory.read_u16(self.layout.used + RING_FLAGS);
+            flags & USED_F_NO_NOTIFY == 0
+        }
+    }
+
+    /// Takes the next request that the device has used out of the ring, to be freed or recycled
+    /// outside the owner's lock; `None` if there is none for now.
+    ///
+    /// C counterpart: `virtqueue_get_buf_ctx_split()`.
+    ///
+    /// # Errors
+    ///
+    /// The cause, if the ring is poisoned or this call found a reason to poison it.
+    pub(crate) fn pop(&mut self) -> Result<Option<Used<R>>, Poison> {
+        if let Some(poison) = self.poison {
+            return Err(poison);
+        }
+        if self.pending()? == 0 {
+            return Ok(None);
+        }
+
+        let elem = self.used_elem_offset(self.last_used);
+        let id = self.memory.read_u32(elem + USED_ELEM_ID);
+        let written = self.memory.read_u32(elem + USED_ELEM_LEN);
+        let (token, request) = match self.take(id, written) {
+            Ok(taken) => taken,
+            Err(cause) => return Err(self.poison(cause)),
+        };
+
+        self.last_used = self.last_used.wrapping_add(1);
+        self.in_flight -= 1;
+        Ok(Some(Used {
+            request,
+            token,
+            written,
+        }))
+    }
+
+    /// Checks a used element and frees the descriptors of its request.
+    fn take(&mut self, id: u32, written: u32) -> Result<(u16, R), Poison> {
+        let published = self.published;
+        let head = u16::try_from(id).map_err(|_| Poison::IdOutOfRange)?;
+        let slot = self.slot_mut(head).ok_or(Poison::IdOutOfRange)?;
+
+        if slot.returned {
+            return Err(Poison::IdUsedTwice);
+        }
+        if slot.position >= published {
+            return Err(Poison::IdNotInFlight);
+        }
+        if slot.request.is_some() && written > slot.writable {
+            return Err(Poison::Length);
+        }
+        let request = slot.request.take().ok_or(Poison::IdNotInFlight)?;
+        let descriptors = slot.descriptors;
+        slot.returned = true;
+
+        self.free_chain(head, descriptors);
+        Ok((head, request))
+    }
+
+    /// Returns how many used elements are there to pop. Looks at the used index only if none is
+    /// known to be: fewer loads and barriers, and each load is one the device can lie in.
+    fn pending(&mut self) -> Result<u16, Poison> {
+        let known = self.used_idx.wrapping_sub(self.last_used);
+        if known != 0 {
+            return Ok(known);
+        }
+
+        let idx = self.memory.read_u16(self.layout.used + RING_IDX);
+        let pending = idx.wrapping_sub(self.last_used);
+        if pending == 0 {
+            return Ok(0);
+        }
+        if pending > self.visible() {
+            return Err(self.poison(Poison::UsedIndex));
+        }
+
+        // The index before the elements it covers and what the device wrote for them. Pairs with
+        // the device's write barrier between its stores of those and its store of the index.
+        self.memory.virt_rmb();
+        self.used_idx = idx;
+        Ok(pending)
+    }
+
+    /// Asks the device for a notification of the next used element. Returns true if there are
+    /// elements already, for which none may come: the caller goes on with [`Ring::pop`] and tries
+    /// again when that finds no more.
+    ///
+    /// With event index one request covers one notification; until the next call none follows.
+    ///
+    /// C counterpart: `virtqueue_enable_cb_prepare_split()` and `virtqueue_poll_split()`.
+    #[must_use]
+    pub(crate) fn enable_notifications(&mut self) -> bool {
+        if self.poison.is_some() {
+            return false;
+        }
+
+        if self.config.event_idx {
+            self.memory
+                .write_u16(self.used_event_offset(), self.last_used);
+        } else if !self.armed {
+            self.memory.write_u16(self.layout.avail + RING_FLAGS, 0);
+        }
+        self.armed = true;
+
+        // The wish before the load of the used index. Pairs with the device's full barrier between
+        // its store of that index and its load of `used_event` or the flags: either this sees the
+        // new element or the device sees that it has to notify.
+        self.memory.virt_mb();
+
+        // If this poisons the ring, the caller learns it from the next `pop`.
+        self.pending() != Ok(0)
+    }
+
+    /// Tells the device that no notifications are needed. A hint: some may come all the same.
+    ///
+    /// C counterpart: `virtqueue_disable_cb_split()`.
+    pub(crate) fn disable_notifications(&mut self) {
+        if self.poison.is_some() || !self.armed {
+            return;
+        }
+
+        // No barrier: one notification too many does no harm.
+        if self.config.event_idx {
+            // The specification wants the flags to stay 0; the farthest element is the one the
+            // index reaches last.
+            self.memory
+                .write_u16(self.used_event_offset(), self.last_used.wrapping_sub(1));
+        } else {
+            self.memory
+                .write_u16(self.layout.avail + RING_FLAGS, AVAIL_F_NO_INTERRUPT);
+        }
+        self.armed = false;
+    }
+
+    /// Returns why the ring is poisoned, if it is.
+    pub(crate) fn poisoned(&self) -> Option<Poison> {
+        self.poison
+    }
+
+    /// Poisons the ring: no later call touches the shared memory. Returns the cause, which is the
+    /// first one's if the ring was poisoned before.
+    pub(crate) fn poison(&mut self, cause: Poison) -> Poison {
+        *self.poison.get_or_insert(cause)
+    }
+
+    /// Takes a request that is in flight out of the ring, in no particular order; `None` if there
+    /// is no more. Poisons the ring.
+    ///
+    /// Only after the device was reset, or is gone for good and without access to memory: until
+    /// then the memory of the request is the device's.
+    pub(crate) fn take_in_flight(&mut self) -> Option<R> {
+        self.poison(Poison::Reset);
+
+        while self.in_flight > 0 {
+            let drained = self.drained;
+            let request = self.slot_mut(drained)?.request.take();
+            self.drained += 1;
+            if request.is_some() {
+                self.in_flight -= 1;
+                return request;
+            }
+        }
+        None
+    }
+
+    /// Returns the queue size in descriptors.
+    pub(crate) fn size(&self) -> u16 {
+        self.config.size
+    }
+
+    /// Returns how many descriptors are free.
+    pub(crate) fn free_descriptors(&self) -> u16 {
+        self.free
+    }
+
+    /// Returns how many requests the ring owns, published or not.
+    pub(crate) fn in_flight(&self) -> u16 {
+        self.in_flight
+    }
+
+    /// Returns the index in the available ring as last published.
+    pub(crate) fn avail_idx(&self) -> u16 {
+        self.published as u16
+    }
+
+    /// Returns the index of the used element that comes next.
+    pub(crate) fn last_used(&self) -> u16 {
+        self.last_used
+    }
+
+    /// Returns the device address for `queue_desc`.
+    pub(crate) fn descriptor_address(&self) -> u64 {
+        self.memory.dma_address() + self.layout.desc as u64
+    }
+
+    /// Returns the device address for `queue_driver`.
+    pub(crate) fn available_address(&self) -> u64 {
+        self.memory.dma_address() + self.layout.avail as u64
+    }
+
+    /// Returns the device address for `queue_device`.
+    pub(crate) fn used_address(&self) -> u64 {
+        self.memory.dma_address() + self.layout.used as u64
+    }
+
+    /// Requests that the device was given and that were not popped.
+    fn visible(&self) -> u16 {
+        self.in_flight - (self.added - self.published) as u16
+    }
+
+    fn slot_mut(&mut self, id: u16) -> Option<&mut Slot<R>> {
+        self.slots.get_mut(usize::from(id))
+    }
+
+    fn next(&self, id: u16) -> u16 {
+        self.slots.get(usize::from(id)).map_or(0, |slot| slot.next)
+    }
+
+    /// Marks a descriptor as taken for a chain and returns what follows it on the free list.
+    fn take_descriptor(&mut self, id: u16) -> u16 {
+        self.slot_mut(id).map_or(0, |slot| {
+            slot.returned = false;
+            slot.next
+        })
+    }
+
+    /// Puts a chain at the begin of the free list: what was in use last is most likely in cache.
+    fn free_chain(&mut self, head: u16, descriptors: u16) {
+        let free_head = self.free_head;
+        let mut tail = head;
+
+        for _ in 1..descriptors {
+            tail = self.next(tail);
+        }
+        if let Some(slot) = self.slot_mut(tail) {
+            slot.next = free_head;
+        }
+        self.free_head = head;
+        self.free += descriptors;
+    }
+
+    fn desc_offset(&self, id: u16) -> usize {
+        self.layout.desc + self.wrap(id) * DESC_SIZE
+    }
+
+    fn avail_entry_offset(&self, idx: u16) -> usize {
+        self.layout.avail + RING_ENTRIES + self.wrap(idx) * AVAIL_ENTRY_SIZE
+    }
+
+    fn used_elem_offset(&self, idx: u16) -> usize {
+        self.layout.used + RING_ENTRIES + self.wrap(idx) * USED_ELEM_SIZE
+    }
+
+    fn used_event_offset(&self) -> usize {
+        self.layout.avail + RING_ENTRIES + usize::from(self.config.size) * AVAIL_ENTRY_SIZE
+    }
+
+    fn avail_event_offset(&self) -> usize {
+        self.layout.used + RING_ENTRIES + usize::from(self.config.size) * USED_ELEM_SIZE
+    }
+
+    /// The size is a power of two, so that the index may wrap around at 16 bits.
+    fn wrap(&self, idx: u16) -> usize {
+        usize::from(idx & (self.config.size - 1))
+    }
+}
+
+/// Adds the lengths of `parts` in bytes to `len`.
+fn total_len(parts: &[Part], len: u32) -> Result<u32, PushReason> {
+    parts.iter().try_fold(len, |len, part| {
+        // The last byte may be the last of the address space.
+        let last = part.len.checked_sub(1).ok_or(PushReason::BadPart)?;
+        part.address
+            .checked_add(u64::from(last))
+            .ok_or(PushReason::BadPart)?;
+        len.checked_add(part.len).ok_or(PushReason::TooLong)
+    })
+}
+
+/// Yields each part with its descriptor flags and whether it is the last of the `parts`.
+fn flagged<'a>(
+    parts: u16,
+    readable: &'a [Part],
+    writable: &'a [Part],
+) -> impl Iterator<Item = (Part, u16, bool)> + 'a {
+    let readable = readable.iter().map(|part| (*part, 0));
+    let writable = writable.iter().map(|part| (*part, DESC_F_WRITE));
+
+    readable
+        .chain(writable)
+        .zip(1..=parts)
+        .map(move |((part, flags), number)| {
+            let last = number == parts;
+            (part, if last { flags } else { flags | DESC_F_NEXT }, last)
+        })
+}
+
+/// Whether the step from index `old` to `new` passes the element that the other side wants to be
+/// notified of; correct around 65535, as all differences are.
+///
+/// C counterpart: `vring_need_event()`.
+fn need_event(event: u16, new: u16, old: u16) -> bool {
+    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+}
