@@ -1,0 +1,609 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where a virtio device keeps its structures: the PCI capability list.
+//!
+//! A virtio 1.x device describes with vendor-specific PCI capabilities in which BAR, at which
+//! offset and how long its structures are ("Virtio Structure PCI Capabilities", virtio 1.3, 4.1.4).
+//! This file walks that list and checks what it finds; nothing here touches a BAR or uses a kernel
+//! type, so that it can be built and tested outside of the kernel too.
+//!
+//! All input is the device's own word and is not trusted: each field is read once, the walk is
+//! bounded, and every [`Region`] that [`parse`] hands out lies within its BAR.
+//!
+//! Mirrors `vp_modern_probe()` in `drivers/virtio/virtio_pci_modern_dev.c`, with these differences:
+//! a candidate that cannot be used gives way to the next one of its type, as the specification asks
+//! for, and a structure has to lie in its BAR as a whole, not only the part that is needed of it.
+
+use core::fmt;
+
+/// Number of BARs a PCI function has; the values from here on are reserved.
+pub(crate) const NUM_BARS: usize = 6;
+
+/// Most shared memory regions that are recorded; further ones are ignored.
+pub(crate) const MAX_SHARED_MEMORY: usize = 4;
+
+/// Bytes of `struct virtio_pci_common_cfg`: up to and including `queue_device`.
+pub(crate) const COMMON_CFG_SIZE: u32 = 56;
+
+/// Bytes of one doorbell: a queue index.
+pub(crate) const NOTIFY_SIZE: u32 = 2;
+
+/// Bytes of the ISR status register.
+pub(crate) const ISR_SIZE: u32 = 1;
+
+/// Bytes needed of `struct virtio_gpu_config`: up to and including `num_capsets`.
+pub(crate) const DEVICE_CFG_SIZE: u32 = 16;
+
+/// Size of the configuration space that capabilities lie in, in bytes.
+const CONFIG_SPACE_SIZE: u16 = 256;
+
+/// First offset after the configuration header; the list cannot point below it.
+const FIRST_CAPABILITY: u8 = 0x40;
+
+/// Capabilities that fit between the header and the end: 4 bytes each at least.
+const MAX_CAPABILITIES: u8 = 48;
+
+const PCI_STATUS: u16 = 0x06;
+const PCI_STATUS_CAP_LIST: u8 = 0x10;
+const PCI_CAPABILITY_LIST: u16 = 0x34;
+const PCI_CAP_ID_VNDR: u8 = 0x09;
+
+/// What configuration space reads as when the device is gone.
+const PCI_CAP_ID_GONE: u8 = 0xff;
+
+const CAP_NEXT: u16 = 1;
+const CAP_LEN: u16 = 2;
+const CAP_CFG_TYPE: u16 = 3;
+const CAP_BAR: u16 = 4;
+const CAP_ID: u16 = 5;
+const CAP_OFFSET: u16 = 8;
+const CAP_LENGTH: u16 = 12;
+const NOTIFY_CAP_MULTIPLIER: u16 = 16;
+const CAP64_OFFSET_HI: u16 = 16;
+const CAP64_LENGTH_HI: u16 = 20;
+
+/// Read access to the 256 bytes of PCI configuration space.
+pub(crate) trait ConfigRead {
+    /// Reads the byte at `offset`; `None` if there is no such byte or the read fails.
+    fn read_u8(&self, offset: u16) -> Option<u8>;
+
+    /// Reads the little-endian 32-bit word at `offset`, which is a multiple of 4, in CPU order;
+    /// `None` if there is no such word or the read fails.
+    fn read_u32(&self, offset: u16) -> Option<u32>;
+}
+
+/// What a BAR decodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BarKind {
+    /// Nothing: not implemented, not assigned, or the upper half of a 64-bit BAR.
+    Absent,
+    /// Memory.
+    Memory,
+    /// I/O ports.
+    Io,
+}
+
+/// A BAR as the PCI core knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BarInfo {
+    /// What the BAR decodes.
+    pub(crate) kind: BarKind,
+    /// Real length in bytes; 0 counts as absent.
+    pub(crate) len: u64,
+}
+
+/// A structure of the device. [`parse`] hands out only regions that lie within a memory BAR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Region {
+    /// Number of the BAR, less than [`NUM_BARS`].
+    pub(crate) bar: u8,
+    /// Offset within the BAR, in bytes.
+    pub(crate) offset: u32,
+    /// Length in bytes.
+    pub(crate) len: u32,
+}
+
+/// A shared memory region of the device; lies within a memory BAR as a [`Region`] does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SharedMemory {
+    /// Which region it is (`shmid`); unique among the regions of a device.
+    pub(crate) id: u8,
+    /// Number of the BAR, less than [`NUM_BARS`].
+    pub(crate) bar: u8,
+    /// Offset within the BAR, in bytes. The specification asks for no alignment.
+    pub(crate) offset: u64,
+    /// Length in bytes, not 0.
+    pub(crate) len: u64,
+}
+
+/// Everything a driver has to know to map the structures of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    /// Common configuration: [`COMMON_CFG_SIZE`] bytes at least, 4-byte aligned.
+    pub(crate) common: Region,
+    /// Notification structure: [`NOTIFY_SIZE`] bytes at least, 2-byte aligned. Whether the doorbell
+    /// of a queue is inside depends on its `queue_notify_off` and is checked when that is known.
+    pub(crate) notify: Region,
+    /// What `queue_notify_off` is multiplied with to get the doorbell's offset, in bytes: 0 (one
+    /// doorbell for all queues) or a power of two that keeps doorbells 2-byte aligned.
+    pub(crate) notify_multiplier: u32,
+    /// ISR status: [`ISR_SIZE`] bytes at least, not aligned.
+    pub(crate) isr: Region,
+    /// Device configuration: [`DEVICE_CFG_SIZE`] bytes at least, 4-byte aligned.
+    pub(crate) device: Region,
+    /// Shared memory regions, in the order of the list, one per id, `None` after the last.
+    pub(crate) shared_memory: [Option<SharedMemory>; MAX_SHARED_MEMORY],
+}
+
+/// The capability types (`cfg_type`) that describe a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CfgType {
+    /// `VIRTIO_PCI_CAP_COMMON_CFG`
+    Common,
+    /// `VIRTIO_PCI_CAP_NOTIFY_CFG`
+    Notify,
+    /// `VIRTIO_PCI_CAP_ISR_CFG`
+    Isr,
+    /// `VIRTIO_PCI_CAP_DEVICE_CFG`
+    Device,
+    /// `VIRTIO_PCI_CAP_SHARED_MEMORY_CFG`
+    SharedMemory,
+}
+
+impl CfgType {
+    /// `None` for what is to be ignored: reserved types, `VIRTIO_PCI_CAP_PCI_CFG` (5), which is a
+    /// window onto the other structures and no structure itself, and
+    /// `VIRTIO_PCI_CAP_VENDOR_CFG` (9), which describes no region.
+    fn from_raw(cfg_type: u8) -> Option<Self> {
+        match cfg_type {
+            1 => Some(Self::Common),
+            2 => Some(Self::Notify),
+            3 => Some(Self::Isr),
+            4 => Some(Self::Device),
+            8 => Some(Self::SharedMemory),
+            _ => None,
+        }
+    }
+
+    /// Bytes the capability itself has in configuration space, at least.
+    fn min_cap_len(self) -> u8 {
+        match self {
+            Self::Common | Self::Isr | Self::Device => 16,
+            Self::Notify => 20,
+            Self::SharedMemory => 24,
+        }
+    }
+
+    /// Bytes the structure has in its BAR, at least.
+    fn min_length(self) -> u32 {
+        match self {
+            Self::Common => COMMON_CFG_SIZE,
+            Self::Notify => NOTIFY_SIZE,
+            Self::Isr => ISR_SIZE,
+            Self::Device => DEVICE_CFG_SIZE,
+            Self::SharedMemory => 1,
+        }
+    }
+
+    /// What the structure's offset has to be a multiple of.
+    fn alignment(self) -> u32 {
+        match self {
+            Self::Common | Self::Device => 4,
+            Self::Notify => 2,
+            Self::Isr | Self::SharedMemory => 1,
+        }
+    }
+}
+
+impl fmt::Display for CfgType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Common => "common configuration",
+            Self::Notify => "notification",
+            Self::Isr => "ISR status",
+            Self::Device => "device configuration",
+            Self::SharedMemory => "shared memory",
+        })
+    }
+}
+
+/// Why a capability cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The device has none of this type.
+    Missing,
+    /// The capability (`cap_len`, in bytes) does not hold all fields of its type.
+    CapLen {
+        /// What the device says.
+        cap_len: u8,
+        /// Least that is needed.
+        min: u8,
+    },
+    /// The fields go beyond configuration space, or reading one failed.
+    Unreadable,
+    /// The BAR is not there.
+    BarAbsent {
+        /// Number of the BAR.
+        bar: u8,
+    },
+    /// The BAR decodes I/O ports.
+    BarIo {
+        /// Number of the BAR.
+        bar: u8,
+    },
+    /// The structure is too short.
+    Length {
+        /// What the device says, in bytes.
+        length: u64,
+        /// Least that is needed, in bytes.
+        min: u32,
+    },
+    /// The structure's offset is not aligned.
+    Misaligned {
+        /// What the device says, in bytes.
+        offset: u64,
+        /// What it has to be a multiple of.
+        alignment: u32,
+    },
+    /// The structure goes beyond the end of its BAR.
+    BeyondBar {
+        /// Number of the BAR.
+        bar: u8,
+        /// What the device says, in bytes.
+        offset: u64,
+        /// What the device says, in bytes.
+        length: u64,
+        /// Real length of the BAR, in bytes.
+        bar_len: u64,
+    },
+    /// `notify_off_multiplier` is neither 0 nor an even power of two.
+    Multiplier {
+        /// What the device says.
+        multiplier: u32,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Missing => f.write_str("missing"),
+            Self::CapLen { cap_len, min } => write!(f, "cap_len {cap_len} is less than {min}"),
+            Self::Unreadable => f.write_str("cannot be read from configuration space"),
+            Self::BarAbsent { bar } => write!(f, "BAR {bar} is not there"),
+            Self::BarIo { bar } => write!(f, "BAR {bar} is an I/O port BAR"),
+            Self::Length { length, min } => write!(f, "length {length} is less than {min}"),
+            Self::Misaligned { offset, alignment } => {
+                write!(f, "offset {offset:#x} is not a multiple of {alignment}")
+            }
+            Self::BeyondBar {
+                bar,
+                offset,
+                length,
+                bar_len,
+            } => write!(
+                f,
+                "{length:#x} bytes at {offset:#x} are beyond the end of BAR {bar} ({bar_len:#x})"
+            ),
+            Self::Multiplier { multiplier } => {
+                write!(
+                    f,
+                    "notify_off_multiplier {multiplier} is no even power of two"
+                )
+            }
+        }
+    }
+}
+
+/// A required capability cannot be had: which one, and what is wrong with the last candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CapsError {
+    /// The capability.
+    pub(crate) capability: CfgType,
+    /// What is wrong with the last candidate in the list.
+    pub(crate) reason: Reason,
+}
+
+impl fmt::Display for CapsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} capability: {}", self.capability, self.reason)
+    }
+}
+
+/// A vendor-specific capability in the list.
+#[derive(Clone, Copy)]
+struct VendorCap {
+    /// Offset in configuration space.
+    position: u8,
+    cap_len: u8,
+    cfg_type: u8,
+}
+
+/// Walk over the vendor-specific capabilities, in the order of the list.
+///
+/// Ends at the first pointer into the header, at an element that cannot be read, or after as many
+/// elements as there can be without a loop.
+struct Walk<'a, C> {
+    config: &'a C,
+    next: u8,
+    left: u8,
+}
+
+impl<'a, C: ConfigRead> Walk<'a, C> {
+    fn new(config: &'a C) -> Self {
+        let listed = matches!(config.read_u8(PCI_STATUS), Some(s) if s & PCI_STATUS_CAP_LIST != 0);
+        let first = if listed {
+            config.read_u8(PCI_CAPABILITY_LIST).unwrap_or(0)
+        } else {
+            0
+        };
+        Self {
+            config,
+            next: first,
+            left: MAX_CAPABILITIES,
+        }
+    }
+}
+
+impl<C: ConfigRead> Iterator for Walk<'_, C> {
+    type Item = VendorCap;
+
+    fn next(&mut self) -> Option<VendorCap> {
+        loop {
+            // The two low bits of a pointer are reserved and to be masked.
+            let position = self.next & 0xfc;
+            if position < FIRST_CAPABILITY {
+                return None;
+            }
+            self.left = self.left.checked_sub(1)?;
+
+            let base = u16::from(position);
+            let id = self.config.read_u8(base)?;
+            if id == PCI_CAP_ID_GONE {
+                return None;
+            }
+            self.next = self.config.read_u8(base + CAP_NEXT)?;
+
+            if id == PCI_CAP_ID_VNDR {
+                return Some(VendorCap {
+                    position,
+                    cap_len: self.config.read_u8(base + CAP_LEN)?,
+                    cfg_type: self.config.read_u8(base + CAP_CFG_TYPE)?,
+                });
+            }
+        }
+    }
+}
+
+/// The fields of one capability, each read once.
+struct Fields {
+    bar: u8,
+    id: u8,
+    offset: u32,
+    length: u32,
+    /// Shared memory only, like `length_hi`; 0 for the others.
+    offset_hi: u32,
+    length_hi: u32,
+    /// Notification only; 0 for the others.
+    multiplier: u32,
+}
+
+impl Fields {
+    fn read(config: &impl ConfigRead, cap: VendorCap, cfg_type: CfgType) -> Result<Self, Reason> {
+        let min = cfg_type.min_cap_len();
+        if cap.cap_len < min {
+            return Err(Reason::CapLen {
+                cap_len: cap.cap_len,
+                min,
+            });
+        }
+        let base = u16::from(cap.position);
+        if base + u16::from(min) > CONFIG_SPACE_SIZE {
+            return Err(Reason::Unreadable);
+        }
+
+        let read_u8 = |field| config.read_u8(base + field).ok_or(Reason::Unreadable);
+        let read_u32 = |field| config.read_u32(base + field).ok_or(Reason::Unreadable);
+
+        let mut fields = Self {
+            bar: read_u8(CAP_BAR)?,
+            id: 0,
+            offset: read_u32(CAP_OFFSET)?,
+            length: read_u32(CAP_LENGTH)?,
+            offset_hi: 0,
+            length_hi: 0,
+            multiplier: 0,
+        };
+        match cfg_type {
+            CfgType::Notify => fields.multiplier = read_u32(NOTIFY_CAP_MULTIPLIER)?,
+            CfgType::SharedMemory => {
+                fields.id = read_u8(CAP_ID)?;
+                fields.offset_hi = read_u32(CAP64_OFFSET_HI)?;
+                fields.length_hi = read_u32(CAP64_LENGTH_HI)?;
+            }
+            CfgType::Common | CfgType::Isr | CfgType::Device => {}
+        }
+        Ok(fields)
+    }
+
+    fn offset(&self) -> u64 {
+        u64::from(self.offset_hi) << 32 | u64::from(self.offset)
+    }
+
+    fn length(&self) -> u64 {
+        u64::from(self.length_hi) << 32 | u64::from(self.length)
+    }
+
+    /// Checks the structure that is described against `cfg_type` and against its BAR.
+    fn check(&self, cfg_type: CfgType, bar: BarInfo) -> Result<(), Reason> {
+        match bar.kind {
+            BarKind::Memory if bar.len != 0 => {}
+            BarKind::Memory | BarKind::Absent => return Err(Reason::BarAbsent { bar: self.bar }),
+            BarKind::Io => return Err(Reason::BarIo { bar: self.bar }),
+        }
+
+        let (offset, length) = (self.offset(), self.length());
+        let min = cfg_type.min_length();
+        if length < u64::from(min) {
+            return Err(Reason::Length { length, min });
+        }
+
+        let alignment = cfg_type.alignment();
+        if offset % u64::from(alignment) != 0 {
+            return Err(Reason::Misaligned { offset, alignment });
+        }
+
+        if !matches!(offset.checked_add(length), Some(end) if end <= bar.len) {
+            return Err(Reason::BeyondBar {
+                bar: self.bar,
+                offset,
+                length,
+                bar_len: bar.len,
+            });
+        }
+
+        // An odd multiplier would put 16-bit doorbells on odd addresses.
+        let multiplier = self.multiplier;
+        if multiplier != 0 && (multiplier == 1 || !multiplier.is_power_of_two()) {
+            return Err(Reason::Multiplier { multiplier });
+        }
+        Ok(())
+    }
+
+    fn region(&self) -> Region {
+        Region {
+            bar: self.bar,
+            offset: self.offset,
+            len: self.length,
+        }
+    }
+
+    fn shared_memory(&self) -> SharedMemory {
+        SharedMemory {
+            id: self.id,
+            bar: self.bar,
+            offset: self.offset(),
+            len: self.length(),
+        }
+    }
+}
+
+/// The search for each type: what is found, or why there is nothing yet.
+struct Search {
+    common: Result<Region, Reason>,
+    notify: Result<(Region, u32), Reason>,
+    isr: Result<Region, Reason>,
+    device: Result<Region, Reason>,
+    shared_memory: [Option<SharedMemory>; MAX_SHARED_MEMORY],
+}
+
+impl Search {
+    fn new() -> Self {
+        Self {
+            common: Err(Reason::Missing),
+            notify: Err(Reason::Missing),
+            isr: Err(Reason::Missing),
+            device: Err(Reason::Missing),
+            shared_memory: [None; MAX_SHARED_MEMORY],
+        }
+    }
+
+    /// Takes the next candidate of `cfg_type`; one that is found already stays.
+    fn offer(&mut self, cfg_type: CfgType, candidate: Result<Fields, Reason>) {
+        fn first<T>(
+            slot: &mut Result<T, Reason>,
+            candidate: Result<Fields, Reason>,
+            convert: impl FnOnce(&Fields) -> T,
+        ) {
+            if slot.is_err() {
+                *slot = candidate.as_ref().map(convert).map_err(|reason| *reason);
+            }
+        }
+
+        match cfg_type {
+            CfgType::Common => first(&mut self.common, candidate, Fields::region),
+            CfgType::Notify => first(&mut self.notify, candidate, |fields| {
+                (fields.region(), fields.multiplier)
+            }),
+            CfgType::Isr => first(&mut self.isr, candidate, Fields::region),
+            CfgType::Device => first(&mut self.device, candidate, Fields::region),
+            // Optional: one that cannot be used is as good as none.
+            CfgType::SharedMemory => {
+                if let Ok(fields) = candidate {
+                    self.add_shared_memory(fields.shared_memory());
+                }
+            }
+        }
+    }
+
+    /// Records a region unless its id is known already or there is no room.
+    fn add_shared_memory(&mut self, region: SharedMemory) {
+        for slot in &mut self.shared_memory {
+            match slot {
+                Some(known) if known.id == region.id => return,
+                Some(_) => {}
+                None => {
+                    *slot = Some(region);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn finish(self) -> Result<Capabilities, CapsError> {
+        let fail = |capability| move |reason| CapsError { capability, reason };
+
+        let common = self.common.map_err(fail(CfgType::Common))?;
+        let (notify, notify_multiplier) = self.notify.map_err(fail(CfgType::Notify))?;
+        let isr = self.isr.map_err(fail(CfgType::Isr))?;
+        let device = self.device.map_err(fail(CfgType::Device))?;
+
+        Ok(Capabilities {
+            common,
+            notify,
+            notify_multiplier,
+            isr,
+            device,
+            shared_memory: self.shared_memory,
+        })
+    }
+}
+
+/// Finds the structures of a virtio GPU.
+///
+/// `config` is the function's configuration space, `bars` says what its BARs really are. A
+/// capability of unknown type or with a reserved BAR number is ignored; of several of one type the
+/// first that can be used counts.
+///
+/// # Errors
+///
+/// [`CapsError`] if there is no usable common, notification, ISR status or device configuration
+/// capability: the first of these that is not there. It stands for `-ENODEV`.
+///
+/// # Context
+///
+/// Any in which `config` can be read; takes no locks and does not allocate.
+pub(crate) fn parse(
+    config: &impl ConfigRead,
+    bars: &[BarInfo; NUM_BARS],
+) -> Result<Capabilities, CapsError> {
+    let mut search = Search::new();
+
+    for cap in Walk::new(config) {
+        let Some(cfg_type) = CfgType::from_raw(cap.cfg_type) else {
+            continue;
+        };
+        let fields = match Fields::read(config, cap, cfg_type) {
+            Ok(fields) => fields,
+            Err(reason) => {
+                search.offer(cfg_type, Err(reason));
+                continue;
+            }
+        };
+        let Some(bar) = bars.get(usize::from(fields.bar)) else {
+            continue;
+        };
+        let checked = fields.check(cfg_type, *bar).map(|()| fields);
+        search.offer(cfg_type, checked);
+    }
+    search.finish()
+}
