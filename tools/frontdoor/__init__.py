@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Everything between a bare Debian machine and a tested rust_gpu driver in a running guest."""

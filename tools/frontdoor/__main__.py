@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The commands of the front door."""
+
+import argparse
+import os
+import sys
+
+from . import buildroot, cache, clean, guest, host, integrate, kernel, source, vm
+from .scenarios import SCENARIOS
+from .stage import Failure, say
+
+
+def prepare():
+    """Everything that comes before a kernel: the host, the build root, the source."""
+    host.check()
+    root = buildroot.get()
+    return root, source.get(root)
+
+
+def bootable(name):
+    """A kernel and a guest image to boot it with, up to date."""
+    root, tree = prepare()
+    image = guest.get(root)
+    built = kernel.get(root, tree, name)
+    cache.write(cache.path("filled"), "")
+    return built, image
+
+
+def command_kernel(args):
+    """Brings kernels up to date."""
+    root, tree = prepare()
+    for name in args.names:
+        say(kernel.get(root, tree, name).output)
+    return 0
+
+
+def command_vm(args):
+    """Runs a shell script in a guest."""
+    built, image = bootable(args.kernel)
+    script = args.script[0] if len(args.script) == 1 else " ".join(args.script)
+    append = args.append.split() + ([] if args.kunit else ["kunit.enable=0"])
+    result = vm.boot(built, image, args.scenario, script, args.timeout, echo=True, append=append)
+    say(f"== guest: {result.seconds:.1f} s, console in {result.console_file}")
+    if result.problems():
+        vm.explain(result)
+        return 1
+    return result.status
+
+
+def command_run(args):
+    """Boots the guest, loads the driver and prints the report."""
+    built, image = bootable(args.kernel)
+    say(f"== guest: booting Linux with QEMU ({vm.accelerator().split(',', maxsplit=1)[0]})")
+    script = "modprobe rust-gpu && $TESTS/rust_gpu_report && modprobe -r rust-gpu"
+    result = vm.boot(built, image, args.scenario, script, echo=True, append=["kunit.enable=0"])
+    say(f"== guest: powered off after {result.seconds:.1f} s, console in {result.console_file}")
+    if result.problems() or result.status:
+        vm.explain(result)
+        raise Failure("the report did not come to its end",
+                      "`make shell` for a look into the guest", result.output_file)
+    return 0
+
+
+def command_shell(args):
+    """An interactive guest."""
+    built, image = bootable(args.kernel)
+    vm.shell(built, image, args.scenario)
+    return 0
+
+
+def command_root(args):
+    """Runs a command in the build root."""
+    host.check()
+    argv = buildroot.get().argv(["env", "-C", os.getcwd(), *args.command])
+    os.execvp(argv[0], argv)
+
+
+def command_check(args):
+    """Tests every change."""
+    from . import check  # pylint: disable=import-outside-toplevel
+    return check.main(args.all, args.only)
+
+
+def command_lint(_args):
+    """Style and warnings."""
+    from . import lint  # pylint: disable=import-outside-toplevel
+    return lint.main(*prepare())
+
+
+def command_tree(args):
+    """Puts the driver into a person's own tree."""
+    integrate.command_tree(need_kdir(args), bool(os.environ.get("FORCE")))
+    return 0
+
+
+def command_untree(args):
+    """Takes the driver out of a person's own tree."""
+    integrate.command_untree(need_kdir(args), bool(os.environ.get("FORCE")))
+    return 0
+
+
+def need_kdir(args):
+    """The tree that a person has named."""
+    kdir = args.kdir or os.environ.get("KDIR")
+    if not kdir:
+        raise Failure("no kernel tree given", "make tree KDIR=~/linux")
+    return os.path.expanduser(kdir)
+
+
+def command_clean(_args):
+    """Removes what was built."""
+    clean.built()
+    return 0
+
+
+def command_distclean(_args):
+    """Removes the cache."""
+    clean.everything()
+    return 0
+
+
+def parser():
+    """The command line."""
+    top = argparse.ArgumentParser(prog="tools/front", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name, function):
+        command = commands.add_parser(name, help=function.__doc__)
+        command.set_defaults(function=function)
+        return command
+
+    for name, function in (("run", command_run), ("shell", command_shell), ("vm", command_vm)):
+        command = add(name, function)
+        command.add_argument("--kernel", choices=kernel.KERNELS, default="production")
+        command.add_argument("--scenario", choices=SCENARIOS, default="msix3")
+        if name == "vm":
+            command.add_argument("--timeout", type=float, default=120, help="seconds")
+            command.add_argument("--append", default="", help="kernel arguments")
+            command.add_argument("--kunit", action="store_true", help="let KUnit suites run")
+            command.add_argument("script", nargs="+", help="shell script to run in the guest")
+    add("kernel", command_kernel).add_argument("names", nargs="+", choices=kernel.KERNELS)
+    add("root", command_root).add_argument("command", nargs=argparse.REMAINDER)
+    check = add("check", command_check)
+    check.add_argument("--all", action="store_true", help="also the rt and kmemleak kernels")
+    check.add_argument("--only", default="", help="steps whose name has this in it")
+    add("lint", command_lint)
+    for name, function in (("tree", command_tree), ("untree", command_untree)):
+        add(name, function).add_argument("kdir", nargs="?")
+    add("clean", command_clean)
+    add("distclean", command_distclean)
+    return top
+
+
+def main():
+    """Runs one command."""
+    args = parser().parse_args()
+    try:
+        return args.function(args)
+    except Failure as failure:
+        failure.report()
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+sys.exit(main())

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Kernel configurations, builds, and the medium with modules and tests for the guest."""
+
+import os
+import re
+import shutil
+
+from . import cache, integrate
+from .stage import Failure, say, stage
+
+CONFIGS = os.path.join(cache.REPO, "tools/config")
+# Fragments of each kernel, later ones win.
+KERNELS = {
+    "debug": ["common", "debug"],
+    "production": ["common", "production"],
+    "rt": ["common", "debug", "rt"],
+    "kmemleak": ["common", "debug", "kmemleak"],
+}
+SELFTESTS = "drivers/gpu/rust_gpu"
+MEDIUM_MIB = 256
+
+
+class Kernel:
+    """A built kernel: what a guest boots."""
+
+    def __init__(self, root, source, name):
+        self.root = root
+        self.source = source
+        self.name = name
+        self.output = source.output(name)
+        self.image = os.path.join(self.output, "arch/x86/boot/bzImage")
+        self.medium = os.path.join(self.output, "medium.ext4")
+        self.log = cache.log(f"kernel-{name}")
+
+    def make(self, *arguments, log=None, hint=None):
+        """Runs make on the kernel tree in the build root."""
+        self.root.run(["make", "-s", "-C", self.source.tree, "LLVM=1", f"O={self.output}",
+                       f"-j{os.cpu_count()}", *arguments], log or self.log, hint)
+
+
+def integrate_tree(source):
+    """Brings the cached tree up to date with this repository; only what differs is written."""
+    return integrate.tree(source.tree, force=True)
+
+
+def get(root, source, name):
+    """Returns a kernel that is up to date, built first where it is not."""
+    if name not in KERNELS:
+        raise Failure(f"there is no kernel '{name}'", "one of " + ", ".join(KERNELS))
+    kernel = Kernel(root, source, name)
+    with cache.lock(source.name):
+        changed = integrate_tree(source)
+        if changed:
+            say(f"== tree: {len(changed)} files brought up to date")
+        want = state(root, source, name)
+        done = os.path.join(kernel.output, "built")
+        if cache.read(done) != want:
+            cold = not os.path.exists(os.path.join(kernel.output, "vmlinux"))
+            doing = "building from nothing (10-15 minutes)" if cold else "building what changed"
+            cache.remove(done)
+            if os.path.exists(kernel.log):
+                os.rename(kernel.log, kernel.log + ".old")
+            with stage(f"kernel {name}", doing, kernel.log):
+                build(kernel)
+            cache.write(done, want)
+    return kernel
+
+
+def state(root, source, name):
+    """What the content of a built kernel depends on."""
+    record = cache.read(os.path.join(source.tree, integrate.RECORD, "record.json"))
+    after = [cache.file_hash(os.path.join(source.tree, file))
+             for file in integrate.patched_files()]
+    marks = [f"{entry.st_mtime_ns}" for entry in [os.stat(os.path.join(source.tree, "Makefile"))]]
+    return cache.key(root.path, record, *after, *marks, fragments(name),
+                     cache.read(os.path.join(CONFIGS, "../guest/init")) or "")
+
+
+def fragments(name):
+    """The text of all fragments of a kernel."""
+    return "\n".join(cache.read(os.path.join(CONFIGS, f"{part}.config"))
+                     for part in KERNELS[name])
+
+
+def configure(kernel):
+    """Writes .config when a fragment or the tree's Kconfig needs it, and checks the outcome."""
+    text = fragments(kernel.name)
+    note = os.path.join(kernel.output, "fragments.config")
+    if cache.read(note) != text or not os.path.exists(os.path.join(kernel.output, ".config")):
+        os.makedirs(kernel.output, exist_ok=True)
+        cache.remove(note)
+        kernel.make("allnoconfig")
+        wanted = os.path.join(kernel.output, "wanted.config")
+        cache.write(wanted, text)
+        config = os.path.join(kernel.output, ".config")
+        kernel.root.run(["sh", "scripts/kconfig/merge_config.sh", "-m", "-O", kernel.output,
+                         config, wanted], kernel.log, cwd=kernel.source.tree)
+        kernel.make("olddefconfig")
+        cache.write(note, text)
+    check_config(kernel, text)
+
+
+def check_config(kernel, text):
+    """Fails with the list of symbols that Kconfig did not take as asked."""
+    have = symbols(cache.read(os.path.join(kernel.output, ".config")))
+    lost = [f"CONFIG_{name}={value} (is {have.get(name, 'n')})"
+            for name, value in symbols(text).items() if have.get(name, "n") != value]
+    if lost:
+        cache.remove(os.path.join(kernel.output, "fragments.config"))
+        raise Failure(f"kernel {kernel.name}: Kconfig did not take " + ", ".join(lost),
+                      "the dependencies of these symbols, in tools/config/", kernel.log)
+
+
+def symbols(text):
+    """The symbols of a configuration, the last setting of each."""
+    found = {}
+    for name, value in re.findall(r"^CONFIG_(\w+)=(.*)$", text, re.M):
+        found[name] = value
+    return found
+
+
+def build(kernel):
+    """Configures, builds, and packs the medium for the guest."""
+    configure(kernel)
+    hint = "the first error above in the log; `make distclean` starts from nothing"
+    kernel.make("bzImage", "modules", "headers", hint=hint)
+    build_medium(kernel)
+
+
+def build_medium(kernel):
+    """Packs modules, the tests and the guest's first process into a file system image."""
+    medium = os.path.join(kernel.output, "medium")
+    shutil.rmtree(medium, ignore_errors=True)
+    os.makedirs(os.path.join(medium, "kselftest"))
+    kernel.make("modules_install", f"INSTALL_MOD_PATH={medium}")
+    for link in ("build", "source"):
+        for release in os.listdir(os.path.join(medium, "lib/modules")):
+            cache.remove(os.path.join(medium, "lib/modules", release, link))
+    if os.path.exists(os.path.join(kernel.source.tree, "tools/testing/selftests", SELFTESTS,
+                                   "Makefile")):
+        kernel.make("kselftest-install", f"TARGETS={SELFTESTS}", "FORCE_TARGETS=1",
+                    f"INSTALL_PATH={medium}/kselftest", f"KDIR={kernel.output}",
+                    hint="the tests in selftests/")
+    shutil.copy(os.path.join(cache.REPO, "tools/guest/init"), os.path.join(medium, "init"))
+    with cache.aside(kernel.medium) as new:
+        make_image(kernel.root, medium, new, MEDIUM_MIB, kernel.log)
+
+
+def make_image(root, directory, image, mebibytes, log):
+    """Makes an ext4 image of a directory without mounting anything."""
+    root.run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", directory,
+              image, f"{mebibytes}M"], log, "more disk space")

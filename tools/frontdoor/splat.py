@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a guest's kernel log must not have."""
+
+import re
+
+BAD = re.compile(
+    r"WARNING:|BUG:|BUG |Oops|kernel panic|general protection|Call Trace:|"
+    r"INFO: (possible|task .* blocked|rcu|inconsistent|trying to register)|"
+    r"possible (circular|recursive|irq lock|interrupt unsafe)|inconsistent lock state|"
+    r"suspicious RCU usage|[Ii]nvalid wait context|bad unlock balance|still has locks held|"
+    r"ODEBUG:|DMA-API: (?!preallocated|debugging enabled|dma_debug_init)|KASAN:|UBSAN:|"
+    r"sleeping function called|scheduling while atomic|soft lockup|hard LOCKUP|"
+    r"rcu: INFO:|nobody cared|Disabling IRQ|refcount_t:|list_(add|del) corruption|"
+    r"unreferenced object|new suspected memory leaks|DEBUG_LOCKS_WARN_ON|unchecked MSR|"
+    r"RTNL: assertion|Objects remaining|leaked|rust_kernel: panicked|panicked at", re.I)
+PREFIX = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
+
+# Taint flags that a test guest may have: N (a KUnit test ran) and O (a test module).
+ALLOWED_TAINT = 1 << 18 | 1 << 12
+TAINTS = "PFSRMBUDAWCIOELKXTNJ"
+
+
+def find(console):
+    """Yields the lines of a kernel log that must not be there."""
+    for line in console.splitlines():
+        text = PREFIX.sub("", line)
+        if BAD.search(text):
+            yield text
+
+
+def unexpected_taint(value):
+    """Says which taint flags a guest has that it must not have."""
+    bad = value & ~ALLOWED_TAINT
+    if not bad:
+        return []
+    letters = "".join(TAINTS[bit] if bit < len(TAINTS) else "?" for bit in range(32)
+                      if bad >> bit & 1)
+    return [f"the kernel is tainted: {letters} ({value})"]

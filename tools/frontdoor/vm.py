@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0
+"""One run of a guest: QEMU's command line, the job, its output, its console, its end."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from . import cache, splat
+from .scenarios import SCENARIOS
+from .stage import Failure, say, tail
+
+KEEP_RUNS = 60
+END = re.compile(r"^@guest exit=(\d+) taint=(\d+)$", re.M)
+
+
+def accelerator():
+    """QEMU's accelerator: KVM where it is sure to work, TCG otherwise."""
+    chosen = os.environ.get("RUST_GPU_ACCEL")
+    if chosen:
+        return chosen
+    flags = re.search(r"^flags\s*:.*$", cache.read("/proc/cpuinfo") or "", re.M)
+    # Some machines offer /dev/kvm without either flag: a guest hangs there.
+    if flags and re.search(r"\b(vmx|svm)\b", flags.group()) and can_open("/dev/kvm"):
+        return "kvm"
+    return "tcg,thread=multi"
+
+
+def can_open(path):
+    """Whether a device can be opened for reading and writing."""
+    try:
+        os.close(os.open(path, os.O_RDWR))
+    except OSError:
+        return False
+    return True
+
+
+class Result:
+    """What a guest left behind."""
+
+    def __init__(self, directory, seconds, timed_out):
+        self.directory = directory
+        self.seconds = seconds
+        self.timed_out = timed_out
+        self.console_file = os.path.join(directory, "console.log")
+        self.output_file = os.path.join(directory, "output.log")
+        self.console = clean(self.console_file)
+        text = clean(self.output_file)
+        ends = list(END.finditer(text))
+        self.output = text[:ends[-1].start()] if ends else text
+        self.status = int(ends[-1].group(1)) if ends else None
+        self.taint = int(ends[-1].group(2)) if ends else None
+
+    def problems(self):
+        """Everything that is wrong with the run itself: not what the job's tests say."""
+        found = list(splat.find(self.console))
+        if self.timed_out:
+            found.append(f"the guest did not end within its {self.seconds:.0f} s")
+        elif self.status is None:
+            found.append("the guest ended before its job did")
+        if self.taint is not None:
+            found += splat.unexpected_taint(self.taint)
+        return found
+
+
+def clean(path):
+    """A serial log without carriage returns."""
+    with open(path, errors="replace", newline="") as file:
+        return file.read().replace("\r", "")
+
+
+def qemu(kernel, guest, scenario, job, console, interactive, append):
+    """QEMU's command line, to run in the build root."""
+    spec = SCENARIOS[scenario]
+    arguments = ["root=/dev/nvme0n1", "rw", "rootwait", "console=ttyS0", "panic=-1", "quiet"
+                 if interactive else "loglevel=7", spec.get("append", ""), *append,
+                 "init=/bin/sh", "--", "-c",
+                 '"mount -t ext4 /dev/nvme0n2 /mnt; exec /mnt/init"']
+    command = ["qemu-system-x86_64", "-M", "q35", "-accel", accelerator(), "-cpu", "max",
+               "-m", "2G", "-smp", str(spec.get("smp", 2)), "-nodefaults", "-no-user-config",
+               "-display", "none", "-no-reboot", "-kernel", kernel.image,
+               "-append", " ".join(filter(None, arguments)), "-device", "nvme,id=nvme0,serial=0"]
+    for number, file in enumerate((guest, kernel.medium, job), 1):
+        command += ["-drive", f"if=none,id=disk{number},format=raw,snapshot=on,file={file}",
+                    "-device", f"nvme-ns,drive=disk{number},bus=nvme0,nsid={number}"]
+    command += spec.get("machine", [])
+    if spec["gpu"]:
+        command += ["-device", spec["gpu"]]
+    if interactive:
+        return command + ["-serial", "mon:stdio", "-serial", "null"]
+    return command + ["-serial", f"file:{console}",
+                      "-chardev", "stdio,id=job,signal=off", "-serial", "chardev:job"]
+
+
+def new_run(name):
+    """A directory for the files of one run."""
+    runs = cache.path("runs")
+    os.makedirs(runs, exist_ok=True)
+    with cache.lock("runs"):
+        cache.prune(runs, KEEP_RUNS)
+        directory = os.path.join(runs, f"{time.strftime('%H%M%S')}-{os.getpid()}-{name}")
+        number = 0
+        while os.path.exists(f"{directory}-{number}"):
+            number += 1
+        os.makedirs(f"{directory}-{number}")
+    return f"{directory}-{number}"
+
+
+def write_job(path, script):
+    """Writes the job as a disk: the text, filled up with zero bytes to whole blocks."""
+    data = script.encode() + b"\n"
+    with open(path, "wb") as file:
+        file.write(data + bytes(-len(data) % 4096))
+
+
+def boot(kernel, guest, scenario, script, timeout=120, echo=False, append=()):
+    """Boots a guest, runs a shell script in it as root and returns what came of it."""
+    if scenario not in SCENARIOS:
+        raise Failure(f"there is no scenario '{scenario}'", "one of " + ", ".join(SCENARIOS))
+    directory = new_run(f"{kernel.name}-{scenario}")
+    job, console = os.path.join(directory, "job"), os.path.join(directory, "console.log")
+    write_job(job, script)
+    open(console, "w").close()
+    command = qemu(kernel, guest, scenario, job, console, False, append)
+    start = time.monotonic()
+    with open(os.path.join(directory, "qemu.log"), "w") as errors:
+        errors.write(" ".join(command) + "\n")
+        errors.flush()
+        process = subprocess.Popen(kernel.root.argv(command), stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=errors)
+        reader = threading.Thread(target=copy_output, args=(
+            process.stdout, os.path.join(directory, "output.log"), echo))
+        reader.start()
+        timed_out = wait(process, timeout)
+        reader.join()
+    result = Result(directory, time.monotonic() - start, timed_out)
+    if process.returncode and not timed_out:
+        raise Failure(f"QEMU returned {process.returncode}", "RUST_GPU_ACCEL=tcg if it is KVM",
+                      os.path.join(directory, "qemu.log"))
+    return result
+
+
+def wait(process, timeout):
+    """Waits for QEMU to end; kills it when its time is over or the person interrupts."""
+    try:
+        process.wait(timeout)
+        return False
+    except subprocess.TimeoutExpired:
+        return True
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+def copy_output(pipe, path, echo):
+    """Copies the job's output to a file, and to the terminal if a person wants to see it."""
+    with open(path, "wb") as file:
+        for line in pipe:
+            file.write(line)
+            file.flush()
+            if echo and not line.startswith(b"@guest "):
+                sys.stdout.write(line.decode(errors="replace").replace("\r", ""))
+                sys.stdout.flush()
+
+
+def shell(kernel, guest, scenario):
+    """Boots a guest with its console on the terminal."""
+    directory = new_run(f"{kernel.name}-shell")
+    job = os.path.join(directory, "job")
+    write_job(job, "")
+    say("== guest: exit or Ctrl-A X ends it, Ctrl-A C is QEMU's monitor")
+    command = qemu(kernel, guest, scenario, job, None, True, ["rust_gpu.shell", "kunit.enable=0"])
+    subprocess.run(kernel.root.argv(command), check=False)
+
+
+def explain(result):
+    """Prints what is wrong with a run, with the end of its console."""
+    for line in result.problems():
+        say(f"   {line}")
+    say(f"-- end of {result.console_file}")
+    for line in tail(result.console_file):
+        say(f"   {line}")
