@@ -954,6 +954,6 @@ fn flagged<'a>(
 /// notified of; correct around 65535, as all differences are.
 ///
 /// C counterpart: `vring_need_event()`.
-fn need_event(event: u16, new: u16, old: u16) -> bool {
+pub(crate) fn need_event(event: u16, new: u16, old: u16) -> bool {
     new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of the driver's half of the split virtqueue, the same source as in the kernel.
+//!
+//! - `basic`: layout, errors, accounting, and the order of accesses and barriers;
+//! - `differential`: rust-vmm's `virtio-queue` as the device;
+//! - `hostile`: a device that writes what it likes, whenever it likes;
+//! - `concurrent`: driver and device as two threads under loom.
+//!
+//! `cargo test --locked` runs them all.
+
+#![cfg(test)]
+
+#[path = "../../../ring.rs"]
+mod ring;
+
+mod basic;
+mod concurrent;
+mod differential;
+mod hostile;
+mod support;
