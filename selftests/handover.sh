@@ -1,0 +1,87 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# The device is handed over between the C driver (virtio_pci, virtio_gpu) and rust_gpu and back,
+# and works with each.
+
+# shellcheck source=lib.sh
+. ./lib.sh
+
+ROUNDS=3
+
+[ "$(id -u)" = 0 ] || skip_all "not root"
+address=$(gpu_address)
+[ -n "$address" ] || skip_all "no virtio GPU on PCI"
+[ -x ./handover ] || skip_all "no program handover"
+for module in rust_gpu virtio_pci virtio_gpu; do
+	modprobe -q -n "$module" || skip_all "no module $module"
+done
+
+# Why the device does not work with rust_gpu; empty if it does.
+rust_fails()
+{
+	[ "$(driver_of "$address")" = rust_gpu ] ||
+		{ echo "the driver is '$(driver_of "$address")'"; return; }
+	gpu_works >/dev/null || echo "it executes no commands"
+}
+
+# The same with the C driver, which has read modes from the device if it works.
+c_fails()
+{
+	[ "$(driver_of "$address")" = virtio-pci ] ||
+		{ echo "the driver is '$(driver_of "$address")'"; return; }
+	[ -z "$(render_node)" ] || { echo "rust_gpu still has a node"; return; }
+	tries=0
+	while [ "$tries" -lt 50 ]; do
+		for connector in "/sys/bus/pci/devices/$address"/virtio*/drm/card*/card*-*; do
+			[ -e "$connector/modes" ] || continue
+			echo detect >"$connector/status"
+			[ "$(cat "$connector/status")" = connected ] || continue
+			[ -z "$(cat "$connector/modes")" ] || return 0
+		done
+		sleep 0.1
+		tries=$((tries + 1))
+	done
+	echo "the C driver shows no mode"
+}
+
+# hand TO: what the program says goes to the log.
+hand()
+{
+	./handover "$1" "$address" 2>&1 | sed 's/^/# /' >&2
+}
+
+ktap_print_header
+ktap_set_plan $((2 * ROUNDS + 2))
+
+# The order in which users have it: the C driver's bus first.
+modprobe -r rust_gpu_sync_test 2>/dev/null
+modprobe virtio_pci
+modprobe virtio_gpu
+modprobe rust_gpu
+
+round=1
+while [ "$round" -le "$ROUNDS" ]; do
+	hand c
+	result "to the C driver, round $round" "$(c_fails)"
+	hand rust
+	result "to rust_gpu, round $round" "$(rust_fails)"
+	round=$((round + 1))
+done
+
+# A file that is open stays a file of the device that is gone.
+if exec 3<>"$(render_node)"; then
+	hand c
+	result "to the C driver with a file open" "$(c_fails)"
+	exec 3<&-
+else
+	ktap_test_fail "to the C driver with a file open"
+fi
+hand rust
+result "back to rust_gpu" "$(rust_fails)"
+
+# What comes next finds the machine as it was: no forced driver, and no other one loaded.
+hand auto
+modprobe -r virtio_gpu virtio_pci 2>/dev/null
+
+ktap_finished

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+#
+# What the shell tests share. Sourced with the test's directory as the current one.
+
+# shellcheck source=/dev/null
+. ../../../kselftest/ktap_helpers.sh
+
+# skip_all REASON: absent is a skip, or a failure where it is required.
+skip_all()
+{
+	if [ "${RUST_GPU_REQUIRED-}" = 1 ]; then
+		echo "1..1"
+		echo "not ok 1 $1"
+		exit "$KSFT_FAIL"
+	fi
+	echo "1..0 # SKIP $1"
+	exit "$KSFT_SKIP"
+}
+
+# The PCI address of the virtio GPU, empty if there is none.
+gpu_address()
+{
+	for device in /sys/bus/pci/devices/*; do
+		[ "$(cat "$device/vendor")" = 0x1af4 ] || continue
+		[ "$(cat "$device/device")" = 0x1050 ] || continue
+		basename "$device"
+		return
+	done
+}
+
+# driver_of ADDRESS
+driver_of()
+{
+	link=/sys/bus/pci/devices/$1/driver
+	[ ! -e "$link" ] || basename "$(readlink "$link")"
+}
+
+# The render node of rust_gpu, empty if there is none.
+render_node()
+{
+	for node in /sys/class/drm/renderD*; do
+		[ -e "$node/device/driver" ] || continue
+		[ "$(basename "$(readlink "$node/device/driver")")" = rust_gpu ] || continue
+		echo "/dev/dri/$(basename "$node")"
+		return
+	done
+}
+
+# The device executes commands on all nodes.
+gpu_works()
+{
+	[ -n "$(render_node)" ] && ./rust_gpu_report --check
+}
+
+# result DESCRIPTION REASON: passes if there is no reason not to.
+result()
+{
+	if [ -z "$2" ]; then
+		ktap_test_pass "$1"
+	else
+		echo "# $1: $2"
+		ktap_test_fail "$1"
+	fi
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * rust_gpu_synchronize_execution() as another kernel module sees it, through
+ * the module rust_gpu_sync_test.
+ */
+#include "kselftest_harness.h"
+#include "rust_gpu_test.h"
+
+FIXTURE(sync)
+{
+	struct gpu gpu;
+	struct drm_rust_gpu_device_info info;
+	int fd;
+	int test;
+	bool loaded;
+};
+
+FIXTURE_SETUP(sync)
+{
+	self->fd = -1;
+	self->test = -1;
+	REQUIRE(return, !geteuid(), "not root");
+	REQUIRE(return, gpu_present(&self->gpu), NO_GPU);
+	self->test = sync_test_open(&self->loaded);
+	REQUIRE(return, self->test >= 0, "no module rust_gpu_sync_test");
+	self->fd = open(self->gpu.render, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(self->fd, 0);
+	ASSERT_EQ(0, gpu_info(self->fd, &self->info));
+}
+
+FIXTURE_TEARDOWN(sync)
+{
+	if (self->fd >= 0)
+		close(self->fd);
+	sync_test_close(self->test, self->loaded);
+}
+
+TEST_F_TIMEOUT(sync, call, 60)
+{
+	struct rust_gpu_sync_test_call call;
+	__u32 message, context;
+	int ret;
+
+	for (message = 0; message < self->info.messages; message++) {
+		for (context = 0; context < RUST_GPU_SYNC_TEST_CONTEXTS; context++) {
+			memset(&call, 0, sizeof(call));
+			call.handle = self->info.handle;
+			call.message = message;
+			call.context = context;
+			ret = gpu_ioctl(self->test, RUST_GPU_SYNC_TEST_CALL, &call);
+			if (ret == -EOPNOTSUPP)
+				continue;
+			ASSERT_EQ(0, ret);
+			EXPECT_EQ(RUST_GPU_STATUS_SUCCESS, call.status)
+				TH_LOG("message %u, context %u", message, context);
+			EXPECT_EQ(1, call.runs);
+			EXPECT_EQ(1, call.return_value);
+			EXPECT_EQ(1, call.restored);
+		}
+	}
+}
+
+/* All rows of the contract, on a device that is there. */
+TEST_F_TIMEOUT(sync, tristate, 60)
+{
+	struct rust_gpu_sync_test_tristate tristate = {
+		.handle = self->info.handle,
+		.messages = self->info.messages,
+	};
+
+	ASSERT_EQ(0, gpu_ioctl(self->test, RUST_GPU_SYNC_TEST_TRISTATE, &tristate));
+	EXPECT_GE(__builtin_popcountll(tristate.rows), 15);
+	EXPECT_EQ(0, tristate.failed) TH_LOG("failed rows: 0x%llx, see dmesg", tristate.failed);
+}
+
+/* The same with the handle of a device that is gone, beside one that is there. */
+TEST_F_TIMEOUT(sync, tristate_gone, 120)
+{
+	struct rust_gpu_sync_test_tristate tristate = {
+		.stale = self->info.handle,
+	};
+
+	close(self->fd);
+	self->fd = -1;
+	ASSERT_EQ(0, gpu_unbind(&self->gpu));
+	ASSERT_EQ(0, gpu_bind(&self->gpu));
+	self->fd = open(self->gpu.render, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(self->fd, 0);
+	ASSERT_EQ(0, gpu_info(self->fd, &self->info));
+	/* Never reused. */
+	EXPECT_NE(tristate.stale, self->info.handle);
+
+	tristate.handle = self->info.handle;
+	tristate.messages = self->info.messages;
+	ASSERT_EQ(0, gpu_ioctl(self->test, RUST_GPU_SYNC_TEST_TRISTATE, &tristate));
+	EXPECT_GE(__builtin_popcountll(tristate.rows), 18);
+	EXPECT_EQ(0, tristate.failed) TH_LOG("failed rows: 0x%llx, see dmesg", tristate.failed);
+}
+
+/* While no device is there at all, and with every handle from before. */
+TEST_F_TIMEOUT(sync, unbound, 120)
+{
+	struct rust_gpu_sync_test_call call = { .handle = self->info.handle };
+	__u64 handle;
+
+	close(self->fd);
+	self->fd = -1;
+	ASSERT_EQ(0, gpu_unbind(&self->gpu));
+	EXPECT_EQ(0, gpu_ioctl(self->test, RUST_GPU_SYNC_TEST_CALL, &call));
+	EXPECT_EQ(RUST_GPU_STATUS_UNSUCCESSFUL, call.status);
+	EXPECT_EQ(0, call.runs);
+	EXPECT_EQ(RUST_GPU_SYNC_TEST_POISON, call.return_value);
+	EXPECT_EQ(1, call.restored);
+	/* The next one was never given out. */
+	for (handle = self->info.handle + 1; handle < self->info.handle + 64; handle++) {
+		call.handle = handle;
+		EXPECT_EQ(0, gpu_ioctl(self->test, RUST_GPU_SYNC_TEST_CALL, &call));
+		EXPECT_EQ(RUST_GPU_STATUS_INVALID_PARAMETER, call.status);
+		EXPECT_EQ(0, call.runs);
+	}
+	ASSERT_EQ(0, gpu_bind(&self->gpu));
+}
+
+/* What is counted is what was called: no more, no less. */
+TEST_F_TIMEOUT(sync, executions_exact, 60)
+{
+	struct drm_rust_gpu_message_counters before, after;
+	struct rust_gpu_sync_test_run run = {
+		.handle = self->info.handle,
+		.count = 500,
+	};
+	__u64 calls;
+	int i;
+
+	/* The configuration's message, which nothing else uses, if there is one. */
+	run.message = self->info.config_message;
+	if (run.message == self->info.notify_message)
+		ASSERT_EQ(0, gpu_quiesce(self->fd));
+	sleep_ns(100 * NSEC_PER_MSEC);
+
+	ASSERT_EQ(0, gpu_counters(self->fd, run.message, &before));
+	ASSERT_EQ(0, gpu_ioctl(self->test, RUST_GPU_SYNC_TEST_RUN, &run));
+	ASSERT_EQ(0, gpu_counters(self->fd, run.message, &after));
+	calls = 0;
+	for (i = 0; i < RUST_GPU_SYNC_TEST_CONTEXTS; i++)
+		calls += run.tally.calls[i];
+	EXPECT_GE(calls, 1000);
+	EXPECT_EQ(calls + 1, after.executions - before.executions);
+	EXPECT_EQ(0, run.tally.mismatches);
+	EXPECT_EQ(0, run.tally.unsuccessful);
+	EXPECT_EQ(0, run.tally.invalid);
+	EXPECT_EQ(before.refused, after.refused);
+}
+
+/* The module uses the driver, so the driver stays. */
+TEST_F_TIMEOUT(sync, pins_driver, 60)
+{
+	EXPECT_EQ(-EWOULDBLOCK, module_unload("rust_gpu"));
+	EXPECT_EQ(0, gpu_works(self->fd));
+}
+
+TEST_HARNESS_MAIN
