@@ -55,7 +55,7 @@ ktap_print_header
 ktap_set_plan $((2 * ROUNDS + 2))
 
 # The order in which users have it: the C driver's bus first.
-modprobe -r rust_gpu_sync_test 2>/dev/null
+rmmod rust_gpu_sync_test 2>/dev/null
 modprobe virtio_pci
 modprobe virtio_gpu
 modprobe rust_gpu

@@ -21,7 +21,7 @@ fi
 
 unload()
 {
-	modprobe -r rust_gpu_sync_test 2>/dev/null
+	rmmod rust_gpu_sync_test 2>/dev/null
 	modprobe -r rust_gpu
 }
 
