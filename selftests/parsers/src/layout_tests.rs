@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Comparison with the kernel's own headers: `wire.c` prints their structures byte for byte.
+//!
+//! The headers are those of the kernel source in `$KDIR`, or else those installed.
+
+use std::{
+    collections::HashMap,
+    env,
+    path::Path,
+    path::PathBuf,
+    process::Command as Process, //
+};
+
+use crate::{
+    caps::*,
+    command::*,
+    space::*, //
+};
+
+const HEADER: Header = Header {
+    flags: FLAG_FENCE | FLAG_INFO_RING_IDX,
+    fence_id: 0x0123_4567_89ab_cdef,
+    ctx_id: 0x1122_3344,
+    ring_idx: 0x55,
+};
+
+/// What `wire.c` prints.
+struct Wire(HashMap<String, String>);
+
+impl Wire {
+    /// Builds and runs `wire.c`; `Err` says what there is none of.
+    fn run(name: &str) -> Result<Self, String> {
+        let headers = match env::var_os("KDIR") {
+            Some(tree) => PathBuf::from(tree).join("include/uapi/linux"),
+            None => PathBuf::from("/usr/include/linux"),
+        };
+        for header in ["virtio_gpu.h", "virtio_pci.h"] {
+            if !headers.join(header).exists() {
+                return Err(format!("no {header} in {}", headers.display()));
+            }
+        }
+        if Process::new("cc").arg("--version").output().is_err() {
+            return Err("no C compiler (cc)".to_owned());
+        }
+
+        // Tests run at the same time.
+        let program = env::temp_dir().join(format!("rust_gpu_wire.{}.{name}", std::process::id()));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wire.c");
+        let built = Process::new("cc")
+            .args(["-Wall", "-Werror", "-iquote"])
+            .args([&headers, &source])
+            .arg("-o")
+            .arg(&program)
+            .status()
+            .unwrap();
+        assert!(built.success());
+        let output = Process::new(&program).output().unwrap();
+        std::fs::remove_file(&program).unwrap();
+        assert!(output.status.success());
+
+        let text = String::from_utf8(output.stdout).unwrap();
+        let pairs = text.lines().map(|line| line.split_once(' ').unwrap());
+        Ok(Self(
+            pairs
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        ))
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        let digits = &self.0[name];
+        (0..digits.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+            .collect()
+    }
+
+    fn number(&self, name: &str) -> u32 {
+        self.0[name].parse().unwrap()
+    }
+}
+
+/// The program's output, or a return from the test that says why there is none.
+macro_rules! wire_or_skip {
+    ($name:literal) => {
+        match Wire::run($name) {
+            Ok(wire) => wire,
+            Err(reason) => {
+                eprintln!("SKIP: {reason}");
+                return;
+            }
+        }
+    };
+}
+
+fn encoded<C: Command>(command: C) -> Vec<u8> {
+    let mut out = vec![0xff; C::SIZE];
+    command.encode(HEADER, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn commands_are_the_kernels() {
+    let wire = wire_or_skip!("commands");
+    let scanout = 0x0102_0304;
+    assert_eq!(encoded(GetDisplayInfo), wire.bytes("get_display_info"));
+    assert_eq!(encoded(GetEdid { scanout }), wire.bytes("get_edid"));
+    assert_eq!(
+        encoded(GetCapsetInfo {
+            capset_index: scanout
+        }),
+        wire.bytes("get_capset_info")
+    );
+    assert_eq!(
+        encoded(MoveCursor {
+            scanout_id: scanout,
+            x: 0x1112_1314,
+            y: 0x2122_2324,
+        }),
+        wire.bytes("move_cursor")
+    );
+}
+
+#[test]
+fn responses_are_the_kernels() {
+    let wire = wire_or_skip!("responses");
+
+    let nodata = wire.bytes("ok_nodata");
+    assert_eq!(nodata.len(), NoData::SIZE);
+    assert_eq!(NoData::decode(&nodata), Ok(NoData));
+    assert_eq!(ResponseHeader::decode(&nodata).unwrap().header, HEADER);
+
+    let info = wire.bytes("ok_display_info");
+    assert_eq!(info.len(), DisplayInfo::SIZE);
+    for (n, pmode) in (0..).zip(DisplayInfo::decode(&info).unwrap().pmodes) {
+        let r = Rect {
+            x: 0x100 + n,
+            y: 0x200 + n,
+            width: 0x300 + n,
+            height: 0x400 + n,
+        };
+        let (enabled, flags) = (n & 1 != 0, 0x500 + n);
+        assert_eq!(pmode, DisplayOne { r, enabled, flags });
+    }
+
+    let capset = wire.bytes("ok_capset_info");
+    assert_eq!(capset.len(), CapsetInfo::SIZE);
+    assert_eq!(
+        CapsetInfo::decode(&capset),
+        Ok(CapsetInfo {
+            capset_id: 0x0102_0304,
+            capset_max_version: 0x1112_1314,
+            capset_max_size: 0x2122_2324,
+        })
+    );
+
+    let edid = wire.bytes("ok_edid");
+    assert_eq!(edid.len(), Edid::SIZE);
+    assert_eq!(Edid::decode(&edid).unwrap().edid(), [0x5a; 300]);
+}
+
+#[test]
+fn capabilities_are_the_kernels() {
+    let wire = wire_or_skip!("capabilities");
+    assert_eq!(COMMON_CFG_SIZE, wire.number("common_cfg_size"));
+    assert_eq!(DEVICE_CFG_SIZE, wire.number("num_capsets_end"));
+
+    let mut space = Space::empty();
+    let mut pointer = 0x34;
+    let mut position = 0x40;
+    for name in ["common", "isr", "device", "notify", "shared_memory"] {
+        let cap = wire.bytes(&format!("cap_{name}"));
+        space.put(position, &cap);
+        space.0[pointer] = position as u8;
+        pointer = position + 1;
+        position += cap.len();
+    }
+
+    let mut bars = QEMU_BARS;
+    bars[5] = memory(1 << 40);
+    let at = |offset| Region {
+        bar: 4,
+        offset,
+        len: 0x1000,
+    };
+    let host_visible = SharedMemory {
+        id: 1,
+        bar: 5,
+        offset: 0x12_3456_7000,
+        len: 0x3_0000_1000,
+    };
+    assert_eq!(
+        parse(&space, &bars),
+        Ok(Capabilities {
+            common: at(0),
+            notify: at(0x3000),
+            notify_multiplier: 8,
+            isr: at(0x1000),
+            device: at(0x2000),
+            shared_memory: [Some(host_visible), None, None, None],
+        })
+    );
+}
+
+#[test]
+fn constants_are_the_kernels() {
+    let wire = wire_or_skip!("constants");
+    for (name, bit) in [
+        ("f_virgl", F_VIRGL),
+        ("f_edid", F_EDID),
+        ("f_resource_uuid", F_RESOURCE_UUID),
+        ("f_resource_blob", F_RESOURCE_BLOB),
+        ("f_context_init", F_CONTEXT_INIT),
+    ] {
+        assert_eq!(wire.number(name), bit);
+        let upper = name.strip_prefix("f_").unwrap().to_uppercase();
+        assert_eq!(feature_name(bit), Some(upper.as_str()));
+    }
+    for name in [
+        "err_unspec",
+        "err_out_of_memory",
+        "err_invalid_scanout_id",
+        "err_invalid_resource_id",
+        "err_invalid_context_id",
+        "err_invalid_parameter",
+    ] {
+        let code = DeviceError(wire.number(name));
+        assert_eq!(code.to_string(), name.to_uppercase());
+    }
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Prints the structures of the kernel's own headers as bytes, one per line: name and hexadecimal
+ * digits. layout_tests.rs compares them with what the Rust code writes and reads.
+ *
+ * The headers are found through -iquote.
+ */
+
+#include <endian.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "virtio_gpu.h"
+#include "virtio_pci.h"
+
+static void print(const char *name, const void *data, size_t len)
+{
+	const unsigned char *byte = data;
+
+	printf("%s ", name);
+	while (len--)
+		printf("%02x", *byte++);
+	printf("\n");
+}
+
+static void number(const char *name, unsigned long value)
+{
+	printf("%s %lu\n", name, value);
+}
+
+static struct virtio_gpu_ctrl_hdr header(unsigned int type)
+{
+	struct virtio_gpu_ctrl_hdr hdr = {
+		.type = htole32(type),
+		.flags = htole32(VIRTIO_GPU_FLAG_FENCE | VIRTIO_GPU_FLAG_INFO_RING_IDX),
+		.fence_id = htole64(0x0123456789abcdef),
+		.ctx_id = htole32(0x11223344),
+		.ring_idx = 0x55,
+	};
+
+	return hdr;
+}
+
+static void commands(void)
+{
+	struct virtio_gpu_ctrl_hdr info = header(VIRTIO_GPU_CMD_GET_DISPLAY_INFO);
+	struct virtio_gpu_cmd_get_edid edid = {
+		.hdr = header(VIRTIO_GPU_CMD_GET_EDID),
+		.scanout = htole32(0x01020304),
+	};
+	struct virtio_gpu_get_capset_info capset = {
+		.hdr = header(VIRTIO_GPU_CMD_GET_CAPSET_INFO),
+		.capset_index = htole32(0x01020304),
+	};
+	struct virtio_gpu_update_cursor cursor = {
+		.hdr = header(VIRTIO_GPU_CMD_MOVE_CURSOR),
+		.pos = {
+			.scanout_id = htole32(0x01020304),
+			.x = htole32(0x11121314),
+			.y = htole32(0x21222324),
+		},
+	};
+
+	print("get_display_info", &info, sizeof(info));
+	print("get_edid", &edid, sizeof(edid));
+	print("get_capset_info", &capset, sizeof(capset));
+	print("move_cursor", &cursor, sizeof(cursor));
+}
+
+static void responses(void)
+{
+	struct virtio_gpu_ctrl_hdr nodata = header(VIRTIO_GPU_RESP_OK_NODATA);
+	static struct virtio_gpu_resp_display_info info;
+	static struct virtio_gpu_resp_edid edid;
+	struct virtio_gpu_resp_capset_info capset = {
+		.hdr = header(VIRTIO_GPU_RESP_OK_CAPSET_INFO),
+		.capset_id = htole32(0x01020304),
+		.capset_max_version = htole32(0x11121314),
+		.capset_max_size = htole32(0x21222324),
+	};
+	int i;
+
+	info.hdr = header(VIRTIO_GPU_RESP_OK_DISPLAY_INFO);
+	for (i = 0; i < VIRTIO_GPU_MAX_SCANOUTS; i++) {
+		info.pmodes[i].r.x = htole32(0x100 + i);
+		info.pmodes[i].r.y = htole32(0x200 + i);
+		info.pmodes[i].r.width = htole32(0x300 + i);
+		info.pmodes[i].r.height = htole32(0x400 + i);
+		info.pmodes[i].enabled = htole32(i & 1);
+		info.pmodes[i].flags = htole32(0x500 + i);
+	}
+
+	edid.hdr = header(VIRTIO_GPU_RESP_OK_EDID);
+	edid.size = htole32(300);
+	memset(edid.edid, 0x5a, 300);
+
+	print("ok_nodata", &nodata, sizeof(nodata));
+	print("ok_display_info", &info, sizeof(info));
+	print("ok_capset_info", &capset, sizeof(capset));
+	print("ok_edid", &edid, sizeof(edid));
+}
+
+static void capabilities(void)
+{
+	struct virtio_pci_notify_cap notify = {
+		.cap = {
+			.cap_vndr = 9,
+			.cap_len = sizeof(notify),
+			.cfg_type = VIRTIO_PCI_CAP_NOTIFY_CFG,
+			.bar = 4,
+			.offset = htole32(0x3000),
+			.length = htole32(0x1000),
+		},
+		.notify_off_multiplier = htole32(8),
+	};
+	struct virtio_pci_cap64 shared = {
+		.cap = {
+			.cap_vndr = 9,
+			.cap_len = sizeof(shared),
+			.cfg_type = VIRTIO_PCI_CAP_SHARED_MEMORY_CFG,
+			.bar = 5,
+			.id = VIRTIO_GPU_SHM_ID_HOST_VISIBLE,
+			.offset = htole32(0x34567000),
+			.length = htole32(0x00001000),
+		},
+		.offset_hi = htole32(0x12),
+		.length_hi = htole32(0x3),
+	};
+	struct virtio_pci_cap cap = {
+		.cap_vndr = 9,
+		.cap_len = sizeof(cap),
+		.cfg_type = VIRTIO_PCI_CAP_COMMON_CFG,
+		.bar = 4,
+		.length = htole32(0x1000),
+	};
+
+	print("cap_common", &cap, sizeof(cap));
+	cap.cfg_type = VIRTIO_PCI_CAP_ISR_CFG;
+	cap.offset = htole32(0x1000);
+	print("cap_isr", &cap, sizeof(cap));
+	cap.cfg_type = VIRTIO_PCI_CAP_DEVICE_CFG;
+	cap.offset = htole32(0x2000);
+	print("cap_device", &cap, sizeof(cap));
+	print("cap_notify", &notify, sizeof(notify));
+	print("cap_shared_memory", &shared, sizeof(shared));
+
+	number("common_cfg_size", sizeof(struct virtio_pci_common_cfg));
+	number("num_capsets_end", offsetof(struct virtio_gpu_config, num_capsets) + 4);
+}
+
+static void constants(void)
+{
+	number("f_virgl", VIRTIO_GPU_F_VIRGL);
+	number("f_edid", VIRTIO_GPU_F_EDID);
+	number("f_resource_uuid", VIRTIO_GPU_F_RESOURCE_UUID);
+	number("f_resource_blob", VIRTIO_GPU_F_RESOURCE_BLOB);
+	number("f_context_init", VIRTIO_GPU_F_CONTEXT_INIT);
+	number("err_unspec", VIRTIO_GPU_RESP_ERR_UNSPEC);
+	number("err_out_of_memory", VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY);
+	number("err_invalid_scanout_id", VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID);
+	number("err_invalid_resource_id", VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID);
+	number("err_invalid_context_id", VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID);
+	number("err_invalid_parameter", VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER);
+}
+
+int main(void)
+{
+	commands();
+	responses();
+	capabilities();
+	constants();
+	return 0;
+}
