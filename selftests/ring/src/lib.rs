@@ -2,7 +2,8 @@
 
 //! Tests of the driver's half of the split virtqueue, the same source as in the kernel.
 //!
-//! - `basic`: layout, errors, accounting, and the order of accesses and barriers;
+//! - `basic`: layout, refused requests, accounting, and the order of accesses and barriers;
+//! - `poison`: what a device can do wrong, one by one;
 //! - `differential`: rust-vmm's `virtio-queue` as the device;
 //! - `hostile`: a device that writes what it likes, whenever it likes;
 //! - `concurrent`: driver and device as two threads under loom.
@@ -18,4 +19,5 @@ mod basic;
 mod concurrent;
 mod differential;
 mod hostile;
+mod poison;
 mod support;

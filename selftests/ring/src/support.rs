@@ -394,3 +394,29 @@ impl Memory for Rc<Strict> {
         self.barrier(Access::Wmb);
     }
 }
+
+pub(crate) fn config(size: u16, max_parts: u16, indirect: bool, event_idx: bool) -> Config {
+    Config {
+        size,
+        max_parts,
+        indirect,
+        event_idx,
+    }
+}
+
+/// Uses `id` as an honest device would at its used index `idx`.
+pub(crate) fn use_id(memory: &Strict, idx: u16, id: u32, len: u32) {
+    let elem = usize::from(idx) % memory.size;
+    memory.poke(Field::UsedId(elem), id.into());
+    memory.poke(Field::UsedLen(elem), len.into());
+    memory.poke(Field::UsedIdx, idx.wrapping_add(1).into());
+}
+
+pub(crate) fn push(ring: &mut StrictRing, request: TestRequest) -> u16 {
+    ring.push(request).unwrap()
+}
+
+/// Ignores what the device wants: nobody listens to the doorbell in these tests.
+pub(crate) fn publish(ring: &mut StrictRing) {
+    let _ = ring.publish();
+}
