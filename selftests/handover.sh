@@ -4,7 +4,7 @@
 # The device is handed over between the C driver (virtio_pci, virtio_gpu) and rust_gpu and back,
 # and works with each.
 
-# shellcheck source=lib.sh
+# shellcheck source=/dev/null
 . ./lib.sh
 
 ROUNDS=3

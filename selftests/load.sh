@@ -3,7 +3,7 @@
 #
 # Loads and unloads the driver many times: nothing is left behind, and nothing in use goes away.
 
-# shellcheck source=lib.sh
+# shellcheck source=/dev/null
 . ./lib.sh
 
 ROUNDS=50

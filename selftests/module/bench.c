@@ -2,15 +2,16 @@
 /*
  * What an empty synchronised routine costs, against the same written in C.
  */
+#include <linux/atomic.h>
 #include <linux/jump_label.h>
 #include <linux/ktime.h>
 #include <linux/minmax.h>
+#include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
-#include <linux/xarray.h>
 
 #include "sync_test.h"
 
@@ -27,12 +28,32 @@ struct reference_message {
 };
 
 struct reference_adapter {
+	u64 handle;
 	u32 messages;
 	struct reference_message message[] __counted_by(messages);
 };
 
-static DEFINE_XARRAY_ALLOC1(reference_adapters);
+/* As many as the service has. Written while no call can be under way. */
+static struct reference_adapter *reference_adapters[64];
+/* Last handle given out; they begin at 1. */
+static atomic64_t reference_last_handle;
 static DEFINE_STATIC_KEY_FALSE(reference_hold_time);
+/* Serialises the benchmarks. */
+static DEFINE_MUTEX(reference_lock);
+
+static struct reference_adapter *reference_find(u64 handle)
+{
+	struct reference_adapter *adapter;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(reference_adapters); i++) {
+		/* Pairs with smp_store_release() in sync_test_bench(). */
+		adapter = smp_load_acquire(&reference_adapters[i]);
+		if (adapter && adapter->handle == handle)
+			return adapter;
+	}
+	return NULL;
+}
 
 /*
  * The same checks in the same order and the same counters as the service; not
@@ -49,13 +70,14 @@ static noinline u32 reference_synchronize_execution(u64 handle,
 	unsigned long flags;
 	u64 start = 0;
 
-	if (!routine || !return_value)
+	if (!routine || !return_value || !handle ||
+	    handle > atomic64_read(&reference_last_handle))
 		return RUST_GPU_STATUS_INVALID_PARAMETER;
 	rcu_read_lock();
-	adapter = xa_load(&reference_adapters, handle);
+	adapter = reference_find(handle);
 	if (!adapter || message_number >= adapter->messages) {
 		rcu_read_unlock();
-		return RUST_GPU_STATUS_INVALID_PARAMETER;
+		return adapter ? RUST_GPU_STATUS_INVALID_PARAMETER : RUST_GPU_STATUS_UNSUCCESSFUL;
 	}
 	message = &adapter->message[message_number];
 
@@ -115,54 +137,68 @@ static u64 time_lock(spinlock_t *lock, u32 loops)
 	return ktime_get_ns() - start;
 }
 
-int sync_test_bench(struct rust_gpu_sync_test_bench *args)
+static struct reference_adapter *reference_new(u32 messages)
 {
-	u64 service = U64_MAX, reference = U64_MAX, lock = U64_MAX;
 	struct reference_adapter *adapter;
-	u32 messages = args->message + 1;
-	u32 round, i, failures = 0;
-	int ret = 0;
-	u32 id;
+	u32 i;
 
-	if (!args->loops || args->loops > SYNC_TEST_MAX_LOOPS ||
-	    args->message >= RUST_GPU_SYNC_TEST_MESSAGES)
-		return -EINVAL;
 	adapter = kzalloc(struct_size(adapter, message, messages), GFP_KERNEL);
 	if (!adapter)
-		return -ENOMEM;
+		return NULL;
 	adapter->messages = messages;
 	for (i = 0; i < messages; i++) {
 		spin_lock_init(&adapter->message[i].lock);
 		adapter->message[i].connected = true;
 	}
-	ret = xa_alloc(&reference_adapters, &id, adapter, XA_LIMIT(1, 64), GFP_KERNEL);
-	if (ret)
-		goto out_free;
+	adapter->handle = atomic64_inc_return(&reference_last_handle);
+	return adapter;
+}
 
-	/* The best of several rounds, the columns taking turns. */
+/* The best of several rounds, the columns taking turns. */
+static int time_all(struct rust_gpu_sync_test_bench *args, struct reference_adapter *adapter)
+{
+	spinlock_t *lock = &adapter->message[args->message].lock;
+	u32 round, failures = 0;
+
+	args->service_ns = U64_MAX;
+	args->reference_ns = U64_MAX;
+	args->lock_ns = U64_MAX;
 	for (round = 0; round < SYNC_TEST_ROUNDS; round++) {
-		service = min(service, time_service(args->handle, args->message, args->loops,
+		args->service_ns = min(args->service_ns,
+				       time_service(args->handle, args->message, args->loops,
 						    &failures));
-		reference = min(reference, time_reference(id, args->message, args->loops,
-							  &failures));
-		lock = min(lock, time_lock(&adapter->message[args->message].lock, args->loops));
-		if (failures) {
-			ret = -ENOTCONN;
-			break;
-		}
-		if (fatal_signal_pending(current)) {
-			ret = -EINTR;
-			break;
-		}
+		args->reference_ns = min(args->reference_ns,
+					 time_reference(adapter->handle, args->message,
+							args->loops, &failures));
+		args->lock_ns = min(args->lock_ns, time_lock(lock, args->loops));
+		if (failures)
+			return -ENOTCONN;
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		cond_resched();
 	}
-	args->service_ns = service;
-	args->reference_ns = reference;
-	args->lock_ns = lock;
+	return 0;
+}
 
-	xa_erase(&reference_adapters, id);
+int sync_test_bench(struct rust_gpu_sync_test_bench *args)
+{
+	struct reference_adapter *adapter;
+	int ret;
+
+	if (!args->loops || args->loops > SYNC_TEST_MAX_LOOPS ||
+	    args->message >= RUST_GPU_SYNC_TEST_MESSAGES)
+		return -EINVAL;
+	adapter = reference_new(args->message + 1);
+	if (!adapter)
+		return -ENOMEM;
+
+	mutex_lock(&reference_lock);
+	/* Who finds the adapter finds it complete. */
+	smp_store_release(&reference_adapters[0], adapter);
+	ret = time_all(args, adapter);
+	WRITE_ONCE(reference_adapters[0], NULL);
+	mutex_unlock(&reference_lock);
 	synchronize_rcu();
-out_free:
 	kfree(adapter);
 	return ret;
 }
