@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory for requests and their responses: what a ring takes for a command.
+//!
+//! A [`CommandSlot`] comes out of a [`CommandPool`], without an allocation and without a lock; an
+//! [`OwnBuffer`] is allocated for what does not fit. [`CommandBuffer`] is either.
+//!
+//! A request is encoded elsewhere and copied to the memory that the device reads; a response is
+//! copied out of the memory that the device writes and looked at in the copy.
+//!
+//! [`CommandPool`] and [`OwnBuffer`] are DMA memory, so they are dropped in the DPC or in process
+//! context, with no spinlock held, and before the driver is unbound (see [`dma`](crate::dma)). A
+//! [`CommandSlot`] may be dropped anywhere while its [`CommandPool`] is alive: that only sets a bit.
+
+use core::{
+    ops::Range,
+    slice, //
+};
+use kernel::{
+    alloc::Flags,
+    device::{
+        self,
+        Bound, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        Arc, //
+    }, //
+};
+
+use crate::{
+    dma::{
+        DmaContext,
+        DmaMemory, //
+    },
+    ring::{
+        Part,
+        Request, //
+    },
+};
+
+/// Most bytes of a request: it is encoded on the stack.
+pub(crate) const REQUEST_SIZE: usize = 128;
+
+/// Most bytes of a response in a [`CommandSlot`]: enough for all but EDIDs and capability sets.
+pub(crate) const RESPONSE_SIZE: usize = 448;
+
+/// Bytes of a slot: whole cache lines, so that the device writing to one does not disturb the CPU
+/// at work on the next.
+const SLOT_SIZE: usize = REQUEST_SIZE + RESPONSE_SIZE;
+const _: () = assert!(REQUEST_SIZE % 64 == 0 && RESPONSE_SIZE % 64 == 0);
+
+/// Offset of the response in an [`OwnBuffer`] is a multiple of this, in bytes.
+const RESPONSE_ALIGN: usize = 64;
+
+/// Which of a fixed number of things are free; a bitmap, one set bit for each free one.
+///
+/// There is no lock, so it can be used in any context and with any lock held.
+struct FreeMap(KVec<Atomic<u64>>);
+
+impl FreeMap {
+    /// Makes a map of `count` free things.
+    fn new(count: u16) -> Result<Self> {
+        let words = usize::from(count).div_ceil(u64::BITS as usize);
+        let mut map = KVec::with_capacity(words, GFP_KERNEL)?;
+
+        let mut left = u32::from(count);
+        while left != 0 {
+            let bits = left.min(u64::BITS);
+            map.push(Atomic::new(u64::MAX >> (u64::BITS - bits)), GFP_KERNEL)?;
+            left -= bits;
+        }
+        Ok(Self(map))
+    }
+
+    /// Takes the first free thing and returns its index. Pairs with the release in [`Self::put`].
+    fn take(&self) -> Option<u16> {
+        for (index, word) in (0u16..).zip(&self.0) {
+            let mut free = word.load(Relaxed);
+            while free != 0 {
+                let bit = free.trailing_zeros();
+                match word.cmpxchg(free, free & !(1 << bit), Acquire) {
+                    // CAST: Less than 64.
+                    Ok(_) => return Some(index * u64::BITS as u16 + bit as u16),
+                    Err(now) => free = now,
+                }
+            }
+        }
+        None
+    }
+
+    /// Gives back what [`Self::take`] returned.
+    fn put(&self, index: u16) {
+        let index = usize::from(index);
+        let Some(word) = self.0.get(index / u64::BITS as usize) else {
+            return;
+        };
+
+        // The bit is not set, so this sets it and changes no other.
+        word.fetch_add(1u64 << (index % u64::BITS as usize), Release);
+    }
+
+    /// Returns how many are free.
+    fn free(&self) -> u32 {
+        self.0
+            .iter()
+            .map(|word| word.load(Relaxed).count_ones())
+            .sum()
+    }
+}
+
+/// What a [`CommandPool`] and its slots share.
+struct PoolInner {
+    memory: DmaMemory,
+    free: FreeMap,
+}
+
+/// A fixed number of [`CommandSlot`]s in one allocation: room for requests without allocating.
+///
+/// Dropped after its slots, that is, after the rings that they are in.
+pub(crate) struct CommandPool(Arc<PoolInner>);
+
+impl CommandPool {
+    /// Allocates a pool of `count` slots for the device `dev` of `context`; `count` is not 0.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; [`EINVAL`] if `count` is 0.
+    ///
+    /// # Context
+    ///
+    /// Process context; may sleep.
+    pub(crate) fn new(
+        dev: &device::Device<Bound>,
+        context: &Arc<DmaContext>,
+        count: u16,
+    ) -> Result<Self> {
+        let len = usize::from(count) * SLOT_SIZE;
+        Ok(Self(Arc::new(
+            PoolInner {
+                memory: DmaMemory::new(dev, context, len, GFP_KERNEL)?,
+                free: FreeMap::new(count)?,
+            },
+            GFP_KERNEL,
+        )?))
+    }
+
+    /// Takes a slot; `None` if all are in use. It comes back when it is dropped.
+    ///
+    /// # Context
+    ///
+    /// Any, with any lock held; does not allocate.
+    pub(crate) fn take(&self) -> Option<CommandSlot> {
+        let index = self.0.free.take()?;
+        Some(CommandSlot {
+            index,
+            parts: Parts::NONE,
+            pool: self.0.clone(),
+        })
+    }
+
+    /// Returns how many slots are free at this moment.
+    ///
+    /// # Context
+    ///
+    /// Any.
+    pub(crate) fn free(&self) -> u32 {
+        self.0.free.free()
+    }
+}
+
+/// The parts of a request: one that the device reads, and one or none that it writes.
+struct Parts {
+    readable: Part,
+    writable: Part,
+}
+
+impl Parts {
+    /// No request yet. A ring refuses it.
+    const NONE: Self = Self {
+        readable: Part { address: 0, len: 0 },
+        writable: Part { address: 0, len: 0 },
+    };
+
+    /// Puts the request that `encode` makes into `request`, makes room for `response_len` bytes in
+    /// `response`, and returns the parts for both.
+    fn write(
+        memory: &DmaMemory,
+        request: Range<usize>,
+        response: Range<usize>,
+        response_len: usize,
+        encode: impl FnOnce(&mut [u8]) -> Result<usize>,
+    ) -> Result<Self> {
+        if response_len > response.len() {
+            return Err(EMSGSIZE);
+        }
+
+        let mut bytes = [0; REQUEST_SIZE];
+        let len = encode(&mut bytes)?;
+        let bytes = bytes.get(..len).ok_or(EMSGSIZE)?;
+        if bytes.is_empty() || len > request.len() {
+            return Err(EMSGSIZE);
+        }
+        memory.copy_in(request.start, bytes)?;
+
+        Ok(Self {
+            readable: memory.part(request.start, len)?,
+            writable: memory.part(response.start, response_len)?,
+        })
+    }
+
+    /// Copies what the device wrote, `written` bytes of it at `offset`, and returns the copy.
+    fn read<'a>(
+        &self,
+        memory: &DmaMemory,
+        offset: usize,
+        written: u32,
+        bytes: &'a mut [u8],
+    ) -> &'a [u8] {
+        let len = (written.min(self.writable.len) as usize).min(bytes.len());
+        let (response, _) = bytes.split_at_mut(len);
+        match memory.copy_out(offset, response) {
+            Ok(()) => response,
+            Err(_) => &[],
+        }
+    }
+
+    /// See [`Request::readable`].
+    fn readable(&self) -> &[Part] {
+        slice::from_ref(&self.readable)
+    }
+
+    /// See [`Request::writable`].
+    fn writable(&self) -> &[Part] {
+        match self.writable.len {
+            0 => &[],
+            _ => slice::from_ref(&self.writable),
+        }
+    }
+}
+
+/// Room for one request of up to [`REQUEST_SIZE`] bytes and one response of up to [`RESPONSE_SIZE`].
+///
+/// Goes back to its [`CommandPool`] when it is dropped.
+pub(crate) struct CommandSlot {
+    index: u16,
+    parts: Parts,
+    pool: Arc<PoolInner>,
+}
+
+impl CommandSlot {
+    /// Where the request is in the memory of the pool.
+    fn request(&self) -> Range<usize> {
+        let start = usize::from(self.index) * SLOT_SIZE;
+        start..start + REQUEST_SIZE
+    }
+
+    /// Where the response is in the memory of the pool.
+    fn response(&self) -> Range<usize> {
+        let start = self.request().end;
+        start..start + RESPONSE_SIZE
+    }
+}
+
+impl Drop for CommandSlot {
+    fn drop(&mut self) {
+        self.pool.free.put(self.index);
+    }
+}
+
+/// Room for one request and one response, of any size, in an allocation of its own.
+pub(crate) struct OwnBuffer {
+    memory: DmaMemory,
+    request: Range<usize>,
+    response: Range<usize>,
+    parts: Parts,
+}
+
+impl OwnBuffer {
+    /// Allocates room for `request` bytes of request, 1 to [`REQUEST_SIZE`], and `response` bytes of
+    /// response.
+    ///
+    /// `dev` is the device of `context`; for `gfp` see [`DmaMemory::new`].
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; [`EINVAL`] for another size of request; [`EOVERFLOW`] if the sum is out of range.
+    ///
+    /// # Context
+    ///
+    /// Process context; may sleep.
+    pub(crate) fn new(
+        dev: &device::Device<Bound>,
+        context: &Arc<DmaContext>,
+        request: usize,
+        response: usize,
+        gfp: Flags,
+    ) -> Result<Self> {
+        if request == 0 || request > REQUEST_SIZE {
+            return Err(EINVAL);
+        }
+        let start = request
+            .checked_next_multiple_of(RESPONSE_ALIGN)
+            .ok_or(EOVERFLOW)?;
+        let end = start.checked_add(response).ok_or(EOVERFLOW)?;
+
+        Ok(Self {
+            memory: DmaMemory::new(dev, context, end, gfp)?,
+            request: 0..request,
+            response: start..end,
+            parts: Parts::NONE,
+        })
+    }
+}
+
+/// Memory for one request and its response: what a ring takes for a command.
+///
+/// While it is in a ring it is owned by that, so that nobody writes to it under the device.
+pub(crate) enum CommandBuffer {
+    /// From a pool; enough for most commands.
+    Slot(CommandSlot),
+    /// Allocated for this command.
+    Own(OwnBuffer),
+}
+
+impl CommandBuffer {
+    /// Writes the request, and says how many bytes the device may write in response: 0 if there is
+    /// no response.
+    ///
+    /// `encode` gets a zeroed buffer of [`REQUEST_SIZE`] bytes that the device does not see and
+    /// returns how many it filled. Those are copied to where the device reads them.
+    ///
+    /// # Errors
+    ///
+    /// What `encode` returns; [`EMSGSIZE`] if the request is empty, or if it or the response does
+    /// not fit.
+    ///
+    /// # Context
+    ///
+    /// That of `encode`, with any lock held.
+    pub(crate) fn write_request(
+        &mut self,
+        response_len: usize,
+        encode: impl FnOnce(&mut [u8]) -> Result<usize>,
+    ) -> Result {
+        match self {
+            Self::Slot(slot) => {
+                let request = slot.request();
+                let response = slot.response();
+                let memory = &slot.pool.memory;
+                slot.parts = Parts::write(memory, request, response, response_len, encode)?;
+            }
+            Self::Own(own) => {
+                let request = own.request.clone();
+                let response = own.response.clone();
+                own.parts = Parts::write(&own.memory, request, response, response_len, encode)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the response into `bytes` and returns that part of them.
+    ///
+    /// `written` is what the used element says, after the ring has checked it. No more is copied
+    /// than that, than the request has room for, or than fits into `bytes`.
+    ///
+    /// # Context
+    ///
+    /// Any. Only after the ring has given the buffer back: before, the answer means nothing.
+    pub(crate) fn read_response<'a>(&self, written: u32, bytes: &'a mut [u8]) -> &'a [u8] {
+        match self {
+            Self::Slot(slot) => {
+                let memory = &slot.pool.memory;
+                slot.parts
+                    .read(memory, slot.response().start, written, bytes)
+            }
+            Self::Own(own) => own
+                .parts
+                .read(&own.memory, own.response.start, written, bytes),
+        }
+    }
+
+    /// Returns the parts.
+    fn parts(&self) -> &Parts {
+        match self {
+            Self::Slot(slot) => &slot.parts,
+            Self::Own(own) => &own.parts,
+        }
+    }
+}
+
+impl Request for CommandBuffer {
+    fn readable(&self) -> &[Part] {
+        self.parts().readable()
+    }
+
+    fn writable(&self) -> &[Part] {
+        self.parts().writable()
+    }
+}
+
+impl From<CommandSlot> for CommandBuffer {
+    fn from(slot: CommandSlot) -> Self {
+        Self::Slot(slot)
+    }
+}
+
+impl From<OwnBuffer> for CommandBuffer {
+    fn from(own: OwnBuffer) -> Self {
+        Self::Own(own)
+    }
+}
+
+#[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
+#[kunit_tests(rust_gpu_buffer)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_map_hands_out_each_once() -> Result {
+        for count in [1, 63, 64, 65, 200] {
+            let map = FreeMap::new(count)?;
+            for index in 0..count {
+                assert_eq!(map.take(), Some(index));
+            }
+            assert_eq!(map.take(), None);
+            assert_eq!(map.free(), 0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn free_map_takes_back() -> Result {
+        let map = FreeMap::new(70)?;
+        while map.take().is_some() {}
+
+        for index in [0, 63, 64, 69] {
+            map.put(index);
+            assert_eq!(map.free(), 1);
+            assert_eq!(map.take(), Some(index));
+            assert_eq!(map.take(), None);
+        }
+        Ok(())
+    }
+}
