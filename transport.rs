@@ -13,8 +13,9 @@
 //! from the recovery of the device alone. Everything else is one register access, or several whose
 //! mixing does no harm, and may run in any context that its documentation names.
 //!
-//! The device is not trusted, and it can be pulled out at any time, after which everything reads as
-//! all ones. Each register is read once, into a local, and checked.
+//! The device is not trusted, and it can be pulled out at any time. Its configuration space reads as
+//! all ones then, and its registers do too, or, on QEMU's root ports, as 0. Each register is read
+//! once, into a local, and checked.
 
 use kernel::{
     device::Bound,
@@ -191,7 +192,7 @@ impl<'a> Transport<'a> {
 
 /// Status and features.
 impl Transport<'_> {
-    /// Returns `device_status`: all ones if the device is gone.
+    /// Returns `device_status`: all ones or 0 if the device is gone.
     ///
     /// # Context
     ///
@@ -208,11 +209,16 @@ impl Transport<'_> {
     ///
     /// Any.
     pub(crate) fn is_gone(&self) -> bool {
-        self.status() == GONE
+        match self.status() {
+            GONE => true,
+            // Either reset, or read from nowhere: only configuration space tells the difference.
+            0 => !self.pdev.is_present(),
+            _ => false,
+        }
     }
 
-    /// Whether the device has to be reset before it goes on (`DEVICE_NEEDS_RESET`). Also true if it
-    /// is gone.
+    /// Whether the device has to be reset before it goes on (`DEVICE_NEEDS_RESET`). Of a device
+    /// that [is gone](Self::is_gone) the answer means nothing.
     ///
     /// # Context
     ///
@@ -277,7 +283,6 @@ impl Transport<'_> {
             Delta::from_millis(RESET_POLL_MS.into()),
             Delta::from_millis(RESET_TIMEOUT_MS.into()),
         )
-        .map(|_| ())
         .inspect_err(|error| {
             if *error == ETIMEDOUT {
                 dev_err!(
@@ -287,7 +292,13 @@ impl Transport<'_> {
                     self.status()
                 );
             }
-        })
+        })?;
+
+        // A 0 that was read from nowhere does not count.
+        if self.is_gone() {
+            return Err(ENODEV);
+        }
+        Ok(())
     }
 
     /// Resets the device and negotiates features, up to and including `FEATURES_OK`.
