@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * User API of rust_gpu, beside the ioctls of virtgpu_drm.h.
+ *
+ * The driver reports the DRM driver name "virtio_gpu"; numbers 0x01 to 0x0b are
+ * those of virtgpu_drm.h, the ones below start at 0x20.
+ *
+ * Rules for every structure: unknown flags and non-zero pads are -EINVAL; a
+ * shorter structure is zero-extended by the DRM core; fields are only ever
+ * added at the end. After the device is gone every ioctl returns -ENODEV.
+ */
+#ifndef _RUST_GPU_DRM_H_
+#define _RUST_GPU_DRM_H_
+
+#include "drm.h"
+
+#if defined(__cplusplus)
+extern "C" {
+#endif
+
+#define DRM_RUST_GPU_DEVICE_INFO	0x20
+#define DRM_RUST_GPU_MESSAGE_COUNTERS	0x21
+#define DRM_RUST_GPU_SUBMIT_NULL	0x22
+#define DRM_RUST_GPU_WAIT_FENCE		0x23
+#define DRM_RUST_GPU_QUERY_FENCE	0x24
+
+/* Nodes: one engine each, with one FIFO of packets. */
+#define RUST_GPU_NODE_CONTROL		0
+#define RUST_GPU_NODE_CURSOR		1
+#define RUST_GPU_NODE_SOFTWARE		2
+#define RUST_GPU_NODE_COUNT		3
+
+/* Values of drm_rust_gpu_device_info.interrupt_type. */
+#define RUST_GPU_INTERRUPT_INTX		0
+#define RUST_GPU_INTERRUPT_MSI		1
+#define RUST_GPU_INTERRUPT_MSIX		2
+
+/* The three answers of synchronize_execution, NTSTATUS values. */
+#define RUST_GPU_STATUS_SUCCESS			0x00000000U
+#define RUST_GPU_STATUS_UNSUCCESSFUL		0xC0000001U
+#define RUST_GPU_STATUS_INVALID_PARAMETER	0xC000000DU
+
+#define RUST_GPU_MAX_SCANOUTS		16
+
+/**
+ * struct drm_rust_gpu_scanout - one scanout, as the device reports it
+ * @x: left edge, pixels
+ * @y: top edge, pixels
+ * @width: pixels
+ * @height: pixels
+ * @enabled: 1 if the host shows it
+ * @pad: zero
+ */
+struct drm_rust_gpu_scanout {
+	__u32 x;
+	__u32 y;
+	__u32 width;
+	__u32 height;
+	__u32 enabled;
+	__u32 pad;
+};
+
+/**
+ * struct drm_rust_gpu_device_info - DRM_IOCTL_RUST_GPU_DEVICE_INFO
+ * @flags: in, zero
+ * @interrupt_type: out, RUST_GPU_INTERRUPT_*
+ * @device_features: out, feature bits the device offers
+ * @driver_features: out, feature bits that were negotiated
+ * @handle: out, adapter handle for rust_gpu_synchronize_execution()
+ * @messages: out, number of interrupt messages
+ * @notify_message: out, message whose lock guards the scheduler state
+ * @home_message: out, message whose interrupt thread runs the DPC
+ * @config_message: out, message of configuration changes
+ * @control_message: out, message of the control queue
+ * @cursor_message: out, message of the cursor queue
+ * @nodes: out, number of nodes
+ * @scanouts: out, number of scanouts of the device, at most 16
+ * @capsets: out, number of 3D capability sets
+ * @pad: zero
+ * @edid_name: out, monitor name from the EDID of scanout 0, NUL-padded;
+ *	empty if the device gave no EDID
+ * @scanout: out, the first @scanouts are valid
+ */
+struct drm_rust_gpu_device_info {
+	__u32 flags;
+	__u32 interrupt_type;
+	__u64 device_features;
+	__u64 driver_features;
+	__u64 handle;
+	__u32 messages;
+	__u32 notify_message;
+	__u32 home_message;
+	__u32 config_message;
+	__u32 control_message;
+	__u32 cursor_message;
+	__u32 nodes;
+	__u32 scanouts;
+	__u32 capsets;
+	__u32 pad;
+	__u8 edid_name[16];
+	struct drm_rust_gpu_scanout scanout[RUST_GPU_MAX_SCANOUTS];
+};
+
+/**
+ * struct drm_rust_gpu_message_counters - DRM_IOCTL_RUST_GPU_MESSAGE_COUNTERS
+ * @message: in, zero-based message number
+ * @flags: in, zero
+ * @status: out, RUST_GPU_STATUS_*: what synchronize_execution answered. If it
+ *	is not success, no field below is written.
+ * @pad: in, zero
+ * @interrupts: out, interrupts that were the device's
+ * @not_ours: out, interrupts that were not
+ * @dpcs_queued: out, DPCs queued from this message
+ * @dpcs_refused: out, DPCs refused because one was queued already
+ * @executions: out, synchronised routines run, this one included
+ * @refused: out, calls answered with UNSUCCESSFUL
+ * @longest_hold_ns: out, longest time the lock was held, nanoseconds; 0 while
+ *	the measurement is off
+ * @notifications: out, NotifyInterrupt calls made under this lock
+ * @dpcs_run: out, runs of the DPC routine (of the adapter)
+ */
+struct drm_rust_gpu_message_counters {
+	__u32 message;
+	__u32 flags;
+	__u32 status;
+	__u32 pad;
+	__u64 interrupts;
+	__u64 not_ours;
+	__u64 dpcs_queued;
+	__u64 dpcs_refused;
+	__u64 executions;
+	__u64 refused;
+	__u64 longest_hold_ns;
+	__u64 notifications;
+	__u64 dpcs_run;
+};
+
+/* Return -EAGAIN instead of waiting while the client's queue is full. */
+#define RUST_GPU_SUBMIT_NONBLOCK	(1 << 0)
+#define RUST_GPU_SUBMIT_FLAGS		(RUST_GPU_SUBMIT_NONBLOCK)
+#define RUST_GPU_SUBMIT_MAX_COUNT	64
+
+/**
+ * struct drm_rust_gpu_submit_null - DRM_IOCTL_RUST_GPU_SUBMIT_NULL
+ * @node: in, RUST_GPU_NODE_*
+ * @flags: in, RUST_GPU_SUBMIT_*
+ * @count: in, number of packets, 1 to RUST_GPU_SUBMIT_MAX_COUNT
+ * @submitted: out, number of packets that were taken
+ * @fence: out, fence id of the last packet taken
+ *
+ * Fewer than @count packets are taken only if the queue was full
+ * (RUST_GPU_SUBMIT_NONBLOCK) or a signal arrived after the first one; with
+ * none taken the ioctl fails with -EAGAIN or is restarted.
+ */
+struct drm_rust_gpu_submit_null {
+	__u32 node;
+	__u32 flags;
+	__u32 count;
+	__u32 submitted;
+	__u64 fence;
+};
+
+/**
+ * struct drm_rust_gpu_wait_fence - DRM_IOCTL_RUST_GPU_WAIT_FENCE
+ * @node: in, RUST_GPU_NODE_*
+ * @flags: in, zero
+ * @fence: in, fence id to wait for; one never handed out is -EINVAL
+ * @deadline_ns: in, absolute CLOCK_MONOTONIC time, nanoseconds; in the past:
+ *	poll
+ * @completed: out, last completed fence id of the node
+ *
+ * Returns 0, -ETIME at the deadline, -ENODEV once the device is gone. After a
+ * signal the call restarts; the deadline does not move.
+ */
+struct drm_rust_gpu_wait_fence {
+	__u32 node;
+	__u32 flags;
+	__u64 fence;
+	__s64 deadline_ns;
+	__u64 completed;
+};
+
+/**
+ * struct drm_rust_gpu_query_fence - DRM_IOCTL_RUST_GPU_QUERY_FENCE
+ * @node: in, RUST_GPU_NODE_*
+ * @flags: in, zero
+ * @completed: out, last completed fence id: all up to it are complete
+ * @submitted: out, last fence id handed out
+ */
+struct drm_rust_gpu_query_fence {
+	__u32 node;
+	__u32 flags;
+	__u64 completed;
+	__u64 submitted;
+};
+
+/* Note: this is an enum so that it can be resolved by Rust bindgen. */
+enum {
+	DRM_IOCTL_RUST_GPU_DEVICE_INFO =
+		DRM_IOWR(DRM_COMMAND_BASE + DRM_RUST_GPU_DEVICE_INFO,
+			 struct drm_rust_gpu_device_info),
+	DRM_IOCTL_RUST_GPU_MESSAGE_COUNTERS =
+		DRM_IOWR(DRM_COMMAND_BASE + DRM_RUST_GPU_MESSAGE_COUNTERS,
+			 struct drm_rust_gpu_message_counters),
+	DRM_IOCTL_RUST_GPU_SUBMIT_NULL =
+		DRM_IOWR(DRM_COMMAND_BASE + DRM_RUST_GPU_SUBMIT_NULL,
+			 struct drm_rust_gpu_submit_null),
+	DRM_IOCTL_RUST_GPU_WAIT_FENCE =
+		DRM_IOWR(DRM_COMMAND_BASE + DRM_RUST_GPU_WAIT_FENCE,
+			 struct drm_rust_gpu_wait_fence),
+	DRM_IOCTL_RUST_GPU_QUERY_FENCE =
+		DRM_IOWR(DRM_COMMAND_BASE + DRM_RUST_GPU_QUERY_FENCE,
+			 struct drm_rust_gpu_query_fence),
+};
+
+#if defined(__cplusplus)
+}
+#endif
+
+#endif /* _RUST_GPU_DRM_H_ */

@@ -1,0 +1,559 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Interrupt messages: WDDM's interrupt contract, enforced by types.
+//!
+//! A device has one or more interrupt *messages* (MSI-X or MSI messages, or the one line of INTx).
+//! For each message there is one lock, and inside it the state that the interrupt routine of that
+//! message shares with the rest of the driver. There are two ways in, and no other:
+//!
+//! - the hard interrupt handler, which takes the lock and runs
+//!   [`Miniport::interrupt_routine`] (`DxgkDdiInterruptRoutine`);
+//! - [`Adapter::synchronize_execution`] (`DxgkCbSynchronizeExecution`).
+//!
+//! Both hand out a [`Synchronized`], and only that type leads to the state or can queue the DPC
+//! (`DxgkCbQueueDpc`). The DPC of the adapter (`DxgkDdiDpcRoutine`) runs on the interrupt thread of
+//! one message, the *home message*.
+//!
+//! # The lock
+//!
+//! The lock of a message is a [`SpinLockIrq`], the form that `spin_lock_irqsave()` has in the
+//! `kernel` crate. Taking it disables local interrupts and counts the nesting, the outermost one
+//! saving the interrupt state; releasing it in the outermost nesting restores that state exactly.
+//! It can therefore be taken with interrupts on or off. On PREEMPT_RT it is a sleeping lock and
+//! leaves interrupts alone, as every `spinlock_t` there; callers with interrupts off do not exist
+//! there. It guards [`Inner`]: the state of the message and its counters.
+//!
+//! Lock order: all messages share one lock class, so lockdep reports any nesting of two. Nothing
+//! is allocated, freed or waited for under it. Below it come only the raw locks of
+//! `irq_wake_thread()`.
+//!
+//! Nothing here knows what device it is: it is generic over the [`Miniport`].
+
+use core::{
+    fmt,
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+};
+use kernel::{
+    irq::{
+        Flags,
+        IrqRequest,
+        IrqReturn,
+        ThreadWaker,
+        ThreadedHandler,
+        ThreadedIrqReturn,
+        ThreadedRegistration, //
+    },
+    new_spinlock_irq,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc,
+        SpinLockIrq, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
+    },
+};
+
+use crate::hold_time;
+
+/// Why a routine was not run: the failures of `DxgkCbSynchronizeExecution`.
+///
+/// Success is the `Ok` of [`Adapter::synchronize_execution`]; [`ntstatus`] folds the three into the
+/// NTSTATUS value that WDDM names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Status {
+    /// `STATUS_INVALID_PARAMETER`: the message is out of range, or not zero on a line interrupt.
+    /// As an errno: [`EINVAL`].
+    InvalidParameter = 0xC000_000D,
+    /// `STATUS_UNSUCCESSFUL`: the interrupt is not connected, yet or any more. As an errno:
+    /// [`ENOTCONN`].
+    Unsuccessful = 0xC000_0001,
+}
+
+/// `STATUS_SUCCESS`: the routine ran.
+pub(crate) const STATUS_SUCCESS: u32 = 0;
+
+/// Returns the NTSTATUS value of an answer of [`Adapter::synchronize_execution`].
+pub(crate) fn ntstatus<R>(answer: &Result<R, Status>) -> u32 {
+    match answer {
+        Ok(_) => STATUS_SUCCESS,
+        Err(status) => *status as u32,
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InvalidParameter => "STATUS_INVALID_PARAMETER",
+            Self::Unsuccessful => "STATUS_UNSUCCESSFUL",
+        })
+    }
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::InvalidParameter => EINVAL,
+            Status::Unsuccessful => ENOTCONN,
+        }
+    }
+}
+
+/// What a driver gives to this module: its state and its routines.
+pub(crate) trait Miniport: Send + Sync + Sized {
+    /// What the interrupt routine of one message shares with the rest of the driver.
+    type State: Send + Unpin;
+
+    /// The interrupt routine, `DxgkDdiInterruptRoutine`.
+    ///
+    /// Dismisses the interrupt and does the minimum; what remains is left to the DPC, with
+    /// [`Synchronized::queue_dpc`]. Returns false, at once, if the device did not raise the
+    /// interrupt.
+    ///
+    /// Context: hard interrupt (a thread with `threadirqs` and on PREEMPT_RT), lock of `message`
+    /// held. Must not sleep, allocate or free.
+    fn interrupt_routine(&self, state: &mut Synchronized<'_, Self>, message: u32) -> bool;
+
+    /// Dismisses an interrupt of a message whose state is not there (before connect and while
+    /// disconnecting), so that a level-triggered line does not storm. Returns whether the device
+    /// had raised it.
+    ///
+    /// Context: as [`Miniport::interrupt_routine`].
+    fn acknowledge(&self, message: u32) -> bool;
+
+    /// The deferred half, `DxgkDdiDpcRoutine`. Never runs twice at once for one adapter.
+    ///
+    /// Context: process (the interrupt thread of the home message), no lock held. Must not
+    /// disconnect: that waits for this routine.
+    fn dpc_routine(&self, adapter: &Adapter<Self>);
+}
+
+/// What one message counted since the adapter was made; kept under its lock.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Counters {
+    /// Interrupts that were the device's.
+    pub(crate) interrupts: u64,
+    /// Interrupts that were not.
+    pub(crate) not_ours: u64,
+    /// DPCs queued from this message.
+    pub(crate) dpcs_queued: u64,
+    /// DPCs refused because one was queued already.
+    pub(crate) dpcs_refused: u64,
+    /// Synchronised routines run.
+    pub(crate) executions: u64,
+    /// Calls answered with [`Status::Unsuccessful`].
+    pub(crate) refused: u64,
+    /// Longest time the lock was held, in nanoseconds; measured while the static key
+    /// `rust_gpu_hold_time` is on.
+    pub(crate) longest_hold_ns: u64,
+}
+
+/// Where a message is between connect and disconnect.
+enum Phase<S> {
+    /// No state: not connected yet, or disconnecting. The handler acknowledges a line interrupt.
+    Disconnected,
+    /// The state is there; the interrupt routine and synchronised routines run on it.
+    Connected(S, ThreadWaker),
+    /// The device was reset: the handler answers NONE and touches nothing.
+    Quiet,
+}
+
+/// What the lock of a message guards.
+struct Inner<S> {
+    phase: Phase<S>,
+    counters: Counters,
+}
+
+/// One interrupt message.
+#[pin_data]
+struct Message<S> {
+    /// See the module's documentation for what it guards and its order.
+    #[pin]
+    lock: SpinLockIrq<Inner<S>>,
+}
+
+impl<S: Unpin> Message<S> {
+    fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            lock <- new_spinlock_irq!(Inner {
+                phase: Phase::Disconnected,
+                counters: Counters::default(),
+            }),
+        })
+    }
+
+    /// Runs `f` with the lock held, and measures how long that was if asked to.
+    #[inline]
+    fn locked<R>(&self, f: impl FnOnce(&mut Inner<S>) -> R) -> R {
+        let mut inner = self.lock.lock();
+        if !hold_time::enabled() {
+            return f(&mut inner);
+        }
+        let start = Instant::<Monotonic>::now();
+        let result = f(&mut inner);
+        let held = u64::try_from(start.elapsed().as_nanos()).unwrap_or(0);
+        inner.counters.longest_hold_ns = inner.counters.longest_hold_ns.max(held);
+        result
+    }
+}
+
+/// The state of one message, with its lock held: what an interrupt routine or a synchronised
+/// routine works on.
+///
+/// Dereferences to [`Miniport::State`].
+pub(crate) struct Synchronized<'a, M: Miniport> {
+    state: &'a mut M::State,
+    counters: &'a mut Counters,
+    adapter: &'a Adapter<M>,
+    waker: ThreadWaker,
+    /// True in the hard handler of the home message, which wakes its thread by its return value.
+    at_home: bool,
+}
+
+impl<M: Miniport> Synchronized<'_, M> {
+    /// Queues the DPC, `DxgkCbQueueDpc`.
+    ///
+    /// Returns true if this call queued it, false if it was queued already. The mark is cleared
+    /// before the DPC runs, so queueing while it runs returns true and it runs again.
+    ///
+    /// Context: any, lock of the message held (given by the type).
+    pub(crate) fn queue_dpc(&mut self) -> bool {
+        if self.adapter.dpc_queued.xchg(true, Full) {
+            self.counters.dpcs_refused += 1;
+            return false;
+        }
+        self.counters.dpcs_queued += 1;
+        if !self.at_home {
+            self.waker.wake();
+        }
+        true
+    }
+
+    /// Returns what the message counted.
+    pub(crate) fn counters(&self) -> &Counters {
+        self.counters
+    }
+}
+
+impl<M: Miniport> Deref for Synchronized<'_, M> {
+    type Target = M::State;
+
+    fn deref(&self) -> &M::State {
+        self.state
+    }
+}
+
+impl<M: Miniport> DerefMut for Synchronized<'_, M> {
+    fn deref_mut(&mut self) -> &mut M::State {
+        self.state
+    }
+}
+
+/// How the messages of a device were allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Vectors {
+    /// Number of messages; 1 for a line interrupt.
+    pub(crate) count: u32,
+    /// Message on whose interrupt thread the DPC runs.
+    pub(crate) home: u32,
+}
+
+/// The interrupt side of one device: its messages, its DPC, its miniport.
+///
+/// Made before the device can be addressed and kept after disconnect, so that
+/// [`Adapter::synchronize_execution`] always has an answer.
+#[pin_data]
+pub(crate) struct Adapter<M: Miniport> {
+    miniport: M,
+    messages: KVec<Pin<KBox<Message<M::State>>>>,
+    home: u32,
+    /// A DPC is queued and has not begun. Set by anybody with a message lock held, cleared by the
+    /// home message's interrupt thread.
+    dpc_queued: Atomic<bool>,
+    /// Runs of the DPC. Written by the home message's interrupt thread only.
+    dpcs_run: Atomic<u64>,
+}
+
+impl<M: Miniport> Adapter<M> {
+    /// Makes the adapter of a device with `vectors`, not connected.
+    ///
+    /// Errors: [`EINVAL`] for no messages or a home message out of range, [`ENOMEM`].
+    ///
+    /// Context: process.
+    pub(crate) fn new(miniport: M, vectors: Vectors) -> Result<Arc<Self>> {
+        if vectors.home >= vectors.count {
+            return Err(EINVAL);
+        }
+        let mut messages = KVec::with_capacity(vectors.count.try_into()?, GFP_KERNEL)?;
+        for _ in 0..vectors.count {
+            messages.push(KBox::pin_init(Message::new(), GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        Ok(Arc::new(
+            Self {
+                miniport,
+                messages,
+                home: vectors.home,
+                dpc_queued: Atomic::new(false),
+                dpcs_run: Atomic::new(0),
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Returns the miniport.
+    pub(crate) fn miniport(&self) -> &M {
+        &self.miniport
+    }
+
+    /// Returns the number of messages.
+    pub(crate) fn messages(&self) -> u32 {
+        // CAST: `new` made as many messages as a u32 counted.
+        self.messages.len() as u32
+    }
+
+    /// Returns how often the DPC ran.
+    pub(crate) fn dpcs_run(&self) -> u64 {
+        self.dpcs_run.load(Relaxed)
+    }
+
+    /// Runs `routine` so that it cannot overlap the interrupt routine of `message`,
+    /// `DxgkCbSynchronizeExecution`.
+    ///
+    /// The routine runs with the lock of `message` held and local interrupts off (on PREEMPT_RT:
+    /// the lock alone). It must be short, must not sleep, allocate, free or fault, and must not
+    /// call this function: for the same message that is a deadlock, and for another lockdep
+    /// reports it. `R` is `bool` in WDDM; if the routine does not run there is no `R`.
+    ///
+    /// Errors, in the order of the checks: [`Status::InvalidParameter`] if `message` is out of
+    /// range (on a line interrupt: not zero), [`Status::Unsuccessful`] if the interrupt is not
+    /// connected.
+    ///
+    /// Context: process, softirq, and, except on PREEMPT_RT, with interrupts off. The interrupt
+    /// state is the caller's again on return. No message lock may be held.
+    #[inline]
+    pub(crate) fn synchronize_execution<R>(
+        &self,
+        message: u32,
+        routine: impl FnOnce(&mut Synchronized<'_, M>) -> R,
+    ) -> Result<R, Status> {
+        // CAST: usize has at least 32 bits on every architecture the kernel's Rust supports.
+        let slot = self.messages.get(message as usize);
+        let Some(slot) = slot else {
+            return Err(Status::InvalidParameter);
+        };
+        slot.locked(|inner| {
+            let Phase::Connected(state, waker) = &mut inner.phase else {
+                inner.counters.refused += 1;
+                return Err(Status::Unsuccessful);
+            };
+            inner.counters.executions += 1;
+            Ok(routine(&mut Synchronized {
+                state,
+                counters: &mut inner.counters,
+                adapter: self,
+                waker: *waker,
+                at_home: false,
+            }))
+        })
+    }
+
+    /// Returns what `message` counted, also while it is not connected.
+    ///
+    /// Errors and context: as [`Adapter::synchronize_execution`], without the connection check.
+    pub(crate) fn counters(&self, message: u32) -> Result<Counters, Status> {
+        // CAST: as in `synchronize_execution`.
+        let slot = self.messages.get(message as usize);
+        slot.map(|slot| slot.locked(|inner| inner.counters))
+            .ok_or(Status::InvalidParameter)
+    }
+
+    /// The hard half of the handler of one message.
+    fn handle(&self, message: u32) -> ThreadedIrqReturn {
+        let home = message == self.home;
+        // CAST: as in `synchronize_execution`.
+        let Some(slot) = self.messages.get(message as usize) else {
+            return ThreadedIrqReturn::None;
+        };
+        slot.locked(|inner| {
+            let ours = match &mut inner.phase {
+                Phase::Quiet => return ThreadedIrqReturn::None,
+                Phase::Disconnected => self.miniport.acknowledge(message),
+                Phase::Connected(state, waker) => self.miniport.interrupt_routine(
+                    &mut Synchronized {
+                        state,
+                        counters: &mut inner.counters,
+                        adapter: self,
+                        waker: *waker,
+                        at_home: home,
+                    },
+                    message,
+                ),
+            };
+            // With forced threading a wake-up of the DPC runs this handler first, in a thread,
+            // and it has to pass the wake-up on. That run is no interrupt and is not counted.
+            let wake = home && self.dpc_queued.load(Relaxed);
+            if ours {
+                inner.counters.interrupts += 1;
+            } else if !wake {
+                inner.counters.not_ours += 1;
+            }
+            match (wake, ours) {
+                (true, _) => ThreadedIrqReturn::WakeThread,
+                (false, true) => ThreadedIrqReturn::Handled,
+                (false, false) => ThreadedIrqReturn::None,
+            }
+        })
+    }
+
+    /// The thread half: runs the DPC if one is queued.
+    fn run_dpc(&self) {
+        // Cleared before the routine begins: what is queued from here on is a new DPC. Full
+        // ordering pairs with the one in `queue_dpc`: what was done before a refused call is seen
+        // by the run that made it superfluous.
+        if self.dpc_queued.xchg(false, Full) {
+            self.dpcs_run.store(self.dpcs_run.load(Relaxed) + 1, Relaxed);
+            self.miniport.dpc_routine(self);
+        }
+    }
+}
+
+/// The handler of one message.
+struct Handler<M: Miniport> {
+    adapter: Arc<Adapter<M>>,
+    message: u32,
+}
+
+impl<M: Miniport> ThreadedHandler for Handler<M> {
+    fn handle(&self) -> ThreadedIrqReturn {
+        self.adapter.handle(self.message)
+    }
+
+    fn handle_threaded(&self) -> IrqReturn {
+        self.adapter.run_dpc();
+        IrqReturn::Handled
+    }
+}
+
+/// The connected interrupts of an adapter.
+///
+/// Ends in two steps, so that a device can be reset between them: [`Connection::disconnect`], from
+/// whose beginning callers of [`Adapter::synchronize_execution`] get [`Status::Unsuccessful`] and
+/// line interrupts are only acknowledged; and drop, which makes the handlers quiet, waits for those
+/// that run, and frees the interrupts.
+///
+/// Must be dropped in process context, not from the DPC (which it waits for).
+pub(crate) struct Connection<'a, M: Miniport + 'a> {
+    adapter: Arc<Adapter<M>>,
+    registrations: KVec<Pin<KBox<ThreadedRegistration<'a, Handler<M>>>>>,
+    /// Room for the states, so that disconnecting cannot fail for want of memory.
+    states: KVec<M::State>,
+}
+
+impl<'a, M: Miniport + 'a> Connection<'a, M> {
+    /// Requests the interrupts of all messages. Until [`Connection::connect`] they are only
+    /// acknowledged.
+    ///
+    /// `requests` has one item per message, in the order of the messages.
+    ///
+    /// Errors: [`EINVAL`] if their number is not that of the adapter's messages, [`ENOMEM`], or
+    /// what `request_threaded_irq()` returned.
+    ///
+    /// Context: process.
+    ///
+    /// # Safety
+    ///
+    /// The connection must not be forgotten: its drop frees the interrupts, whose handlers use what
+    /// `'a` borrows.
+    pub(crate) unsafe fn new(
+        adapter: Arc<Adapter<M>>,
+        name: &'static CStr,
+        requests: impl IntoIterator<Item = Result<IrqRequest<'a>>>,
+    ) -> Result<Self> {
+        let count = adapter.messages.len();
+        let mut this = Self {
+            registrations: KVec::with_capacity(count, GFP_KERNEL)?,
+            states: KVec::with_capacity(count, GFP_KERNEL)?,
+            adapter,
+        };
+        for (message, request) in requests.into_iter().enumerate() {
+            let handler = Handler {
+                adapter: this.adapter.clone(),
+                message: message.try_into()?,
+            };
+            // SAFETY: The registration is kept in `this`, which the caller does not forget.
+            let registration =
+                unsafe { ThreadedRegistration::new(request?, Flags::SHARED, name, Ok(handler)) };
+            let registration = KBox::pin_init(registration, GFP_KERNEL)?;
+            this.registrations.push(registration, GFP_KERNEL)?;
+        }
+        if this.registrations.len() != count {
+            return Err(EINVAL);
+        }
+        Ok(this)
+    }
+
+    /// Hands the states over, one per message, and leaves `states` empty: from here on the
+    /// interrupt routine runs.
+    ///
+    /// Errors: [`EINVAL`] if their number is not that of the messages; `states` is left alone.
+    ///
+    /// Context: process.
+    pub(crate) fn connect(&mut self, states: &mut KVec<M::State>) -> Result {
+        if states.len() != self.adapter.messages.len() {
+            return Err(EINVAL);
+        }
+        // CAST: usize has at least 32 bits.
+        let home = self.registrations.get(self.adapter.home as usize);
+        // SAFETY: `disconnect`, which the drop of `self` calls before the registrations go, takes
+        // every copy of the waker out of the messages.
+        let waker = unsafe { home.ok_or(EINVAL)?.waker() };
+        let states = core::mem::replace(states, KVec::new());
+        for (slot, state) in self.adapter.messages.iter().zip(states) {
+            slot.locked(|inner| inner.phase = Phase::Connected(state, waker));
+        }
+        Ok(())
+    }
+
+    /// Begins to disconnect, and returns the states, in the order of the messages; empty if that
+    /// was done before.
+    ///
+    /// Interrupts go on arriving until the connection is dropped; those of a line are acknowledged.
+    ///
+    /// Context: process.
+    pub(crate) fn disconnect(&mut self) -> KVec<M::State> {
+        let mut states = core::mem::replace(&mut self.states, KVec::new());
+        for slot in &self.adapter.messages {
+            let phase = slot.locked(|inner| {
+                core::mem::replace(&mut inner.phase, Phase::Disconnected)
+            });
+            if let Phase::Connected(state, _) = phase {
+                // Cannot fail: `new` reserved one place per message. If it did, the state would be
+                // dropped here, outside the lock.
+                let _ = states.push_within_capacity(state);
+            }
+        }
+        states
+    }
+}
+
+impl<'a, M: Miniport + 'a> Drop for Connection<'a, M> {
+    fn drop(&mut self) {
+        // Only after a failed start: the states go first, as the device never used them.
+        drop(self.disconnect());
+        for slot in &self.adapter.messages {
+            slot.locked(|inner| inner.phase = Phase::Quiet);
+        }
+        // The registrations are dropped next: `free_irq()` waits for the handlers and the thread.
+        // A handler that runs now, also the one that CONFIG_DEBUG_SHIRQ calls, answers NONE.
+    }
+}
