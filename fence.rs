@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Fences: which packets of a node are complete, who waits for them, and whose they are.
+//!
+//! [`FenceTracker`] lives under a message lock, with the node whose fences it tracks. [`Fences`] and
+//! [`Client`] are reference counted and hold nothing of the device: waiters and open files may
+//! outlive it.
+
+use kernel::{
+    new_condvar,
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        Arc,
+        CondVar,
+        CondVarTimeoutResult,
+        Mutex, //
+    },
+    time::{
+        msecs_to_jiffies,
+        ClockSource,
+        Monotonic, //
+    },
+};
+
+use crate::scheduler::{
+    Node,
+    NODES, //
+};
+
+/// How far beyond the end of the completed prefix a fence may be handed to the engine.
+const WINDOW: u64 = 1024;
+
+/// Which fences of a node are complete, for devices that answer out of order.
+///
+/// # Invariants
+///
+/// Bit `f % WINDOW` of `window` is set exactly if fence `f` is complete, for
+/// `completed < f <= completed + WINDOW`.
+pub(crate) struct FenceTracker {
+    /// End of the contiguous completed prefix.
+    completed: u64,
+    window: [u64; (WINDOW / 64) as usize],
+}
+
+impl FenceTracker {
+    /// Makes a tracker of a node that completed nothing; ids begin at 1.
+    pub(crate) const fn new() -> Self {
+        Self {
+            completed: 0,
+            window: [0; (WINDOW / 64) as usize],
+        }
+    }
+
+    /// Returns the last fence of the contiguous completed prefix.
+    pub(crate) fn completed(&self) -> u64 {
+        self.completed
+    }
+
+    /// Returns whether a completion of `fence` could be recorded.
+    pub(crate) fn in_window(&self, fence: u64) -> bool {
+        fence > self.completed && fence - self.completed <= WINDOW
+    }
+
+    /// Returns the word and the bit of `fence`.
+    fn bit(&mut self, fence: u64) -> Option<(&mut u64, u64)> {
+        let index = fence % WINDOW;
+        // CAST: below the number of words.
+        let word = self.window.get_mut((index / 64) as usize)?;
+        Some((word, 1 << (index % 64)))
+    }
+
+    /// Records the completion of `fence`. Returns the new end of the prefix if it moved.
+    ///
+    /// A fence outside the window, or complete already, changes nothing.
+    pub(crate) fn record(&mut self, fence: u64) -> Option<u64> {
+        if !self.in_window(fence) {
+            return None;
+        }
+        if let Some((word, bit)) = self.bit(fence) {
+            *word |= bit;
+        }
+        let before = self.completed;
+        loop {
+            let next = self.completed + 1;
+            match self.bit(next) {
+                Some((word, bit)) if *word & bit != 0 => *word &= !bit,
+                _ => break,
+            }
+            self.completed = next;
+        }
+        (self.completed != before).then_some(self.completed)
+    }
+}
+
+/// Packets one client may have submitted and not completed.
+///
+/// Bounds the memory that a client can pin, all of which is allocated with the device.
+pub(crate) const CLIENT_LIMIT: u32 = 256;
+
+/// Longest single sleep of a waiter, in milliseconds; what it waits for is then looked at again.
+const SLEEP_LIMIT_MS: i64 = 1000;
+
+/// The completed fences of a device as waiters see them, and the state of the device itself.
+///
+/// Shared by the device and its open files. Written by the DPC and by stop; read by anybody in
+/// process context. Wakes waiters that would otherwise pin an unbinding device.
+#[pin_data]
+pub(crate) struct Fences {
+    completed: [Atomic<u64>; NODES],
+    /// 0, or the negative errno that every waiter and later ioctl gets. Once set it stays.
+    gone: Atomic<i32>,
+    /// Counts publications, so that a waiter for room can tell that something happened. Taken
+    /// alone; nothing is locked under it but the queue of `changed`.
+    #[pin]
+    generation: Mutex<u64>,
+    #[pin]
+    changed: CondVar,
+}
+
+impl Fences {
+    /// Makes the fences of a running device that completed nothing.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                completed: [const { Atomic::new(0) }; NODES],
+                gone: Atomic::new(0),
+                generation <- new_mutex!(0, "rust_gpu::Fences"),
+                changed <- new_condvar!("rust_gpu::Fences"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Returns the last completed fence of `node`.
+    pub(crate) fn completed(&self, node: Node) -> u64 {
+        // Pairs with the store in `publish`: who sees the fence sees what came before it.
+        self.completed
+            .get(node.index())
+            .map_or(0, |fence| fence.load(Acquire))
+    }
+
+    /// Publishes the last completed fence of each node and wakes all waiters.
+    ///
+    /// Context: process (the DPC); one caller at a time.
+    pub(crate) fn publish(&self, completed: &[u64; NODES]) {
+        for (shown, fence) in self.completed.iter().zip(completed) {
+            shown.store(*fence, Release);
+        }
+        self.wake();
+    }
+
+    /// Ends all waits with `error`, now and from here on: [`ENODEV`] at unbind, [`EIO`] for a
+    /// device that broke.
+    ///
+    /// Context: process.
+    pub(crate) fn stop(&self, error: Error) {
+        self.gone.store(error.to_errno(), Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let mut generation = self.generation.lock();
+        *generation = generation.wrapping_add(1);
+        self.changed.notify_all();
+    }
+
+    /// Returns the error of [`Fences::stop`] if the device is stopped.
+    pub(crate) fn check(&self) -> Result {
+        match self.gone.load(Acquire) {
+            0 => Ok(()),
+            errno => Err(Error::from_errno(errno)),
+        }
+    }
+
+    /// Waits until `node` completed `fence`, at the longest until `deadline_ns` of
+    /// CLOCK_MONOTONIC.
+    ///
+    /// Errors: [`ETIME`] at the deadline, [`ERESTARTSYS`] after a signal, and that of
+    /// [`Fences::stop`]. A fence that is complete is a success also on a stopped device.
+    ///
+    /// Context: process, no lock and no registration guard held.
+    pub(crate) fn wait(&self, node: Node, fence: u64, deadline_ns: i64) -> Result {
+        self.wait_until(deadline_ns, |_| self.completed(node) >= fence)
+    }
+
+    /// Returns a mark for [`Fences::wait_change`].
+    pub(crate) fn generation(&self) -> u64 {
+        *self.generation.lock()
+    }
+
+    /// Waits until something was published since `mark`, at the longest for a second.
+    ///
+    /// Errors: [`ERESTARTSYS`] after a signal, and that of [`Fences::stop`]. Context: process.
+    pub(crate) fn wait_change(&self, mark: u64) -> Result {
+        let deadline = Monotonic::ktime_get().saturating_add(SLEEP_LIMIT_MS * 1_000_000);
+        match self.wait_until(deadline, |generation| generation != mark) {
+            Err(e) if e == ETIME => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Sleeps until `done`, given the count of publications, says so.
+    fn wait_until(&self, deadline_ns: i64, done: impl Fn(u64) -> bool) -> Result {
+        let mut generation = self.generation.lock();
+        loop {
+            if done(*generation) {
+                return Ok(());
+            }
+            self.check()?;
+            let left = deadline_ns.saturating_sub(Monotonic::ktime_get());
+            if left <= 0 {
+                return Err(ETIME);
+            }
+            // Rounded up, so that the last sleep does not end before the deadline.
+            let left_ms = left.saturating_add(999_999) / 1_000_000;
+            // CAST: at most `SLEEP_LIMIT_MS`.
+            let jiffies = msecs_to_jiffies(left_ms.min(SLEEP_LIMIT_MS) as u32);
+            if let CondVarTimeoutResult::Signal { .. } = self
+                .changed
+                .wait_interruptible_timeout(&mut generation, jiffies)
+            {
+                return Err(ERESTARTSYS);
+            }
+        }
+    }
+}
+
+/// The submitter of packets: one open file.
+pub(crate) struct Client {
+    /// Packets submitted and not completed. Raised by the submitter, lowered by whoever completes
+    /// them (DPC, submission thread).
+    outstanding: Atomic<u32>,
+}
+
+impl Client {
+    /// Makes a client that submitted nothing, its memory charged to the caller's control group.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                outstanding: Atomic::new(0),
+            },
+            GFP_KERNEL_ACCOUNT,
+        )?)
+    }
+
+    /// Takes up to `wanted` of the client's places. Returns how many there were.
+    pub(crate) fn reserve(&self, wanted: u32) -> u32 {
+        let mut before = self.outstanding.load(Relaxed);
+        loop {
+            let granted = wanted.min(CLIENT_LIMIT.saturating_sub(before));
+            match self
+                .outstanding
+                .cmpxchg(before, before + granted, Relaxed)
+            {
+                Ok(_) => return granted,
+                Err(now) => before = now,
+            }
+        }
+    }
+
+    /// Gives `count` places back.
+    pub(crate) fn give_back(&self, count: u32) {
+        self.outstanding.fetch_sub(count, Relaxed);
+    }
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A queue of fixed capacity, for use under a message lock.
+
+use kernel::prelude::*;
+
+/// A queue of fixed capacity; allocates only when it is made.
+pub(crate) struct Fifo<T> {
+    items: KVec<Option<T>>,
+    head: usize,
+    len: usize,
+}
+
+impl<T> Fifo<T> {
+    /// Makes an empty queue for `capacity` items.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    pub(crate) fn new(capacity: usize) -> Result<Self> {
+        let mut items = KVec::with_capacity(capacity, GFP_KERNEL)?;
+        for _ in 0..capacity {
+            items.push_within_capacity(None).map_err(|_| ENOMEM)?;
+        }
+        Ok(Self {
+            items,
+            head: 0,
+            len: 0,
+        })
+    }
+
+    /// Returns the number of items.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns whether there is no item.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Returns whether there is no room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len == self.items.len()
+    }
+
+    /// Appends an item; hands it back if there is no room.
+    pub(crate) fn push(&mut self, item: T) -> Result<(), T> {
+        if self.is_full() {
+            return Err(item);
+        }
+        let at = (self.head + self.len) % self.items.len();
+        match self.items.get_mut(at) {
+            Some(place) => {
+                *place = Some(item);
+                self.len += 1;
+                Ok(())
+            }
+            None => Err(item),
+        }
+    }
+
+    /// Takes the oldest item.
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let item = self.items.get_mut(self.head)?.take()?;
+        self.head = (self.head + 1) % self.items.len();
+        self.len -= 1;
+        Some(item)
+    }
+
+    /// Puts an item that [`Fifo::pop`] just took back in front; hands it back if there is no room.
+    pub(crate) fn unpop(&mut self, item: T) -> Result<(), T> {
+        if self.is_full() {
+            return Err(item);
+        }
+        let at = (self.head + self.items.len() - 1) % self.items.len();
+        match self.items.get_mut(at) {
+            Some(place) => {
+                *place = Some(item);
+                self.head = at;
+                self.len += 1;
+                Ok(())
+            }
+            None => Err(item),
+        }
+    }
+}

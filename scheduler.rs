@@ -1,0 +1,590 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The scheduler's core: nodes, packets, fence ids, and how completions are reported.
+//!
+//! A *node* is one engine with one FIFO of packets (WDDM's `NodeOrdinal`). Each has two halves:
+//!
+//! - [`NodeQueue`]: fence ids and packets on their way to the engine. It lives in the lock of the
+//!   interrupt message on which the engine completes, beside the engine itself, so that a packet
+//!   gets its fence id and its place in the engine in one critical section.
+//! - its line in [`Notify`]: what was reported as complete. All of [`Notify`] lives in the lock of
+//!   one message, the *notify message* (`DXGK_DRIVERCAPS.InterruptMessageNumber`).
+//!
+//! The way up is the documentation's example of `DxgkCbSynchronizeExecution`: from the interrupt
+//! routine or from a synchronised routine of the notify message, [`notify_interrupt`] records the
+//! last reported fence of the node and queues the DPC; the DPC calls [`notify_dpc`], which wakes
+//! the waiters. What completes on another message queues the DPC, which reports it with
+//! [`report_completions`].
+//!
+//! This module knows no device: the engines are behind [`Engine`], their place in the messages
+//! behind [`Hardware`].
+
+use kernel::{
+    kthread,
+    prelude::*,
+    sync::Arc,
+    uapi, //
+};
+
+use crate::{
+    fence::{
+        Client,
+        FenceTracker,
+        Fences, //
+    },
+    fifo::Fifo,
+    irq::{
+        Adapter,
+        Miniport,
+        Status,
+        Synchronized, //
+    },
+};
+
+/// Number of nodes.
+pub(crate) const NODES: usize = uapi::RUST_GPU_NODE_COUNT as usize;
+
+/// A node: one engine with one FIFO of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Node {
+    /// The control queue of the device.
+    Control = uapi::RUST_GPU_NODE_CONTROL,
+    /// The cursor queue of the device.
+    Cursor = uapi::RUST_GPU_NODE_CURSOR,
+    /// The software queue, drained by the submission thread.
+    Software = uapi::RUST_GPU_NODE_SOFTWARE,
+}
+
+impl Node {
+    /// All nodes, in the order of their ordinals.
+    pub(crate) const ALL: [Self; NODES] = [Self::Control, Self::Cursor, Self::Software];
+
+    /// Returns the index of the node in arrays of [`NODES`] items.
+    pub(crate) const fn index(self) -> usize {
+        // CAST: the discriminant is below `NODES`.
+        self as usize
+    }
+}
+
+impl TryFrom<u32> for Node {
+    type Error = Error;
+
+    /// Returns the node of an ordinal; [`EINVAL`] if there is none.
+    fn try_from(ordinal: u32) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|node| *node as u32 == ordinal)
+            .ok_or(EINVAL)
+    }
+}
+
+/// What a hardware event is, `DXGK_INTERRUPT_TYPE`. The values are WDDM's.
+// Which of them the device can raise depends on what drives it: without a display, no retrace.
+#[allow(dead_code)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum InterruptType {
+    /// `DXGK_INTERRUPT_DMA_COMPLETED`.
+    DmaCompleted = 1,
+    /// `DXGK_INTERRUPT_DMA_PREEMPTED`.
+    DmaPreempted = 2,
+    /// `DXGK_INTERRUPT_CRTC_VSYNC`.
+    CrtcVsync = 3,
+    /// `DXGK_INTERRUPT_DMA_FAULTED`, reserved.
+    DmaFaulted = 4,
+    /// `DXGK_INTERRUPT_DMA_PAGE_FAULTED`.
+    DmaPageFaulted = 9,
+}
+
+/// A hardware event as the scheduler is told of it, `DXGKARGCB_NOTIFY_INTERRUPT_DATA`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InterruptData {
+    /// All packets of `node` up to `submission_fence_id` are complete.
+    DmaCompleted {
+        /// `SubmissionFenceId`.
+        submission_fence_id: u64,
+        /// `NodeOrdinal`.
+        node: Node,
+    },
+    /// A vertical retrace of one scanout.
+    // Raised by a display only.
+    #[allow(dead_code)]
+    CrtcVsync {
+        /// `VidPnTargetId`, the number of the scanout.
+        target: u32,
+    },
+}
+
+impl InterruptData {
+    /// Returns the type of the event.
+    #[allow(dead_code)]
+    pub(crate) fn interrupt_type(&self) -> InterruptType {
+        match self {
+            Self::DmaCompleted { .. } => InterruptType::DmaCompleted,
+            Self::CrtcVsync { .. } => InterruptType::CrtcVsync,
+        }
+    }
+}
+
+/// The state of the scheduler that `DxgkCbNotifyInterrupt` changes.
+///
+/// Lives in the lock of the notify message and nowhere else.
+pub(crate) struct Notify {
+    /// Last fence reported as complete, per node.
+    completed: [u64; NODES],
+    /// Vertical retraces reported.
+    vsyncs: u64,
+    /// Whether vertical retraces are reported.
+    vsync_enabled: bool,
+    /// Calls of [`notify_interrupt`].
+    notifications: u64,
+}
+
+impl Notify {
+    /// Makes the state of a scheduler that was told nothing.
+    pub(crate) const fn new() -> Self {
+        Self {
+            completed: [0; NODES],
+            vsyncs: 0,
+            vsync_enabled: false,
+            notifications: 0,
+        }
+    }
+
+    /// Records one event.
+    fn record(&mut self, data: &InterruptData) {
+        match *data {
+            InterruptData::DmaCompleted {
+                submission_fence_id,
+                node,
+            } => {
+                let [control, cursor, software] = &mut self.completed;
+                let last = match node {
+                    Node::Control => control,
+                    Node::Cursor => cursor,
+                    Node::Software => software,
+                };
+                *last = submission_fence_id.max(*last);
+            }
+            InterruptData::CrtcVsync { .. } if !self.vsync_enabled => return,
+            InterruptData::CrtcVsync { .. } => self.vsyncs += 1,
+        }
+        self.notifications += 1;
+    }
+
+    /// Turns the reporting of one type of event on or off, `DxgkDdiControlInterrupt`.
+    ///
+    /// Errors: [`ENOSYS`] (`STATUS_NOT_IMPLEMENTED`) for every type but
+    /// [`InterruptType::CrtcVsync`].
+    // Called by a display only.
+    #[allow(dead_code)]
+    pub(crate) fn control_interrupt(&mut self, kind: InterruptType, on: bool) -> Result {
+        match kind {
+            InterruptType::CrtcVsync => {
+                self.vsync_enabled = on;
+                Ok(())
+            }
+            _ => Err(ENOSYS),
+        }
+    }
+
+    /// Returns the last fence reported as complete, per node.
+    pub(crate) fn completed(&self) -> [u64; NODES] {
+        self.completed
+    }
+
+    /// Returns the number of events recorded.
+    pub(crate) fn notifications(&self) -> u64 {
+        self.notifications
+    }
+}
+
+/// Why an engine did not take a packet.
+pub(crate) enum Refusal {
+    /// There is no room now; a completion will make some.
+    NoRoom,
+    /// The engine is broken and will never take one again.
+    Broken,
+}
+
+/// An engine that executes packets, as the scheduler sees it.
+pub(crate) trait Engine: Send {
+    /// What the engine executes.
+    type Packet: Send;
+
+    /// Gives a packet with its fence id to the engine, or hands it back.
+    ///
+    /// Not visible to the engine before [`Engine::publish`]. Context: lock of the message held.
+    fn submit(
+        &mut self,
+        packet: Self::Packet,
+        fence: u64,
+    ) -> Result<(), (Refusal, Self::Packet)>;
+
+    /// Makes what was submitted visible. Returns whether the doorbell has to be rung.
+    ///
+    /// Context: lock of the message held.
+    fn publish(&mut self) -> bool;
+}
+
+/// Packets a node queues while its engine has no room.
+const QUEUE_DEPTH: usize = 512;
+
+/// The submission half of a node. Lives in the lock of the node's message.
+pub(crate) struct NodeQueue<E: Engine> {
+    /// The engine; [`None`] for the software node, whose packets all go to the submission thread.
+    pub(crate) engine: Option<E>,
+    /// Last fence id handed out.
+    submitted: u64,
+    /// Last fence id given to the engine: those after it are in `pending`, in order.
+    given: u64,
+    pending: Fifo<E::Packet>,
+    tracker: FenceTracker,
+}
+
+impl<E: Engine> NodeQueue<E> {
+    /// Makes the queue of a node with `engine`.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    pub(crate) fn new(engine: Option<E>) -> Result<Self> {
+        Ok(Self {
+            engine,
+            submitted: 0,
+            given: 0,
+            pending: Fifo::new(QUEUE_DEPTH)?,
+            tracker: FenceTracker::new(),
+        })
+    }
+
+    /// Returns the last fence id handed out.
+    pub(crate) fn submitted(&self) -> u64 {
+        self.submitted
+    }
+
+    /// Returns the number of packets that wait for the engine.
+    pub(crate) fn queued(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Returns the end of the completed prefix.
+    pub(crate) fn completed(&self) -> u64 {
+        self.tracker.completed()
+    }
+
+    /// Gives a packet its fence id and its place: in the engine if there is room and nothing
+    /// waits before it, else in the queue, for the submission thread.
+    ///
+    /// Errors: the packet comes back if the queue is full.
+    fn submit(&mut self, packet: E::Packet) -> Result<u64, E::Packet> {
+        if self.pending.is_full() {
+            return Err(packet);
+        }
+        let fence = self.submitted + 1;
+        self.pending.push(packet)?;
+        self.submitted = fence;
+        self.feed();
+        Ok(fence)
+    }
+
+    /// Gives waiting packets to the engine while it takes them.
+    fn feed(&mut self) {
+        let Some(engine) = &mut self.engine else {
+            return;
+        };
+        while self.tracker.in_window(self.given + 1) {
+            let Some(packet) = self.pending.pop() else {
+                return;
+            };
+            match engine.submit(packet, self.given + 1) {
+                Ok(()) => self.given += 1,
+                Err((_, packet)) => {
+                    // Cannot fail: its place was made free just now.
+                    let _ = self.pending.unpop(packet);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Publishes what was fed. Returns whether the doorbell has to be rung.
+    fn publish(&mut self) -> bool {
+        self.engine.as_mut().is_some_and(E::publish)
+    }
+
+    /// Takes the oldest waiting packet, with its fence id: the submission thread's way to execute
+    /// packets of the software node.
+    fn take(&mut self) -> Option<(u64, E::Packet)> {
+        let packet = self.pending.pop()?;
+        self.given += 1;
+        Some((self.given, packet))
+    }
+
+    /// Records the completion of one packet.
+    pub(crate) fn complete(&mut self, fence: u64) {
+        self.tracker.record(fence);
+    }
+}
+
+/// A miniport whose messages hold the nodes of this scheduler.
+pub(crate) trait Hardware: Miniport {
+    /// The engines behind the nodes.
+    type Engine: Engine;
+
+    /// Returns the message in whose lock `node` lives.
+    fn message_of(&self, node: Node) -> u32;
+
+    /// Returns the notify message.
+    fn notify_message(&self) -> u32;
+
+    /// Returns `node` if it lives in the message of `state`.
+    fn node(state: &mut Self::State, node: Node) -> Option<&mut NodeQueue<Self::Engine>>;
+
+    /// Returns the state of the scheduler if `state` is that of the notify message.
+    fn notify(state: &mut Self::State) -> Option<&mut Notify>;
+
+    /// Rings the doorbell of `node`.
+    fn doorbell(&self, node: Node);
+
+    /// Marks that there is something to submit, and wakes the submission thread.
+    ///
+    /// Context: any, a message lock may be held.
+    fn wake_submission_thread(&self);
+
+    /// Takes the mark of [`Hardware::wake_submission_thread`]. Must not sleep.
+    fn take_submission_mark(&self) -> bool;
+
+    /// Makes a packet that does nothing but complete.
+    ///
+    /// Context: any, lock of the node's message held; does not allocate.
+    fn null_packet(
+        node: Node,
+        client: Option<Arc<Client>>,
+    ) -> <Self::Engine as Engine>::Packet;
+
+    /// Returns the client that a packet of the software node counts against.
+    fn client_of(packet: <Self::Engine as Engine>::Packet) -> Option<Arc<Client>>;
+}
+
+/// Tells the scheduler of a hardware event, `DxgkCbNotifyInterrupt`, and queues the DPC, as the
+/// contract demands before the routine ends.
+///
+/// Returns false if `state` is not that of the notify message: then nothing was recorded (in
+/// WDDM: "no scheduler callback is there to call").
+///
+/// Context: interrupt routine or synchronised routine of the notify message.
+pub(crate) fn notify_interrupt<H: Hardware>(
+    state: &mut Synchronized<'_, H>,
+    data: &InterruptData,
+) -> bool {
+    let Some(notify) = H::notify(state) else {
+        return false;
+    };
+    notify.record(data);
+    state.queue_dpc();
+    true
+}
+
+/// Reports what completed on `node` if this is news.
+///
+/// Context: as [`notify_interrupt`].
+pub(crate) fn notify_completed<H: Hardware>(
+    state: &mut Synchronized<'_, H>,
+    node: Node,
+    completed: u64,
+) -> bool {
+    let known = H::notify(state).map(|notify| notify.completed().get(node.index()).copied());
+    if known.flatten().is_none_or(|known| known >= completed) {
+        return false;
+    }
+    notify_interrupt(
+        state,
+        &InterruptData::DmaCompleted {
+            submission_fence_id: completed,
+            node,
+        },
+    )
+}
+
+/// Submits `count` null packets to `node`, all in one critical section.
+///
+/// Returns the number that were taken and the fence id of the last one; zero packets if the queue
+/// is full. The caller has counted them against `client` and takes back what was not taken.
+///
+/// Errors: [`Status::Unsuccessful`] if the device is stopped.
+///
+/// Context: process.
+pub(crate) fn submit_null<H: Hardware>(
+    adapter: &Adapter<H>,
+    node: Node,
+    count: u32,
+    client: &Arc<Client>,
+) -> Result<(u32, u64), Status> {
+    submit_with(adapter, node, |queue| {
+        let mut taken = 0;
+        while taken < count {
+            let packet = H::null_packet(node, Some(client.clone()));
+            if let Err(packet) = queue.submit(packet) {
+                // Not the last reference: the caller holds one.
+                drop(packet);
+                break;
+            }
+            taken += 1;
+        }
+        (taken, queue.submitted())
+    })
+}
+
+/// Submits one packet to `node`. Returns its fence id, or hands the packet back if the queue is
+/// full.
+///
+/// Errors and context: as [`submit_null`].
+pub(crate) fn submit<H: Hardware>(
+    adapter: &Adapter<H>,
+    node: Node,
+    packet: <H::Engine as Engine>::Packet,
+) -> Result<Result<u64, <H::Engine as Engine>::Packet>, Status> {
+    submit_with(adapter, node, |queue| queue.submit(packet))
+}
+
+/// Runs `f` on the queue of `node`, then rings the doorbell and wakes the submission thread as
+/// needed.
+fn submit_with<H: Hardware, R>(
+    adapter: &Adapter<H>,
+    node: Node,
+    f: impl FnOnce(&mut NodeQueue<H::Engine>) -> R,
+) -> Result<R, Status> {
+    let hardware = adapter.miniport();
+    let (result, ring, waiting) =
+        adapter.synchronize_execution(hardware.message_of(node), |state| {
+            let queue = H::node(state, node).ok_or(Status::Unsuccessful)?;
+            let result = f(queue);
+            Ok((result, queue.publish(), queue.queued() != 0))
+        })??;
+    // Outside the lock: the write leaves the virtual machine.
+    if ring {
+        hardware.doorbell(node);
+    }
+    if waiting {
+        hardware.wake_submission_thread();
+    }
+    Ok(result)
+}
+
+/// Returns the last completed and the last submitted fence of `node`,
+/// `DxgkDdiQueryCurrentFence`.
+///
+/// Errors: as [`Adapter::synchronize_execution`]. Context: process, softirq.
+pub(crate) fn query_current_fence<H: Hardware>(
+    adapter: &Adapter<H>,
+    node: Node,
+) -> Result<(u64, u64), Status> {
+    adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
+        H::node(state, node)
+            .map(|queue| (queue.completed(), queue.submitted()))
+            .ok_or(Status::Unsuccessful)
+    })?
+}
+
+/// Reports, from a synchronised routine of the notify message, what completed on nodes of other
+/// messages.
+///
+/// Context: the DPC.
+pub(crate) fn report_completions<H: Hardware>(adapter: &Adapter<H>) {
+    let notify = adapter.miniport().notify_message();
+    for node in Node::ALL {
+        if adapter.miniport().message_of(node) == notify {
+            continue;
+        }
+        let Ok((completed, _)) = query_current_fence(adapter, node) else {
+            return;
+        };
+        let _ = adapter.synchronize_execution(notify, |state| {
+            notify_completed(state, node, completed)
+        });
+    }
+}
+
+/// The second half of a notification, `DxgkCbNotifyDpc`: publishes the fences to waiters and wakes
+/// them; wakes the submission thread if an engine may have room for what waits.
+///
+/// Context: the DPC.
+pub(crate) fn notify_dpc<H: Hardware>(adapter: &Adapter<H>, fences: &Fences) {
+    let hardware = adapter.miniport();
+    let completed = adapter.synchronize_execution(hardware.notify_message(), |state| {
+        H::notify(state).map(|notify| notify.completed())
+    });
+    if let Ok(Some(completed)) = completed {
+        fences.publish(&completed);
+    }
+    let waiting = [Node::Control, Node::Cursor].into_iter().any(|node| {
+        let queued = adapter.synchronize_execution(hardware.message_of(node), |state| {
+            H::node(state, node).is_some_and(|queue| queue.queued() != 0)
+        });
+        queued.unwrap_or(false)
+    });
+    if waiting {
+        hardware.wake_submission_thread();
+    }
+}
+
+/// The submission thread: feeds the engines and executes the software node, until it is stopped.
+///
+/// Context: process, a thread of its own.
+pub(crate) fn submission_thread<H: Hardware>(adapter: &Adapter<H>, thread: &kthread::Context) {
+    while thread.wait_until(|| adapter.miniport().take_submission_mark()) {
+        run_submission(adapter);
+    }
+}
+
+/// One round of the submission thread: feeds the engines, then executes the software node.
+///
+/// Context: process.
+fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
+    for node in [Node::Control, Node::Cursor] {
+        let hardware = adapter.miniport();
+        let ring = adapter.synchronize_execution(hardware.message_of(node), |state| {
+            H::node(state, node).is_some_and(|queue| {
+                queue.feed();
+                queue.publish()
+            })
+        });
+        if ring.unwrap_or(false) {
+            hardware.doorbell(node);
+        }
+    }
+    while execute_software(adapter) {}
+}
+
+/// Executes the oldest packet of the software node and reports it.
+///
+/// This is the documentation's example: the submission thread of a software engine tells the
+/// scheduler of a completed packet from inside a synchronised routine. Returns false if there was
+/// no packet.
+fn execute_software<H: Hardware>(adapter: &Adapter<H>) -> bool {
+    let message = adapter.miniport().message_of(Node::Software);
+    let packet = adapter.synchronize_execution(message, |state| {
+        H::node(state, Node::Software).and_then(NodeQueue::take)
+    });
+    let Ok(Some((fence, packet))) = packet else {
+        return false;
+    };
+    // Executed: a null packet has nothing to do. Its client gets its place back before the waiters
+    // are woken, and outside the lock, as this may be the last reference.
+    if let Some(client) = H::client_of(packet) {
+        client.give_back(1);
+    }
+    let reported = adapter.synchronize_execution(message, |state| {
+        if let Some(queue) = H::node(state, Node::Software) {
+            queue.complete(fence);
+        }
+        notify_interrupt(
+            state,
+            &InterruptData::DmaCompleted {
+                submission_fence_id: fence,
+                node: Node::Software,
+            },
+        )
+    });
+    reported.unwrap_or(false)
+}
