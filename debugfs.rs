@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! debugfs: `rust_gpu/<PCI address>/` with one file per ring, one for the messages and one for the
+//! nodes.
+//!
+//! No file touches the device: all show what the driver keeps, read by synchronised routines,
+//! which answer also while the device stops.
+
+use kernel::{
+    debugfs::{
+        Dir,
+        ScopedFile, //
+    },
+    device::Bound,
+    fmt,
+    pci,
+    prelude::*,
+    sync::{
+        global_lock,
+        Arc, //
+    },
+};
+
+use crate::{
+    engine::RingInfo,
+    gpu::Gpu,
+    irq::Adapter,
+    scheduler::{
+        Hardware,
+        Node, //
+    },
+};
+
+global_lock! {
+    // SAFETY: Initialized in `Root::new`, which the module's init calls before anything else.
+    unsafe(uninit) static ROOT: Mutex<Option<Dir>> = None;
+}
+
+/// The directory that the devices of the module share; removed when dropped.
+pub(crate) struct Root(());
+
+impl Root {
+    /// Makes the directory. Called once, by the module's init.
+    pub(crate) fn new() -> Self {
+        // SAFETY: Called exactly once.
+        unsafe { ROOT.init() };
+        *ROOT.lock() = Some(Dir::new(c"rust_gpu"));
+        Self(())
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        *ROOT.lock() = None;
+    }
+}
+
+/// The files of one device; removed when dropped, which waits for readers.
+pub(crate) struct DebugFiles<'a> {
+    _files: KVec<ScopedFile<'a>>,
+    _dir: Option<Dir>,
+}
+
+impl<'a> DebugFiles<'a> {
+    /// Makes the files of `adapter`.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    ///
+    /// # Safety
+    ///
+    /// The returned value must not be forgotten.
+    pub(crate) unsafe fn new(
+        pdev: &'a pci::Device<Bound>,
+        adapter: &Arc<Adapter<Gpu<'a>>>,
+    ) -> Result<Self> {
+        let dir = ROOT.lock().as_ref().map(|root| root.subdir(pdev.as_ref().name()));
+        let mut files = KVec::new();
+        if let Some(dir) = &dir {
+            // SAFETY: Kept in the returned value, which the caller does not forget.
+            unsafe {
+                add(&mut files, dir, c"ring_control", adapter, |adapter, f| {
+                    show_ring(adapter, Node::Control, f)
+                })?;
+                add(&mut files, dir, c"ring_cursor", adapter, |adapter, f| {
+                    show_ring(adapter, Node::Cursor, f)
+                })?;
+                add(&mut files, dir, c"messages", adapter, show_messages)?;
+                add(&mut files, dir, c"nodes", adapter, show_nodes)?;
+            }
+        }
+        Ok(Self {
+            _files: files,
+            _dir: dir,
+        })
+    }
+}
+
+/// Adds one file.
+///
+/// # Safety
+///
+/// What is added to `files` must not be forgotten.
+unsafe fn add<'a>(
+    files: &mut KVec<ScopedFile<'a>>,
+    dir: &Dir,
+    name: &CStr,
+    adapter: &Arc<Adapter<Gpu<'a>>>,
+    show: impl Fn(&Adapter<Gpu<'a>>, &mut fmt::Formatter<'_>) -> fmt::Result + Send + Sync + 'a,
+) -> Result {
+    let adapter = adapter.clone();
+    // SAFETY: By the requirement of this function.
+    let file = unsafe { ScopedFile::new(dir, name, move |f| show(&adapter, f))? };
+    files.push(file, GFP_KERNEL)?;
+    Ok(())
+}
+
+fn show_ring(adapter: &Adapter<Gpu<'_>>, node: Node, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let message = adapter.miniport().message_of(node);
+    let info = adapter.synchronize_execution(message, |state| {
+        state.virtqueue(node).map(|queue| queue.info())
+    });
+    let info: RingInfo = match info {
+        Ok(Some(info)) => info,
+        Ok(None) => return Ok(()),
+        Err(status) => return writeln!(f, "{status}"),
+    };
+    writeln!(f, "size: {}", info.size)?;
+    writeln!(f, "available index: {}", info.avail_idx)?;
+    writeln!(f, "used index: {}", info.last_used)?;
+    writeln!(f, "free descriptors: {}", info.free)?;
+    writeln!(f, "in flight: {}", info.in_flight)?;
+    match info.poisoned {
+        None => writeln!(f, "poisoned: no"),
+        Some(cause) => writeln!(f, "poisoned: {}", cause),
+    }
+}
+
+fn show_messages(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(
+        f,
+        "message interrupts not_ours dpcs_queued dpcs_refused executions refused longest_hold_ns"
+    )?;
+    for message in 0..adapter.messages() {
+        let Ok(c) = adapter.counters(message) else {
+            continue;
+        };
+        writeln!(
+            f,
+            "{} {} {} {} {} {} {} {}",
+            message,
+            c.interrupts,
+            c.not_ours,
+            c.dpcs_queued,
+            c.dpcs_refused,
+            c.executions,
+            c.refused,
+            c.longest_hold_ns
+        )?;
+    }
+    writeln!(f, "dpcs run: {}", adapter.dpcs_run())
+}
+
+fn show_nodes(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "node message submitted completed queued")?;
+    for node in Node::ALL {
+        let message = adapter.miniport().message_of(node);
+        let queue = adapter.synchronize_execution(message, |state| {
+            Gpu::node(state, node)
+                .map(|queue| (queue.submitted(), queue.completed(), queue.queued()))
+        });
+        match queue {
+            Ok(Some((submitted, completed, queued))) => writeln!(
+                f,
+                "{node:?} {message} {submitted} {completed} {queued}"
+            )?,
+            Ok(None) => {}
+            Err(status) => writeln!(f, "{node:?} {message} {status}")?,
+        }
+    }
+    Ok(())
+}

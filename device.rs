@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Start and stop of a device: `DxgkDdiStartDevice` and its exact reverse, `DxgkDdiStopDevice`.
+
+use kernel::{
+    aperture,
+    device::{
+        Bound,
+        Core, //
+    },
+    dma::{
+        Device as _,
+        DmaMask, //
+    },
+    drm,
+    irq::IrqRequest,
+    kthread::{
+        self,
+        Kthread, //
+    },
+    pci::{
+        self,
+        IrqType,
+        IrqTypes,
+        IrqVectorRegistration, //
+    },
+    prelude::*,
+    sync::Arc,
+    time::{
+        ClockSource,
+        Monotonic, //
+    },
+};
+
+use crate::{
+    command::{
+        self,
+        Command,
+        DisplayInfo,
+        GetDisplayInfo,
+        GetEdid,
+        ResponseError, //
+    },
+    debugfs::DebugFiles,
+    dma::DmaContext,
+    driver::{
+        DriverData,
+        RegistrationData,
+        RustGpuDriver, //
+    },
+    engine::{
+        Packet,
+        Virtqueue, //
+    },
+    export::Export,
+    fence::Fences,
+    gpu::{
+        Gpu,
+        MessageMap,
+        State,
+        QUEUES, //
+    },
+    irq::{
+        Adapter,
+        Connection, //
+    },
+    regs::feature,
+    scheduler::{
+        self,
+        Node,
+        NodeQueue,
+        Notify, //
+    },
+    text::Text,
+    transport::Transport,
+};
+
+/// How long a command of probe may take, in nanoseconds.
+const PROBE_TIMEOUT_NS: i64 = 5_000_000_000;
+
+/// What the device said of itself when it was probed.
+pub(crate) struct Identity {
+    /// Number of scanouts.
+    pub(crate) scanouts: u32,
+    /// Number of capability sets.
+    pub(crate) capsets: u32,
+    /// The scanouts; the device's word, not yet checked against anything.
+    pub(crate) display: DisplayInfo,
+    /// Monitor name from the EDID of scanout 0.
+    pub(crate) edid_name: Option<[u8; command::EDID_NAME_SIZE]>,
+    /// How the interrupt messages arrive.
+    pub(crate) irq_type: IrqType,
+}
+
+/// The interrupts of a started device.
+///
+/// `connection` borrows `vectors` and is dropped first.
+struct Interrupts<'a> {
+    connection: Connection<'a, Gpu<'a>>,
+    _vectors: Pin<KBox<IrqVectorRegistration<'a>>>,
+}
+
+impl<'a> Interrupts<'a> {
+    /// Requests the interrupts of all messages.
+    ///
+    /// # Safety
+    ///
+    /// The returned value must not be forgotten.
+    unsafe fn new(
+        adapter: Arc<Adapter<Gpu<'a>>>,
+        vectors: IrqVectorRegistration<'a>,
+    ) -> Result<Self> {
+        let vectors = KBox::pin(vectors, GFP_KERNEL)?;
+        // SAFETY: The box does not move its content, and `Self` drops the only borrower,
+        // `connection`, before it.
+        let borrowed: &'a IrqVectorRegistration<'a> = unsafe { &*core::ptr::from_ref(&*vectors) };
+        let requests =
+            (0..borrowed.len()).map(|index| borrowed.index(index).map(IrqRequest::from));
+        // SAFETY: Kept in the returned value, which the caller does not forget.
+        let connection = unsafe { Connection::new(adapter, c"rust_gpu", requests)? };
+        Ok(Self {
+            connection,
+            _vectors: vectors,
+        })
+    }
+}
+
+/// A started device. Its drop stops it.
+pub(crate) struct StartedDevice<'a> {
+    pdev: &'a pci::Device<Bound>,
+    fences: Arc<Fences>,
+    registration: Option<drm::Registration<'a, RustGpuDriver>>,
+    debugfs: Option<DebugFiles<'a>>,
+    export: Option<Export<'a, Gpu<'a>>>,
+    thread: Option<Kthread<'a>>,
+    interrupts: Option<Interrupts<'a>>,
+    /// States that are not in the messages: before connect and after disconnect.
+    states: KVec<State>,
+    adapter: Arc<Adapter<Gpu<'a>>>,
+    dma: Arc<DmaContext>,
+    enabled: pci::Enabled<'a>,
+    /// Whether the start succeeded.
+    running: bool,
+}
+
+impl<'a> StartedDevice<'a> {
+    /// Starts the device, `DxgkDdiStartDevice`.
+    ///
+    /// Errors: those of the steps, each with one line; the device is then reset and marked FAILED.
+    ///
+    /// Context: process (probe).
+    pub(crate) fn start(core: &'a pci::Device<Core<'_>>) -> Result<Self> {
+        let pdev: &'a pci::Device<Bound> = core;
+
+        // A driver of the firmware's framebuffer still draws into a BAR of a virtio-vga.
+        aperture::remove_conflicting_pci_devices(pdev, c"rust_gpu")?;
+        let enabled = pdev.enable()?;
+        enabled.set_master();
+        // SAFETY: Nothing was allocated or mapped yet, and probe runs alone.
+        unsafe { core.dma_set_mask_and_coherent(DmaMask::new::<64>())? };
+
+        let transport = Transport::new(pdev)?;
+        let failed = |_: &Error| transport.fail();
+        let features = transport.negotiate().inspect_err(failed)?;
+        let dma = DmaContext::new(pdev.as_ref(), features.has(feature::ORDER_PLATFORM))
+            .inspect_err(failed)?;
+        let types = IrqTypes::default().with(IrqType::MsiX).with(IrqType::Intx);
+        let vectors = pdev
+            .alloc_irq_vectors(1, MessageMap::MAX, types)
+            .inspect_err(failed)?;
+        let map = MessageMap::new(
+            vectors.len().try_into()?,
+            matches!(vectors.irq_type(), IrqType::Intx),
+        );
+        let fences = Fences::new().inspect_err(failed)?;
+
+        let gpu = Gpu::new(pdev, transport, features, map, fences.clone());
+        let mut device = Self {
+            pdev,
+            fences,
+            registration: None,
+            debugfs: None,
+            export: None,
+            thread: None,
+            interrupts: None,
+            states: KVec::new(),
+            adapter: Adapter::new(gpu, map.vectors())?,
+            dma,
+            enabled,
+            running: false,
+        };
+        device.bring_up(vectors)?;
+        device.running = true;
+        Ok(device)
+    }
+
+    fn transport(&self) -> &Transport<'a> {
+        self.adapter.miniport().transport()
+    }
+
+    /// The second half of [`Self::start`], undone by the drop of `self`.
+    fn bring_up(&mut self, vectors: IrqVectorRegistration<'a>) -> Result {
+        let irq_type = vectors.irq_type();
+        // SAFETY: Kept in `self`, whose drop drops it.
+        let interrupts = unsafe { Interrupts::new(self.adapter.clone(), vectors)? };
+        let interrupts = self.interrupts.insert(interrupts);
+        make_states(self.pdev, &self.adapter, &self.dma, &mut self.states)?;
+        interrupts.connection.connect(&mut self.states)?;
+        self.transport().driver_ok();
+
+        let adapter = self.adapter.clone();
+        // SAFETY: Kept in `self`, whose drop drops it.
+        let thread = unsafe {
+            Kthread::new(c"rust_gpu", move |context: &kthread::Context| {
+                scheduler::submission_thread(&*adapter, context)
+            })?
+        };
+        self.adapter.miniport().set_thread(thread.waker());
+        self.thread = Some(thread);
+
+        let identity = self.identify(irq_type)?;
+        // SAFETY: Kept in `self`, whose drop drops it.
+        let export = unsafe { Export::new(self.adapter.clone())? };
+        let handle = export.handle();
+        self.export = Some(export);
+        self.register(identity, handle)
+    }
+
+    /// Asks the device what it is.
+    fn identify(&self, irq_type: IrqType) -> Result<Identity> {
+        let config = self.transport().config()?;
+        let display = match self.ask(&GetDisplayInfo)? {
+            Ok(display) => display,
+            Err(error) => {
+                dev_info!(self.pdev, "no display information ({}), using defaults\n", Text(error));
+                DisplayInfo::fallback()
+            }
+        };
+        let mut edid_name = None;
+        if config.num_scanouts != 0 && self.adapter.miniport().features().has(feature::EDID) {
+            match self.ask(&GetEdid { scanout: 0 })? {
+                Ok(edid) => edid_name = command::edid_name(edid.edid()),
+                Err(error) => dev_info!(self.pdev, "no EDID ({})\n", Text(error)),
+            }
+        }
+        Ok(Identity {
+            scanouts: config.num_scanouts,
+            capsets: config.num_capsets,
+            display,
+            edid_name,
+            irq_type,
+        })
+    }
+
+    /// Has the device execute one command, and returns its answer or why it has none.
+    fn ask<C: Command>(&self, command: &C) -> Result<Result<C::Response, ResponseError>> {
+        let (packet, reply) = Packet::command(self.pdev.as_ref(), &self.dma, command)?;
+        let fence = scheduler::submit(&*self.adapter, Node::Control, packet)?;
+        let fence = fence.map_err(|_| EBUSY)?;
+        let deadline = Monotonic::ktime_get().saturating_add(PROBE_TIMEOUT_NS);
+        match self.fences.wait(Node::Control, fence, deadline) {
+            Ok(()) => Ok(reply.decode()),
+            Err(e) if e == ETIME => {
+                dev_err!(self.pdev, "device does not answer\n");
+                Err(ETIMEDOUT)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Makes the device known to user space.
+    fn register(&mut self, identity: Identity, handle: u64) -> Result {
+        // SAFETY: Kept in `self`, whose drop drops it.
+        self.debugfs = Some(unsafe { DebugFiles::new(self.pdev, &self.adapter)? });
+        let fences = self.fences.clone();
+        let unregistered = drm::UnregisteredDevice::new(self.pdev, Ok(DriverData { fences }))?;
+        let data: Result<_> = Ok(RegistrationData {
+            adapter: self.adapter.clone(),
+            identity,
+            handle,
+        });
+        // SAFETY: Kept in `self`, whose drop drops it.
+        let registration =
+            unsafe { drm::Registration::new(self.pdev.as_ref(), unregistered, data, 0)? };
+        self.registration = Some(registration);
+        Ok(())
+    }
+
+    /// Resets the device, so that it uses no memory and raises no interrupt any more. If that
+    /// cannot be had, it loses the bus, and the memory it knows is never freed.
+    fn silence(&self) {
+        if self.transport().reset().is_err() {
+            self.enabled.clear_master();
+            self.dma.abandon();
+        } else if !self.running {
+            self.transport().fail();
+        }
+    }
+}
+
+/// Makes the states of all messages, and sets up the queues in them.
+fn make_states<'a>(
+    pdev: &'a pci::Device<Bound>,
+    adapter: &Adapter<Gpu<'a>>,
+    dma: &Arc<DmaContext>,
+    states: &mut KVec<State>,
+) -> Result {
+    let gpu = adapter.miniport();
+    let (transport, map) = (gpu.transport(), gpu.map());
+    for _ in 0..map.count {
+        states.push(State::new(), GFP_KERNEL)?;
+    }
+    let vector = |message: u32| (!map.line).then_some(message as u16);
+
+    transport.set_config_message(vector(map.config))?;
+    for node in QUEUES {
+        // CAST: the ordinal of a node is its queue's index, 0 or 1.
+        let queue = node as u16;
+        let size = transport.queue_size(queue)?;
+        let virtqueue = Virtqueue::new(pdev.as_ref(), dma, size, gpu.features())?;
+        let addresses = virtqueue.addresses();
+        // In the states before the device is told: from there on the memory lives until a reset.
+        install(states, map.of(node), node, Some(virtqueue))?;
+        let doorbell = transport.setup_queue(queue, vector(map.of(node)), addresses, size)?;
+        gpu.set_doorbell(node, doorbell);
+    }
+    install(states, map.of(Node::Software), Node::Software, None)?;
+    // CAST: usize has at least 32 bits.
+    let notify = states.get_mut(map.notify() as usize).ok_or(EINVAL)?;
+    notify.notify = Some(Notify::new());
+    Ok(())
+}
+
+/// Puts `node` into the state of its message.
+fn install(
+    states: &mut KVec<State>,
+    message: u32,
+    node: Node,
+    engine: Option<Virtqueue>,
+) -> Result {
+    // CAST: usize has at least 32 bits.
+    let state = states.get_mut(message as usize).ok_or(EINVAL)?;
+    let place = state.nodes.get_mut(node.index()).ok_or(EINVAL)?;
+    *place = Some(NodeQueue::new(engine)?);
+    Ok(())
+}
+
+impl Drop for StartedDevice<'_> {
+    /// Stops the device, `DxgkDdiStopDevice`.
+    fn drop(&mut self) {
+        // First, so that nobody sleeps in an ioctl while the DRM device goes: unplugging it waits
+        // for one SRCU that all DRM devices share.
+        self.fences.stop(ENODEV);
+        self.registration = None;
+        self.debugfs = None;
+        self.export = None;
+        self.thread = None;
+        // The device goes quiet between the two halves of disconnecting: synchronised routines are
+        // refused before, handlers freed after, and until then a line interrupt is acknowledged.
+        if let Some(interrupts) = &mut self.interrupts {
+            let states = interrupts.connection.disconnect();
+            if !states.is_empty() {
+                self.states = states;
+            }
+        }
+        self.silence();
+        self.interrupts = None;
+        // What is left goes in the order of the fields: rings, BARs (with the adapter), bus.
+    }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The DRM driver: what user space sees of a device.
+
+use kernel::{
+    device::DeviceContext,
+    drm::{
+        self,
+        ioctl, //
+    },
+    pci,
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    device::Identity,
+    fence::{
+        Client,
+        Fences, //
+    },
+    gem,
+    gpu::Gpu,
+    irq::Adapter, //
+};
+
+/// The DRM driver.
+pub(crate) struct RustGpuDriver;
+
+/// A DRM device of this driver.
+pub(crate) type RustGpuDevice<C = drm::Normal> = drm::Device<RustGpuDriver, C>;
+
+/// What lives as long as the last open file, also after unbind. Holds nothing of the device.
+pub(crate) struct DriverData {
+    pub(crate) fences: Arc<Fences>,
+}
+
+/// What lives while the device is registered.
+pub(crate) struct RegistrationData<'a> {
+    pub(crate) adapter: Arc<Adapter<Gpu<'a>>>,
+    pub(crate) identity: Identity,
+    /// The adapter's handle for other modules.
+    pub(crate) handle: u64,
+}
+
+/// One open file: a client of the scheduler.
+pub(crate) struct File {
+    pub(crate) client: Arc<Client>,
+}
+
+impl drm::file::DriverFile for File {
+    type Driver = RustGpuDriver;
+
+    fn open(device: &RustGpuDevice) -> Result<Pin<KBox<Self>>> {
+        device.fences.check()?;
+        let client = Client::new()?;
+        Ok(KBox::new(Self { client }, GFP_KERNEL_ACCOUNT)?.into())
+    }
+}
+
+// The name is the C driver's: Mesa, libdrm and IGT find the device by it.
+const INFO: drm::DriverInfo = drm::DriverInfo {
+    major: 0,
+    minor: 1,
+    patchlevel: 0,
+    name: c"virtio_gpu",
+    desc: c"virtio GPU",
+};
+
+#[vtable]
+impl drm::Driver for RustGpuDriver {
+    type Data = DriverData;
+    type RegistrationData<'a> = RegistrationData<'a>;
+    type Object = kernel::drm::gem::Object<gem::Inner>;
+    type File = File;
+    type ParentDevice<Ctx: DeviceContext> = pci::Device<Ctx>;
+
+    const INFO: drm::DriverInfo = INFO;
+    const FEAT_RENDER: bool = true;
+
+    kernel::declare_drm_ioctls! {
+        (
+            RUST_GPU_DEVICE_INFO,
+            drm_rust_gpu_device_info,
+            ioctl::RENDER_ALLOW,
+            crate::ioctl::device_info
+        ),
+        (
+            RUST_GPU_MESSAGE_COUNTERS,
+            drm_rust_gpu_message_counters,
+            ioctl::RENDER_ALLOW,
+            crate::ioctl::message_counters
+        ),
+        (
+            RUST_GPU_SUBMIT_NULL,
+            drm_rust_gpu_submit_null,
+            ioctl::AUTH | ioctl::RENDER_ALLOW,
+            unguarded crate::ioctl::submit_null
+        ),
+        (
+            RUST_GPU_WAIT_FENCE,
+            drm_rust_gpu_wait_fence,
+            ioctl::AUTH | ioctl::RENDER_ALLOW,
+            unguarded crate::ioctl::wait_fence
+        ),
+        (
+            RUST_GPU_QUERY_FENCE,
+            drm_rust_gpu_query_fence,
+            ioctl::AUTH | ioctl::RENDER_ALLOW,
+            crate::ioctl::query_fence
+        ),
+    }
+}

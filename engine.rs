@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The engines behind the control and the cursor node: virtqueues of the device.
+//!
+//! A [`Virtqueue`] lives in the lock of its interrupt message. What has to be freed, or looked at
+//! without haste, leaves the lock through its list of finished requests ([`Finished`]), which the
+//! DPC takes. The list has fixed room: while it is full, used elements wait in the ring.
+
+use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+};
+
+use crate::{
+    buffer::{
+        CommandBuffer,
+        CommandPool,
+        OwnBuffer, //
+    },
+    command::{
+        Command,
+        GetDisplayInfo,
+        Header,
+        MoveCursor,
+        Response,
+        ResponseError, //
+    },
+    dma::{
+        DmaContext,
+        DmaMemory, //
+    },
+    fence::Client,
+    fifo::Fifo,
+    regs::feature,
+    ring::{
+        self,
+        Config,
+        Part,
+        Poison,
+        PushError,
+        PushReason,
+        Ring,
+        Slot, //
+    },
+    scheduler::{
+        Engine,
+        Node,
+        Refusal, //
+    },
+    transport::{
+        Features,
+        QueueAddresses, //
+    },
+};
+
+/// Parts of one request: the command and the room for its response.
+const MAX_PARTS: u16 = 2;
+
+/// Finished requests that wait for the DPC.
+const FINISHED_DEPTH: usize = 256;
+
+/// Where the answer to a command arrives: the submitter holds one reference, the packet another.
+#[pin_data]
+pub(crate) struct Reply {
+    /// The buffer with the answer and the number of bytes the device wrote. Set by the DPC before
+    /// the fence is published.
+    #[pin]
+    answer: Mutex<Option<(CommandBuffer, u32)>>,
+}
+
+impl Reply {
+    fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                answer <- new_mutex!(None, "rust_gpu::Reply"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Decodes the answer, once the fence of the packet is complete.
+    ///
+    /// Errors: those of [`Response::decode`]. Context: process.
+    pub(crate) fn decode<R: Response>(&self) -> Result<R, ResponseError> {
+        let mut bytes = [0; crate::command::MAX_RESPONSE_SIZE];
+        let answer = self.answer.lock().take();
+        match &answer {
+            Some((buffer, written)) => R::decode(buffer.read_response(*written, &mut bytes)),
+            None => R::decode(&[]),
+        }
+    }
+}
+
+/// What a packet asks the engine to do.
+enum Work {
+    /// Nothing but to complete.
+    Null(Node),
+    /// The command in a buffer of its own.
+    Own(CommandBuffer, Arc<Reply>),
+}
+
+/// A packet of a hardware node.
+pub(crate) struct Packet {
+    work: Work,
+    client: Option<Arc<Client>>,
+}
+
+impl Packet {
+    /// Makes a packet that does nothing but complete. Does not allocate.
+    pub(crate) fn null(node: Node, client: Option<Arc<Client>>) -> Self {
+        Self {
+            work: Work::Null(node),
+            client,
+        }
+    }
+
+    /// Makes a packet of one command whose answer is wanted.
+    ///
+    /// Errors: [`ENOMEM`], [`EINVAL`] if the command does not encode. Context: process.
+    pub(crate) fn command<C: Command>(
+        dev: &device::Device<Bound>,
+        dma: &Arc<DmaContext>,
+        command: &C,
+    ) -> Result<(Self, Arc<Reply>)> {
+        let buffer = OwnBuffer::new(dev, dma, C::SIZE, C::Response::SIZE, GFP_KERNEL)?;
+        let mut buffer = CommandBuffer::from(buffer);
+        buffer.write_request(C::Response::SIZE, |bytes| {
+            encode(command, Header::default(), bytes)
+        })?;
+        let reply = Reply::new()?;
+        let packet = Self {
+            work: Work::Own(buffer, reply.clone()),
+            client: None,
+        };
+        Ok((packet, reply))
+    }
+
+    /// Takes out the client that the packet counts against.
+    pub(crate) fn into_client(self) -> Option<Arc<Client>> {
+        self.client
+    }
+}
+
+/// Encodes a command; [`EINVAL`] if there is no room for it.
+fn encode<C: Command>(command: &C, header: Header, bytes: &mut [u8]) -> Result<usize> {
+    command.encode(header, bytes).map_err(|_| EINVAL)
+}
+
+/// A request in the ring.
+struct Request {
+    buffer: CommandBuffer,
+    /// Who wants the answer, if anybody does.
+    reply: Option<Arc<Reply>>,
+    fence: u64,
+    client: Option<Arc<Client>>,
+}
+
+impl ring::Request for Request {
+    fn readable(&self) -> &[Part] {
+        self.buffer.readable()
+    }
+
+    fn writable(&self) -> &[Part] {
+        self.buffer.writable()
+    }
+}
+
+/// What the DPC does about a finished request, outside the lock.
+pub(crate) struct Finished {
+    client: Option<Arc<Client>>,
+    answer: Option<(CommandBuffer, Arc<Reply>, u32)>,
+}
+
+impl Finished {
+    /// Hands the answer over and gives the client its place back.
+    ///
+    /// Context: process, no message lock held: drops references and frees.
+    pub(crate) fn finish(self) {
+        if let Some((buffer, reply, written)) = self.answer {
+            *reply.answer.lock() = Some((buffer, written));
+        }
+        if let Some(client) = self.client {
+            client.give_back(1);
+        }
+    }
+}
+
+/// What debugfs shows of a ring.
+pub(crate) struct RingInfo {
+    pub(crate) size: u16,
+    pub(crate) avail_idx: u16,
+    pub(crate) last_used: u16,
+    pub(crate) free: u16,
+    pub(crate) in_flight: u16,
+    pub(crate) poisoned: Option<Poison>,
+}
+
+/// A virtqueue and the memory of its commands. Lives in the lock of its interrupt message.
+pub(crate) struct Virtqueue {
+    ring: Ring<DmaMemory, Request, KVec<Slot<Request>>>,
+    pool: CommandPool,
+    finished: Fifo<Finished>,
+    /// The empty list to go on with; not there while the DPC works on it.
+    spare: Option<Fifo<Finished>>,
+}
+
+impl Virtqueue {
+    /// Makes an empty queue of `size` descriptors.
+    ///
+    /// Errors: [`ENOMEM`], [`EINVAL`] for a size that is none. Context: process.
+    pub(crate) fn new(
+        dev: &device::Device<Bound>,
+        dma: &Arc<DmaContext>,
+        size: u16,
+        features: &Features,
+    ) -> Result<Self> {
+        let config = Config {
+            size,
+            max_parts: MAX_PARTS,
+            indirect: features.has(feature::RING_INDIRECT_DESC),
+            event_idx: features.has(feature::RING_EVENT_IDX),
+        };
+        let layout = config.layout().map_err(|_| EINVAL)?;
+        let memory = DmaMemory::new(dev, dma, layout.total, GFP_KERNEL)?;
+        let mut slots = KVec::with_capacity(size.into(), GFP_KERNEL)?;
+        for _ in 0..size {
+            slots.push_within_capacity(Slot::EMPTY).map_err(|_| ENOMEM)?;
+        }
+        Ok(Self {
+            ring: Ring::new(memory, slots, config).map_err(|_| EINVAL)?,
+            pool: CommandPool::new(dev, dma, size)?,
+            finished: Fifo::new(FINISHED_DEPTH)?,
+            spare: Some(Fifo::new(FINISHED_DEPTH)?),
+        })
+    }
+
+    /// Returns where the parts of the queue are, for the device.
+    pub(crate) fn addresses(&self) -> QueueAddresses {
+        QueueAddresses {
+            descriptor: self.ring.descriptor_address(),
+            driver: self.ring.available_address(),
+            device: self.ring.used_address(),
+        }
+    }
+
+    /// Takes one used element, and returns the fence of its request.
+    ///
+    /// [`None`] if there is none, the list of finished requests is full, or the ring is poisoned.
+    ///
+    /// Context: lock of the message held.
+    pub(crate) fn pop(&mut self) -> Option<u64> {
+        if self.finished.is_full() {
+            return None;
+        }
+        let used = self.ring.pop().ok()??;
+        let Request {
+            buffer,
+            reply,
+            fence,
+            client,
+        } = used.request;
+        // Without anybody to want its answer the buffer is one of the pool and goes back here.
+        let answer = reply.map(|reply| (buffer, reply, used.written));
+        if client.is_some() || answer.is_some() {
+            // Cannot fail: there was room above.
+            let _ = self.finished.push(Finished { client, answer });
+        }
+        Some(fence)
+    }
+
+    /// Asks the device for an interrupt at the next used element. Returns true if there are
+    /// elements already, to be popped first.
+    pub(crate) fn rearm(&mut self) -> bool {
+        !self.finished.is_full() && self.ring.enable_notifications()
+    }
+
+    /// Takes the list of finished requests, if there are any.
+    pub(crate) fn take_finished(&mut self) -> Option<Fifo<Finished>> {
+        if self.finished.is_empty() {
+            return None;
+        }
+        let spare = self.spare.take()?;
+        Some(core::mem::replace(&mut self.finished, spare))
+    }
+
+    /// Takes back the list that the DPC took and has emptied.
+    pub(crate) fn give_back(&mut self, emptied: &mut Option<Fifo<Finished>>) {
+        self.spare = emptied.take();
+    }
+
+    /// Returns whether there is a finished request for the DPC.
+    pub(crate) fn has_finished(&self) -> bool {
+        !self.finished.is_empty()
+    }
+
+    /// Returns why the ring is poisoned, if it is.
+    pub(crate) fn poisoned(&self) -> Option<Poison> {
+        self.ring.poisoned()
+    }
+
+    /// Poisons the ring, because the device says that it needs a reset.
+    pub(crate) fn poison(&mut self) {
+        self.ring.poison(Poison::NeedsReset);
+    }
+
+    /// Returns what debugfs shows.
+    pub(crate) fn info(&self) -> RingInfo {
+        RingInfo {
+            size: self.ring.size(),
+            avail_idx: self.ring.avail_idx(),
+            last_used: self.ring.last_used(),
+            free: self.ring.free_descriptors(),
+            in_flight: self.ring.in_flight(),
+            poisoned: self.ring.poisoned(),
+        }
+    }
+
+    /// Encodes a null command for `node` into a slot of the pool.
+    ///
+    /// [`None`] if there is no slot.
+    fn null_command(&mut self, node: Node, fence: u64) -> Option<CommandBuffer> {
+        let mut buffer = CommandBuffer::from(self.pool.take()?);
+        let written = match node {
+            // An invisible cursor: no resource. It has no response, and no fence.
+            Node::Cursor => {
+                let command = MoveCursor {
+                    scanout_id: 0,
+                    x: 0,
+                    y: 0,
+                };
+                buffer.write_request(0, |bytes| encode(&command, Header::default(), bytes))
+            }
+            _ => buffer.write_request(<GetDisplayInfo as Command>::Response::SIZE, |bytes| {
+                encode(&GetDisplayInfo, Header::fenced(fence), bytes)
+            }),
+        };
+        written.ok().map(|()| buffer)
+    }
+}
+
+impl Engine for Virtqueue {
+    type Packet = Packet;
+
+    fn submit(&mut self, packet: Packet, fence: u64) -> Result<(), (Refusal, Packet)> {
+        if self.ring.poisoned().is_some() {
+            return Err((Refusal::Broken, packet));
+        }
+        let Packet { work, client } = packet;
+        let (buffer, reply, node) = match work {
+            Work::Null(node) => match self.null_command(node, fence) {
+                Some(buffer) => (buffer, None, node),
+                None => return Err((Refusal::NoRoom, Packet { work, client })),
+            },
+            Work::Own(buffer, reply) => (buffer, Some(reply), Node::Control),
+        };
+        let request = Request {
+            buffer,
+            reply,
+            fence,
+            client,
+        };
+        let Err(PushError { reason, request }) = self.ring.push(request) else {
+            return Ok(());
+        };
+        let refusal = match reason {
+            PushReason::NoRoom => Refusal::NoRoom,
+            _ => Refusal::Broken,
+        };
+        let work = match request.reply {
+            Some(reply) => Work::Own(request.buffer, reply),
+            None => Work::Null(node),
+        };
+        let client = request.client;
+        Err((refusal, Packet { work, client }))
+    }
+
+    fn publish(&mut self) -> bool {
+        self.ring.publish()
+    }
+}

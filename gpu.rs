@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The miniport: what this device puts into its interrupt messages, its interrupt routine and its
+//! DPC routine.
+
+use kernel::{
+    device::Bound,
+    kthread,
+    pci,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Full, //
+        },
+        Arc,
+        SetOnce, //
+    },
+};
+
+use crate::{
+    engine::{
+        Packet,
+        Virtqueue, //
+    },
+    fence::{
+        Client,
+        Fences, //
+    },
+    irq::{
+        Adapter,
+        Miniport,
+        Synchronized,
+        Vectors, //
+    },
+    scheduler::{
+        self,
+        Hardware,
+        Node,
+        NodeQueue,
+        Notify,
+        NODES, //
+    },
+    text::Text,
+    transport::{
+        Doorbell,
+        Features,
+        Transport,
+        ISR_CONFIG,
+        ISR_QUEUE, //
+    },
+};
+
+/// The nodes that are virtqueues. The index of the queue is the ordinal of the node.
+pub(crate) const QUEUES: [Node; 2] = [Node::Control, Node::Cursor];
+
+/// Which message serves what: the one place where that is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MessageMap {
+    /// Number of messages.
+    pub(crate) count: u32,
+    /// True for INTx: one message, of a shared line, with the ISR register to read.
+    pub(crate) line: bool,
+    /// Configuration changes.
+    pub(crate) config: u32,
+    /// The control queue.
+    pub(crate) control: u32,
+    /// The cursor queue.
+    pub(crate) cursor: u32,
+}
+
+impl MessageMap {
+    /// Most messages the device has a use for.
+    pub(crate) const MAX: u32 = 3;
+
+    /// Decides for `count` messages, at least one.
+    pub(crate) const fn new(count: u32, line: bool) -> Self {
+        let (control, cursor) = match count {
+            0 | 1 => (0, 0),
+            2 => (1, 1),
+            _ => (1, 2),
+        };
+        Self {
+            count,
+            line,
+            config: 0,
+            control,
+            cursor,
+        }
+    }
+
+    /// Returns the notify message, which also is the home message: the control queue's, on which
+    /// nearly all completions arrive.
+    pub(crate) const fn notify(&self) -> u32 {
+        self.control
+    }
+
+    /// Returns the message in whose lock `node` lives.
+    pub(crate) const fn of(&self, node: Node) -> u32 {
+        match node {
+            Node::Control => self.control,
+            Node::Cursor => self.cursor,
+            Node::Software => self.notify(),
+        }
+    }
+
+    /// Returns what the adapter has to know.
+    pub(crate) const fn vectors(&self) -> Vectors {
+        Vectors {
+            count: self.count,
+            home: self.notify(),
+        }
+    }
+}
+
+/// What the interrupt routine of one message shares with the rest of the driver.
+pub(crate) struct State {
+    /// The nodes that live in this message, by ordinal.
+    pub(crate) nodes: [Option<NodeQueue<Virtqueue>>; NODES],
+    /// The scheduler's state, on the notify message.
+    pub(crate) notify: Option<Notify>,
+    /// The configuration may have changed, and the DPC has not looked yet.
+    config_changed: bool,
+}
+
+impl State {
+    /// Makes the state of a message that serves nothing.
+    pub(crate) const fn new() -> Self {
+        Self {
+            nodes: [const { None }; NODES],
+            notify: None,
+            config_changed: false,
+        }
+    }
+
+    /// Returns the virtqueue of `node` if it lives here.
+    pub(crate) fn virtqueue(&mut self, node: Node) -> Option<&mut Virtqueue> {
+        self.nodes.get_mut(node.index())?.as_mut()?.engine.as_mut()
+    }
+
+    /// Takes what the device used out of the queues of this message. Returns true if there was
+    /// anything, or anything waits for the DPC.
+    fn reap(&mut self) -> bool {
+        let mut work = false;
+        for node in &mut self.nodes {
+            let Some(queue) = node else {
+                continue;
+            };
+            loop {
+                while let Some(fence) = queue.engine.as_mut().and_then(Virtqueue::pop) {
+                    queue.complete(fence);
+                    work = true;
+                }
+                if !queue.engine.as_mut().is_some_and(Virtqueue::rearm) {
+                    break;
+                }
+            }
+            work |= queue
+                .engine
+                .as_ref()
+                .is_some_and(|engine| engine.has_finished() || engine.poisoned().is_some());
+        }
+        work
+    }
+}
+
+/// The miniport of one GPU.
+pub(crate) struct Gpu<'a> {
+    dev: &'a pci::Device<Bound>,
+    transport: Transport<'a>,
+    features: Features,
+    map: MessageMap,
+    fences: Arc<Fences>,
+    /// Doorbells of [`QUEUES`], known once the queues are set up.
+    doorbells: [SetOnce<Doorbell>; QUEUES.len()],
+    /// The submission thread, once it runs.
+    thread: SetOnce<kthread::Waker>,
+    /// There is something to submit. Set by submitters and the DPC, cleared by the thread.
+    submission_due: Atomic<bool>,
+}
+
+impl<'a> Gpu<'a> {
+    /// Makes the miniport of a device with negotiated features and decided messages.
+    pub(crate) fn new(
+        dev: &'a pci::Device<Bound>,
+        transport: Transport<'a>,
+        features: Features,
+        map: MessageMap,
+        fences: Arc<Fences>,
+    ) -> Self {
+        Self {
+            dev,
+            transport,
+            features,
+            map,
+            fences,
+            doorbells: [const { SetOnce::new() }; QUEUES.len()],
+            thread: SetOnce::new(),
+            submission_due: Atomic::new(false),
+        }
+    }
+
+    /// Returns the transport.
+    pub(crate) fn transport(&self) -> &Transport<'a> {
+        &self.transport
+    }
+
+    /// Returns the features.
+    pub(crate) fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// Returns which message serves what.
+    pub(crate) fn map(&self) -> &MessageMap {
+        &self.map
+    }
+
+    /// Tells where the doorbell of `node` is. Later calls for the same node change nothing.
+    pub(crate) fn set_doorbell(&self, node: Node, doorbell: Doorbell) {
+        if let Some(place) = self.doorbells.get(node.index()) {
+            place.populate(doorbell);
+        }
+    }
+
+    /// Tells which thread submits. Later calls change nothing.
+    pub(crate) fn set_thread(&self, waker: kthread::Waker) {
+        self.thread.populate(waker);
+    }
+}
+
+/// The parts of the DPC.
+impl Gpu<'_> {
+    /// Finishes what the queue of `node` completed, and puts used elements that found no room in
+    /// its list into the emptied list.
+    fn finish(&self, adapter: &Adapter<Self>, node: Node) {
+        let message = self.map.of(node);
+        let taken = adapter.synchronize_execution(message, |state| {
+            state.virtqueue(node).and_then(Virtqueue::take_finished)
+        });
+        let Ok(Some(mut list)) = taken else {
+            return;
+        };
+        while let Some(finished) = list.pop() {
+            finished.finish();
+        }
+        let mut emptied = Some(list);
+        // On failure the list is dropped here, outside the lock.
+        let _ = adapter.synchronize_execution(message, |state| {
+            if let Some(queue) = state.virtqueue(node) {
+                queue.give_back(&mut emptied);
+            }
+            if state.reap() {
+                notify_all(state);
+                state.queue_dpc();
+            }
+        });
+    }
+
+    /// Looks at the configuration if it may have changed.
+    fn check_config(&self, adapter: &Adapter<Self>) {
+        let changed = adapter.synchronize_execution(self.map.config, |state| {
+            core::mem::take(&mut state.config_changed)
+        });
+        if !changed.unwrap_or(false) {
+            return;
+        }
+        if self.transport.is_gone() || self.transport.needs_reset() {
+            for node in QUEUES {
+                let _ = adapter.synchronize_execution(self.map.of(node), |state| {
+                    if let Some(queue) = state.virtqueue(node) {
+                        queue.poison();
+                    }
+                });
+            }
+            return;
+        }
+        let events = self.transport.events_read();
+        if events != 0 {
+            self.transport.clear_events(events);
+            dev_dbg!(self.dev, "display configuration changed\n");
+        }
+    }
+
+    /// Tells the waiters, once and with one line, if the device broke.
+    fn check_poison(&self, adapter: &Adapter<Self>) {
+        for node in QUEUES {
+            let poison = adapter.synchronize_execution(self.map.of(node), |state| {
+                state.virtqueue(node).and_then(|queue| queue.poisoned())
+            });
+            let Ok(Some(poison)) = poison else {
+                continue;
+            };
+            if self.fences.check().is_ok() {
+                dev_err!(self.dev, "{:?} queue is broken: {}\n", node, Text(poison));
+                self.fences.stop(EIO);
+            }
+        }
+    }
+}
+
+/// Reports to the scheduler what completed on the nodes of this message; does nothing on another
+/// message than the notify message.
+fn notify_all(state: &mut Synchronized<'_, Gpu<'_>>) {
+    for node in QUEUES {
+        let queue = state.nodes.get(node.index()).and_then(Option::as_ref);
+        if let Some(completed) = queue.map(NodeQueue::completed) {
+            scheduler::notify_completed(state, node, completed);
+        }
+    }
+}
+
+impl Miniport for Gpu<'_> {
+    type State = State;
+
+    fn interrupt_routine(&self, state: &mut Synchronized<'_, Self>, message: u32) -> bool {
+        let (queues, config) = if self.map.line {
+            let isr = self.transport.isr();
+            if isr == 0 {
+                return false;
+            }
+            (isr & ISR_QUEUE != 0, isr & ISR_CONFIG != 0)
+        } else {
+            // The ISR register means nothing with MSI-X. With a message for everything, each
+            // interrupt may be for the configuration.
+            (true, message == self.map.config)
+        };
+        state.config_changed |= config;
+        let work = queues && state.reap();
+        if work {
+            notify_all(state);
+        }
+        if work || config {
+            state.queue_dpc();
+        }
+        true
+    }
+
+    fn acknowledge(&self, _message: u32) -> bool {
+        self.map.line && self.transport.isr() != 0
+    }
+
+    fn dpc_routine(&self, adapter: &Adapter<Self>) {
+        for node in QUEUES {
+            self.finish(adapter, node);
+        }
+        scheduler::report_completions(adapter);
+        self.check_config(adapter);
+        self.check_poison(adapter);
+        scheduler::notify_dpc(adapter, &self.fences);
+    }
+}
+
+impl Hardware for Gpu<'_> {
+    type Engine = Virtqueue;
+
+    fn message_of(&self, node: Node) -> u32 {
+        self.map.of(node)
+    }
+
+    fn notify_message(&self) -> u32 {
+        self.map.notify()
+    }
+
+    fn node(state: &mut State, node: Node) -> Option<&mut NodeQueue<Virtqueue>> {
+        state.nodes.get_mut(node.index())?.as_mut()
+    }
+
+    fn notify(state: &mut State) -> Option<&mut Notify> {
+        state.notify.as_mut()
+    }
+
+    fn doorbell(&self, node: Node) {
+        let doorbell = self.doorbells.get(node.index()).and_then(SetOnce::copy);
+        if let Some(doorbell) = doorbell {
+            self.transport.notify(doorbell);
+        }
+    }
+
+    fn wake_submission_thread(&self) {
+        // Before the wake-up, and fully ordered: the thread looks at the mark once it is awake.
+        self.submission_due.xchg(true, Full);
+        if let Some(thread) = self.thread.as_ref() {
+            thread.wake();
+        }
+    }
+
+    fn take_submission_mark(&self) -> bool {
+        self.submission_due.xchg(false, Full)
+    }
+
+    fn null_packet(node: Node, client: Option<Arc<Client>>) -> Packet {
+        Packet::null(node, client)
+    }
+
+    fn client_of(packet: Packet) -> Option<Arc<Client>> {
+        packet.into_client()
+    }
+}

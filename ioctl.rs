@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ioctls of `include/uapi/drm/rust_gpu_drm.h`.
+//!
+//! Handlers that may wait take the registration guard only around what touches the device: all DRM
+//! devices share the SRCU behind it, and whoever unplugs one waits for every holder.
+
+use kernel::{
+    drm,
+    pci::IrqType,
+    prelude::*,
+    uapi, //
+};
+
+use crate::{
+    driver::{
+        File,
+        RegistrationData,
+        RustGpuDevice, //
+    },
+    fence::Fences,
+    gpu::Gpu,
+    irq::{
+        ntstatus,
+        Adapter,
+        Status, //
+    },
+    scheduler::{
+        self,
+        Hardware,
+        Node, //
+    },
+};
+
+/// Turns the status of a synchronised routine into the errno of an ioctl: once the device is
+/// stopped that is [`ENODEV`].
+fn gone(_: Status) -> Error {
+    ENODEV
+}
+
+/// `DRM_IOCTL_RUST_GPU_DEVICE_INFO`.
+///
+/// Errors: [`EINVAL`] for flags or a pad that are not zero.
+pub(crate) fn device_info(
+    _dev: &RustGpuDevice<drm::Registered>,
+    data: &RegistrationData<'_>,
+    args: &mut uapi::drm_rust_gpu_device_info,
+    _file: &drm::File<File>,
+) -> Result<u32> {
+    if args.flags != 0 || args.pad != 0 {
+        return Err(EINVAL);
+    }
+    let gpu = data.adapter.miniport();
+    let (map, identity) = (gpu.map(), &data.identity);
+    *args = uapi::drm_rust_gpu_device_info {
+        interrupt_type: match identity.irq_type {
+            IrqType::Intx => uapi::RUST_GPU_INTERRUPT_INTX,
+            IrqType::Msi => uapi::RUST_GPU_INTERRUPT_MSI,
+            IrqType::MsiX => uapi::RUST_GPU_INTERRUPT_MSIX,
+        },
+        device_features: gpu.features().device,
+        driver_features: gpu.features().driver,
+        handle: data.handle,
+        messages: map.count,
+        notify_message: map.notify(),
+        home_message: map.vectors().home,
+        config_message: map.config,
+        control_message: map.control,
+        cursor_message: map.cursor,
+        nodes: uapi::RUST_GPU_NODE_COUNT,
+        scanouts: identity.scanouts,
+        capsets: identity.capsets,
+        ..Default::default()
+    };
+    if let Some(name) = &identity.edid_name {
+        for (to, from) in args.edid_name.iter_mut().zip(name) {
+            *to = *from;
+        }
+    }
+    let scanouts = args.scanout.iter_mut().zip(&identity.display.pmodes);
+    // CAST: at most 16.
+    for (to, from) in scanouts.take(identity.scanouts as usize) {
+        *to = uapi::drm_rust_gpu_scanout {
+            x: from.r.x,
+            y: from.r.y,
+            width: from.r.width,
+            height: from.r.height,
+            enabled: from.enabled.into(),
+            pad: 0,
+        };
+    }
+    Ok(0)
+}
+
+/// `DRM_IOCTL_RUST_GPU_MESSAGE_COUNTERS`: a snapshot taken by a synchronised routine of the
+/// message, whose status is passed on.
+///
+/// Errors: [`EINVAL`] for flags or a pad that are not zero.
+pub(crate) fn message_counters(
+    _dev: &RustGpuDevice<drm::Registered>,
+    data: &RegistrationData<'_>,
+    args: &mut uapi::drm_rust_gpu_message_counters,
+    _file: &drm::File<File>,
+) -> Result<u32> {
+    if args.flags != 0 || args.pad != 0 {
+        return Err(EINVAL);
+    }
+    let adapter = &data.adapter;
+    let answer = adapter.synchronize_execution(args.message, |state| {
+        let notifications = Gpu::notify(state).map_or(0, |notify| notify.notifications());
+        (*state.counters(), notifications)
+    });
+    args.status = ntstatus(&answer);
+    if let Ok((counters, notifications)) = answer {
+        args.interrupts = counters.interrupts;
+        args.not_ours = counters.not_ours;
+        args.dpcs_queued = counters.dpcs_queued;
+        args.dpcs_refused = counters.dpcs_refused;
+        args.executions = counters.executions;
+        args.refused = counters.refused;
+        args.longest_hold_ns = counters.longest_hold_ns;
+        args.notifications = notifications;
+        args.dpcs_run = adapter.dpcs_run();
+    }
+    Ok(0)
+}
+
+/// Runs `f` on the adapter while the device is registered; [`ENODEV`] if it is not any more.
+fn with_adapter<R>(
+    dev: &RustGpuDevice<drm::Ioctl>,
+    f: impl FnOnce(&Adapter<Gpu<'_>>) -> Result<R>,
+) -> Result<R> {
+    let guard = dev.registration_guard().ok_or(ENODEV)?;
+    guard.registration_data_with(|data| f(&data.adapter))
+}
+
+/// `DRM_IOCTL_RUST_GPU_SUBMIT_NULL`.
+///
+/// Errors: [`EINVAL`] for a node, flags or a count out of range; [`EAGAIN`] if the queue is full
+/// and RUST_GPU_SUBMIT_NONBLOCK is given; [`ERESTARTSYS`] after a signal; [`ENODEV`], [`EIO`] if
+/// the device is gone or broken.
+pub(crate) fn submit_null(
+    dev: &RustGpuDevice<drm::Ioctl>,
+    args: &mut uapi::drm_rust_gpu_submit_null,
+    file: &drm::File<File>,
+) -> Result<u32> {
+    let node = Node::try_from(args.node)?;
+    if args.flags & !uapi::RUST_GPU_SUBMIT_FLAGS != 0
+        || args.count == 0
+        || args.count > uapi::RUST_GPU_SUBMIT_MAX_COUNT
+    {
+        return Err(EINVAL);
+    }
+    let nonblock = args.flags & uapi::RUST_GPU_SUBMIT_NONBLOCK != 0;
+    let client = &file.inner().client;
+    let fences: &Fences = &dev.fences;
+    let mut submitted = 0;
+    loop {
+        // Before the attempt, so that room made after it is not missed.
+        let mark = fences.generation();
+        let wanted = args.count - submitted;
+        let result = fences.check().and_then(|()| {
+            let granted = client.reserve(wanted);
+            let result = with_adapter(dev, |adapter| {
+                scheduler::submit_null(adapter, node, granted, client).map_err(gone)
+            });
+            let taken = result.as_ref().map_or(0, |(taken, _)| *taken);
+            client.give_back(granted - taken);
+            result
+        });
+        let wait = match result {
+            Ok((taken, fence)) => {
+                if taken != 0 {
+                    args.fence = fence;
+                }
+                submitted += taken;
+                if submitted == args.count {
+                    Ok(())
+                } else if nonblock {
+                    Err(EAGAIN)
+                } else {
+                    fences.wait_change(mark).and(Err(ERESTART))
+                }
+            }
+            Err(error) => Err(error),
+        };
+        match wait {
+            Err(error) if error == ERESTART => continue,
+            // What was taken is reported, also if no more can be.
+            Err(error) if submitted == 0 => return Err(error),
+            _ => {
+                args.submitted = submitted;
+                return Ok(0);
+            }
+        }
+    }
+}
+
+/// `DRM_IOCTL_RUST_GPU_WAIT_FENCE`.
+///
+/// Errors: [`EINVAL`] for a node out of range, flags, or a fence that was never handed out;
+/// [`ETIME`] at the deadline; [`ERESTARTSYS`] after a signal; [`ENODEV`], [`EIO`] if the device is
+/// gone or broken.
+pub(crate) fn wait_fence(
+    dev: &RustGpuDevice<drm::Ioctl>,
+    args: &mut uapi::drm_rust_gpu_wait_fence,
+    _file: &drm::File<File>,
+) -> Result<u32> {
+    let node = Node::try_from(args.node)?;
+    // Ids begin at 1.
+    if args.flags != 0 || args.fence == 0 {
+        return Err(EINVAL);
+    }
+    let fences: &Fences = &dev.fences;
+    if args.fence > fences.completed(node) {
+        let (_, submitted) = with_adapter(dev, |adapter| {
+            scheduler::query_current_fence(adapter, node).map_err(gone)
+        })?;
+        if args.fence > submitted {
+            return Err(EINVAL);
+        }
+    }
+    let result = fences.wait(node, args.fence, args.deadline_ns);
+    args.completed = fences.completed(node);
+    result.map(|()| 0)
+}
+
+/// `DRM_IOCTL_RUST_GPU_QUERY_FENCE`, `DxgkDdiQueryCurrentFence`.
+///
+/// Errors: [`EINVAL`] for a node out of range or flags.
+pub(crate) fn query_fence(
+    _dev: &RustGpuDevice<drm::Registered>,
+    data: &RegistrationData<'_>,
+    args: &mut uapi::drm_rust_gpu_query_fence,
+    _file: &drm::File<File>,
+) -> Result<u32> {
+    let node = Node::try_from(args.node)?;
+    if args.flags != 0 {
+        return Err(EINVAL);
+    }
+    let (completed, submitted) =
+        scheduler::query_current_fence(&*data.adapter, node).map_err(gone)?;
+    args.completed = completed;
+    args.submitted = submitted;
+    Ok(0)
+}

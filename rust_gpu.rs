@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! rust_gpu: a DRM driver for the virtio GPU that keeps WDDM's interrupt contract.
+//!
+//! Where to begin: `irq.rs` is the contract (`synchronize_execution`), `ring.rs` the queue shared
+//! with the device, `scheduler.rs` what is between packets and rings; `gpu.rs` puts them together
+//! for this device, `device.rs` starts and stops it. See also
+//! `Documentation/gpu/rust_gpu.rst`.
+
+use kernel::{
+    device::Core,
+    driver::Registration,
+    pci,
+    prelude::*,
+    InPlaceModule, //
+};
+
+mod buffer;
+mod caps;
+mod command;
+mod debugfs;
+mod device;
+mod dma;
+mod driver;
+mod engine;
+mod export;
+mod fence;
+mod fifo;
+mod gem;
+mod gpu;
+mod hold_time;
+mod ioctl;
+mod irq;
+mod regs;
+mod ring;
+mod scheduler;
+mod structures;
+mod text;
+mod transport;
+
+/// Device id of the virtio GPU: 0x1040 plus its device type, 16 (virtio 1.3, 4.1.2).
+const DEVICE_ID: u32 = 0x1050;
+
+/// The PCI driver: probe is StartDevice, unbind is StopDevice.
+struct RustGpuPci;
+
+kernel::pci_device_table!(
+    PCI_TABLE,
+    <RustGpuPci as pci::Driver>::IdInfo,
+    [(
+        pci::DeviceId::from_id(pci::Vendor::REDHAT_QUMRANET, DEVICE_ID),
+        ()
+    )]
+);
+
+impl pci::Driver for RustGpuPci {
+    type IdInfo = ();
+    type Data<'bound> = device::StartedDevice<'bound>;
+    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+
+    fn probe<'bound>(
+        pdev: &'bound pci::Device<Core<'_>>,
+        _id_info: Option<&'bound Self::IdInfo>,
+    ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
+        device::StartedDevice::start(pdev)
+    }
+}
+
+/// The module. Its fields are dropped in order: the driver, then what all devices share.
+#[pin_data]
+struct RustGpuModule {
+    #[pin]
+    _driver: Registration<pci::Adapter<RustGpuPci>>,
+    _debugfs: debugfs::Root,
+}
+
+impl InPlaceModule for RustGpuModule {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        // Before the driver, whose probe uses it.
+        let debugfs = debugfs::Root::new();
+        try_pin_init!(Self {
+            _driver <- Registration::new(
+                <LocalModule as kernel::ModuleMetadata>::NAME,
+                module,
+            ),
+            _debugfs: debugfs,
+        })
+    }
+}
+
+module! {
+    type: RustGpuModule,
+    name: "rust_gpu",
+    authors: ["The rust_gpu authors"],
+    description: "virtio GPU driver with WDDM's interrupt contract",
+    license: "GPL v2",
+}
