@@ -10,7 +10,8 @@
 //!
 //! [`CommandPool`] and [`OwnBuffer`] are DMA memory, so they are dropped in the DPC or in process
 //! context, with no spinlock held, and before the driver is unbound (see [`dma`](crate::dma)). A
-//! [`CommandSlot`] may be dropped anywhere while its [`CommandPool`] is alive: that only sets a bit.
+//! [`CommandSlot`] may be dropped anywhere while its [`CommandPool`] is alive: that only sets a
+//! bit.
 
 use core::{
     ops::Range,
@@ -245,7 +246,8 @@ impl Parts {
     }
 }
 
-/// Room for one request of up to [`REQUEST_SIZE`] bytes and one response of up to [`RESPONSE_SIZE`].
+/// Room for one request of up to [`REQUEST_SIZE`] bytes and one response of up to
+/// [`RESPONSE_SIZE`].
 ///
 /// Goes back to its [`CommandPool`] when it is dropped.
 pub(crate) struct CommandSlot {
@@ -283,14 +285,15 @@ pub(crate) struct OwnBuffer {
 }
 
 impl OwnBuffer {
-    /// Allocates room for `request` bytes of request, 1 to [`REQUEST_SIZE`], and `response` bytes of
-    /// response.
+    /// Allocates room for `request` bytes of request, 1 to [`REQUEST_SIZE`], and `response` bytes
+    /// of response.
     ///
     /// `dev` is the device of `context`; for `gfp` see [`DmaMemory::new`].
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`]; [`EINVAL`] for another size of request; [`EOVERFLOW`] if the sum is out of range.
+    /// [`ENOMEM`]; [`EINVAL`] for another size of request; [`EOVERFLOW`] if the sum is out of
+    /// range.
     ///
     /// # Context
     ///

@@ -11,8 +11,8 @@
 //!
 //! # Context
 //!
-//! Freeing DMA memory with interrupts off is a bug ([`dma_free_attrs()`] warns), so [`DmaMemory`] and
-//! what has some is dropped in the DPC or in process context, with no spinlock held.
+//! Freeing DMA memory with interrupts off is a bug ([`dma_free_attrs()`] warns), so [`DmaMemory`]
+//! and what has some is dropped in the DPC or in process context, with no spinlock held.
 //!
 //! # Lifetime
 //!
@@ -240,6 +240,7 @@ impl DmaMemory {
 
 impl Memory for DmaMemory {
     #[inline]
+    #[allow(clippy::useless_conversion, reason = "`dma_addr_t` may have 32 bits")]
     fn dma_address(&self) -> u64 {
         self.memory.dma_address().into()
     }

@@ -13,9 +13,9 @@
 //! from the recovery of the device alone. Everything else is one register access, or several whose
 //! mixing does no harm, and may run in any context that its documentation names.
 //!
-//! The device is not trusted, and it can be pulled out at any time. Its configuration space reads as
-//! all ones then, and its registers do too, or, on QEMU's root ports, as 0. Each register is read
-//! once, into a local, and checked.
+//! The device is not trusted, and it can be pulled out at any time. Its configuration space reads
+//! as all ones then, and its registers do too, or, on QEMU's root ports, as 0. Each register is
+//! read once, into a local, and checked.
 
 use kernel::{
     device::Bound,
