@@ -15,6 +15,7 @@ KERNELS = {
     "production": ["common", "production"],
     "rt": ["common", "debug", "rt"],
     "kmemleak": ["common", "debug", "kmemleak"],
+    "lint": ["common", "lint"],
 }
 SELFTESTS = "drivers/gpu/rust_gpu"
 MEDIUM_MIB = 256

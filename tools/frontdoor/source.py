@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 
-from . import buildroot, cache, integrate
+from . import buildroot, cache, integrate, manifest
 from .stage import Failure, stage
 
 PACKAGE = f"linux-source-{integrate.RELEASE}"
@@ -74,6 +74,7 @@ def from_tarball(root, tarball):
                 root.run(["tar", "-xf", tarball, "--strip-components=1", "-C",
                           os.path.join(new, "tree")], log, binds=[os.path.dirname(tarball)])
                 integrate.check_release(os.path.join(new, "tree"))
+                manifest.save_pristine(os.path.join(new, "tree"))
     return Source(entry)
 
 

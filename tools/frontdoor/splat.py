@@ -4,7 +4,7 @@
 import re
 
 BAD = re.compile(
-    r"WARNING:|BUG:|BUG |Oops|kernel panic|general protection|Call Trace:|"
+    r"WARNING:|\bBUG\b|\bOops\b|Kernel panic|general protection|Call Trace:|"
     r"INFO: (possible|task .* blocked|rcu|inconsistent|trying to register)|"
     r"possible (circular|recursive|irq lock|interrupt unsafe)|inconsistent lock state|"
     r"suspicious RCU usage|[Ii]nvalid wait context|bad unlock balance|still has locks held|"
@@ -12,7 +12,7 @@ BAD = re.compile(
     r"sleeping function called|scheduling while atomic|soft lockup|hard LOCKUP|"
     r"rcu: INFO:|nobody cared|Disabling IRQ|refcount_t:|list_(add|del) corruption|"
     r"unreferenced object|new suspected memory leaks|DEBUG_LOCKS_WARN_ON|unchecked MSR|"
-    r"RTNL: assertion|Objects remaining|leaked|rust_kernel: panicked|panicked at", re.I)
+    r"RTNL: assertion|Objects remaining|leaked|rust_kernel: panicked|panicked at")
 PREFIX = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
 
 # Taint flags that a test guest may have: N (a KUnit test ran) and O (a test module).

@@ -75,15 +75,13 @@ def clean(path):
 def qemu(kernel, guest, scenario, job, console, interactive, append):
     """QEMU's command line, to run in the build root."""
     spec = SCENARIOS[scenario]
-    arguments = ["root=/dev/nvme0n1", "rw", "rootwait", "console=ttyS0", "panic=-1", "quiet"
-                 if interactive else "loglevel=7", spec.get("append", ""), *append,
-                 "init=/bin/sh", "--", "-c",
-                 '"mount -t ext4 /dev/nvme0n2 /mnt; exec /mnt/init"']
+    arguments = ["console=ttyS0", "panic=-1", "quiet" if interactive else "loglevel=7",
+                 spec.get("append", ""), *append]
     command = ["qemu-system-x86_64", "-M", "q35", "-accel", accelerator(), "-cpu", "max",
                "-m", "2G", "-smp", str(spec.get("smp", 2)), "-nodefaults", "-no-user-config",
                "-display", "none", "-no-reboot", "-kernel", kernel.image,
-               "-append", " ".join(filter(None, arguments)), "-device", "nvme,id=nvme0,serial=0"]
-    for number, file in enumerate((guest, kernel.medium, job), 1):
+               "-initrd", guest.initramfs, "-append", " ".join(filter(None, arguments)), "-device", "nvme,id=nvme0,serial=0"]
+    for number, file in enumerate((guest.image, kernel.medium, job), 1):
         command += ["-drive", f"if=none,id=disk{number},format=raw,snapshot=on,file={file}",
                     "-device", f"nvme-ns,drive=disk{number},bus=nvme0,nsid={number}"]
     command += spec.get("machine", [])

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The tests of every change, and the table of what runs on which kernel in which machine."""
+
+import glob
+import os
+import subprocess
+import time
+
+from . import buildroot, cache, guest, host, kernel, lint, source, tap, treetest, vm
+from .scenarios import SCENARIOS
+from .stage import Failure, say
+
+COLLECTION = "drivers/gpu/rust_gpu"
+# kernel, scenario, tests of the collection.
+GUESTS = [
+    ("debug", "msix3", "ioctl waits permissions modes debugfs sync removal load.sh handover.sh"),
+    ("debug", "msix2", "modes sync waits"),
+    ("debug", "msix1", "modes sync waits"),
+    ("debug", "intx", "modes sync waits removal"),
+    ("debug", "threadirqs", "modes sync waits removal"),
+    ("debug", "up", "modes sync waits"),
+    ("debug", "iommu", "modes"),
+    ("debug", "vga", "modes"),
+    ("debug", "pio-notify", "modes"),
+    ("debug", "root-port", "removal"),
+    ("production", "msix3", "ioctl waits permissions modes debugfs sync removal load.sh"),
+    ("production", "intx", "modes sync waits"),
+    ("production", "up", "modes sync waits"),
+    ("production", "smp4", "torture"),
+]
+ALL = "ioctl waits permissions modes debugfs sync removal torture"
+MORE_GUESTS = [(name, scenario, ALL)
+               for name in ("debug", "production", "rt")
+               for scenario in ("msix3", "msix2", "msix1", "intx", "smp4")]
+MORE_GUESTS += [
+    ("rt", "up", "modes sync waits"),
+    ("rt", "root-port", "removal"),
+    ("production", "root-port", "removal"),
+    ("production", "threadirqs", "modes sync waits torture"),
+    ("production", "threadirqs-intx", "modes sync waits removal"),
+    ("kmemleak", "msix3", "ioctl waits permissions debugfs sync removal load.sh"),
+    ("kmemleak", "intx", "waits removal"),
+    ("kmemleak", "root-port", "removal"),
+]
+TIMEOUT = 900
+
+# A device behind an IOMMU that would bypass it: one line, no driver, no other harm.
+REFUSED = """
+modprobe rust-gpu
+[ ! -e /sys/bus/pci/drivers/rust_gpu/0000:00:0?.0 ] || exit 1
+[ "$(dmesg | grep -c 'rust_gpu.*ACCESS_PLATFORM')" = 1 ] || exit 2
+modprobe -r rust-gpu
+"""
+
+
+class Check:
+    """A run of the tests."""
+
+    def __init__(self, root, tree, image, everything, only):
+        self.root = root
+        self.tree = tree
+        self.image = image
+        self.everything = everything
+        self.only = only
+        self.total = tap.Tally()
+
+    def step(self, name, function, *arguments):
+        """Runs one step and prints what came of it; a step that breaks is a failure."""
+        if self.only not in name:
+            return
+        say(f"== check: {name}")
+        start = time.monotonic()
+        tally = tap.Tally()
+        try:
+            function(tally, *arguments)
+            if not tally.passed + len(tally.failures) + len(tally.skips):
+                tally.failures.append("it ran no test")
+        except Failure as failure:
+            failure.report()
+            tally.failures.append(failure.message)
+        for line in tally.failures:
+            say(f"   FAILED {line}")
+        for line in tally.skips:
+            say(f"   skipped {line}")
+        say(f"== check: {name}: {tally} in {time.monotonic() - start:.1f} s")
+        self.total.add(tally)
+
+    def kernel(self, name):
+        """A kernel that is up to date."""
+        return kernel.get(self.root, self.tree, name)
+
+    def boot(self, tally, name, scenario, script, timeout=TIMEOUT, append=("kunit.enable=0",)):
+        """Runs a guest and counts whether it kept its log clean."""
+        result = vm.boot(self.kernel(name), self.image, scenario, script, timeout, append=append)
+        problems = result.problems()
+        if problems:
+            vm.explain(result)
+        tally.count(not problems, f"a clean kernel log ({result.console_file})")
+        return result
+
+    def kselftest(self, tally, name, scenario, tests):
+        """Runs kselftests with the tree's own runner."""
+        missing = [test for test in tests.split()
+                   if not os.path.exists(self.installed(name, test))]
+        for test in missing:
+            tally.failures.append(f"{test} is not there")
+        present = [test for test in tests.split() if test not in missing]
+        if not present:
+            return
+        arguments = " ".join(f"-t {COLLECTION}:{test}" for test in present)
+        result = self.boot(tally, name, scenario,
+                           f"exec /mnt/kselftest/run_kselftest.sh {arguments}")
+        tally.add(tap.kselftest(result.output))
+        if tally.failures:
+            say(f"   output in {result.output_file}")
+
+    def installed(self, name, test):
+        """Where the build puts a test."""
+        return os.path.join(self.kernel(name).output, "medium/kselftest", COLLECTION, test)
+
+    def kunit(self, tally, name):
+        """Runs the suites: doctests at boot, the driver's own when it is loaded."""
+        result = self.boot(tally, name, "msix3", "modprobe rust-gpu && modprobe -r rust-gpu",
+                           append=())
+        tally.count(result.status == 0, "the driver loads and unloads")
+        suites = tap.kunit(result.console)
+        for suite in suites.values():
+            tally.add(suite)
+        if not any("rust_gpu" in suite for suite in suites):
+            tally.failures.append("no suite of rust_gpu ran")
+        if name == "debug" and "rust_doctests_kernel" not in suites:
+            tally.failures.append("no doctest ran")
+
+    def script(self, tally, name, scenario, script):
+        """Runs a script whose exit status is the result."""
+        result = self.boot(tally, name, scenario, script)
+        tally.count(result.status == 0, f"exit status {result.status}")
+
+    def cargo(self, tally, crate):
+        """Runs the tests of a crate in user space."""
+        log = cache.log(f"cargo-{os.path.basename(crate)}")
+        target = cache.path("cargo-target", os.path.basename(crate))
+        argv = self.root.argv(["env", "-C", crate, "cargo", "test", "--locked"],
+                              env={"CARGO_TARGET_DIR": target})
+        with open(log, "w") as file:
+            status = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                                    check=False).returncode
+        tally.add(tap.cargo(cache.read(log)))
+        if status and not tally.failures:
+            raise Failure(f"cargo test returned {status}", "the first error in the log", log)
+
+    def run(self):
+        """All steps: what is quick and likely to fail comes first."""
+        self.step("lint", lint.steps, self.root, self.tree)
+        self.step("tree", treetest.steps, self.tree)
+        crates = sorted(glob.glob(os.path.join(cache.REPO, "selftests/*/Cargo.toml")))
+        for crate in crates:
+            directory = os.path.dirname(crate)
+            self.step(f"cargo {os.path.basename(directory)}", self.cargo, directory)
+        self.step("kunit debug", self.kunit, "debug")
+        if self.everything:
+            self.step("kunit rt", self.kunit, "rt")
+        for name, scenario, tests in GUESTS + (MORE_GUESTS if self.everything else []):
+            self.step(f"kselftest {name} {scenario}", self.kselftest, name, scenario, tests)
+        self.step("script debug iommu-refused", self.script, "debug", "iommu-refused", REFUSED)
+
+
+def main(everything, only):
+    """Runs the tests; the last line is the sum."""
+    total = tap.Tally()
+    try:
+        host.check()
+        root = buildroot.get()
+        tree = source.get(root)
+        check = Check(root, tree, guest.get(root), everything, only)
+        total = check.total
+        check.run()
+        cache.write(cache.path("filled"), "")
+    except Failure as failure:
+        failure.report()
+        total.failures.append(failure.message)
+    if not total.passed and not total.failures:
+        total.failures.append("nothing ran")
+    for line in total.failures:
+        say(f"FAILED {line}")
+    say(str(total))
+    return 1 if total.failures else 0
+
+
+assert all(scenario in SCENARIOS for _, scenario, _ in GUESTS + MORE_GUESTS)

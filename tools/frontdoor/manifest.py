@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What is in a directory tree, to compare it with what was in it before."""
+
+import hashlib
+import os
+
+from . import cache
+
+
+def manifest(top):
+    """Mode and content of everything in a tree, directories too."""
+    found = {}
+    for directory, names, files in os.walk(top):
+        for name in names + files:
+            path = os.path.join(directory, name)
+            relative = os.path.relpath(path, top)
+            if os.path.islink(path):
+                found[relative] = os.readlink(path)
+            elif os.path.isdir(path):
+                found[relative] = "directory"
+            else:
+                with open(path, "rb") as file:
+                    digest = hashlib.file_digest(file, "blake2b").hexdigest()
+                found[relative] = f"{os.stat(path).st_mode & 0o777:o} {digest}"
+    return found
+
+
+def pristine(tree):
+    """The manifest of an unpacked source before anything was put into it."""
+    return dict(line.rsplit("\t", 1) for line in
+                (cache.read(os.path.join(os.path.dirname(tree), "pristine")) or "").splitlines())
+
+
+def save_pristine(tree):
+    """Keeps the manifest of a source that was just unpacked."""
+    lines = [f"{name}\t{value}\n" for name, value in sorted(manifest(tree).items())]
+    cache.write(os.path.join(os.path.dirname(tree), "pristine"), "".join(lines))
+
+
+def difference(before, after):
+    """The names that differ between two manifests."""
+    names = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+    return ", ".join(sorted(names)[:5])
