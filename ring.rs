@@ -341,6 +341,7 @@ pub(crate) struct Used<R> {
     pub(crate) request: R,
 
     /// What [`Ring::push`] returned for it.
+    #[allow(dead_code, reason = "for owners that keep state of their own by token")]
     pub(crate) token: u16,
 
     /// Bytes the device says it wrote, from the begin of the first writable part on; at most as
@@ -769,6 +770,7 @@ where
     /// Tells the device that no notifications are needed. A hint: some may come all the same.
     ///
     /// C counterpart: `virtqueue_disable_cb_split()`.
+    #[allow(dead_code, reason = "for owners that poll")]
     pub(crate) fn disable_notifications(&mut self) {
         if self.poison.is_some() || !self.armed {
             return;
@@ -803,6 +805,7 @@ where
     ///
     /// Only after the device was reset, or is gone for good and without access to memory: until
     /// then the memory of the request is the device's.
+    #[allow(dead_code, reason = "for owners that keep requests beyond a reset")]
     pub(crate) fn take_in_flight(&mut self) -> Option<R> {
         self.poison(Poison::Reset);
 
