@@ -31,9 +31,13 @@ mod gpu;
 mod hold_time;
 mod ioctl;
 mod irq;
+#[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
+mod irq_tests;
 mod regs;
 mod ring;
 mod scheduler;
+#[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
+mod scheduler_tests;
 mod structures;
 mod text;
 mod transport;

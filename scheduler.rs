@@ -540,7 +540,7 @@ pub(crate) fn submission_thread<H: Hardware>(adapter: &Adapter<H>, thread: &kthr
 /// One round of the submission thread: feeds the engines, then executes the software node.
 ///
 /// Context: process.
-fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
+pub(crate) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
     for node in [Node::Control, Node::Cursor] {
         let hardware = adapter.miniport();
         let ring = adapter.synchronize_execution(hardware.message_of(node), |state| {

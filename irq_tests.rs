@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KUnit tests of `irq.rs`, on interrupts that the kernel simulates (`irq_sim`).
+//!
+//! The tri-state table of `DxgkCbSynchronizeExecution` row by row, the DPC, and connecting and
+//! disconnecting. Counting interrupts that arrive while one runs is for the real device.
+
+use kernel::{
+    irq::sim::Domain,
+    kthread::{
+        self,
+        Kthread, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
+};
+
+use crate::irq::{
+    ntstatus,
+    Adapter,
+    Connection,
+    Miniport,
+    Status,
+    Synchronized,
+    Vectors, //
+};
+
+/// How the mock's routines behave.
+struct Mock {
+    /// Interrupts that arrived without a state.
+    acknowledged: Atomic<u32>,
+    /// Runs of the DPC that ended.
+    dpcs: Atomic<u32>,
+    /// How often the DPC queues itself again.
+    requeue: Atomic<u32>,
+    /// What the interrupt routine answers.
+    ours: Atomic<bool>,
+    /// Whether the interrupt routine queues the DPC, and how often.
+    queue: Atomic<u32>,
+}
+
+/// Two words that only ever change together.
+#[derive(Default)]
+struct Words {
+    a: u64,
+    b: u64,
+    interrupts: u32,
+}
+
+impl Miniport for Mock {
+    type State = Words;
+
+    fn interrupt_routine(&self, state: &mut Synchronized<'_, Self>, _message: u32) -> bool {
+        state.a += 1;
+        state.b += 1;
+        state.interrupts += 1;
+        for _ in 0..self.queue.load(Relaxed) {
+            state.queue_dpc();
+        }
+        self.ours.load(Relaxed)
+    }
+
+    fn acknowledge(&self, _message: u32) -> bool {
+        self.acknowledged.fetch_add(1, Relaxed);
+        true
+    }
+
+    fn dpc_routine(&self, adapter: &Adapter<Self>) {
+        if self.requeue.load(Relaxed) != 0 {
+            self.requeue.fetch_sub(1, Relaxed);
+            let queued = adapter.synchronize_execution(0, |state| state.queue_dpc());
+            // Queueing while the DPC runs is a new DPC.
+            if queued != Ok(true) {
+                return;
+            }
+        }
+        self.dpcs.fetch_add(1, Full);
+    }
+}
+
+fn mock() -> Mock {
+    Mock {
+        acknowledged: Atomic::new(0),
+        dpcs: Atomic::new(0),
+        requeue: Atomic::new(0),
+        ours: Atomic::new(true),
+        queue: Atomic::new(0),
+    }
+}
+
+fn adapter(count: u32, home: u32) -> Result<Arc<Adapter<Mock>>> {
+    Adapter::new(mock(), Vectors { count, home })
+}
+
+fn states(count: u32) -> Result<KVec<Words>> {
+    let mut states = KVec::new();
+    for _ in 0..count {
+        states.push(Words::default(), GFP_KERNEL)?;
+    }
+    Ok(states)
+}
+
+/// Requests the interrupts of `adapter` from `domain`, without connecting.
+fn request<'a>(
+    adapter: &Arc<Adapter<Mock>>,
+    domain: &'a Domain,
+) -> Result<Connection<'a, Mock>> {
+    let requests = (0..adapter.messages()).map(|message| domain.request(message));
+    // SAFETY: The tests drop every connection.
+    unsafe { Connection::new(adapter.clone(), c"rust_gpu_test", requests) }
+}
+
+/// Waits, at the longest for ten seconds, until `done`.
+fn wait(done: impl Fn() -> bool) -> bool {
+    for _ in 0..10_000 {
+        if done() {
+            return true;
+        }
+        fsleep(Delta::from_millis(1));
+    }
+    false
+}
+
+#[kunit_tests(rust_gpu_irq)]
+mod tests {
+    use super::*;
+    use kernel::interrupt::local_interrupt_disable;
+
+    /// Asserts the answer to a call for `message`, and that a refused routine does not run.
+    fn expect(adapter: &Adapter<Mock>, message: u32, answer: Result<bool, Status>) {
+        let mut ran = false;
+        let got = adapter.synchronize_execution(message, |_| {
+            ran = true;
+            true
+        });
+        assert_eq!(got, answer);
+        assert_eq!(ran, answer.is_ok());
+    }
+
+    #[test]
+    fn status_values() {
+        assert_eq!(ntstatus(&Ok(())), 0);
+        assert_eq!(ntstatus::<()>(&Err(Status::InvalidParameter)), 0xC000_000D);
+        assert_eq!(ntstatus::<()>(&Err(Status::Unsuccessful)), 0xC000_0001);
+        assert_eq!(Error::from(Status::InvalidParameter), EINVAL);
+        assert_eq!(Error::from(Status::Unsuccessful), ENOTCONN);
+    }
+
+    #[test]
+    fn tri_state_of_three_messages() -> Result {
+        let domain = Domain::new(3)?;
+        let adapter = adapter(3, 1)?;
+
+        // Before connect, also with the interrupts requested. The parameter is checked first.
+        let mut connection = request(&adapter, &domain)?;
+        for message in 0..3 {
+            expect(&adapter, message, Err(Status::Unsuccessful));
+        }
+        expect(&adapter, 3, Err(Status::InvalidParameter));
+        expect(&adapter, u32::MAX, Err(Status::InvalidParameter));
+
+        connection.connect(&mut states(3)?)?;
+        for message in 0..3 {
+            expect(&adapter, message, Ok(true));
+        }
+        expect(&adapter, 3, Err(Status::InvalidParameter));
+
+        // From the moment disconnecting begins, and for ever.
+        assert_eq!(connection.disconnect().len(), 3);
+        expect(&adapter, 0, Err(Status::Unsuccessful));
+        drop(connection);
+        for message in 0..3 {
+            expect(&adapter, message, Err(Status::Unsuccessful));
+        }
+        expect(&adapter, 3, Err(Status::InvalidParameter));
+        Ok(())
+    }
+
+    #[test]
+    fn line_interrupt_has_message_zero_only() -> Result {
+        let domain = Domain::new(1)?;
+        let adapter = adapter(1, 0)?;
+        let mut connection = request(&adapter, &domain)?;
+        expect(&adapter, 1, Err(Status::InvalidParameter));
+        connection.connect(&mut states(1)?)?;
+        expect(&adapter, 0, Ok(true));
+        expect(&adapter, 1, Err(Status::InvalidParameter));
+        Ok(())
+    }
+
+    #[test]
+    fn what_the_routine_returns_is_delivered() -> Result {
+        let domain = Domain::new(1)?;
+        let adapter = adapter(1, 0)?;
+        let mut connection = request(&adapter, &domain)?;
+        connection.connect(&mut states(1)?)?;
+        assert_eq!(adapter.synchronize_execution(0, |_| false), Ok(false));
+        assert_eq!(adapter.synchronize_execution(0, |_| true), Ok(true));
+        assert_eq!(adapter.synchronize_execution(0, |words| words.a), Ok(0));
+        Ok(())
+    }
+
+    // A sleeping lock on PREEMPT_RT: there the contract has no callers with interrupts off.
+    #[cfg(not(CONFIG_PREEMPT_RT))]
+    #[test]
+    fn with_interrupts_off() -> Result {
+        let domain = Domain::new(1)?;
+        let adapter = adapter(1, 0)?;
+        let mut connection = request(&adapter, &domain)?;
+        {
+            let _off = local_interrupt_disable();
+            expect(&adapter, 0, Err(Status::Unsuccessful));
+            expect(&adapter, 1, Err(Status::InvalidParameter));
+        }
+        connection.connect(&mut states(1)?)?;
+        let off = local_interrupt_disable();
+        expect(&adapter, 0, Ok(true));
+        // Still off: the call must not have turned them on.
+        // SAFETY: May be called in any context.
+        unsafe { kernel::bindings::lockdep_assert_irqs_disabled() };
+        drop(off);
+        Ok(())
+    }
+
+    #[test]
+    fn counters() -> Result {
+        let domain = Domain::new(2)?;
+        let adapter = adapter(2, 0)?;
+        let mut connection = request(&adapter, &domain)?;
+        expect(&adapter, 0, Err(Status::Unsuccessful));
+        connection.connect(&mut states(2)?)?;
+        for _ in 0..3 {
+            domain.fire(0)?;
+        }
+        assert!(wait(|| adapter.counters(0).is_ok_and(|c| c.interrupts == 3)));
+        adapter.miniport().ours.store(false, Relaxed);
+        domain.fire(0)?;
+        assert!(wait(|| adapter.counters(0).is_ok_and(|c| c.not_ours == 1)));
+        expect(&adapter, 0, Ok(true));
+        expect(&adapter, 2, Err(Status::InvalidParameter));
+
+        let counters = adapter.counters(0)?;
+        assert_eq!(counters.interrupts, 3);
+        assert_eq!(counters.executions, 1);
+        assert_eq!(counters.refused, 1);
+        // The other message has its own.
+        let other = adapter.counters(1)?;
+        assert_eq!((other.interrupts, other.executions, other.refused), (0, 0, 0));
+        assert!(adapter.counters(2).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn interrupt_changes_the_state() -> Result {
+        let domain = Domain::new(2)?;
+        let adapter = adapter(2, 0)?;
+        let mut connection = request(&adapter, &domain)?;
+        connection.connect(&mut states(2)?)?;
+        domain.fire(1)?;
+        let seen = |words: &mut Synchronized<'_, Mock>| (words.a, words.b, words.interrupts);
+        assert!(wait(|| adapter.synchronize_execution(1, seen) == Ok((1, 1, 1))));
+        assert_eq!(adapter.synchronize_execution(0, seen), Ok((0, 0, 0)));
+        Ok(())
+    }
+
+    #[test]
+    fn without_state_the_interrupt_is_acknowledged() -> Result {
+        let domain = Domain::new(1)?;
+        let adapter = adapter(1, 0)?;
+        let mut connection = request(&adapter, &domain)?;
+        let acknowledged = |n| adapter.miniport().acknowledged.load(Relaxed) == n;
+        domain.fire(0)?;
+        assert!(wait(|| acknowledged(1)));
+        connection.connect(&mut states(1)?)?;
+        domain.fire(0)?;
+        assert!(wait(|| adapter.counters(0).is_ok_and(|c| c.interrupts == 2)));
+        assert!(acknowledged(1));
+        connection.disconnect();
+        domain.fire(0)?;
+        assert!(wait(|| acknowledged(2)));
+        Ok(())
+    }
+
+    /// The DPC runs once for an interrupt that queues it twice, whichever message that is.
+    fn dpc_of(message: u32) -> Result {
+        let domain = Domain::new(3)?;
+        let adapter = adapter(3, 1)?;
+        let mut connection = request(&adapter, &domain)?;
+        connection.connect(&mut states(3)?)?;
+        adapter.miniport().queue.store(2, Relaxed);
+        domain.fire(message)?;
+        assert!(wait(|| adapter.miniport().dpcs.load(Acquire) == 1));
+        let counters = adapter.counters(message)?;
+        assert_eq!((counters.dpcs_queued, counters.dpcs_refused), (1, 1));
+        assert_eq!(adapter.dpcs_run(), 1);
+        // Nothing but one interrupt was counted anywhere, also where waking the DPC runs the
+        // handler of the home message.
+        for other in 0..3 {
+            let counters = adapter.counters(other)?;
+            assert_eq!(counters.interrupts, u64::from(other == message));
+            assert_eq!(counters.not_ours, 0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn dpc_from_the_home_message() -> Result {
+        dpc_of(1)
+    }
+
+    #[test]
+    fn dpc_from_another_message() -> Result {
+        dpc_of(2)
+    }
+
+    #[test]
+    fn dpc_from_a_synchronised_routine() -> Result {
+        let domain = Domain::new(2)?;
+        let adapter = adapter(2, 0)?;
+        let mut connection = request(&adapter, &domain)?;
+        connection.connect(&mut states(2)?)?;
+        for message in 0..2 {
+            let answer = adapter.synchronize_execution(message, |words| {
+                (words.queue_dpc(), words.queue_dpc())
+            });
+            assert_eq!(answer, Ok((true, false)));
+            let runs = message + 1;
+            assert!(wait(|| adapter.miniport().dpcs.load(Acquire) == runs));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn dpc_queued_while_it_runs_runs_again() -> Result {
+        let domain = Domain::new(1)?;
+        let adapter = adapter(1, 0)?;
+        let mut connection = request(&adapter, &domain)?;
+        connection.connect(&mut states(1)?)?;
+        adapter.miniport().requeue.store(3, Relaxed);
+        assert_eq!(adapter.synchronize_execution(0, |state| state.queue_dpc()), Ok(true));
+        assert!(wait(|| adapter.miniport().dpcs.load(Acquire) == 4));
+        assert_eq!(adapter.dpcs_run(), 4);
+        Ok(())
+    }
+
+    #[test]
+    fn wrong_number_of_states_is_refused() -> Result {
+        let domain = Domain::new(2)?;
+        let adapter = adapter(2, 0)?;
+        let mut connection = request(&adapter, &domain)?;
+        let mut one = states(1)?;
+        assert_eq!(connection.connect(&mut one), Err(EINVAL));
+        assert_eq!(one.len(), 1);
+        expect(&adapter, 0, Err(Status::Unsuccessful));
+        assert!(Adapter::new(mock(), Vectors { count: 0, home: 0 }).is_err());
+        assert!(Adapter::new(mock(), Vectors { count: 2, home: 2 }).is_err());
+        Ok(())
+    }
+
+    /// Callers in a thread of their own, against connects, interrupts and disconnects.
+    #[test]
+    fn connect_and_disconnect_races() -> Result {
+        let domain = Domain::new(1)?;
+        let adapter = adapter(1, 0)?;
+        adapter.miniport().queue.store(1, Relaxed);
+        let torn = Atomic::<u32>::new(0);
+        let ran = Atomic::<u32>::new(0);
+        let caller = |context: &kthread::Context| {
+            while !context.should_stop() {
+                let answer = adapter.synchronize_execution(0, |words| {
+                    words.a += 1;
+                    words.b += 1;
+                    words.a == words.b
+                });
+                match answer {
+                    Ok(true) => ran.add(1, Relaxed),
+                    Ok(false) | Err(Status::InvalidParameter) => torn.add(1, Relaxed),
+                    Err(Status::Unsuccessful) => {}
+                }
+                fsleep(Delta::from_micros(50));
+            }
+        };
+        // SAFETY: Dropped below.
+        let thread = unsafe { Kthread::new(c"rust_gpu_test", caller)? };
+        for _ in 0..20 {
+            let mut connection = request(&adapter, &domain)?;
+            connection.connect(&mut states(1)?)?;
+            let before = ran.load(Relaxed);
+            domain.fire(0)?;
+            assert!(wait(|| ran.load(Relaxed) != before));
+            let states = connection.disconnect();
+            assert!(states.iter().all(|words| words.a == words.b));
+            expect(&adapter, 0, Err(Status::Unsuccessful));
+            drop(connection);
+            expect(&adapter, 0, Err(Status::Unsuccessful));
+        }
+        drop(thread);
+        assert_eq!(torn.load(Relaxed), 0);
+        Ok(())
+    }
+}

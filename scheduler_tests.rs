@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KUnit tests of the scheduler's core: order of packets and fences, what is reported, and the
+//! software queue of the documentation's example.
+
+use kernel::{
+    irq::sim::Domain,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
+};
+
+use crate::{
+    fence::{
+        Client,
+        FenceTracker,
+        Fences, //
+    },
+    fifo::Fifo,
+    irq::{
+        Adapter,
+        Connection,
+        Miniport,
+        Status,
+        Synchronized,
+        Vectors, //
+    },
+    scheduler::{
+        self,
+        Engine,
+        Hardware,
+        InterruptData,
+        InterruptType,
+        Node,
+        NodeQueue,
+        Notify,
+        Refusal,
+        NODES, //
+    },
+};
+
+/// An engine with room for a few packets that completes them when it is told to.
+struct FakeEngine {
+    /// Fences of the packets taken, oldest first.
+    taken: Fifo<u64>,
+    published: u32,
+}
+
+impl Engine for FakeEngine {
+    type Packet = Option<Arc<Client>>;
+
+    fn submit(
+        &mut self,
+        packet: Self::Packet,
+        fence: u64,
+    ) -> Result<(), (Refusal, Self::Packet)> {
+        self.taken.push(fence).map_err(|_| (Refusal::NoRoom, packet))
+    }
+
+    fn publish(&mut self) -> bool {
+        self.published += 1;
+        true
+    }
+}
+
+/// A device with two messages: the cursor node on message 1, all else on message 0.
+struct Fake {
+    fences: Arc<Fences>,
+    doorbells: Atomic<u32>,
+    due: Atomic<bool>,
+}
+
+struct FakeState {
+    nodes: [Option<NodeQueue<FakeEngine>>; NODES],
+    notify: Option<Notify>,
+}
+
+impl Miniport for Fake {
+    type State = FakeState;
+
+    fn interrupt_routine(&self, _state: &mut Synchronized<'_, Self>, _message: u32) -> bool {
+        false
+    }
+
+    fn acknowledge(&self, _message: u32) -> bool {
+        false
+    }
+
+    fn dpc_routine(&self, adapter: &Adapter<Self>) {
+        scheduler::report_completions(adapter);
+        scheduler::notify_dpc(adapter, &self.fences);
+    }
+}
+
+impl Hardware for Fake {
+    type Engine = FakeEngine;
+
+    fn message_of(&self, node: Node) -> u32 {
+        u32::from(node == Node::Cursor)
+    }
+
+    fn notify_message(&self) -> u32 {
+        0
+    }
+
+    fn node(state: &mut FakeState, node: Node) -> Option<&mut NodeQueue<FakeEngine>> {
+        state.nodes.get_mut(node.index())?.as_mut()
+    }
+
+    fn notify(state: &mut FakeState) -> Option<&mut Notify> {
+        state.notify.as_mut()
+    }
+
+    fn doorbell(&self, _node: Node) {
+        self.doorbells.add(1, Relaxed);
+    }
+
+    fn wake_submission_thread(&self) {
+        self.due.store(true, Relaxed);
+    }
+
+    fn take_submission_mark(&self) -> bool {
+        self.due.xchg(false, Relaxed)
+    }
+
+    fn null_packet(_node: Node, client: Option<Arc<Client>>) -> Option<Arc<Client>> {
+        client
+    }
+
+    fn client_of(packet: Option<Arc<Client>>) -> Option<Arc<Client>> {
+        packet
+    }
+}
+
+/// Room of the fake engine.
+const ROOM: usize = 4;
+
+fn states() -> Result<KVec<FakeState>> {
+    let queue = || -> Result<_> {
+        NodeQueue::new(Some(FakeEngine {
+            taken: Fifo::new(ROOM)?,
+            published: 0,
+        }))
+    };
+    let mut states = KVec::new();
+    let control = FakeState {
+        nodes: [Some(queue()?), None, Some(NodeQueue::new(None)?)],
+        notify: Some(Notify::new()),
+    };
+    let cursor = FakeState {
+        nodes: [None, Some(queue()?), None],
+        notify: None,
+    };
+    states.push(control, GFP_KERNEL)?;
+    states.push(cursor, GFP_KERNEL)?;
+    Ok(states)
+}
+
+fn fake() -> Result<Arc<Adapter<Fake>>> {
+    let fake = Fake {
+        fences: Fences::new()?,
+        doorbells: Atomic::new(0),
+        due: Atomic::new(false),
+    };
+    Adapter::new(fake, Vectors { count: 2, home: 0 })
+}
+
+fn connect<'a>(adapter: &Arc<Adapter<Fake>>, domain: &'a Domain) -> Result<Connection<'a, Fake>> {
+    let requests = (0..2).map(|message| domain.request(message));
+    // SAFETY: The tests drop every connection.
+    let mut connection = unsafe { Connection::new(adapter.clone(), c"rust_gpu_test", requests)? };
+    connection.connect(&mut states()?)?;
+    Ok(connection)
+}
+
+/// Waits, at the longest for ten seconds, until `node` shows `fence` as complete to waiters.
+fn wait(adapter: &Adapter<Fake>, node: Node, fence: u64) -> bool {
+    for _ in 0..10_000 {
+        if adapter.miniport().fences.completed(node) == fence {
+            return true;
+        }
+        fsleep(Delta::from_millis(1));
+    }
+    false
+}
+
+#[kunit_tests(rust_gpu_scheduler)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fence_tracker_reports_the_contiguous_prefix() {
+        let mut tracker = FenceTracker::new();
+        assert_eq!(tracker.record(2), None);
+        assert_eq!(tracker.record(3), None);
+        assert_eq!(tracker.completed(), 0);
+        assert_eq!(tracker.record(1), Some(3));
+        // Again, or never handed out: nothing changes.
+        assert_eq!(tracker.record(1), None);
+        assert_eq!(tracker.record(3), None);
+        assert_eq!(tracker.record(0), None);
+        assert_eq!(tracker.completed(), 3);
+        for fence in (4..=1003).rev() {
+            assert_eq!(tracker.record(fence), (fence == 4).then_some(1003));
+        }
+        // The window's bits are clean after it went round.
+        for fence in 1004..5000 {
+            assert_eq!(tracker.record(fence), Some(fence));
+        }
+    }
+
+    #[test]
+    fn fence_tracker_has_a_window() {
+        let mut tracker = FenceTracker::new();
+        assert!(tracker.in_window(1024));
+        assert!(!tracker.in_window(1025));
+        assert_eq!(tracker.record(1025), None);
+        assert_eq!(tracker.record(1), Some(1));
+        assert!(tracker.in_window(1025));
+        assert!(!tracker.in_window(1));
+    }
+
+    #[test]
+    fn fifo_keeps_order_and_bound() -> Result {
+        let mut fifo = Fifo::new(3)?;
+        for round in 0..10 {
+            assert!(fifo.is_empty());
+            for item in 0..3 {
+                assert_eq!(fifo.push(round + item), Ok(()));
+            }
+            assert_eq!(fifo.push(99), Err(99));
+            let first = fifo.pop().ok_or(EINVAL)?;
+            assert_eq!(fifo.unpop(first), Ok(()));
+            assert_eq!(fifo.unpop(98), Err(98));
+            for item in 0..3 {
+                assert_eq!(fifo.pop(), Some(round + item));
+            }
+            assert_eq!(fifo.pop(), None);
+            // Begin the next round elsewhere.
+            assert_eq!(fifo.push(0), Ok(()));
+            assert_eq!(fifo.pop(), Some(0));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn interrupt_types_have_the_values_of_wddm() {
+        let types = [
+            InterruptType::DmaCompleted,
+            InterruptType::DmaPreempted,
+            InterruptType::CrtcVsync,
+            InterruptType::DmaFaulted,
+            InterruptType::DmaPageFaulted,
+        ];
+        assert_eq!(types.map(|kind| kind as u32), [1, 2, 3, 4, 9]);
+        let data = InterruptData::CrtcVsync { target: 0 };
+        assert_eq!(data.interrupt_type(), InterruptType::CrtcVsync);
+    }
+
+    #[test]
+    fn only_retraces_can_be_controlled() {
+        let mut notify = Notify::new();
+        assert_eq!(notify.control_interrupt(InterruptType::CrtcVsync, true), Ok(()));
+        assert_eq!(notify.control_interrupt(InterruptType::DmaCompleted, true), Err(ENOSYS));
+        assert_eq!(notify.control_interrupt(InterruptType::DmaFaulted, false), Err(ENOSYS));
+    }
+
+    #[test]
+    fn packets_wait_in_order_for_room() -> Result {
+        let domain = Domain::new(2)?;
+        let adapter = fake()?;
+        let _connection = connect(&adapter, &domain)?;
+        let client = Client::new()?;
+
+        let all = 3 * ROOM as u64;
+        assert_eq!(
+            scheduler::submit_null(&adapter, Node::Control, all as u32, &client),
+            Ok((all as u32, all))
+        );
+        // One batch, one publication; what does not fit waits for the submission thread.
+        assert_eq!(adapter.miniport().doorbells.load(Relaxed), 1);
+        assert!(adapter.miniport().due.load(Relaxed));
+
+        let mut expected = 1;
+        for _ in 0..3 {
+            let done = adapter.synchronize_execution(0, |state| {
+                let queue = Fake::node(state, Node::Control)?;
+                let mut count = 0;
+                while let Some(fence) = queue.engine.as_mut()?.taken.pop() {
+                    assert_eq!(fence, expected);
+                    expected += 1;
+                    count += 1;
+                    queue.complete(fence);
+                }
+                Some((count, queue.completed()))
+            });
+            assert_eq!(done, Ok(Some((ROOM, expected - 1))));
+            scheduler::run_submission(&adapter);
+        }
+        assert_eq!(expected, all + 1);
+        assert_eq!(
+            scheduler::query_current_fence(&adapter, Node::Control),
+            Ok((all, all))
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn out_of_order_completions_are_reported_in_order() -> Result {
+        let domain = Domain::new(2)?;
+        let adapter = fake()?;
+        let _connection = connect(&adapter, &domain)?;
+        let client = Client::new()?;
+        assert!(scheduler::submit_null(&adapter, Node::Control, 3, &client).is_ok());
+
+        let complete = |fence| {
+            adapter.synchronize_execution(0, |state| {
+                let queue = Fake::node(state, Node::Control)?;
+                queue.complete(fence);
+                let completed = queue.completed();
+                scheduler::notify_completed(state, Node::Control, completed);
+                Fake::notify(state).map(|notify| notify.completed()[0])
+            })
+        };
+        assert_eq!(complete(3), Ok(Some(0)));
+        assert_eq!(complete(1), Ok(Some(1)));
+        assert_eq!(complete(2), Ok(Some(3)));
+        assert!(wait(&adapter, Node::Control, 3));
+        Ok(())
+    }
+
+    #[test]
+    fn other_messages_report_through_the_notify_message() -> Result {
+        let domain = Domain::new(2)?;
+        let adapter = fake()?;
+        let _connection = connect(&adapter, &domain)?;
+        let client = Client::new()?;
+        assert!(scheduler::submit_null(&adapter, Node::Cursor, 2, &client).is_ok());
+        let told = adapter.synchronize_execution(1, |state| {
+            if let Some(queue) = Fake::node(state, Node::Cursor) {
+                queue.complete(1);
+                queue.complete(2);
+            }
+            // Not here: the scheduler's state is not in this message.
+            let told = scheduler::notify_completed(state, Node::Cursor, 2);
+            state.queue_dpc();
+            told
+        });
+        assert_eq!(told, Ok(false));
+        assert!(wait(&adapter, Node::Cursor, 2));
+        let notified = adapter.synchronize_execution(0, |state| {
+            Fake::notify(state).map(|notify| (notify.completed(), notify.notifications()))
+        });
+        assert_eq!(notified, Ok(Some(([0, 2, 0], 1))));
+        Ok(())
+    }
+
+    #[test]
+    fn software_queue_of_the_example() -> Result {
+        let domain = Domain::new(2)?;
+        let adapter = fake()?;
+        let connection = connect(&adapter, &domain)?;
+        let client = Client::new()?;
+        assert_eq!(client.reserve(5), 5);
+        assert!(scheduler::submit_null(&adapter, Node::Software, 5, &client).is_ok());
+        // Nothing but the submission thread executes them.
+        assert_eq!(
+            scheduler::query_current_fence(&adapter, Node::Software),
+            Ok((0, 5))
+        );
+        assert_eq!(adapter.miniport().doorbells.load(Relaxed), 0);
+        assert!(adapter.miniport().take_submission_mark());
+
+        scheduler::run_submission(&adapter);
+        assert!(wait(&adapter, Node::Software, 5));
+        // Each packet was reported by itself, and the client has its places back.
+        let notified = adapter.synchronize_execution(0, |state| {
+            Fake::notify(state).map(|notify| notify.notifications())
+        });
+        assert_eq!(notified, Ok(Some(5)));
+        assert_eq!(client.reserve(u32::MAX), crate::fence::CLIENT_LIMIT);
+
+        drop(connection);
+        assert_eq!(
+            scheduler::submit_null(&adapter, Node::Software, 1, &client),
+            Err(Status::Unsuccessful)
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_stopped_device_ends_waits() -> Result {
+        let fences = Fences::new()?;
+        assert_eq!(fences.wait(Node::Control, 1, 0), Err(ETIME));
+        fences.publish(&[1, 0, 0]);
+        assert_eq!(fences.wait(Node::Control, 1, 0), Ok(()));
+        fences.stop(ENODEV);
+        assert_eq!(fences.wait(Node::Control, 2, i64::MAX), Err(ENODEV));
+        // What was complete stays complete.
+        assert_eq!(fences.wait(Node::Control, 1, 0), Ok(()));
+        assert_eq!(fences.wait_change(fences.generation()), Err(ENODEV));
+        Ok(())
+    }
+
+    #[test]
+    fn a_client_has_a_limit() -> Result {
+        let client = Client::new()?;
+        assert_eq!(client.reserve(200), 200);
+        assert_eq!(client.reserve(200), crate::fence::CLIENT_LIMIT - 200);
+        assert_eq!(client.reserve(1), 0);
+        client.give_back(10);
+        assert_eq!(client.reserve(64), 10);
+        Ok(())
+    }
+}
