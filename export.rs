@@ -2,8 +2,9 @@
 
 //! `synchronize_execution` for other kernel modules (`include/linux/rust_gpu.h`).
 //!
-//! Callers name the adapter by a handle, never by a pointer. Handles are numbered from 1 and not
-//! reused, so that one which was given out once is told from garbage for ever.
+//! Callers name the adapter by a [`Handle`], never by a pointer. Handles are not reused, and one
+//! that was given out once is told from garbage for ever, its number of messages included: also of
+//! a device that is gone the parameters are checked first.
 //!
 //! The table of adapters is read under RCU alone, in any context, and written under a mutex when a
 //! device starts or stops. A call runs within one RCU read section; [`Export`]'s drop waits for
@@ -42,15 +43,61 @@ const SLOTS: usize = 64;
 /// The entries of running devices. A slot is claimed and released by compare-and-exchange.
 static TABLE: [Atomic<*mut Entry>; SLOTS] = [const { Atomic::new(ptr::null_mut()) }; SLOTS];
 
-/// Last handle given out.
-static LAST_HANDLE: Atomic<u64> = Atomic::new(0);
+/// Serial number of the last handle given out; they begin at 1.
+static LAST_SERIAL: Atomic<u64> = Atomic::new(0);
+
+/// The name of an adapter: a serial number, its number of messages, and check digits.
+///
+/// The check digits are no secret. They are there so that a mistaken value is most likely none that
+/// was ever given out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Handle(u64);
+
+impl Handle {
+    /// Bits of the number of messages.
+    const COUNT_BITS: u32 = 8;
+    /// Bits of the serial number and of the number of messages.
+    const BODY_BITS: u32 = 40;
+
+    /// Makes a handle. [`None`] for numbers that have no room in it.
+    fn new(serial: u64, messages: u32) -> Option<Self> {
+        let count = u64::from(u8::try_from(messages).ok()?);
+        let body = serial << Self::COUNT_BITS | count;
+        if serial >> (Self::BODY_BITS - Self::COUNT_BITS) != 0 {
+            return None;
+        }
+        // 2^64 divided by the golden ratio (Knuth's multiplicative hash), as in linux/hash.h.
+        let check = body.wrapping_mul(0x61c8_8646_80b5_83eb) >> Self::BODY_BITS;
+        Some(Self(check << Self::BODY_BITS | body))
+    }
+
+    /// Takes what a caller says is a handle. [`None`] if it was never given out.
+    fn given(value: u64) -> Option<Self> {
+        let body = value & ((1 << Self::BODY_BITS) - 1);
+        let serial = body >> Self::COUNT_BITS;
+        // CAST: truncated to the bits of the number of messages.
+        let handle = Self::new(serial, (body as u8).into())?;
+        let known = serial != 0 && serial <= LAST_SERIAL.load(Relaxed);
+        (known && handle.0 == value).then_some(handle)
+    }
+
+    /// Returns the number of messages of the adapter.
+    fn messages(self) -> u32 {
+        // CAST: truncated to the bits of the number of messages.
+        (self.0 as u8).into()
+    }
+}
 
 /// Runs a C routine through one adapter; the type of the miniport is erased.
-type Call = unsafe fn(adapter: *const c_void, message: u32, routine: &mut dyn FnMut()) -> Result<(), Status>;
+type Call = unsafe fn(
+    adapter: *const c_void,
+    message: u32,
+    routine: &mut dyn FnMut(),
+) -> Result<(), Status>;
 
 /// One device in the table.
 struct Entry {
-    handle: u64,
+    handle: Handle,
     /// An `Adapter<M>`; `call` knows `M`.
     adapter: *const c_void,
     call: Call,
@@ -77,15 +124,16 @@ unsafe impl<'a, M: Miniport + 'a> Sync for Export<'a, M> {}
 impl<'a, M: Miniport + 'a> Export<'a, M> {
     /// Makes `adapter` reachable for other modules, under a new handle.
     ///
-    /// Errors: [`ENOSPC`] if 64 devices are, [`ENOMEM`]. Context: process.
+    /// Errors: [`ENOSPC`] if 64 devices are, or no handle is left, [`ENOMEM`]. Context: process.
     ///
     /// # Safety
     ///
     /// The returned value must not be forgotten: after `'a` only its drop keeps callers out.
     pub(crate) unsafe fn new(adapter: Arc<Adapter<M>>) -> Result<Self> {
+        let serial = LAST_SERIAL.fetch_add(1, Relaxed) + 1;
         let entry = KBox::new(
             Entry {
-                handle: LAST_HANDLE.fetch_add(1, Relaxed) + 1,
+                handle: Handle::new(serial, adapter.messages()).ok_or(ENOSPC)?,
                 adapter: Arc::as_ptr(&adapter).cast(),
                 call: call::<M>,
             },
@@ -111,7 +159,7 @@ impl<'a, M: Miniport + 'a> Export<'a, M> {
     /// Returns the handle.
     pub(crate) fn handle(&self) -> u64 {
         // SAFETY: By the type invariant `entry` is valid until the drop.
-        unsafe { (*self.entry).handle }
+        unsafe { (*self.entry).handle.0 }
     }
 }
 
@@ -147,7 +195,8 @@ unsafe fn call<M: Miniport>(
 
 /// Runs `routine` through the adapter that `handle` names.
 fn synchronize(handle: u64, message: u32, routine: &mut dyn FnMut()) -> Result<(), Status> {
-    if handle == 0 || handle > LAST_HANDLE.load(Relaxed) {
+    let handle = Handle::given(handle).ok_or(Status::InvalidParameter)?;
+    if message >= handle.messages() {
         return Err(Status::InvalidParameter);
     }
     let _guard = rcu::read_lock();
@@ -196,4 +245,36 @@ pub(crate) unsafe extern "C" fn rust_gpu_synchronize_execution(
         unsafe { *return_value = returned };
     }
     status
+}
+
+#[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
+#[kunit_tests(rust_gpu_export)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn garbage_is_no_handle() -> Result {
+        let handle = Handle::new(1, 3).ok_or(EINVAL)?;
+        assert_eq!(handle.messages(), 3);
+        LAST_SERIAL.fetch_add(1, Relaxed);
+        assert!(Handle::given(handle.0).is_some());
+        assert!(Handle::given(0).is_none());
+        assert!(Handle::given(1).is_none());
+        assert!(Handle::given(u64::MAX).is_none());
+        for bit in 0..64 {
+            assert!(Handle::given(handle.0 ^ 1 << bit).is_none());
+        }
+        // Not yet given out.
+        let next = Handle::new(LAST_SERIAL.load(Relaxed) + 1, 3).ok_or(EINVAL)?;
+        assert!(Handle::given(next.0).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn numbers_without_room_give_no_handle() {
+        assert!(Handle::new(1, 255).is_some());
+        assert!(Handle::new(1, 256).is_none());
+        assert!(Handle::new(u64::from(u32::MAX), 1).is_some());
+        assert!(Handle::new(1 << 32, 1).is_none());
+    }
 }
