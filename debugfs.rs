@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! debugfs: `rust_gpu/<PCI address>/` with one file per ring, one for the messages and one for the
-//! nodes.
+//! debugfs: `rust_gpu/<PCI address>/` with one file per ring, one for the messages, one for the
+//! nodes and one for the memory.
 //!
 //! No file touches the device: all show what the driver keeps, read by synchronised routines,
 //! which answer also while the device stops.
@@ -86,6 +86,9 @@ impl<'a> DebugFiles<'a> {
                 })?;
                 add(&mut files, dir, c"messages", adapter, show_messages)?;
                 add(&mut files, dir, c"nodes", adapter, show_nodes)?;
+                add(&mut files, dir, c"memory", adapter, |adapter, f| {
+                    writeln!(f, "dma bytes: {}", adapter.miniport().dma().allocated())
+                })?;
             }
         }
         Ok(Self {
@@ -129,6 +132,7 @@ fn show_ring(adapter: &Adapter<Gpu<'_>>, node: Node, f: &mut fmt::Formatter<'_>)
     writeln!(f, "used index: {}", info.last_used)?;
     writeln!(f, "free descriptors: {}", info.free)?;
     writeln!(f, "in flight: {}", info.in_flight)?;
+    writeln!(f, "free command slots: {}", info.free_slots)?;
     match info.poisoned {
         None => writeln!(f, "poisoned: no"),
         Some(cause) => writeln!(f, "poisoned: {}", cause),

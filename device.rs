@@ -174,7 +174,7 @@ impl<'a> StartedDevice<'a> {
         );
         let fences = Fences::new().inspect_err(failed)?;
 
-        let gpu = Gpu::new(pdev, transport, features, map, fences.clone());
+        let gpu = Gpu::new(pdev, transport, features, map, fences.clone(), dma.clone());
         let mut device = Self {
             pdev,
             fences,

@@ -200,6 +200,7 @@ pub(crate) struct RingInfo {
     pub(crate) last_used: u16,
     pub(crate) free: u16,
     pub(crate) in_flight: u16,
+    pub(crate) free_slots: u32,
     pub(crate) poisoned: Option<Poison>,
 }
 
@@ -319,6 +320,7 @@ impl Virtqueue {
             last_used: self.ring.last_used(),
             free: self.ring.free_descriptors(),
             in_flight: self.ring.in_flight(),
+            free_slots: self.pool.free(),
             poisoned: self.ring.poisoned(),
         }
     }

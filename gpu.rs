@@ -19,6 +19,7 @@ use kernel::{
 };
 
 use crate::{
+    dma::DmaContext,
     engine::{
         Packet,
         Virtqueue, //
@@ -171,6 +172,7 @@ pub(crate) struct Gpu<'a> {
     features: Features,
     map: MessageMap,
     fences: Arc<Fences>,
+    dma: Arc<DmaContext>,
     /// Doorbells of [`QUEUES`], known once the queues are set up.
     doorbells: [SetOnce<Doorbell>; QUEUES.len()],
     /// The submission thread, once it runs.
@@ -187,6 +189,7 @@ impl<'a> Gpu<'a> {
         features: Features,
         map: MessageMap,
         fences: Arc<Fences>,
+        dma: Arc<DmaContext>,
     ) -> Self {
         Self {
             dev,
@@ -194,6 +197,7 @@ impl<'a> Gpu<'a> {
             features,
             map,
             fences,
+            dma,
             doorbells: [const { SetOnce::new() }; QUEUES.len()],
             thread: SetOnce::new(),
             submission_due: Atomic::new(false),
@@ -208,6 +212,11 @@ impl<'a> Gpu<'a> {
     /// Returns the features.
     pub(crate) fn features(&self) -> &Features {
         &self.features
+    }
+
+    /// Returns what all DMA memory of the device has in common.
+    pub(crate) fn dma(&self) -> &Arc<DmaContext> {
+        &self.dma
     }
 
     /// Returns which message serves what.

@@ -116,8 +116,6 @@ impl Features {
 /// The device configuration, `struct virtio_gpu_config`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DeviceConfig {
-    /// Pending events, `VIRTIO_GPU_EVENT_*`.
-    pub(crate) events: u32,
     /// Number of scanouts, at most [`MAX_SCANOUTS`]; 0 for a device without a display.
     pub(crate) num_scanouts: u32,
     /// Number of capability sets, at most [`MAX_CAPSETS`].
@@ -602,7 +600,6 @@ impl Transport<'_> {
         for _ in 0..CONFIG_RETRIES {
             let generation = self.structures.common::<regs::CONFIG_GENERATION>()?;
             let config = DeviceConfig {
-                events: self.structures.device::<regs::EVENTS_READ>()?,
                 num_scanouts: self.structures.device::<regs::NUM_SCANOUTS>()?,
                 num_capsets: self.structures.device::<regs::NUM_CAPSETS>()?,
             };
