@@ -58,6 +58,8 @@ impl Handle {
     const COUNT_BITS: u32 = 8;
     /// Bits of the serial number and of the number of messages.
     const BODY_BITS: u32 = 40;
+    /// Bits of the check digits: the highest bit of a handle is 0.
+    const CHECK_BITS: u32 = 23;
 
     /// Makes a handle. [`None`] for numbers that have no room in it.
     fn new(serial: u64, messages: u32) -> Option<Self> {
@@ -67,7 +69,7 @@ impl Handle {
             return None;
         }
         // 2^64 divided by the golden ratio (Knuth's multiplicative hash), as in linux/hash.h.
-        let check = body.wrapping_mul(0x61c8_8646_80b5_83eb) >> Self::BODY_BITS;
+        let check = body.wrapping_mul(0x61c8_8646_80b5_83eb) >> (u64::BITS - Self::CHECK_BITS);
         Some(Self(check << Self::BODY_BITS | body))
     }
 
