@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Waking the thread of an interrupt from elsewhere.
+
+use crate::prelude::*;
+
+/// Wakes the thread of a [`ThreadedRegistration`], as its hard handler does by returning
+/// [`ThreadedIrqReturn::WakeThread`].
+///
+/// This is for devices whose deferred work is done in one place, whatever interrupt asked for it:
+/// the handlers of the other interrupts wake the thread of the one.
+///
+/// See [`ThreadedRegistration::waker`].
+///
+/// # Forced threading
+///
+/// With the `threadirqs` parameter and on PREEMPT_RT, the hard handler runs in the interrupt's
+/// thread and [`ThreadedHandler::handle_threaded`] in a second one. The thread that is woken here
+/// is the first: it calls [`ThreadedHandler::handle`], and only if that returns
+/// [`ThreadedIrqReturn::WakeThread`] does [`ThreadedHandler::handle_threaded`] run. So a hard
+/// handler must return that whenever there is work for the thread, even if the device did not
+/// raise the interrupt: for that it needs to find the work, for example as a flag set before
+/// [`ThreadWaker::wake`] was called. See `irq_setup_forced_threading()` in `kernel/irq/manage.c`.
+///
+/// [`ThreadedHandler::handle`]: super::ThreadedHandler::handle
+/// [`ThreadedHandler::handle_threaded`]: super::ThreadedHandler::handle_threaded
+/// [`ThreadedIrqReturn::WakeThread`]: super::ThreadedIrqReturn::WakeThread
+/// [`ThreadedRegistration`]: super::ThreadedRegistration
+/// [`ThreadedRegistration::waker`]: super::ThreadedRegistration::waker
+///
+/// # Invariants
+///
+/// Whenever [`ThreadWaker::wake`] is called, `cookie` is that of a handler registered for `irq`.
+#[derive(Clone, Copy)]
+pub struct ThreadWaker {
+    irq: u32,
+    cookie: *mut c_void,
+}
+
+// SAFETY: `cookie` is never dereferenced, and `irq_wake_thread()` may be called from any thread.
+unsafe impl Send for ThreadWaker {}
+
+// SAFETY: As above; `irq_wake_thread()` serializes by the lock of the interrupt's descriptor.
+unsafe impl Sync for ThreadWaker {}
+
+impl ThreadWaker {
+    /// Creates a waker for the handler that was registered for `irq` with `cookie`.
+    ///
+    /// # Safety
+    ///
+    /// That handler must be registered whenever [`ThreadWaker::wake`] is called, on this value or
+    /// a copy.
+    pub(super) unsafe fn new(irq: u32, cookie: *mut c_void) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self { irq, cookie }
+    }
+
+    /// Wakes the thread.
+    ///
+    /// The thread runs once after this, unless forced threading makes the hard handler decide, see
+    /// [`ThreadWaker`]. Calls made before it has begun to run are merged into one; one that is made
+    /// while it runs makes it run again.
+    ///
+    /// Callable from any context but NMI, also with interrupts off and spinlocks held. It takes the
+    /// raw spinlock of the interrupt's descriptor.
+    #[inline]
+    #[doc(alias = "irq_wake_thread")]
+    pub fn wake(&self) {
+        // SAFETY: By the type invariants, a handler is registered for `self.irq`, so its descriptor
+        // exists.
+        unsafe { bindings::irq_wake_thread(self.irq, self.cookie) };
+    }
+}
