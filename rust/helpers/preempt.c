@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/preempt.h>
+#include <linux/sched.h>
+
+__rust_helper void rust_helper_migrate_disable(void)
+{
+	migrate_disable();
+}
+
+__rust_helper void rust_helper_migrate_enable(void)
+{
+	migrate_enable();
+}
