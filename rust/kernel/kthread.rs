@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Kernel threads.
+//!
+//! A [`Kthread`] is scoped: dropping it asks the thread to stop and waits until it has, so the
+//! function it runs may borrow anything that outlives the [`Kthread`].
+//!
+//! C header: [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
+
+use crate::{
+    error::from_err_ptr,
+    prelude::*,
+    str::CStr,
+    sync::aref::ARef,
+    task::{
+        Task,
+        TASK_INTERRUPTIBLE, //
+    },
+    types::NotThreadSafe, //
+};
+use core::{
+    cell::UnsafeCell,
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+
+/// What a kernel thread can ask about itself.
+///
+/// A reference to it is handed to the function that runs in the thread and cannot leave it.
+///
+/// # Invariants
+///
+/// The current task is a kernel thread that a [`Kthread`] created.
+pub struct Context(NotThreadSafe);
+
+impl Context {
+    /// Returns whether the thread has been asked to stop.
+    ///
+    /// The function that runs in the thread should return soon after this became true: the owner of
+    /// the [`Kthread`] is waiting for that. It never becomes false again.
+    ///
+    /// Callable from any context of the thread.
+    #[inline]
+    #[doc(alias = "kthread_should_stop")]
+    pub fn should_stop(&self) -> bool {
+        // SAFETY: By the type invariant, the current task is a kernel thread.
+        unsafe { bindings::kthread_should_stop() }
+    }
+
+    /// Sleeps until `condition` holds or the thread is asked to stop.
+    ///
+    /// Returns `false` if the thread was asked to stop, whatever `condition` says, and `true` if
+    /// `condition` held. `condition` is called again after every wake-up, see [`Kthread::wake`]
+    /// and [`Waker::wake`]. Whoever makes it true must do so before waking; a wake-up that comes
+    /// between a check and the sleep is not lost, since the state of the task is set before the
+    /// check.
+    ///
+    /// The sleep is interruptible, so it does not count as load and the hung task detector leaves
+    /// it alone. Kernel threads have no signals to be interrupted by.
+    ///
+    /// May sleep. `condition` itself must not: it runs with the task marked as about to sleep. It
+    /// may take spinlocks.
+    pub fn wait_until(&self, mut condition: impl FnMut() -> bool) -> bool {
+        let reached = loop {
+            // PAIRING: The full barrier in `set_current_state()` orders the store of the state
+            // before the loads of the stop flag and of what `condition` looks at; it pairs with the
+            // one in `wake_up_process()` between the waker's stores and its load of the state.
+            //
+            // SAFETY: The current task is a kernel thread, which owns its state.
+            unsafe { bindings::set_current_state(TASK_INTERRUPTIBLE as c_uint) };
+
+            if self.should_stop() {
+                break false;
+            }
+            if condition() {
+                break true;
+            }
+
+            // SAFETY: Kernel threads run in process context; no lock is held here.
+            unsafe { bindings::schedule() };
+        };
+
+        // SAFETY: The current task owns its state.
+        unsafe { bindings::__set_current_state(bindings::TASK_RUNNING) };
+
+        reached
+    }
+}
+
+/// A handle that wakes a kernel thread and may outlive it.
+///
+/// It keeps the memory of the task, not the thread. Waking a thread that has ended does nothing.
+/// The last reference to a task frees it by RCU, hence a [`Waker`] may be dropped in any context
+/// but NMI.
+#[derive(Clone)]
+pub struct Waker(ARef<Task>);
+
+impl Waker {
+    /// Wakes the thread, if it sleeps.
+    ///
+    /// Callable from any context but NMI, also with interrupts off and spinlocks held.
+    #[inline]
+    #[doc(alias = "wake_up_process")]
+    pub fn wake(&self) {
+        self.0.wake_up();
+    }
+}
+
+/// The function of a thread, from creation until either the thread or its owner takes it out.
+struct Payload<F>(UnsafeCell<Option<F>>);
+
+impl<F: FnOnce(&Context)> Payload<F> {
+    /// The function the kernel calls in the new thread.
+    ///
+    /// # Safety
+    ///
+    /// - To be called in a kernel thread that a [`Kthread`] created.
+    /// - `data` must point to a valid `Payload<F>` that nothing else accesses until this returns.
+    unsafe extern "C" fn run(data: *mut c_void) -> c_int {
+        // SAFETY: By the safety requirements, `data` points to a `Payload<F>` for this call.
+        let payload = unsafe { &*data.cast::<Self>() };
+
+        // SAFETY: By the safety requirements, nothing else accesses the payload.
+        if let Some(function) = unsafe { &mut *payload.0.get() }.take() {
+            // INVARIANT: By the safety requirements, the current task is such a thread.
+            function(&Context(NotThreadSafe));
+        }
+
+        0
+    }
+
+    /// Frees the payload, with the function if the thread never ran it.
+    ///
+    /// # Safety
+    ///
+    /// `data` must come from [`KBox::into_raw`] of a `Payload<F>`, and nothing else may access it
+    /// during or after this call.
+    unsafe fn free(data: NonNull<c_void>) {
+        // SAFETY: By the safety requirements, this takes back the ownership of the allocation.
+        drop(unsafe { KBox::from_raw(data.cast::<Self>().as_ptr()) });
+    }
+}
+
+/// A kernel thread that ends before what its function borrows.
+///
+/// Dropping it asks the thread to stop, wakes it, and waits until its function has returned. A
+/// thread that has not begun to run its function by then never does; the function is dropped all
+/// the same. A thread may also return by itself, it is then still to be dropped here.
+///
+/// Dropping sleeps, and must not happen in the thread itself.
+///
+/// # Invariants
+///
+/// - `task` is a kernel thread created by `kthread_create_on_node()` with `Payload::<F>::run` for
+///   some `F` and with `payload`, that has not been waited for.
+/// - `payload` comes from [`KBox::into_raw`] of a `Payload<F>` for that `F`; only the thread
+///   accesses it until it has been waited for.
+/// - `free` is `Payload::<F>::free` for that `F`.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     kthread::Kthread,
+///     sync::atomic::{
+///         Atomic,
+///         Relaxed, //
+///     }, //
+/// };
+///
+/// let work = Atomic::<u32>::new(0);
+/// let done = Atomic::<u32>::new(0);
+///
+/// // SAFETY: `thread` is not leaked.
+/// let thread = unsafe {
+///     Kthread::new(c"example", |context| {
+///         while context.wait_until(|| work.load(Relaxed) != done.load(Relaxed)) {
+///             done.store(work.load(Relaxed), Relaxed);
+///         }
+///     })
+/// }?;
+///
+/// work.store(1, Relaxed);
+/// thread.wake();
+///
+/// // The thread borrows `work` and `done`: it has ended when this returns.
+/// drop(thread);
+/// # Ok::<(), Error>(())
+/// ```
+pub struct Kthread<'a> {
+    task: ARef<Task>,
+    payload: NonNull<c_void>,
+    free: unsafe fn(NonNull<c_void>),
+    _function: PhantomData<&'a ()>,
+}
+
+// SAFETY: The function is `Send`, so it may be dropped by any thread, and `kthread_stop()` may be
+// called by any but the thread itself, which cannot reach a `Kthread` that borrows from its
+// function.
+unsafe impl Send for Kthread<'_> {}
+
+// SAFETY: All that a shared reference allows is to wake the task and to count references to it.
+unsafe impl Sync for Kthread<'_> {}
+
+impl<'a> Kthread<'a> {
+    /// Creates a thread called `name` and starts it; it runs `function` once.
+    ///
+    /// `name` is shown by `ps` (the first 15 bytes) and in `/proc`. The thread runs with the normal
+    /// scheduling policy.
+    ///
+    /// Errors: [`ENOMEM`]; [`EINTR`] if the caller was killed meanwhile. `function` is dropped.
+    ///
+    /// Sleeps.
+    ///
+    /// # Safety
+    ///
+    /// Callers must not `mem::forget()` the returned [`Kthread`] or otherwise prevent its [`Drop`]
+    /// implementation from running: the thread uses what `function` borrows until then.
+    pub unsafe fn new<F>(name: &CStr, function: F) -> Result<Self>
+    where
+        F: FnOnce(&Context) + Send + 'a,
+    {
+        // SAFETY: Same requirements as this function's.
+        let thread = unsafe { Self::create(name, function) }?;
+
+        thread.wake();
+        Ok(thread)
+    }
+
+    /// Creates a thread that does not run until it is woken.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Kthread::new`].
+    unsafe fn create<F>(name: &CStr, function: F) -> Result<Self>
+    where
+        F: FnOnce(&Context) + Send + 'a,
+    {
+        let payload = KBox::new(Payload(UnsafeCell::new(Some(function))), GFP_KERNEL)?;
+        let payload = NonNull::from(Box::leak(payload)).cast::<c_void>();
+
+        // SAFETY:
+        // - `Payload::<F>::run` is called with `payload` at most once, by the new thread.
+        // - `payload` is valid until `Payload::<F>::free`, which is called below if there will be
+        //   no such call, and after the thread has ended otherwise.
+        // - The format takes one string, and `name` is one.
+        let task = from_err_ptr(unsafe {
+            bindings::kthread_create_on_node(
+                Some(Payload::<F>::run),
+                payload.as_ptr(),
+                bindings::NUMA_NO_NODE,
+                c"%s".as_char_ptr(),
+                name.as_char_ptr(),
+            )
+        })
+        .inspect_err(|_| {
+            // SAFETY: `payload` was leaked above; there is no thread, or it will end without having
+            // called `Payload::<F>::run`.
+            unsafe { Payload::<F>::free(payload) }
+        })?;
+
+        // The thread may end by itself, so a reference of its own is needed to wait for it.
+        //
+        // SAFETY: `task` is a valid task, alive since it has not been woken yet.
+        let task = ARef::from(unsafe { &*task.cast::<Task>() });
+
+        // INVARIANT: `task` was created above, with `payload` and the functions for this `F`.
+        Ok(Self {
+            task,
+            payload,
+            free: Payload::<F>::free,
+            _function: PhantomData,
+        })
+    }
+
+    /// Wakes the thread, if it sleeps.
+    ///
+    /// Callable from any context but NMI, also with interrupts off and spinlocks held.
+    #[inline]
+    #[doc(alias = "wake_up_process")]
+    pub fn wake(&self) {
+        self.task.wake_up();
+    }
+
+    /// Returns a handle that wakes the thread and may outlive it.
+    ///
+    /// Callable from any context.
+    #[inline]
+    pub fn waker(&self) -> Waker {
+        Waker(self.task.clone())
+    }
+}
+
+impl Drop for Kthread<'_> {
+    fn drop(&mut self) {
+        // The result says nothing: the thread returns 0, or -EINTR if it was stopped before it ran.
+        //
+        // SAFETY: By the type invariants, `self.task` is a kernel thread that has not been waited
+        // for, and the reference keeps it even if it has ended.
+        unsafe { bindings::kthread_stop(self.task.as_ptr()) };
+
+        // SAFETY: By the type invariants, `self.free` and `self.payload` belong together. The
+        // thread has ended, so nothing accesses the payload.
+        unsafe { (self.free)(self.payload) };
+    }
+}
+
+#[cfg(CONFIG_RUST_KTHREAD_KUNIT_TEST)]
+#[macros::kunit_tests(rust_kthread)]
+mod tests {
+    use super::*;
+    use crate::{
+        new_spinlock_irq,
+        sync::{
+            atomic::{
+                Atomic,
+                Relaxed, //
+            },
+            Completion, //
+        },
+        time::{
+            delay::fsleep,
+            Delta, //
+        },
+    };
+
+    /// Counts how often it is dropped.
+    struct CountDrop<'a>(&'a Atomic<u32>);
+
+    impl Drop for CountDrop<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn completion() -> Result<Pin<KBox<Completion>>> {
+        KBox::pin_init(Completion::new(), GFP_KERNEL)
+    }
+
+    /// Sleeps until `value` is `expected`, for a second at most.
+    fn becomes(value: &Atomic<u32>, expected: u32) -> bool {
+        for _ in 0..10_000 {
+            if value.load(Relaxed) == expected {
+                return true;
+            }
+            fsleep(Delta::from_micros(100));
+        }
+        false
+    }
+
+    #[test]
+    fn runs_what_it_borrows() -> Result {
+        let input = [1, 2, 3, 4];
+        let sum = Atomic::<u32>::new(0);
+        let done = completion()?;
+
+        // SAFETY: `thread` is not leaked.
+        let thread = unsafe {
+            Kthread::new(c"kunit", |_| {
+                sum.store(input.iter().sum(), Relaxed);
+                done.complete_all();
+            })
+        }?;
+        done.wait_for_completion();
+        drop(thread);
+
+        assert_eq!(sum.load(Relaxed), 10);
+        Ok(())
+    }
+
+    #[test]
+    fn drop_stops_and_joins() -> Result {
+        let ended = Atomic::<u32>::new(0);
+        let started = completion()?;
+
+        // SAFETY: `thread` is not leaked.
+        let thread = unsafe {
+            Kthread::new(c"kunit", |context| {
+                started.complete_all();
+                while !context.should_stop() {
+                    context.wait_until(|| false);
+                }
+                fsleep(Delta::from_millis(20));
+                ended.store(1, Relaxed);
+            })
+        }?;
+        started.wait_for_completion();
+        assert_eq!(ended.load(Relaxed), 0);
+        drop(thread);
+
+        assert_eq!(ended.load(Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn stop_before_run() -> Result {
+        let drops = Atomic::<u32>::new(0);
+        let runs = Atomic::<u32>::new(0);
+
+        let counted = CountDrop(&drops);
+        // SAFETY: The thread is not leaked.
+        let thread = unsafe {
+            Kthread::create(c"kunit", |_| {
+                let _counted = counted;
+                runs.fetch_add(1, Relaxed);
+            })
+        }?;
+        assert_eq!(drops.load(Relaxed), 0);
+        drop(thread);
+        assert_eq!(drops.load(Relaxed), 1);
+        assert_eq!(runs.load(Relaxed), 0);
+
+        // Stop and first run race from here on: whoever wins, the function is dropped once.
+        for round in 2..=100 {
+            let counted = CountDrop(&drops);
+            // SAFETY: The thread is not leaked.
+            drop(unsafe {
+                Kthread::new(c"kunit", |_| {
+                    let _counted = counted;
+                    runs.fetch_add(1, Relaxed);
+                })
+            }?);
+            assert_eq!(drops.load(Relaxed), round);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn returns_by_itself() -> Result {
+        let drops = Atomic::<u32>::new(0);
+
+        let counted = CountDrop(&drops);
+        // SAFETY: `thread` is not leaked.
+        let thread = unsafe {
+            Kthread::new(c"kunit", |_| {
+                let _counted = counted;
+            })
+        }?;
+        assert!(becomes(&drops, 1));
+        // Let the thread end, not only its function.
+        fsleep(Delta::from_millis(20));
+
+        let waker = thread.waker();
+        thread.wake();
+        drop(thread);
+        waker.wake();
+
+        assert_eq!(drops.load(Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn wait_until_sees_every_wake() -> Result {
+        let asked = KBox::pin_init(new_spinlock_irq!(0u32), GFP_KERNEL)?;
+        let answered = Atomic::<u32>::new(0);
+
+        // SAFETY: `thread` is not leaked.
+        let thread = unsafe {
+            Kthread::new(c"kunit", |context| {
+                while context.wait_until(|| *asked.lock() != answered.load(Relaxed)) {
+                    answered.store(*asked.lock(), Relaxed);
+                }
+            })
+        }?;
+        let waker = thread.waker();
+
+        for round in 1..=500 {
+            {
+                let mut asked = asked.lock();
+
+                // As an interrupt handler does it: under the lock.
+                *asked = round;
+                waker.wake();
+            }
+            assert!(becomes(&answered, round));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn stop_beats_condition() -> Result {
+        let results = Atomic::<u32>::new(0);
+        let started = completion()?;
+
+        // SAFETY: `thread` is not leaked.
+        let thread = unsafe {
+            Kthread::new(c"kunit", |context| {
+                let running = context.wait_until(|| true);
+                started.complete_all();
+                let stopped = context.wait_until(|| false);
+                let stopping = context.wait_until(|| true);
+
+                results.store(
+                    u32::from(running) | u32::from(stopped) << 1 | u32::from(stopping) << 2,
+                    Relaxed,
+                );
+            })
+        }?;
+        started.wait_for_completion();
+        drop(thread);
+
+        assert_eq!(results.load(Relaxed), 1);
+        Ok(())
+    }
+}
