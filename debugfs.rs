@@ -12,8 +12,7 @@ use kernel::{
         ScopedFile, //
     },
     device::Bound,
-    fmt,
-    pci,
+    fmt, pci,
     prelude::*,
     sync::{
         global_lock,
@@ -73,7 +72,10 @@ impl<'a> DebugFiles<'a> {
         pdev: &'a pci::Device<Bound>,
         adapter: &Arc<Adapter<Gpu<'a>>>,
     ) -> Result<Self> {
-        let dir = ROOT.lock().as_ref().map(|root| root.subdir(pdev.as_ref().name()));
+        let dir = ROOT
+            .lock()
+            .as_ref()
+            .map(|root| root.subdir(pdev.as_ref().name()));
         let mut files = KVec::new();
         if let Some(dir) = &dir {
             // SAFETY: Kept in the returned value, which the caller does not forget.
@@ -173,10 +175,9 @@ fn show_nodes(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt::Re
                 .map(|queue| (queue.submitted(), queue.completed(), queue.queued()))
         });
         match queue {
-            Ok(Some((submitted, completed, queued))) => writeln!(
-                f,
-                "{node:?} {message} {submitted} {completed} {queued}"
-            )?,
+            Ok(Some((submitted, completed, queued))) => {
+                writeln!(f, "{node:?} {message} {submitted} {completed} {queued}")?
+            }
             Ok(None) => {}
             Err(status) => writeln!(f, "{node:?} {message} {status}")?,
         }

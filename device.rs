@@ -114,8 +114,7 @@ impl<'a> Interrupts<'a> {
         // SAFETY: The box does not move its content, and `Self` drops the only borrower,
         // `connection`, before it.
         let borrowed: &'a IrqVectorRegistration<'a> = unsafe { &*core::ptr::from_ref(&*vectors) };
-        let requests =
-            (0..borrowed.len()).map(|index| borrowed.index(index).map(IrqRequest::from));
+        let requests = (0..borrowed.len()).map(|index| borrowed.index(index).map(IrqRequest::from));
         // SAFETY: Kept in the returned value, which the caller does not forget.
         let connection = unsafe { Connection::new(adapter, c"rust_gpu", requests)? };
         Ok(Self {
@@ -232,7 +231,11 @@ impl<'a> StartedDevice<'a> {
         let display = match self.ask(&GetDisplayInfo)? {
             Ok(display) => display,
             Err(error) => {
-                dev_info!(self.pdev, "no display information ({}), using defaults\n", Text(error));
+                dev_info!(
+                    self.pdev,
+                    "no display information ({}), using defaults\n",
+                    Text(error)
+                );
                 DisplayInfo::fallback()
             }
         };

@@ -233,7 +233,9 @@ impl Virtqueue {
         let memory = DmaMemory::new(dev, dma, layout.total, GFP_KERNEL)?;
         let mut slots = KVec::with_capacity(size.into(), GFP_KERNEL)?;
         for _ in 0..size {
-            slots.push_within_capacity(Slot::EMPTY).map_err(|_| ENOMEM)?;
+            slots
+                .push_within_capacity(Slot::EMPTY)
+                .map_err(|_| ENOMEM)?;
         }
         Ok(Self {
             ring: Ring::new(memory, slots, config).map_err(|_| EINVAL)?,

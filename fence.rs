@@ -7,8 +7,7 @@
 //! outlive it.
 
 use kernel::{
-    new_condvar,
-    new_mutex,
+    new_condvar, new_mutex,
     prelude::*,
     sync::{
         atomic::{
@@ -259,10 +258,7 @@ impl Client {
         let mut before = self.outstanding.load(Relaxed);
         loop {
             let granted = wanted.min(CLIENT_LIMIT.saturating_sub(before));
-            match self
-                .outstanding
-                .cmpxchg(before, before + granted, Relaxed)
-            {
+            match self.outstanding.cmpxchg(before, before + granted, Relaxed) {
                 Ok(_) => return granted,
                 Err(now) => before = now,
             }

@@ -5,8 +5,7 @@
 
 use kernel::{
     device::Bound,
-    kthread,
-    pci,
+    kthread, pci,
     prelude::*,
     sync::{
         atomic::{

@@ -421,7 +421,8 @@ impl<M: Miniport> Adapter<M> {
         // ordering pairs with the one in `queue_dpc`: what was done before a refused call is seen
         // by the run that made it superfluous.
         if self.dpc_queued.xchg(false, Full) {
-            self.dpcs_run.store(self.dpcs_run.load(Relaxed) + 1, Relaxed);
+            self.dpcs_run
+                .store(self.dpcs_run.load(Relaxed) + 1, Relaxed);
             self.miniport.dpc_routine(self);
         }
     }
@@ -533,9 +534,8 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
     pub(crate) fn disconnect(&mut self) -> KVec<M::State> {
         let mut states = core::mem::replace(&mut self.states, KVec::new());
         for slot in &self.adapter.messages {
-            let phase = slot.locked(|inner| {
-                core::mem::replace(&mut inner.phase, Phase::Disconnected)
-            });
+            let phase =
+                slot.locked(|inner| core::mem::replace(&mut inner.phase, Phase::Disconnected));
             if let Phase::Connected(state, _) = phase {
                 // Cannot fail: `new` reserved one place per message. If it did, the state would be
                 // dropped here, outside the lock.

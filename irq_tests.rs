@@ -113,10 +113,7 @@ fn states(count: u32) -> Result<KVec<Words>> {
 }
 
 /// Requests the interrupts of `adapter` from `domain`, without connecting.
-fn request<'a>(
-    adapter: &Arc<Adapter<Mock>>,
-    domain: &'a Domain,
-) -> Result<Connection<'a, Mock>> {
+fn request<'a>(adapter: &Arc<Adapter<Mock>>, domain: &'a Domain) -> Result<Connection<'a, Mock>> {
     let requests = (0..adapter.messages()).map(|message| domain.request(message));
     // SAFETY: The tests drop every connection.
     unsafe { Connection::new(adapter.clone(), c"rust_gpu_test", requests) }
@@ -244,7 +241,9 @@ mod tests {
         for _ in 0..3 {
             domain.fire(0)?;
         }
-        assert!(wait(|| adapter.counters(0).is_ok_and(|c| c.interrupts == 3)));
+        assert!(wait(|| adapter
+            .counters(0)
+            .is_ok_and(|c| c.interrupts == 3)));
         adapter.miniport().ours.store(false, Relaxed);
         domain.fire(0)?;
         assert!(wait(|| adapter.counters(0).is_ok_and(|c| c.not_ours == 1)));
@@ -257,7 +256,10 @@ mod tests {
         assert_eq!(counters.refused, 1);
         // The other message has its own.
         let other = adapter.counters(1)?;
-        assert_eq!((other.interrupts, other.executions, other.refused), (0, 0, 0));
+        assert_eq!(
+            (other.interrupts, other.executions, other.refused),
+            (0, 0, 0)
+        );
         assert!(adapter.counters(2).is_err());
         Ok(())
     }
@@ -270,7 +272,9 @@ mod tests {
         connection.connect(&mut states(2)?)?;
         domain.fire(1)?;
         let seen = |words: &mut Synchronized<'_, Mock>| (words.a, words.b, words.interrupts);
-        assert!(wait(|| adapter.synchronize_execution(1, seen) == Ok((1, 1, 1))));
+        assert!(wait(
+            || adapter.synchronize_execution(1, seen) == Ok((1, 1, 1))
+        ));
         assert_eq!(adapter.synchronize_execution(0, seen), Ok((0, 0, 0)));
         Ok(())
     }
@@ -285,7 +289,9 @@ mod tests {
         assert!(wait(|| acknowledged(1)));
         connection.connect(&mut states(1)?)?;
         domain.fire(0)?;
-        assert!(wait(|| adapter.counters(0).is_ok_and(|c| c.interrupts == 2)));
+        assert!(wait(|| adapter
+            .counters(0)
+            .is_ok_and(|c| c.interrupts == 2)));
         assert!(acknowledged(1));
         connection.disconnect();
         domain.fire(0)?;
@@ -350,7 +356,10 @@ mod tests {
         let mut connection = request(&adapter, &domain)?;
         connection.connect(&mut states(1)?)?;
         adapter.miniport().requeue.store(3, Relaxed);
-        assert_eq!(adapter.synchronize_execution(0, |state| state.queue_dpc()), Ok(true));
+        assert_eq!(
+            adapter.synchronize_execution(0, |state| state.queue_dpc()),
+            Ok(true)
+        );
         assert!(wait(|| adapter.miniport().dpcs.load(Acquire) == 4));
         assert_eq!(adapter.dpcs_run(), 4);
         Ok(())

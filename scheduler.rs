@@ -216,11 +216,7 @@ pub(crate) trait Engine: Send {
     /// Gives a packet with its fence id to the engine, or hands it back.
     ///
     /// Not visible to the engine before [`Engine::publish`]. Context: lock of the message held.
-    fn submit(
-        &mut self,
-        packet: Self::Packet,
-        fence: u64,
-    ) -> Result<(), (Refusal, Self::Packet)>;
+    fn submit(&mut self, packet: Self::Packet, fence: u64) -> Result<(), (Refusal, Self::Packet)>;
 
     /// Makes what was submitted visible. Returns whether the doorbell has to be rung.
     ///
@@ -357,10 +353,7 @@ pub(crate) trait Hardware: Miniport {
     /// Makes a packet that does nothing but complete.
     ///
     /// Context: any, lock of the node's message held; does not allocate.
-    fn null_packet(
-        node: Node,
-        client: Option<Arc<Client>>,
-    ) -> <Self::Engine as Engine>::Packet;
+    fn null_packet(node: Node, client: Option<Arc<Client>>) -> <Self::Engine as Engine>::Packet;
 
     /// Returns the client that a packet of the software node counts against.
     fn client_of(packet: <Self::Engine as Engine>::Packet) -> Option<Arc<Client>>;
@@ -499,9 +492,8 @@ pub(crate) fn report_completions<H: Hardware>(adapter: &Adapter<H>) {
         let Ok((completed, _)) = query_current_fence(adapter, node) else {
             return;
         };
-        let _ = adapter.synchronize_execution(notify, |state| {
-            notify_completed(state, node, completed)
-        });
+        let _ =
+            adapter.synchronize_execution(notify, |state| notify_completed(state, node, completed));
     }
 }
 

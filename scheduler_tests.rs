@@ -58,12 +58,10 @@ struct FakeEngine {
 impl Engine for FakeEngine {
     type Packet = Option<Arc<Client>>;
 
-    fn submit(
-        &mut self,
-        packet: Self::Packet,
-        fence: u64,
-    ) -> Result<(), (Refusal, Self::Packet)> {
-        self.taken.push(fence).map_err(|_| (Refusal::NoRoom, packet))
+    fn submit(&mut self, packet: Self::Packet, fence: u64) -> Result<(), (Refusal, Self::Packet)> {
+        self.taken
+            .push(fence)
+            .map_err(|_| (Refusal::NoRoom, packet))
     }
 
     fn publish(&mut self) -> bool {
@@ -269,9 +267,18 @@ mod tests {
     #[test]
     fn only_retraces_can_be_controlled() {
         let mut notify = Notify::new();
-        assert_eq!(notify.control_interrupt(InterruptType::CrtcVsync, true), Ok(()));
-        assert_eq!(notify.control_interrupt(InterruptType::DmaCompleted, true), Err(ENOSYS));
-        assert_eq!(notify.control_interrupt(InterruptType::DmaFaulted, false), Err(ENOSYS));
+        assert_eq!(
+            notify.control_interrupt(InterruptType::CrtcVsync, true),
+            Ok(())
+        );
+        assert_eq!(
+            notify.control_interrupt(InterruptType::DmaCompleted, true),
+            Err(ENOSYS)
+        );
+        assert_eq!(
+            notify.control_interrupt(InterruptType::DmaFaulted, false),
+            Err(ENOSYS)
+        );
     }
 
     #[test]
