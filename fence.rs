@@ -2,8 +2,8 @@
 
 //! Fences: which packets of a node are complete, who waits for them, and whose they are.
 //!
-//! [`FenceTracker`] lives under a message lock, with the node whose fences it tracks. [`Fences`] and
-//! [`Client`] are reference counted and hold nothing of the device: waiters and open files may
+//! [`FenceTracker`] lives under a message lock, with the node whose fences it tracks. [`Fences`]
+//! and [`Client`] are reference counted and hold nothing of the device: waiters and open files may
 //! outlive it.
 
 use kernel::{

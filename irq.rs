@@ -518,7 +518,7 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
         // SAFETY: `disconnect`, which the drop of `self` calls before the registrations go, takes
         // every copy of the waker out of the messages.
         let waker = unsafe { home.ok_or(EINVAL)?.waker() };
-        let states = core::mem::replace(states, KVec::new());
+        let states = core::mem::take(states);
         for (slot, state) in self.adapter.messages.iter().zip(states) {
             slot.locked(|inner| inner.phase = Phase::Connected(state, waker));
         }
@@ -532,7 +532,7 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
     ///
     /// Context: process.
     pub(crate) fn disconnect(&mut self) -> KVec<M::State> {
-        let mut states = core::mem::replace(&mut self.states, KVec::new());
+        let mut states = core::mem::take(&mut self.states);
         for slot in &self.adapter.messages {
             let phase =
                 slot.locked(|inner| core::mem::replace(&mut inner.phase, Phase::Disconnected));
