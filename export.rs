@@ -56,29 +56,27 @@ struct Handle(u64);
 impl Handle {
     /// Bits of the number of messages.
     const COUNT_BITS: u32 = 8;
-    /// Bits of the serial number and of the number of messages.
-    const BODY_BITS: u32 = 40;
-    /// Bits of the check digits: the highest bit of a handle is 0.
+    /// Bits of the serial number.
+    const SERIAL_BITS: u32 = 32;
+    /// Bits of the check digits, the lowest ones. The highest bit of a handle is 0.
     const CHECK_BITS: u32 = 23;
 
     /// Makes a handle. [`None`] for numbers that have no room in it.
     fn new(serial: u64, messages: u32) -> Option<Self> {
         let count = u64::from(u8::try_from(messages).ok()?);
-        let body = serial << Self::COUNT_BITS | count;
-        if serial >> (Self::BODY_BITS - Self::COUNT_BITS) != 0 {
+        if serial >> Self::SERIAL_BITS != 0 {
             return None;
         }
+        let body = serial << Self::COUNT_BITS | count;
         // 2^64 divided by the golden ratio (Knuth's multiplicative hash), as in linux/hash.h.
         let check = body.wrapping_mul(0x61c8_8646_80b5_83eb) >> (u64::BITS - Self::CHECK_BITS);
-        Some(Self(check << Self::BODY_BITS | body))
+        Some(Self(body << Self::CHECK_BITS | check))
     }
 
     /// Takes what a caller says is a handle. [`None`] if it was never given out.
     fn given(value: u64) -> Option<Self> {
-        let body = value & ((1 << Self::BODY_BITS) - 1);
-        let serial = body >> Self::COUNT_BITS;
-        // CAST: truncated to the bits of the number of messages.
-        let handle = Self::new(serial, (body as u8).into())?;
+        let serial = value >> Self::CHECK_BITS >> Self::COUNT_BITS;
+        let handle = Self::new(serial, Self(value).messages())?;
         let known = serial != 0 && serial <= LAST_SERIAL.load(Relaxed);
         (known && handle.0 == value).then_some(handle)
     }
@@ -86,7 +84,7 @@ impl Handle {
     /// Returns the number of messages of the adapter.
     fn messages(self) -> u32 {
         // CAST: truncated to the bits of the number of messages.
-        (self.0 as u8).into()
+        ((self.0 >> Self::CHECK_BITS) as u8).into()
     }
 }
 
