@@ -11,9 +11,10 @@ from .scenarios import SCENARIOS
 from .stage import Failure, say
 
 COLLECTION = "drivers/gpu/rust_gpu"
-# kernel, scenario, tests of the collection.
+# kernel, scenario, tests of the collection. Not the hand-over on the debug kernel: the C driver
+# leaves DMA mappings behind when it is unbound, which DMA_API_DEBUG reports.
 GUESTS = [
-    ("debug", "msix3", "ioctl waits permissions modes debugfs sync removal load.sh handover.sh"),
+    ("debug", "msix3", "ioctl waits permissions modes debugfs sync removal load.sh"),
     ("debug", "msix2", "modes sync waits"),
     ("debug", "msix1", "modes sync waits"),
     ("debug", "intx", "modes sync waits removal"),
@@ -23,7 +24,8 @@ GUESTS = [
     ("debug", "vga", "modes"),
     ("debug", "pio-notify", "modes"),
     ("debug", "root-port", "removal"),
-    ("production", "msix3", "ioctl waits permissions modes debugfs sync removal load.sh"),
+    ("production", "msix3",
+     "ioctl waits permissions modes debugfs sync removal load.sh handover.sh"),
     ("production", "intx", "modes sync waits"),
     ("production", "up", "modes sync waits"),
     ("production", "smp4", "torture"),
@@ -119,17 +121,28 @@ class Check:
         return os.path.join(self.kernel(name).output, "medium/kselftest", COLLECTION, test)
 
     def kunit(self, tally, name):
-        """Runs the suites: doctests at boot, the driver's own when it is loaded."""
+        """Runs the driver's own suites, when it is loaded."""
+        suites = self.suites(tally, name, ["kunit.filter_glob=rust_gpu*"])
+        if not suites:
+            tally.failures.append("no suite of rust_gpu ran")
+
+    def doctests(self, tally, name):
+        """Runs the doctests and suites of the kernel crate, at boot."""
+        # Doctests of 7.3 itself (hrtimer.rs) have timers on the stack without saying so.
+        suites = self.suites(tally, name, ["no_debug_objects"])
+        for suite in ("rust_doctests_kernel", "rust_irq", "rust_kthread"):
+            if not any(suite in found for found in suites):
+                tally.failures.append(f"no suite {suite} ran")
+
+    def suites(self, tally, name, append):
+        """Boots with KUnit enabled and counts every suite that ran."""
         result = self.boot(tally, name, "msix3", "modprobe rust-gpu && modprobe -r rust-gpu",
-                           append=())
+                           append=append)
         tally.count(result.status == 0, "the driver loads and unloads")
         suites = tap.kunit(result.console)
         for suite in suites.values():
             tally.add(suite)
-        if not any("rust_gpu" in suite for suite in suites):
-            tally.failures.append("no suite of rust_gpu ran")
-        if name == "debug" and "rust_doctests_kernel" not in suites:
-            tally.failures.append("no doctest ran")
+        return suites
 
     def script(self, tally, name, scenario, script):
         """Runs a script whose exit status is the result."""
@@ -158,6 +171,7 @@ class Check:
             directory = os.path.dirname(crate)
             self.step(f"cargo {os.path.basename(directory)}", self.cargo, directory)
         self.step("kunit debug", self.kunit, "debug")
+        self.step("doctests debug", self.doctests, "debug")
         if self.everything:
             self.step("kunit rt", self.kunit, "rt")
         for name, scenario, tests in GUESTS + (MORE_GUESTS if self.everything else []):

@@ -6,6 +6,7 @@ import os
 
 from . import cache
 
+DIGESTS = {}
 
 def manifest(top):
     """Mode and content of everything in a tree, directories too."""
@@ -19,10 +20,18 @@ def manifest(top):
             elif os.path.isdir(path):
                 found[relative] = "directory"
             else:
-                with open(path, "rb") as file:
-                    digest = hashlib.file_digest(file, "blake2b").hexdigest()
-                found[relative] = f"{os.stat(path).st_mode & 0o777:o} {digest}"
+                found[relative] = describe(path)
     return found
+
+
+def describe(path):
+    """Mode and content of a file; the same inode is read once per run."""
+    status = os.stat(path)
+    identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+    if identity not in DIGESTS:
+        with open(path, "rb") as file:
+            DIGESTS[identity] = hashlib.file_digest(file, "blake2b").hexdigest()
+    return f"{status.st_mode & 0o777:o} {DIGESTS[identity]}"
 
 
 def pristine(tree):

@@ -77,7 +77,7 @@ def qemu(kernel, guest, scenario, job, console, interactive, append):
     spec = SCENARIOS[scenario]
     arguments = ["console=ttyS0", "panic=-1", "quiet" if interactive else "loglevel=7",
                  spec.get("append", ""), *append]
-    command = ["qemu-system-x86_64", "-M", "q35", "-accel", accelerator(), "-cpu", "max",
+    command = ["qemu-system-x86_64", "-M", "q35", "-accel", accelerator(), "-cpu", "max,la57=off",
                "-m", "2G", "-smp", str(spec.get("smp", 2)), "-nodefaults", "-no-user-config",
                "-display", "none", "-no-reboot", "-kernel", kernel.image,
                "-initrd", guest.initramfs, "-append", " ".join(filter(None, arguments)), "-device", "nvme,id=nvme0,serial=0"]
