@@ -61,6 +61,23 @@ def command_run(args):
     return 0
 
 
+def command_bench(_args):
+    """Measures speed and memory on the production kernel."""
+    built, image = bootable("production")
+    status = 0
+    for scenario, arguments, about in (
+            ("msix3", "", "times, ratios within one boot"),
+            ("icount", "--only-a --loops 20000", "instructions: read ns as instructions")):
+        say(f"== bench: {about}")
+        result = vm.boot(built, image, scenario,
+                         f"modprobe rust-gpu && $TESTS/rust_gpu_bench {arguments}", 600,
+                         echo=True, append=["kunit.enable=0"])
+        if result.problems() or result.status:
+            vm.explain(result)
+            status = 1
+    return status
+
+
 def command_shell(args):
     """An interactive guest."""
     built, image = bootable(args.kernel)
@@ -144,6 +161,7 @@ def parser():
     check.add_argument("--all", action="store_true", help="also the rt and kmemleak kernels")
     check.add_argument("--only", default="", help="steps whose name has this in it")
     add("lint", command_lint)
+    add("bench", command_bench)
     for name, function in (("tree", command_tree), ("untree", command_untree)):
         add(name, function).add_argument("kdir", nargs="?")
     add("clean", command_clean)

@@ -6,7 +6,11 @@ IOMMU = ["-device", "intel-iommu,intremap=off"]
 ROOT_PORT = ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
              "-device", "pcie-root-port,id=port0,chassis=1,slot=1"]
 
-# gpu: the device; machine: more devices before it; append: kernel arguments; smp: vCPUs.
+# One guest nanosecond is one instruction: the same figures from run to run.
+ICOUNT = ["-icount", "shift=0,sleep=off"]
+
+# gpu: the device; machine: more devices before it; append: kernel arguments; smp: vCPUs; accel: QEMU's
+# accelerator, where it matters.
 SCENARIOS = {
     "msix3": {"gpu": "virtio-gpu-pci,vectors=3"},
     "msix2": {"gpu": "virtio-gpu-pci,vectors=2"},
@@ -23,5 +27,7 @@ SCENARIOS = {
     "up": {"gpu": "virtio-gpu-pci", "smp": 1},
     "smp4": {"gpu": "virtio-gpu-pci", "smp": 4},
     "two-heads": {"gpu": "virtio-gpu-pci,max_outputs=2"},
+    "icount": {"gpu": "virtio-gpu-pci", "smp": 1, "machine": ICOUNT,
+               "accel": "tcg,thread=single"},
     "no-gpu": {"gpu": None},
 }

@@ -77,10 +77,12 @@ def qemu(kernel, guest, scenario, job, console, interactive, append):
     spec = SCENARIOS[scenario]
     arguments = ["console=ttyS0", "panic=-1", "quiet" if interactive else "loglevel=7",
                  spec.get("append", ""), *append]
-    command = ["qemu-system-x86_64", "-M", "q35", "-accel", accelerator(), "-cpu", "max,la57=off",
+    command = ["qemu-system-x86_64", "-M", "q35", "-accel", spec.get("accel", accelerator()),
+               "-cpu", "max,la57=off",
                "-m", "2G", "-smp", str(spec.get("smp", 2)), "-nodefaults", "-no-user-config",
                "-display", "none", "-no-reboot", "-kernel", kernel.image,
-               "-initrd", guest.initramfs, "-append", " ".join(filter(None, arguments)), "-device", "nvme,id=nvme0,serial=0"]
+               "-initrd", guest.initramfs, "-append", " ".join(filter(None, arguments)),
+               "-device", "nvme,id=nvme0,serial=0"]
     for number, file in enumerate((guest.image, kernel.medium, job), 1):
         command += ["-drive", f"if=none,id=disk{number},format=raw,snapshot=on,file={file}",
                     "-device", f"nvme-ns,drive=disk{number},bus=nvme0,nsid={number}"]
