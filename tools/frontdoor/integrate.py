@@ -21,7 +21,7 @@ DRIVER = "drivers/gpu/drm/rust_gpu"
 SELFTESTS = "tools/testing/selftests/drivers/gpu/rust_gpu"
 RECORD = f"{DRIVER}/.front"
 PRODUCTS = (".o", ".ko", ".mod", ".mod.c", ".cmd", ".d", ".a", ".order", ".symversions", ".rmeta",
-            ".rsi", ".ll", ".s", ".i", ".dwo", ".gcno")
+            ".rsi", "Module.symvers", ".ll", ".s", ".i", ".dwo", ".gcno")
 
 
 def sources():

@@ -152,6 +152,8 @@ def ours(text, source):
         lines = match.group().splitlines()
         place = next((line for line in lines if "-->" in line or re.search(r":\d+:\d+: ", line)),
                      None)
+        if re.match(r"(warning|error).*: \d+ warnings? emitted|warning: \d+ warning", lines[0]):
+            continue
         if place is None or any(name in place for name in names):
             found += lines[:12]
     del source
@@ -179,16 +181,19 @@ def rustdoc_command(saved, directory):
     line = saved.splitlines()[0].partition(":= ")[2].split(";")[0]
     # The command is kept for make: its escapes are not for a shell.
     words = shlex.split(line.replace("$(pound)", "#").replace("\\#", "#").replace("$$", "$"))
-    env = [word for word in words if re.match(r"^[A-Z_]+=", word)]
+    # The tree's make allows unstable options for its own compiler in the same way.
+    env = ["RUSTC_BOOTSTRAP=1", *(word for word in words if re.match(r"^[A-Z_]+=", word))]
     words = words[words.index(next(word for word in words if re.search(
         r"(clippy-driver|rustc)$", word))) + 1:]
     argv = ["rustdoc", "--document-private-items", "--output",
             os.path.join(directory, "lint-doc")]
+    skip = False
     for word in words:
-        if word.startswith(("--emit", "-Ccodegen-units", "--out-dir", "-Dclippy", "-Wclippy",
-                            "-Aclippy", "-Wmissing_docs", "-o")):
-            continue
-        argv.append(word)
+        if not skip and not word.startswith(("--emit", "--remap-path", "-Ccodegen-units", "-Dclippy",
+                                             "-Wclippy", "-Aclippy", "-o", "--out-dir")):
+            argv.append(word)
+        # The value is a word of its own.
+        skip = word in ("-o", "--out-dir")
     return argv, env
 
 
