@@ -33,6 +33,7 @@ use crate::{
         Synchronized,
         Vectors, //
     },
+    ring::Poison,
     scheduler::{
         self,
         Hardware,
@@ -257,10 +258,7 @@ impl Gpu<'_> {
             if let Some(queue) = state.virtqueue(node) {
                 queue.give_back(&mut emptied);
             }
-            if state.reap() {
-                notify_all(state);
-                state.queue_dpc();
-            }
+            Self::poll(state);
         });
     }
 
@@ -272,11 +270,18 @@ impl Gpu<'_> {
         if !changed.unwrap_or(false) {
             return;
         }
-        if self.transport.is_gone() || self.transport.needs_reset() {
+        let cause = if self.transport.is_gone() {
+            Some(Poison::Reset)
+        } else if self.transport.needs_reset() {
+            Some(Poison::NeedsReset)
+        } else {
+            None
+        };
+        if let Some(cause) = cause {
             for node in QUEUES {
                 let _ = adapter.synchronize_execution(self.map.of(node), |state| {
                     if let Some(queue) = state.virtqueue(node) {
-                        queue.poison();
+                        queue.poison(cause);
                     }
                 });
             }
@@ -298,9 +303,8 @@ impl Gpu<'_> {
             let Ok(Some(poison)) = poison else {
                 continue;
             };
-            if self.fences.check().is_ok() {
+            if self.fences.fail() {
                 dev_err!(self.dev, "{:?} queue is broken: {}\n", node, Text(poison));
-                self.fences.stop(EIO);
             }
         }
     }
@@ -375,6 +379,13 @@ impl Hardware for Gpu<'_> {
 
     fn notify(state: &mut State) -> Option<&mut Notify> {
         state.notify.as_mut()
+    }
+
+    fn poll(state: &mut Synchronized<'_, Self>) {
+        if state.reap() {
+            notify_all(state);
+            state.queue_dpc();
+        }
     }
 
     fn doorbell(&self, node: Node) {

@@ -339,6 +339,12 @@ pub(crate) trait Hardware: Miniport {
     /// Returns the state of the scheduler if `state` is that of the notify message.
     fn notify(state: &mut Self::State) -> Option<&mut Notify>;
 
+    /// Looks for completions whose interrupt was lost, or is yet to come, on the message of
+    /// `state`, and reports them.
+    ///
+    /// Context: synchronised routine.
+    fn poll(state: &mut Synchronized<'_, Self>);
+
     /// Rings the doorbell of `node`.
     fn doorbell(&self, node: Node);
 
@@ -465,7 +471,7 @@ fn submit_with<H: Hardware, R>(
 }
 
 /// Returns the last completed and the last submitted fence of `node`,
-/// `DxgkDdiQueryCurrentFence`.
+/// `DxgkDdiQueryCurrentFence`: looks at the engine itself, so that a lost interrupt does no harm.
 ///
 /// Errors: as [`Adapter::synchronize_execution`]. Context: process, softirq.
 pub(crate) fn query_current_fence<H: Hardware>(
@@ -473,10 +479,31 @@ pub(crate) fn query_current_fence<H: Hardware>(
     node: Node,
 ) -> Result<(u64, u64), Status> {
     adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
-        H::node(state, node)
-            .map(|queue| (queue.completed(), queue.submitted()))
-            .ok_or(Status::Unsuccessful)
+        H::poll(state);
+        fences_of(state, node)
     })?
+}
+
+/// Returns the last completed and the last submitted fence of `node`, as far as interrupts told.
+///
+/// Errors and context: as [`query_current_fence`].
+pub(crate) fn known_fences<H: Hardware>(
+    adapter: &Adapter<H>,
+    node: Node,
+) -> Result<(u64, u64), Status> {
+    adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
+        fences_of(state, node)
+    })?
+}
+
+/// Returns the last completed and the last submitted fence of a node that lives in `state`.
+fn fences_of<H: Hardware>(
+    state: &mut Synchronized<'_, H>,
+    node: Node,
+) -> Result<(u64, u64), Status> {
+    H::node(state, node)
+        .map(|queue| (queue.completed(), queue.submitted()))
+        .ok_or(Status::Unsuccessful)
 }
 
 /// Reports, from a synchronised routine of the notify message, what completed on nodes of other
@@ -489,7 +516,7 @@ pub(crate) fn report_completions<H: Hardware>(adapter: &Adapter<H>) {
         if adapter.miniport().message_of(node) == notify {
             continue;
         }
-        let Ok((completed, _)) = query_current_fence(adapter, node) else {
+        let Ok((completed, _)) = known_fences(adapter, node) else {
             return;
         };
         let _ =
