@@ -163,7 +163,8 @@ fn show_messages(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt:
             c.longest_hold_ns
         )?;
     }
-    writeln!(f, "dpcs run: {}", adapter.dpcs_run())
+    writeln!(f, "dpcs run: {}", adapter.dpcs_run())?;
+    writeln!(f, "invalid parameter: {}", adapter.invalid())
 }
 
 fn show_nodes(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -130,7 +130,7 @@ pub(crate) struct StartedDevice<'a> {
     fences: Arc<Fences>,
     registration: Option<drm::Registration<'a, RustGpuDriver>>,
     debugfs: Option<DebugFiles<'a>>,
-    export: Option<Export<'a, Gpu<'a>>>,
+    export: Option<Export<'a>>,
     thread: Option<Kthread<'a>>,
     interrupts: Option<Interrupts<'a>>,
     /// States that are not in the messages: before connect and after disconnect.
@@ -353,7 +353,7 @@ impl Drop for StartedDevice<'_> {
     fn drop(&mut self) {
         // First, so that nobody sleeps in an ioctl while the DRM device goes: unplugging it waits
         // for one SRCU that all DRM devices share.
-        self.fences.stop(ENODEV);
+        self.fences.stop();
         self.registration = None;
         self.debugfs = None;
         self.export = None;

@@ -309,9 +309,9 @@ impl Virtqueue {
         self.ring.poisoned()
     }
 
-    /// Poisons the ring, because the device says that it needs a reset.
-    pub(crate) fn poison(&mut self) {
-        self.ring.poison(Poison::NeedsReset);
+    /// Poisons the ring.
+    pub(crate) fn poison(&mut self, cause: Poison) {
+        self.ring.poison(cause);
     }
 
     /// Returns what debugfs shows.

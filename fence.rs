@@ -113,7 +113,8 @@ const SLEEP_LIMIT_MS: i64 = 1000;
 #[pin_data]
 pub(crate) struct Fences {
     completed: [Atomic<u64>; NODES],
-    /// 0, or the negative errno that every waiter and later ioctl gets. Once set it stays.
+    /// 0, or the negative errno that every waiter and later ioctl gets: EIO once the device broke,
+    /// ENODEV once it is gone, which is final.
     gone: Atomic<i32>,
     /// Counts publications, so that a waiter for room can tell that something happened. Taken
     /// alone; nothing is locked under it but the queue of `changed`.
@@ -157,13 +158,22 @@ impl Fences {
         self.wake();
     }
 
-    /// Ends all waits with `error`, now and from here on: [`ENODEV`] at unbind, [`EIO`] for a
-    /// device that broke.
+    /// Ends all waits with [`ENODEV`], now and from here on: the device goes.
     ///
     /// Context: process.
-    pub(crate) fn stop(&self, error: Error) {
-        self.gone.store(error.to_errno(), Release);
+    pub(crate) fn stop(&self) {
+        self.gone.store(ENODEV.to_errno(), Release);
         self.wake();
+    }
+
+    /// Ends all waits with [`EIO`], now and until [`Fences::stop`]: the device broke. Returns
+    /// whether this is news.
+    ///
+    /// Context: process.
+    pub(crate) fn fail(&self) -> bool {
+        let news = self.gone.cmpxchg(0, EIO.to_errno(), Release).is_ok();
+        self.wake();
+        news
     }
 
     fn wake(&self) {
@@ -172,7 +182,7 @@ impl Fences {
         self.changed.notify_all();
     }
 
-    /// Returns the error of [`Fences::stop`] if the device is stopped.
+    /// Returns [`ENODEV`] if the device is gone, [`EIO`] if it broke.
     pub(crate) fn check(&self) -> Result {
         match self.gone.load(Acquire) {
             0 => Ok(()),
@@ -184,7 +194,7 @@ impl Fences {
     /// CLOCK_MONOTONIC.
     ///
     /// Errors: [`ETIME`] at the deadline, [`ERESTARTSYS`] after a signal, and that of
-    /// [`Fences::stop`]. A fence that is complete is a success also on a stopped device.
+    /// [`Fences::check`]. A fence that is complete is a success also on a stopped device.
     ///
     /// Context: process, no lock and no registration guard held.
     pub(crate) fn wait(&self, node: Node, fence: u64, deadline_ns: i64) -> Result {
@@ -198,7 +208,7 @@ impl Fences {
 
     /// Waits until something was published since `mark`, at the longest for a second.
     ///
-    /// Errors: [`ERESTARTSYS`] after a signal, and that of [`Fences::stop`]. Context: process.
+    /// Errors: [`ERESTARTSYS`] after a signal, and that of [`Fences::check`]. Context: process.
     pub(crate) fn wait_change(&self, mark: u64) -> Result {
         let deadline = Monotonic::ktime_get().saturating_add(SLEEP_LIMIT_MS * 1_000_000);
         match self.wait_until(deadline, |generation| generation != mark) {

@@ -9,6 +9,10 @@ use kernel::{
     drm,
     pci::IrqType,
     prelude::*,
+    time::{
+        ClockSource,
+        Monotonic, //
+    },
     uapi, //
 };
 
@@ -31,6 +35,9 @@ use crate::{
         Node, //
     },
 };
+
+/// How long a submitter waits for room at the longest, in nanoseconds.
+const SUBMIT_TIMEOUT_NS: i64 = 10_000_000_000;
 
 /// Turns the status of a synchronised routine into the errno of an ioctl: once the device is
 /// stopped that is [`ENODEV`].
@@ -121,6 +128,7 @@ pub(crate) fn message_counters(
         args.longest_hold_ns = counters.longest_hold_ns;
         args.notifications = notifications;
         args.dpcs_run = adapter.dpcs_run();
+        args.invalid = adapter.invalid();
     }
     Ok(0)
 }
@@ -137,7 +145,8 @@ fn with_adapter<R>(
 /// `DRM_IOCTL_RUST_GPU_SUBMIT_NULL`.
 ///
 /// Errors: [`EINVAL`] for a node, flags or a count out of range; [`EAGAIN`] if the queue is full
-/// and RUST_GPU_SUBMIT_NONBLOCK is given; [`ERESTARTSYS`] after a signal; [`ENODEV`], [`EIO`] if
+/// and RUST_GPU_SUBMIT_NONBLOCK is given; [`ETIME`] if it stays full for ten seconds;
+/// [`ERESTARTSYS`] after a signal; [`ENODEV`], [`EIO`] if
 /// the device is gone or broken.
 pub(crate) fn submit_null(
     dev: &RustGpuDevice<drm::Ioctl>,
@@ -154,6 +163,7 @@ pub(crate) fn submit_null(
     let nonblock = args.flags & uapi::RUST_GPU_SUBMIT_NONBLOCK != 0;
     let client = &file.inner().client;
     let fences: &Fences = &dev.fences;
+    let deadline = Monotonic::ktime_get().saturating_add(SUBMIT_TIMEOUT_NS);
     let mut submitted = 0;
     loop {
         // Before the attempt, so that room made after it is not missed.
@@ -178,6 +188,8 @@ pub(crate) fn submit_null(
                     Ok(())
                 } else if nonblock {
                     Err(EAGAIN)
+                } else if Monotonic::ktime_get() > deadline {
+                    Err(ETIME)
                 } else {
                     fences.wait_change(mark).and(Err(ERESTART))
                 }
@@ -214,7 +226,7 @@ pub(crate) fn wait_fence(
     let fences: &Fences = &dev.fences;
     if args.fence > fences.completed(node) {
         let (_, submitted) = with_adapter(dev, |adapter| {
-            scheduler::query_current_fence(adapter, node).map_err(gone)
+            scheduler::known_fences(adapter, node).map_err(gone)
         })?;
         if args.fence > submitted {
             return Err(EINVAL);

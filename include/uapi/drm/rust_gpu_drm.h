@@ -114,10 +114,11 @@ struct drm_rust_gpu_device_info {
  * @dpcs_refused: out, DPCs refused because one was queued already
  * @executions: out, synchronised routines run, this one included
  * @refused: out, calls answered with UNSUCCESSFUL
- * @longest_hold_ns: out, longest time the lock was held, nanoseconds; 0 while
- *	the measurement is off
+ * @longest_hold_ns: out, longest time the lock was held while that was
+ *	measured (module parameter hold_time), nanoseconds
  * @notifications: out, NotifyInterrupt calls made under this lock
  * @dpcs_run: out, runs of the DPC routine (of the adapter)
+ * @invalid: out, calls answered with INVALID_PARAMETER (of the adapter)
  */
 struct drm_rust_gpu_message_counters {
 	__u32 message;
@@ -133,6 +134,7 @@ struct drm_rust_gpu_message_counters {
 	__u64 longest_hold_ns;
 	__u64 notifications;
 	__u64 dpcs_run;
+	__u64 invalid;
 };
 
 /* Return -EAGAIN instead of waiting while the client's queue is full. */
@@ -149,8 +151,9 @@ struct drm_rust_gpu_message_counters {
  * @fence: out, fence id of the last packet taken
  *
  * Fewer than @count packets are taken only if the queue was full
- * (RUST_GPU_SUBMIT_NONBLOCK) or a signal arrived after the first one; with
- * none taken the ioctl fails with -EAGAIN or is restarted.
+ * (RUST_GPU_SUBMIT_NONBLOCK), stayed full for ten seconds, or a signal arrived
+ * after the first one; with none taken the ioctl fails with -EAGAIN, fails
+ * with -ETIME, or is restarted. -EIO: the device broke.
  */
 struct drm_rust_gpu_submit_null {
 	__u32 node;
@@ -169,7 +172,8 @@ struct drm_rust_gpu_submit_null {
  *	poll
  * @completed: out, last completed fence id of the node
  *
- * Returns 0, -ETIME at the deadline, -ENODEV once the device is gone. After a
+ * Returns 0, -ETIME at the deadline, -ENODEV once the device is gone, -EIO
+ * once it broke. After a
  * signal the call restarts; the deadline does not move.
  */
 struct drm_rust_gpu_wait_fence {
