@@ -6,14 +6,21 @@
 //! that was given out once is told from garbage for ever, its number of messages included: also of
 //! a device that is gone the parameters are checked first.
 //!
-//! The table of adapters is read under RCU alone, in any context, and written under a mutex when a
-//! device starts or stops. A call runs within one RCU read section; [`Export`]'s drop waits for
-//! those that may have seen its entry.
+//! The table of adapters is read under RCU alone, in any context; slots are claimed and released by
+//! compare-and-exchange when a device starts or stops. A call runs within one RCU read section;
+//! [`Export`]'s drop waits for those that may have seen its entry.
 
 use core::{
     ffi::c_void,
-    marker::PhantomData,
-    ptr, //
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+#[cfg(not(CONFIG_PREEMPT_RT))]
+use kernel::interrupt::{
+    local_interrupt_disable,
+    LocalInterruptDisabled, //
 };
 use kernel::{
     prelude::*,
@@ -29,12 +36,13 @@ use kernel::{
     },
 };
 
-use crate::irq::{
-    ntstatus,
-    Adapter,
-    Miniport,
-    Status,
-    STATUS_SUCCESS, //
+use crate::{
+    gpu::Gpu,
+    irq::{
+        ntstatus,
+        Adapter,
+        Status, //
+    },
 };
 
 /// Devices whose service other modules can use at one time.
@@ -88,19 +96,11 @@ impl Handle {
     }
 }
 
-/// Runs a C routine through one adapter; the type of the miniport is erased.
-type Call = unsafe fn(
-    adapter: *const c_void,
-    message: u32,
-    routine: &mut dyn FnMut(),
-) -> Result<(), Status>;
-
 /// One device in the table.
 struct Entry {
     handle: Handle,
-    /// An `Adapter<M>`; `call` knows `M`.
-    adapter: *const c_void,
-    call: Call,
+    /// Its lifetime is that of the [`Export`] which made the entry.
+    adapter: NonNull<Adapter<Gpu<'static>>>,
 }
 
 /// The registration of one adapter in the table.
@@ -109,19 +109,18 @@ struct Entry {
 ///
 /// `entry` is in one slot of `TABLE` and points to an [`Entry`] from [`KBox::into_raw`] whose
 /// `adapter` points into `_adapter`.
-pub(crate) struct Export<'a, M: Miniport + 'a> {
+pub(crate) struct Export<'a> {
     entry: *mut Entry,
-    _adapter: Arc<Adapter<M>>,
-    _borrows: PhantomData<&'a ()>,
+    _adapter: Arc<Adapter<Gpu<'a>>>,
 }
 
 // SAFETY: The entry is only read, by calls that may run on any CPU, and freed once, by the drop.
-unsafe impl<'a, M: Miniport + 'a> Send for Export<'a, M> {}
+unsafe impl Send for Export<'_> {}
 
 // SAFETY: No method takes `&self` but `handle`, which reads what never changes.
-unsafe impl<'a, M: Miniport + 'a> Sync for Export<'a, M> {}
+unsafe impl Sync for Export<'_> {}
 
-impl<'a, M: Miniport + 'a> Export<'a, M> {
+impl<'a> Export<'a> {
     /// Makes `adapter` reachable for other modules, under a new handle.
     ///
     /// Errors: [`ENOSPC`] if 64 devices are, or no handle is left, [`ENOMEM`]. Context: process.
@@ -129,13 +128,12 @@ impl<'a, M: Miniport + 'a> Export<'a, M> {
     /// # Safety
     ///
     /// The returned value must not be forgotten: after `'a` only its drop keeps callers out.
-    pub(crate) unsafe fn new(adapter: Arc<Adapter<M>>) -> Result<Self> {
+    pub(crate) unsafe fn new(adapter: Arc<Adapter<Gpu<'a>>>) -> Result<Self> {
         let serial = LAST_SERIAL.fetch_add(1, Relaxed) + 1;
         let entry = KBox::new(
             Entry {
                 handle: Handle::new(serial, adapter.messages()).ok_or(ENOSPC)?,
-                adapter: Arc::as_ptr(&adapter).cast(),
-                call: call::<M>,
+                adapter: NonNull::from(&*adapter).cast(),
             },
             GFP_KERNEL,
         )?;
@@ -147,7 +145,6 @@ impl<'a, M: Miniport + 'a> Export<'a, M> {
                 return Ok(Self {
                     entry,
                     _adapter: adapter,
-                    _borrows: PhantomData,
                 });
             }
         }
@@ -163,7 +160,7 @@ impl<'a, M: Miniport + 'a> Export<'a, M> {
     }
 }
 
-impl<'a, M: Miniport + 'a> Drop for Export<'a, M> {
+impl Drop for Export<'_> {
     fn drop(&mut self) {
         for slot in &TABLE {
             if slot.cmpxchg(self.entry, ptr::null_mut(), Relaxed).is_ok() {
@@ -178,28 +175,47 @@ impl<'a, M: Miniport + 'a> Drop for Export<'a, M> {
     }
 }
 
-/// Runs `routine` through the adapter at `adapter`.
+/// An RCU read section around a call.
 ///
-/// # Safety
-///
-/// `adapter` must point to a valid `Adapter<M>`.
-unsafe fn call<M: Miniport>(
-    adapter: *const c_void,
-    message: u32,
-    routine: &mut dyn FnMut(),
-) -> Result<(), Status> {
-    // SAFETY: By the requirement of this function.
-    let adapter = unsafe { &*adapter.cast::<Adapter<M>>() };
-    adapter.synchronize_execution(message, |_| routine())
+/// Having interrupts off is one, and the message's lock wants them off anyway. On PREEMPT_RT that
+/// lock sleeps, so there it is the ordinary section, in which locks may sleep.
+struct ReadSection {
+    #[cfg(CONFIG_PREEMPT_RT)]
+    _guard: rcu::Guard,
+    #[cfg(not(CONFIG_PREEMPT_RT))]
+    off: LocalInterruptDisabled,
+}
+
+impl ReadSection {
+    #[inline]
+    fn new() -> Self {
+        Self {
+            #[cfg(CONFIG_PREEMPT_RT)]
+            _guard: rcu::read_lock(),
+            #[cfg(not(CONFIG_PREEMPT_RT))]
+            off: local_interrupt_disable(),
+        }
+    }
+
+    /// Runs `routine` as a synchronised routine of `adapter`.
+    #[inline]
+    fn synchronize(
+        &self,
+        adapter: &Adapter<Gpu<'_>>,
+        message: u32,
+        routine: impl FnOnce() -> bool,
+    ) -> Result<bool, Status> {
+        #[cfg(CONFIG_PREEMPT_RT)]
+        return adapter.synchronize_execution(message, |_| routine());
+        #[cfg(not(CONFIG_PREEMPT_RT))]
+        return adapter.synchronize_execution_with(&self.off, message, |_| routine());
+    }
 }
 
 /// Runs `routine` through the adapter that `handle` names.
-fn synchronize(handle: u64, message: u32, routine: &mut dyn FnMut()) -> Result<(), Status> {
-    let handle = Handle::given(handle).ok_or(Status::InvalidParameter)?;
-    if message >= handle.messages() {
-        return Err(Status::InvalidParameter);
-    }
-    let _guard = rcu::read_lock();
+#[inline]
+fn synchronize(handle: u64, message: u32, routine: impl FnOnce() -> bool) -> Result<bool, Status> {
+    let section = ReadSection::new();
     for slot in &TABLE {
         let entry = slot.load(Acquire);
         if entry.is_null() {
@@ -208,13 +224,24 @@ fn synchronize(handle: u64, message: u32, routine: &mut dyn FnMut()) -> Result<(
         // SAFETY: The entry was in the table within this RCU read section, so `Export::drop` has
         // not freed it.
         let entry = unsafe { &*entry };
-        if entry.handle == handle {
-            // SAFETY: `Export` keeps the adapter until no reader can use the entry, and `call` was
-            // made for its type.
-            return unsafe { (entry.call)(entry.adapter, message, routine) };
+        if entry.handle.0 == handle {
+            // SAFETY: `Export` keeps the adapter, and what it borrows, until no reader can use the
+            // entry.
+            let adapter = unsafe { entry.adapter.as_ref() };
+            return section.synchronize(adapter, message, routine);
         }
     }
-    Err(Status::Unsuccessful)
+    drop(section);
+    Err(absent(handle, message))
+}
+
+/// Returns the answer for a handle that names no running device.
+#[cold]
+fn absent(handle: u64, message: u32) -> Status {
+    match Handle::given(handle) {
+        Some(handle) if message < handle.messages() => Status::Unsuccessful,
+        _ => Status::InvalidParameter,
+    }
 }
 
 /// `rust_gpu_synchronize_execution()`, see `include/linux/rust_gpu.h`.
@@ -234,17 +261,15 @@ pub(crate) unsafe extern "C" fn rust_gpu_synchronize_execution(
     let Some(routine) = routine.filter(|_| !return_value.is_null()) else {
         return Status::InvalidParameter as u32;
     };
-    let mut returned = false;
-    let answer = synchronize(handle, message_number, &mut || {
+    let answer = synchronize(handle, message_number, || {
         // SAFETY: By the requirement of this function.
-        returned = unsafe { routine(context) };
+        unsafe { routine(context) }
     });
-    let status = ntstatus(&answer);
-    if status == STATUS_SUCCESS {
+    if let Ok(returned) = answer {
         // SAFETY: Not NULL, hence valid for writing by the requirement of this function.
         unsafe { *return_value = returned };
     }
-    status
+    ntstatus(&answer)
 }
 
 #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]

@@ -36,6 +36,8 @@ use core::{
         DerefMut, //
     },
 };
+#[cfg(not(CONFIG_PREEMPT_RT))]
+use kernel::interrupt::LocalInterruptDisabled;
 use kernel::{
     irq::{
         Flags,
@@ -158,6 +160,12 @@ pub(crate) struct Counters {
     pub(crate) longest_hold_ns: u64,
 }
 
+/// Counts one event. Wraps, so that no panic is compiled into the interrupt path.
+#[inline(always)]
+fn count(counter: &mut u64) {
+    *counter = counter.wrapping_add(1);
+}
+
 /// Where a message is between connect and disconnect.
 enum Phase<S> {
     /// No state: not connected yet, or disconnecting. The handler acknowledges a line interrupt.
@@ -192,15 +200,31 @@ impl<S: Unpin> Message<S> {
         })
     }
 
-    /// Runs `f` with the lock held, and measures how long that was if asked to.
+    /// Runs `f` with the lock held.
     #[inline]
     fn locked<R>(&self, f: impl FnOnce(&mut Inner<S>) -> R) -> R {
-        let mut inner = self.lock.lock();
+        Self::timed(&mut self.lock.lock(), f)
+    }
+
+    /// Runs `f` with the lock held, for a caller that has interrupts off already.
+    #[cfg(not(CONFIG_PREEMPT_RT))]
+    #[inline]
+    fn locked_with<R>(
+        &self,
+        off: &LocalInterruptDisabled,
+        f: impl FnOnce(&mut Inner<S>) -> R,
+    ) -> R {
+        Self::timed(&mut self.lock.lock_with(off), f)
+    }
+
+    /// Runs `f`, and measures how long that was if asked to.
+    #[inline]
+    fn timed<R>(inner: &mut Inner<S>, f: impl FnOnce(&mut Inner<S>) -> R) -> R {
         if !hold_time::enabled() {
-            return f(&mut inner);
+            return f(inner);
         }
         let start = Instant::<Monotonic>::now();
-        let result = f(&mut inner);
+        let result = f(inner);
         let held = u64::try_from(start.elapsed().as_nanos()).unwrap_or(0);
         inner.counters.longest_hold_ns = inner.counters.longest_hold_ns.max(held);
         result
@@ -229,10 +253,10 @@ impl<M: Miniport> Synchronized<'_, M> {
     /// Context: any, lock of the message held (given by the type).
     pub(crate) fn queue_dpc(&mut self) -> bool {
         if self.adapter.dpc_queued.xchg(true, Full) {
-            self.counters.dpcs_refused += 1;
+            count(&mut self.counters.dpcs_refused);
             return false;
         }
-        self.counters.dpcs_queued += 1;
+        count(&mut self.counters.dpcs_queued);
         if !self.at_home {
             self.waker.wake();
         }
@@ -282,6 +306,8 @@ pub(crate) struct Adapter<M: Miniport> {
     dpc_queued: Atomic<bool>,
     /// Runs of the DPC. Written by the home message's interrupt thread only.
     dpcs_run: Atomic<u64>,
+    /// Calls answered with [`Status::InvalidParameter`]: of no message, so under no lock.
+    invalid: Atomic<u64>,
 }
 
 impl<M: Miniport> Adapter<M> {
@@ -305,6 +331,7 @@ impl<M: Miniport> Adapter<M> {
                 home: vectors.home,
                 dpc_queued: Atomic::new(false),
                 dpcs_run: Atomic::new(0),
+                invalid: Atomic::new(0),
             },
             GFP_KERNEL,
         )?)
@@ -346,32 +373,68 @@ impl<M: Miniport> Adapter<M> {
         message: u32,
         routine: impl FnOnce(&mut Synchronized<'_, M>) -> R,
     ) -> Result<R, Status> {
+        self.message(message)?
+            .locked(|inner| self.execute(inner, routine))
+    }
+
+    /// [`Adapter::synchronize_execution`] for a caller that has interrupts off already: spares
+    /// turning them off once more.
+    #[cfg(not(CONFIG_PREEMPT_RT))]
+    #[inline]
+    pub(crate) fn synchronize_execution_with<R>(
+        &self,
+        off: &LocalInterruptDisabled,
+        message: u32,
+        routine: impl FnOnce(&mut Synchronized<'_, M>) -> R,
+    ) -> Result<R, Status> {
+        self.message(message)?
+            .locked_with(off, |inner| self.execute(inner, routine))
+    }
+
+    /// Returns a message; the parameter check.
+    #[inline]
+    fn message(&self, message: u32) -> Result<&Message<M::State>, Status> {
         // CAST: usize has at least 32 bits on every architecture the kernel's Rust supports.
-        let slot = self.messages.get(message as usize);
-        let Some(slot) = slot else {
-            return Err(Status::InvalidParameter);
+        match self.messages.get(message as usize) {
+            Some(slot) => Ok(slot),
+            None => {
+                self.invalid.add(1, Relaxed);
+                Err(Status::InvalidParameter)
+            }
+        }
+    }
+
+    /// Runs a synchronised routine with the lock held; the connection check.
+    #[inline]
+    fn execute<R>(
+        &self,
+        inner: &mut Inner<M::State>,
+        routine: impl FnOnce(&mut Synchronized<'_, M>) -> R,
+    ) -> Result<R, Status> {
+        let Phase::Connected(state, waker) = &mut inner.phase else {
+            count(&mut inner.counters.refused);
+            return Err(Status::Unsuccessful);
         };
-        slot.locked(|inner| {
-            let Phase::Connected(state, waker) = &mut inner.phase else {
-                inner.counters.refused += 1;
-                return Err(Status::Unsuccessful);
-            };
-            inner.counters.executions += 1;
-            Ok(routine(&mut Synchronized {
-                state,
-                counters: &mut inner.counters,
-                adapter: self,
-                waker: *waker,
-                at_home: false,
-            }))
-        })
+        count(&mut inner.counters.executions);
+        Ok(routine(&mut Synchronized {
+            state,
+            counters: &mut inner.counters,
+            adapter: self,
+            waker: *waker,
+            at_home: false,
+        }))
+    }
+
+    /// Returns how many calls were answered with [`Status::InvalidParameter`].
+    pub(crate) fn invalid(&self) -> u64 {
+        self.invalid.load(Relaxed)
     }
 
     /// Returns what `message` counted, also while it is not connected.
     ///
     /// Errors and context: as [`Adapter::synchronize_execution`], without the connection check.
     pub(crate) fn counters(&self, message: u32) -> Result<Counters, Status> {
-        // CAST: as in `synchronize_execution`.
+        // CAST: as in `message`.
         let slot = self.messages.get(message as usize);
         slot.map(|slot| slot.locked(|inner| inner.counters))
             .ok_or(Status::InvalidParameter)
@@ -380,7 +443,7 @@ impl<M: Miniport> Adapter<M> {
     /// The hard half of the handler of one message.
     fn handle(&self, message: u32) -> ThreadedIrqReturn {
         let home = message == self.home;
-        // CAST: as in `synchronize_execution`.
+        // CAST: as in `message`.
         let Some(slot) = self.messages.get(message as usize) else {
             return ThreadedIrqReturn::None;
         };
@@ -403,9 +466,9 @@ impl<M: Miniport> Adapter<M> {
             // and it has to pass the wake-up on. That run is no interrupt and is not counted.
             let wake = home && self.dpc_queued.load(Relaxed);
             if ours {
-                inner.counters.interrupts += 1;
+                count(&mut inner.counters.interrupts);
             } else if !wake {
-                inner.counters.not_ours += 1;
+                count(&mut inner.counters.not_ours);
             }
             match (wake, ours) {
                 (true, _) => ThreadedIrqReturn::WakeThread,
