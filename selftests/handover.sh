@@ -33,7 +33,7 @@ c_fails()
 	[ -z "$(render_node)" ] || { echo "rust_gpu still has a node"; return; }
 	tries=0
 	while [ "$tries" -lt 50 ]; do
-		for connector in "/sys/bus/pci/devices/$address"/virtio*/drm/card*/card*-*; do
+		for connector in "/sys/bus/pci/devices/$address"/drm/card*/card*-*; do
 			[ -e "$connector/modes" ] || continue
 			echo detect >"$connector/status"
 			[ "$(cat "$connector/status")" = connected ] || continue

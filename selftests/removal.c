@@ -24,6 +24,8 @@
 #define PCI_EXP_SLTCAP		0x14
 #define PCI_EXP_SLTCAP_PCP	0x02
 #define PCI_EXP_SLTCTL		0x18
+#define PCI_EXP_SLTCTL_PIC	0x0300
+#define PCI_EXP_SLTCTL_PIC_ON	0x0100
 #define PCI_EXP_SLTCTL_PCC	0x0400
 
 enum kind { UNBIND, PCI_REMOVE, POWER_OFF, SLOT_OFF };
@@ -131,6 +133,8 @@ static int port_power(const char *port, bool on)
 	} else if (pread(fd, &control, 2, at + PCI_EXP_SLTCTL) != 2) {
 		ret = -EIO;
 	} else {
+		/* With the indicator off, too, QEMU takes the device out for good. */
+		control = (control & ~PCI_EXP_SLTCTL_PIC) | PCI_EXP_SLTCTL_PIC_ON;
 		control = on ? control & ~PCI_EXP_SLTCTL_PCC : control | PCI_EXP_SLTCTL_PCC;
 		if (pwrite(fd, &control, 2, at + PCI_EXP_SLTCTL) != 2)
 			ret = -EIO;
