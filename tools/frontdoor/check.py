@@ -14,7 +14,7 @@ COLLECTION = "drivers/gpu/rust_gpu"
 # kernel, scenario, tests of the collection. Not the hand-over on the debug kernel: the C driver
 # leaves DMA mappings behind when it is unbound, which DMA_API_DEBUG reports.
 GUESTS = [
-    ("debug", "msix3", "ioctl waits permissions modes debugfs sync removal load.sh"),
+    ("debug", "msix3", "ioctl waits permissions modes debugfs sync removal"),
     ("debug", "msix2", "modes sync waits"),
     ("debug", "msix1", "modes sync waits"),
     ("debug", "intx", "modes sync waits removal"),
@@ -35,6 +35,7 @@ MORE_GUESTS = [(name, scenario, ALL)
                for name in ("debug", "production", "rt")
                for scenario in ("msix3", "msix2", "msix1", "intx", "smp4")]
 MORE_GUESTS += [
+    ("debug", "msix3", "load.sh"),
     ("rt", "up", "modes sync waits"),
     ("rt", "root-port", "removal"),
     ("production", "root-port", "removal"),
@@ -110,7 +111,7 @@ class Check:
         if not present:
             return
         arguments = " ".join(f"-t {COLLECTION}:{test}" for test in present)
-        result = self.boot(tally, name, scenario,
+        result = self.boot(tally, name, scenario, f"export {variables(scenario)}\n"
                            f"exec /mnt/kselftest/run_kselftest.sh {arguments}")
         tally.add(tap.kselftest(result.output))
         if tally.failures:
@@ -177,6 +178,16 @@ class Check:
         for name, scenario, tests in GUESTS + (MORE_GUESTS if self.everything else []):
             self.step(f"kselftest {name} {scenario}", self.kselftest, name, scenario, tests)
         self.step("script debug iommu-refused", self.script, "debug", "iommu-refused", REFUSED)
+
+
+def variables(scenario):
+    """What the tests are told about the machine they run in."""
+    spec = SCENARIOS[scenario]
+    found = ["RUST_GPU_REQUIRED=1", spec.get("env", "")]
+    if "expect" in spec:
+        kind, messages = spec["expect"].split()
+        found += [f"RUST_GPU_EXPECT_TYPE={kind}", f"RUST_GPU_EXPECT_MESSAGES={messages}"]
+    return " ".join(found)
 
 
 def main(everything, only):

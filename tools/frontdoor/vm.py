@@ -41,8 +41,9 @@ def can_open(path):
 class Result:
     """What a guest left behind."""
 
-    def __init__(self, directory, seconds, timed_out):
+    def __init__(self, directory, scenario, seconds, timed_out):
         self.directory = directory
+        self.allow = SCENARIOS[scenario].get("allow")
         self.seconds = seconds
         self.timed_out = timed_out
         self.console_file = os.path.join(directory, "console.log")
@@ -56,7 +57,7 @@ class Result:
 
     def problems(self):
         """Everything that is wrong with the run itself: not what the job's tests say."""
-        found = list(splat.find(self.console))
+        found = list(splat.find(self.console, self.allow))
         if self.timed_out:
             found.append(f"the guest did not end within its {self.seconds:.0f} s")
         elif self.status is None:
@@ -136,7 +137,7 @@ def boot(kernel, guest, scenario, script, timeout=120, echo=False, append=()):
         reader.start()
         timed_out = wait(process, timeout)
         reader.join()
-    result = Result(directory, time.monotonic() - start, timed_out)
+    result = Result(directory, scenario, time.monotonic() - start, timed_out)
     if process.returncode and not timed_out:
         raise Failure(f"QEMU returned {process.returncode}", "RUST_GPU_ACCEL=tcg if it is KVM",
                       os.path.join(directory, "qemu.log"))
