@@ -2,7 +2,6 @@
 /*
  * What an empty synchronised routine costs, against the same written in C.
  */
-#include <linux/atomic.h>
 #include <linux/jump_label.h>
 #include <linux/ktime.h>
 #include <linux/minmax.h>
@@ -35,8 +34,8 @@ struct reference_adapter {
 
 /* As many as the service has. Written while no call can be under way. */
 static struct reference_adapter *reference_adapters[64];
-/* Last handle given out; they begin at 1. */
-static atomic64_t reference_last_handle;
+/* Last handle given out; guarded by reference_lock. */
+static u64 reference_last_handle;
 static DEFINE_STATIC_KEY_FALSE(reference_hold_time);
 /* Serialises the benchmarks. */
 static DEFINE_MUTEX(reference_lock);
@@ -70,8 +69,7 @@ static noinline u32 reference_synchronize_execution(u64 handle,
 	unsigned long flags;
 	u64 start = 0;
 
-	if (!routine || !return_value || !handle ||
-	    handle > atomic64_read(&reference_last_handle))
+	if (!routine || !return_value)
 		return RUST_GPU_STATUS_INVALID_PARAMETER;
 	rcu_read_lock();
 	adapter = reference_find(handle);
@@ -150,7 +148,6 @@ static struct reference_adapter *reference_new(u32 messages)
 		spin_lock_init(&adapter->message[i].lock);
 		adapter->message[i].connected = true;
 	}
-	adapter->handle = atomic64_inc_return(&reference_last_handle);
 	return adapter;
 }
 
@@ -193,6 +190,7 @@ int sync_test_bench(struct rust_gpu_sync_test_bench *args)
 		return -ENOMEM;
 
 	mutex_lock(&reference_lock);
+	adapter->handle = ++reference_last_handle;
 	/* Who finds the adapter finds it complete. */
 	smp_store_release(&reference_adapters[0], adapter);
 	ret = time_all(args, adapter);
