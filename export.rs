@@ -17,11 +17,6 @@ use core::{
         NonNull, //
     }, //
 };
-#[cfg(not(CONFIG_PREEMPT_RT))]
-use kernel::interrupt::{
-    local_interrupt_disable,
-    LocalInterruptDisabled, //
-};
 use kernel::{
     prelude::*,
     sync::{
@@ -175,47 +170,10 @@ impl Drop for Export<'_> {
     }
 }
 
-/// An RCU read section around a call.
-///
-/// Having interrupts off is one, and the message's lock wants them off anyway. On PREEMPT_RT that
-/// lock sleeps, so there it is the ordinary section, in which locks may sleep.
-struct ReadSection {
-    #[cfg(CONFIG_PREEMPT_RT)]
-    _guard: rcu::Guard,
-    #[cfg(not(CONFIG_PREEMPT_RT))]
-    off: LocalInterruptDisabled,
-}
-
-impl ReadSection {
-    #[inline]
-    fn new() -> Self {
-        Self {
-            #[cfg(CONFIG_PREEMPT_RT)]
-            _guard: rcu::read_lock(),
-            #[cfg(not(CONFIG_PREEMPT_RT))]
-            off: local_interrupt_disable(),
-        }
-    }
-
-    /// Runs `routine` as a synchronised routine of `adapter`.
-    #[inline]
-    fn synchronize(
-        &self,
-        adapter: &Adapter<Gpu<'_>>,
-        message: u32,
-        routine: impl FnOnce() -> bool,
-    ) -> Result<bool, Status> {
-        #[cfg(CONFIG_PREEMPT_RT)]
-        return adapter.synchronize_execution(message, |_| routine());
-        #[cfg(not(CONFIG_PREEMPT_RT))]
-        return adapter.synchronize_execution_with(&self.off, message, |_| routine());
-    }
-}
-
 /// Runs `routine` through the adapter that `handle` names.
 #[inline]
 fn synchronize(handle: u64, message: u32, routine: impl FnOnce() -> bool) -> Result<bool, Status> {
-    let section = ReadSection::new();
+    let guard = rcu::read_lock();
     for slot in &TABLE {
         let entry = slot.load(Acquire);
         if entry.is_null() {
@@ -228,10 +186,10 @@ fn synchronize(handle: u64, message: u32, routine: impl FnOnce() -> bool) -> Res
             // SAFETY: `Export` keeps the adapter, and what it borrows, until no reader can use the
             // entry.
             let adapter = unsafe { entry.adapter.as_ref() };
-            return section.synchronize(adapter, message, routine);
+            return adapter.synchronize_execution(message, |_| routine());
         }
     }
-    drop(section);
+    drop(guard);
     Err(absent(handle, message))
 }
 

@@ -36,8 +36,6 @@ use core::{
         DerefMut, //
     },
 };
-#[cfg(not(CONFIG_PREEMPT_RT))]
-use kernel::interrupt::LocalInterruptDisabled;
 use kernel::{
     irq::{
         Flags,
@@ -200,31 +198,15 @@ impl<S: Unpin> Message<S> {
         })
     }
 
-    /// Runs `f` with the lock held.
+    /// Runs `f` with the lock held, and measures how long that was if asked to.
     #[inline]
     fn locked<R>(&self, f: impl FnOnce(&mut Inner<S>) -> R) -> R {
-        Self::timed(&mut self.lock.lock(), f)
-    }
-
-    /// Runs `f` with the lock held, for a caller that has interrupts off already.
-    #[cfg(not(CONFIG_PREEMPT_RT))]
-    #[inline]
-    fn locked_with<R>(
-        &self,
-        off: &LocalInterruptDisabled,
-        f: impl FnOnce(&mut Inner<S>) -> R,
-    ) -> R {
-        Self::timed(&mut self.lock.lock_with(off), f)
-    }
-
-    /// Runs `f`, and measures how long that was if asked to.
-    #[inline]
-    fn timed<R>(inner: &mut Inner<S>, f: impl FnOnce(&mut Inner<S>) -> R) -> R {
+        let mut inner = self.lock.lock();
         if !hold_time::enabled() {
-            return f(inner);
+            return f(&mut inner);
         }
         let start = Instant::<Monotonic>::now();
-        let result = f(inner);
+        let result = f(&mut inner);
         let held = u64::try_from(start.elapsed().as_nanos()).unwrap_or(0);
         inner.counters.longest_hold_ns = inner.counters.longest_hold_ns.max(held);
         result
@@ -373,56 +355,25 @@ impl<M: Miniport> Adapter<M> {
         message: u32,
         routine: impl FnOnce(&mut Synchronized<'_, M>) -> R,
     ) -> Result<R, Status> {
-        self.message(message)?
-            .locked(|inner| self.execute(inner, routine))
-    }
-
-    /// [`Adapter::synchronize_execution`] for a caller that has interrupts off already: spares
-    /// turning them off once more.
-    #[cfg(not(CONFIG_PREEMPT_RT))]
-    #[inline]
-    pub(crate) fn synchronize_execution_with<R>(
-        &self,
-        off: &LocalInterruptDisabled,
-        message: u32,
-        routine: impl FnOnce(&mut Synchronized<'_, M>) -> R,
-    ) -> Result<R, Status> {
-        self.message(message)?
-            .locked_with(off, |inner| self.execute(inner, routine))
-    }
-
-    /// Returns a message; the parameter check.
-    #[inline]
-    fn message(&self, message: u32) -> Result<&Message<M::State>, Status> {
         // CAST: usize has at least 32 bits on every architecture the kernel's Rust supports.
-        match self.messages.get(message as usize) {
-            Some(slot) => Ok(slot),
-            None => {
-                self.invalid.add(1, Relaxed);
-                Err(Status::InvalidParameter)
-            }
-        }
-    }
-
-    /// Runs a synchronised routine with the lock held; the connection check.
-    #[inline]
-    fn execute<R>(
-        &self,
-        inner: &mut Inner<M::State>,
-        routine: impl FnOnce(&mut Synchronized<'_, M>) -> R,
-    ) -> Result<R, Status> {
-        let Phase::Connected(state, waker) = &mut inner.phase else {
-            count(&mut inner.counters.refused);
-            return Err(Status::Unsuccessful);
+        let Some(slot) = self.messages.get(message as usize) else {
+            self.invalid.add(1, Relaxed);
+            return Err(Status::InvalidParameter);
         };
-        count(&mut inner.counters.executions);
-        Ok(routine(&mut Synchronized {
-            state,
-            counters: &mut inner.counters,
-            adapter: self,
-            waker: *waker,
-            at_home: false,
-        }))
+        slot.locked(|inner| {
+            let Phase::Connected(state, waker) = &mut inner.phase else {
+                count(&mut inner.counters.refused);
+                return Err(Status::Unsuccessful);
+            };
+            count(&mut inner.counters.executions);
+            Ok(routine(&mut Synchronized {
+                state,
+                counters: &mut inner.counters,
+                adapter: self,
+                waker: *waker,
+                at_home: false,
+            }))
+        })
     }
 
     /// Returns how many calls were answered with [`Status::InvalidParameter`].
@@ -434,7 +385,7 @@ impl<M: Miniport> Adapter<M> {
     ///
     /// Errors and context: as [`Adapter::synchronize_execution`], without the connection check.
     pub(crate) fn counters(&self, message: u32) -> Result<Counters, Status> {
-        // CAST: as in `message`.
+        // CAST: as in `synchronize_execution`.
         let slot = self.messages.get(message as usize);
         slot.map(|slot| slot.locked(|inner| inner.counters))
             .ok_or(Status::InvalidParameter)
@@ -443,7 +394,7 @@ impl<M: Miniport> Adapter<M> {
     /// The hard half of the handler of one message.
     fn handle(&self, message: u32) -> ThreadedIrqReturn {
         let home = message == self.home;
-        // CAST: as in `message`.
+        // CAST: as in `synchronize_execution`.
         let Some(slot) = self.messages.get(message as usize) else {
             return ThreadedIrqReturn::None;
         };

@@ -254,6 +254,7 @@ mod tests {
         assert_eq!(counters.interrupts, 3);
         assert_eq!(counters.executions, 1);
         assert_eq!(counters.refused, 1);
+        assert_eq!(adapter.invalid(), 1);
         // The other message has its own.
         let other = adapter.counters(1)?;
         assert_eq!(
