@@ -139,6 +139,8 @@ def build_medium(kernel):
             cache.remove(os.path.join(medium, "lib/modules", release, link))
     if os.path.exists(os.path.join(kernel.source.tree, "tools/testing/selftests", SELFTESTS,
                                    "Makefile")):
+        # Their makefiles know no headers: built with an older one they would be kept.
+        shutil.rmtree(os.path.join(kernel.output, "kselftest", SELFTESTS), ignore_errors=True)
         kernel.make("kselftest-install", f"TARGETS={SELFTESTS}", "FORCE_TARGETS=1",
                     f"INSTALL_PATH={medium}/kselftest", f"KDIR={kernel.output}",
                     hint="the tests in selftests/")
