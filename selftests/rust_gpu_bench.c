@@ -59,6 +59,9 @@ static int bench_execution(struct bench *bench)
 	       (double)args.reference_ns / args.loops, 1.0);
 	printf("    %-44s%10.2f%10.3f\n", "spin_lock_irqsave(), spin_unlock_irqrestore()",
 	       (double)args.lock_ns / args.loops, (double)args.lock_ns / args.reference_ns);
+	printf("    %-44s%10.2f%10.3f\n", "spin_lock_irq_disable(), its unlock",
+	       (double)args.irq_disable_ns / args.loops,
+	       (double)args.irq_disable_ns / args.reference_ns);
 	return 0;
 }
 

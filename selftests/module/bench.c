@@ -135,6 +135,17 @@ static u64 time_lock(spinlock_t *lock, u32 loops)
 	return ktime_get_ns() - start;
 }
 
+static u64 time_irq_disable(spinlock_t *lock, u32 loops)
+{
+	u64 start = ktime_get_ns();
+
+	while (loops--) {
+		spin_lock_irq_disable(lock);
+		spin_unlock_irq_enable(lock);
+	}
+	return ktime_get_ns() - start;
+}
+
 static struct reference_adapter *reference_new(u32 messages)
 {
 	struct reference_adapter *adapter;
@@ -160,6 +171,7 @@ static int time_all(struct rust_gpu_sync_test_bench *args, struct reference_adap
 	args->service_ns = U64_MAX;
 	args->reference_ns = U64_MAX;
 	args->lock_ns = U64_MAX;
+	args->irq_disable_ns = U64_MAX;
 	for (round = 0; round < SYNC_TEST_ROUNDS; round++) {
 		args->service_ns = min(args->service_ns,
 				       time_service(args->handle, args->message, args->loops,
@@ -168,6 +180,8 @@ static int time_all(struct rust_gpu_sync_test_bench *args, struct reference_adap
 					 time_reference(adapter->handle, args->message,
 							args->loops, &failures));
 		args->lock_ns = min(args->lock_ns, time_lock(lock, args->loops));
+		args->irq_disable_ns = min(args->irq_disable_ns,
+					   time_irq_disable(lock, args->loops));
 		if (failures)
 			return -ENOTCONN;
 		if (fatal_signal_pending(current))

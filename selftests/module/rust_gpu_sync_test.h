@@ -180,6 +180,8 @@ struct rust_gpu_sync_test_read {
  * @service_ns: out, rust_gpu_synchronize_execution(), all @loops
  * @reference_ns: out, the same checks and counters written in C
  * @lock_ns: out, a bare spin_lock_irqsave() and spin_unlock_irqrestore()
+ * @irq_disable_ns: out, a bare spin_lock_irq_disable() and
+ *	spin_unlock_irq_enable(), which are what a SpinLockIrq is made of
  */
 struct rust_gpu_sync_test_bench {
 	__u64 handle;
@@ -188,6 +190,7 @@ struct rust_gpu_sync_test_bench {
 	__u64 service_ns;
 	__u64 reference_ns;
 	__u64 lock_ns;
+	__u64 irq_disable_ns;
 };
 
 #define RUST_GPU_SYNC_TEST_CALL \
