@@ -8,7 +8,7 @@ BAD = re.compile(
     r"INFO: (possible|task .* blocked|rcu|inconsistent|trying to register)|"
     r"possible (circular|recursive|irq lock|interrupt unsafe)|inconsistent lock state|"
     r"suspicious RCU usage|[Ii]nvalid wait context|bad unlock balance|still has locks held|"
-    r"ODEBUG:|DMA-API: (?!preallocated|debugging enabled|dma_debug_init)|KASAN:|UBSAN:|"
+    r"ODEBUG:|DMA-API: (?!preallocated|debugging (?:en|dis)abled|dma_debug_init)|KASAN:|UBSAN:|"
     r"sleeping function called|scheduling while atomic|soft lockup|hard LOCKUP|"
     r"rcu: INFO:|nobody cared|Disabling IRQ|refcount_t:|list_(add|del) corruption|"
     r"unreferenced object|new suspected memory leaks|DEBUG_LOCKS_WARN_ON|unchecked MSR|"
