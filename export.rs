@@ -171,8 +171,8 @@ impl Drop for Export<'_> {
 }
 
 /// Runs `routine` through the adapter that `handle` names.
-#[inline]
-fn synchronize(handle: u64, message: u32, routine: impl FnOnce() -> bool) -> Result<bool, Status> {
+#[inline(always)]
+fn synchronize(handle: u64, message: u32, routine: impl FnOnce()) -> Result<(), Status> {
     let guard = rcu::read_lock();
     for slot in &TABLE {
         let entry = slot.load(Acquire);
@@ -216,17 +216,17 @@ pub(crate) unsafe extern "C" fn rust_gpu_synchronize_execution(
     message_number: u32,
     return_value: *mut bool,
 ) -> u32 {
-    let Some(routine) = routine.filter(|_| !return_value.is_null()) else {
+    let Some(routine) = routine else {
         return Status::InvalidParameter as u32;
     };
-    let answer = synchronize(handle, message_number, || {
-        // SAFETY: By the requirement of this function.
-        unsafe { routine(context) }
-    });
-    if let Ok(returned) = answer {
-        // SAFETY: Not NULL, hence valid for writing by the requirement of this function.
-        unsafe { *return_value = returned };
+    if return_value.is_null() {
+        return Status::InvalidParameter as u32;
     }
+    let answer = synchronize(handle, message_number, || {
+        // SAFETY: The routine may be called by the requirement of this function, which also makes
+        // `return_value` valid for writing, as it is not NULL.
+        unsafe { *return_value = routine(context) };
+    });
     ntstatus(&answer)
 }
 
