@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -385,8 +386,9 @@ static __maybe_unused void sync_test_close(int fd, bool loaded)
 static __maybe_unused bool irqs_are_threaded(void)
 {
 	char text[4096];
+	struct utsname name;
 
-	if (read_file("/sys/kernel/realtime", text, sizeof(text)) > 0 && text[0] == '1')
+	if (!uname(&name) && strstr(name.version, "PREEMPT_RT"))
 		return true;
 	return read_file("/proc/cmdline", text, sizeof(text)) > 0 && strstr(text, "threadirqs");
 }
