@@ -12,3 +12,13 @@ __rust_helper void rust_helper_migrate_enable(void)
 {
 	migrate_enable();
 }
+
+__rust_helper void rust_helper_preempt_disable(void)
+{
+	preempt_disable();
+}
+
+__rust_helper void rust_helper_preempt_enable(void)
+{
+	preempt_enable();
+}
