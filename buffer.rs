@@ -304,7 +304,7 @@ impl OwnBuffer {
         request: usize,
         response: usize,
         gfp: Flags,
-    ) -> Result<Self> {
+    ) -> Result<KBox<Self>> {
         if request == 0 || request > REQUEST_SIZE {
             return Err(EINVAL);
         }
@@ -313,12 +313,13 @@ impl OwnBuffer {
             .ok_or(EOVERFLOW)?;
         let end = start.checked_add(response).ok_or(EOVERFLOW)?;
 
-        Ok(Self {
+        let own = Self {
             memory: DmaMemory::new(dev, context, end, gfp)?,
             request: 0..request,
             response: start..end,
             parts: Parts::NONE,
-        })
+        };
+        Ok(KBox::new(own, gfp)?)
     }
 }
 
@@ -328,8 +329,8 @@ impl OwnBuffer {
 pub(crate) enum CommandBuffer {
     /// From a pool; enough for most commands.
     Slot(CommandSlot),
-    /// Allocated for this command.
-    Own(OwnBuffer),
+    /// Allocated for this command. Boxed: queues have room for hundreds of these.
+    Own(KBox<OwnBuffer>),
 }
 
 impl CommandBuffer {
@@ -414,8 +415,8 @@ impl From<CommandSlot> for CommandBuffer {
     }
 }
 
-impl From<OwnBuffer> for CommandBuffer {
-    fn from(own: OwnBuffer) -> Self {
+impl From<KBox<OwnBuffer>> for CommandBuffer {
+    fn from(own: KBox<OwnBuffer>) -> Self {
         Self::Own(own)
     }
 }

@@ -113,6 +113,9 @@ pub(crate) struct Packet {
     client: Option<Arc<Client>>,
 }
 
+// The queues of all nodes have room for many.
+const _: () = assert!(size_of::<Packet>() <= 64);
+
 impl Packet {
     /// Makes a packet that does nothing but complete. Does not allocate.
     pub(crate) fn null(node: Node, client: Option<Arc<Client>>) -> Self {
