@@ -52,7 +52,7 @@ hand()
 }
 
 ktap_print_header
-ktap_set_plan $((2 * ROUNDS + 2))
+ktap_set_plan $((2 * ROUNDS + 3))
 
 # The order in which users have it: the C driver's bus first.
 rmmod rust_gpu_sync_test 2>/dev/null
@@ -82,6 +82,9 @@ result "back to rust_gpu" "$(rust_fails)"
 
 # What comes next finds the machine as it was: no forced driver, and no other one loaded.
 hand auto
+override=$(cat "/sys/bus/pci/devices/$address/driver_override")
+[ "$override" = "(null)" ] && override=
+result "the kernel chooses again" "${override:+still forced: $override}"
 modprobe -r virtio_gpu virtio_pci 2>/dev/null
 
 ktap_finished
