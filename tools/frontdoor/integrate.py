@@ -30,6 +30,11 @@ def sources():
     for name in sorted(os.listdir(cache.REPO)):
         if name in ("Kconfig", "Kbuild") or name.endswith((".rs", ".c", ".h")):
             found[f"{DRIVER}/{name}"] = os.path.join(cache.REPO, name)
+        # The modules inside of a module are in the directory of its name.
+        if name.endswith(".rs"):
+            inside = name.removesuffix(".rs")
+            for file in walk(os.path.join(cache.REPO, inside)):
+                found[f"{DRIVER}/{inside}/{file}"] = os.path.join(cache.REPO, inside, file)
     for here, there in (("rust", "rust"), ("include", "include"), ("selftests", SELFTESTS),
                         ("Documentation", "Documentation")):
         for name in walk(os.path.join(cache.REPO, here)):

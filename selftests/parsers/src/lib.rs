@@ -6,10 +6,18 @@
 // What only the driver uses.
 #![allow(dead_code)]
 
-#[path = "../../../caps.rs"]
-mod caps;
-#[path = "../../../command.rs"]
-mod command;
+/// Where the driver is: its modules find the files below them as in the kernel.
+#[path = "../../.."]
+mod driver {
+    pub(crate) mod caps;
+    pub(crate) mod command;
+}
+
+#[cfg(test)]
+use driver::{
+    caps,
+    command, //
+};
 
 #[cfg(test)]
 mod caps_tests;

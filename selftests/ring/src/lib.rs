@@ -12,8 +12,13 @@
 
 #![cfg(test)]
 
-#[path = "../../../ring.rs"]
-mod ring;
+/// Where the driver is: its modules find the files below them as in the kernel.
+#[path = "../../.."]
+mod driver {
+    pub(crate) mod ring;
+}
+
+use driver::ring;
 
 mod basic;
 mod concurrent;

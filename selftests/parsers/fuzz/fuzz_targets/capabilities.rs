@@ -14,12 +14,15 @@ use std::cell::Cell;
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../../../caps.rs"]
-mod caps;
+#[path = "../../../.."]
+mod driver {
+    pub(crate) mod caps;
+}
 #[path = "../../src/space.rs"]
 mod space;
 
-use caps::{
+use driver::caps::{
+    self,
     parse,
     BarInfo,
     BarKind,

@@ -10,10 +10,12 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../../../command.rs"]
-mod command;
+#[path = "../../../.."]
+mod driver {
+    pub(crate) mod command;
+}
 
-use command::edid_name;
+use driver::command::edid_name;
 
 const HEADER: [u8; 8] = [0, 255, 255, 255, 255, 255, 255, 0];
 

@@ -10,10 +10,12 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../../../command.rs"]
-mod command;
+#[path = "../../../.."]
+mod driver {
+    pub(crate) mod command;
+}
 
-use command::{
+use driver::command::{
     edid_name,
     CapsetInfo,
     DisplayInfo,
