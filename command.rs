@@ -7,6 +7,9 @@
 //! the device-writable part. How both travel is none of this file's business, and nothing here uses
 //! kernel types, so that it can be built and tested outside of the kernel too.
 //!
+//! What all commands have in common is in this file, the commands themselves are in the modules
+//! below it.
+//!
 //! Responses are the device's own word and are not trusted. The bytes given to
 //! [`Response::decode`] must not change during the call: copy them out of memory that the device
 //! can still write.
@@ -20,18 +23,45 @@
 
 use core::fmt;
 
-/// 3D (virgl) commands are supported.
-pub(crate) const F_VIRGL: u32 = 0;
-/// [`GetEdid`] is supported.
-pub(crate) const F_EDID: u32 = 1;
-/// Resources can be given UUIDs for export to other virtio devices.
-pub(crate) const F_RESOURCE_UUID: u32 = 2;
-/// Blob resources are supported.
-pub(crate) const F_RESOURCE_BLOB: u32 = 3;
-/// Context types and several timelines (`ring_idx`) are supported.
-pub(crate) const F_CONTEXT_INIT: u32 = 4;
-/// `blob_alignment` in the device configuration is valid.
-pub(crate) const F_BLOB_ALIGNMENT: u32 = 5;
+use self::wire::Reader;
+
+mod cursor;
+mod edid;
+mod features;
+mod query;
+mod wire;
+
+// For the same reason: the driver does not use all of it.
+#[allow(unused_imports)]
+pub(crate) use self::{
+    cursor::MoveCursor,
+    edid::{
+        edid_name,
+        Edid,
+        GetEdid,
+        EDID_NAME_SIZE,
+        MAX_EDID_SIZE, //
+    },
+    features::{
+        feature_name,
+        FeatureNames,
+        F_BLOB_ALIGNMENT,
+        F_CONTEXT_INIT,
+        F_EDID,
+        F_RESOURCE_BLOB,
+        F_RESOURCE_UUID,
+        F_VIRGL, //
+    },
+    query::{
+        CapsetInfo,
+        DisplayInfo,
+        DisplayOne,
+        GetCapsetInfo,
+        GetDisplayInfo,
+        Rect,
+        MAX_SCANOUTS, //
+    },
+};
 
 /// The command is fenced: the device answers when its effects are there, echoing
 /// [`Header::fence_id`].
@@ -50,12 +80,6 @@ const RESP_OK_CAPSET_INFO: u32 = 0x1102;
 const RESP_OK_EDID: u32 = 0x1104;
 const RESP_ERR_FIRST: u32 = 0x1200;
 const RESP_ERR_LAST: u32 = 0x12ff;
-
-/// Most scanouts a device has.
-pub(crate) const MAX_SCANOUTS: usize = 16;
-
-/// Most bytes of EDID a device sends for a scanout.
-pub(crate) const MAX_EDID_SIZE: usize = 1024;
 
 /// Bytes of `struct virtio_gpu_ctrl_hdr`.
 pub(crate) const HEADER_SIZE: usize = 24;
@@ -184,116 +208,6 @@ impl fmt::Display for ResponseError {
     }
 }
 
-/// Writes little-endian fields one after the other.
-struct Writer<'a> {
-    rest: &'a mut [u8],
-    needed: usize,
-    available: usize,
-}
-
-impl<'a> Writer<'a> {
-    /// Starts a command of type `C` with its header.
-    fn command<C: Command>(header: Header, out: &'a mut [u8]) -> Result<Self, EncodeError> {
-        let available = out.len();
-        let mut writer = Self {
-            rest: out,
-            needed: C::SIZE,
-            available,
-        };
-        writer.put_u32(C::TYPE)?;
-        writer.put_u32(header.flags)?;
-        writer.put_u64(header.fence_id)?;
-        writer.put_u32(header.ctx_id)?;
-        writer.put([header.ring_idx, 0, 0, 0])?;
-        Ok(writer)
-    }
-
-    fn put<const N: usize>(&mut self, bytes: [u8; N]) -> Result<(), EncodeError> {
-        let (head, tail) = core::mem::take(&mut self.rest)
-            .split_first_chunk_mut::<N>()
-            .ok_or(EncodeError {
-                needed: self.needed,
-                available: self.available,
-            })?;
-        *head = bytes;
-        self.rest = tail;
-        Ok(())
-    }
-
-    fn put_u32(&mut self, value: u32) -> Result<(), EncodeError> {
-        self.put(value.to_le_bytes())
-    }
-
-    fn put_u64(&mut self, value: u64) -> Result<(), EncodeError> {
-        self.put(value.to_le_bytes())
-    }
-
-    /// Number of bytes written.
-    fn finish(self) -> usize {
-        self.available - self.rest.len()
-    }
-}
-
-/// Reads little-endian fields one after the other.
-struct Reader<'a> {
-    rest: &'a [u8],
-    needed: usize,
-    got: usize,
-}
-
-impl<'a> Reader<'a> {
-    /// `needed` is the size of the whole response, for the error.
-    fn new(bytes: &'a [u8], needed: usize) -> Self {
-        Self {
-            rest: bytes,
-            needed,
-            got: bytes.len(),
-        }
-    }
-
-    /// Starts a response, the whole of which has `needed` bytes: what its header says comes before
-    /// its length, because an error has no more than a header.
-    fn response(bytes: &'a [u8], kind: u32, needed: usize) -> Result<Self, ResponseError> {
-        let header = ResponseHeader::decode(bytes)?;
-        if matches!(header.kind, RESP_ERR_FIRST..=RESP_ERR_LAST) {
-            return Err(ResponseError::Device(DeviceError(header.kind)));
-        }
-        if header.kind != kind {
-            return Err(ResponseError::Unexpected(header.kind));
-        }
-        let mut reader = Self::new(bytes, needed);
-        if bytes.len() < needed {
-            return Err(reader.short());
-        }
-        reader.get::<HEADER_SIZE>()?;
-        Ok(reader)
-    }
-
-    fn short(&self) -> ResponseError {
-        ResponseError::Short {
-            needed: self.needed,
-            got: self.got,
-        }
-    }
-
-    fn get<const N: usize>(&mut self) -> Result<[u8; N], ResponseError> {
-        let (head, tail) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or_else(|| self.short())?;
-        self.rest = tail;
-        Ok(*head)
-    }
-
-    fn get_u32(&mut self) -> Result<u32, ResponseError> {
-        self.get().map(u32::from_le_bytes)
-    }
-
-    fn get_u64(&mut self) -> Result<u64, ResponseError> {
-        self.get().map(u64::from_le_bytes)
-    }
-}
-
 /// `struct virtio_gpu_ctrl_hdr` of a command, without the type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -375,330 +289,5 @@ impl Response for NoData {
 
     fn decode(bytes: &[u8]) -> Result<Self, ResponseError> {
         Reader::response(bytes, RESP_OK_NODATA, Self::SIZE).map(|_| Self)
-    }
-}
-
-/// `GET_DISPLAY_INFO`: asks for the scanouts' preferred positions and sizes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct GetDisplayInfo;
-
-impl Command for GetDisplayInfo {
-    const TYPE: u32 = CMD_GET_DISPLAY_INFO;
-    const SIZE: usize = HEADER_SIZE;
-    type Response = DisplayInfo;
-
-    fn encode(&self, header: Header, out: &mut [u8]) -> Result<usize, EncodeError> {
-        Writer::command::<Self>(header, out).map(Writer::finish)
-    }
-}
-
-/// `struct virtio_gpu_rect`, in pixels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rect {
-    /// Left edge.
-    pub(crate) x: u32,
-    /// Upper edge.
-    pub(crate) y: u32,
-    /// Width.
-    pub(crate) width: u32,
-    /// Height.
-    pub(crate) height: u32,
-}
-
-/// `struct virtio_gpu_display_one`: what the device would like a scanout to show.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct DisplayOne {
-    /// Position and preferred size. These are the device's word as it came: any 32-bit values,
-    /// whose sums and products overflow. To be checked by whoever makes a mode of them.
-    pub(crate) r: Rect,
-    /// Whether something is connected.
-    pub(crate) enabled: bool,
-    /// No flags are specified; the device's word.
-    pub(crate) flags: u32,
-}
-
-/// `struct virtio_gpu_resp_display_info`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DisplayInfo {
-    /// The scanouts. Those beyond `num_scanouts` of the device configuration have no meaning.
-    pub(crate) pmodes: [DisplayOne; MAX_SCANOUTS],
-}
-
-impl DisplayInfo {
-    /// What is assumed of a device that does not tell: scanout 0 enabled, 1024x768 pixels.
-    pub(crate) const fn fallback() -> Self {
-        const OFF: DisplayOne = DisplayOne {
-            r: Rect {
-                x: 0,
-                y: 0,
-                width: 0,
-                height: 0,
-            },
-            enabled: false,
-            flags: 0,
-        };
-        const ON: DisplayOne = DisplayOne {
-            r: Rect {
-                x: 0,
-                y: 0,
-                width: 1024,
-                height: 768,
-            },
-            enabled: true,
-            flags: 0,
-        };
-        let mut pmodes = [OFF; MAX_SCANOUTS];
-        pmodes[0] = ON;
-        Self { pmodes }
-    }
-}
-
-impl Response for DisplayInfo {
-    const SIZE: usize = HEADER_SIZE + MAX_SCANOUTS * 24;
-
-    fn decode(bytes: &[u8]) -> Result<Self, ResponseError> {
-        let mut reader = Reader::response(bytes, RESP_OK_DISPLAY_INFO, Self::SIZE)?;
-        let mut pmodes = [DisplayOne::default(); MAX_SCANOUTS];
-        for pmode in &mut pmodes {
-            *pmode = DisplayOne {
-                r: Rect {
-                    x: reader.get_u32()?,
-                    y: reader.get_u32()?,
-                    width: reader.get_u32()?,
-                    height: reader.get_u32()?,
-                },
-                enabled: reader.get_u32()? != 0,
-                flags: reader.get_u32()?,
-            };
-        }
-        Ok(Self { pmodes })
-    }
-}
-
-/// `GET_CAPSET_INFO`: asks for a capability set of the 3D side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct GetCapsetInfo {
-    /// Index, less than `num_capsets` of the device configuration.
-    pub(crate) capset_index: u32,
-}
-
-impl Command for GetCapsetInfo {
-    const TYPE: u32 = CMD_GET_CAPSET_INFO;
-    const SIZE: usize = HEADER_SIZE + 8;
-    type Response = CapsetInfo;
-
-    fn encode(&self, header: Header, out: &mut [u8]) -> Result<usize, EncodeError> {
-        let mut writer = Writer::command::<Self>(header, out)?;
-        writer.put_u32(self.capset_index)?;
-        writer.put_u32(0)?;
-        Ok(writer.finish())
-    }
-}
-
-/// `struct virtio_gpu_resp_capset_info`; all fields are the device's word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CapsetInfo {
-    /// Which capability set (`VIRTIO_GPU_CAPSET_*`).
-    pub(crate) capset_id: u32,
-    /// Highest version that the device knows.
-    pub(crate) capset_max_version: u32,
-    /// Most bytes that the set takes.
-    pub(crate) capset_max_size: u32,
-}
-
-impl Response for CapsetInfo {
-    const SIZE: usize = HEADER_SIZE + 16;
-
-    fn decode(bytes: &[u8]) -> Result<Self, ResponseError> {
-        let mut reader = Reader::response(bytes, RESP_OK_CAPSET_INFO, Self::SIZE)?;
-        Ok(Self {
-            capset_id: reader.get_u32()?,
-            capset_max_version: reader.get_u32()?,
-            capset_max_size: reader.get_u32()?,
-        })
-    }
-}
-
-/// `GET_EDID`: asks for the EDID of a scanout. Only with [`F_EDID`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct GetEdid {
-    /// Index of the scanout.
-    pub(crate) scanout: u32,
-}
-
-impl Command for GetEdid {
-    const TYPE: u32 = CMD_GET_EDID;
-    const SIZE: usize = HEADER_SIZE + 8;
-    type Response = Edid;
-
-    fn encode(&self, header: Header, out: &mut [u8]) -> Result<usize, EncodeError> {
-        let mut writer = Writer::command::<Self>(header, out)?;
-        writer.put_u32(self.scanout)?;
-        writer.put_u32(0)?;
-        Ok(writer.finish())
-    }
-}
-
-/// `struct virtio_gpu_resp_edid`
-///
-/// # Invariants
-///
-/// `size` is at most [`MAX_EDID_SIZE`], and no more than the device wrote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Edid {
-    size: usize,
-    edid: [u8; MAX_EDID_SIZE],
-}
-
-impl Edid {
-    /// Bytes in front of the EDID.
-    const FIXED_SIZE: usize = HEADER_SIZE + 8;
-
-    /// The bytes that are valid, which may be none and need not be a valid EDID.
-    pub(crate) fn edid(&self) -> &[u8] {
-        self.edid.get(..self.size).unwrap_or_default()
-    }
-}
-
-impl Response for Edid {
-    const SIZE: usize = Self::FIXED_SIZE + MAX_EDID_SIZE;
-
-    /// Takes also a response that ends where its EDID does, before [`Self::SIZE`].
-    fn decode(bytes: &[u8]) -> Result<Self, ResponseError> {
-        let mut reader = Reader::response(bytes, RESP_OK_EDID, Self::FIXED_SIZE)?;
-        let raw_size = reader.get_u32()?;
-        reader.get::<4>()?;
-
-        let mut edid = [0; MAX_EDID_SIZE];
-        let size = usize::try_from(raw_size).map_err(|_| ResponseError::EdidSize(raw_size))?;
-        let Some(valid) = edid.get_mut(..size) else {
-            return Err(ResponseError::EdidSize(raw_size));
-        };
-        let Some(came) = reader.rest.get(..size) else {
-            return Err(ResponseError::Short {
-                needed: Self::FIXED_SIZE + size,
-                got: bytes.len(),
-            });
-        };
-        valid.copy_from_slice(came);
-
-        // INVARIANT: both slices have been cut to `size`.
-        Ok(Self { size, edid })
-    }
-}
-
-/// `MOVE_CURSOR`: moves the cursor of a scanout, whose image stays what it is. It goes to the
-/// cursor queue and has no response: it is done when its element is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MoveCursor {
-    /// Index of the scanout.
-    pub(crate) scanout_id: u32,
-    /// Position in pixels.
-    pub(crate) x: u32,
-    /// Position in pixels.
-    pub(crate) y: u32,
-}
-
-impl Command for MoveCursor {
-    const TYPE: u32 = CMD_MOVE_CURSOR;
-    const SIZE: usize = HEADER_SIZE + 32;
-    type Response = NoResponse;
-
-    fn encode(&self, header: Header, out: &mut [u8]) -> Result<usize, EncodeError> {
-        let mut writer = Writer::command::<Self>(header, out)?;
-        writer.put_u32(self.scanout_id)?;
-        writer.put_u32(self.x)?;
-        writer.put_u32(self.y)?;
-        writer.put_u32(0)?;
-        // resource_id, hot_x, hot_y and padding: for UPDATE_CURSOR only.
-        writer.put([0; 16])?;
-        Ok(writer.finish())
-    }
-}
-
-/// Length of the monitor name in an EDID, in bytes.
-pub(crate) const EDID_NAME_SIZE: usize = 13;
-
-/// The monitor name from the base block of an EDID: printable ASCII, filled up with zeroes.
-///
-/// `None` if there is no whole base block, its header or its checksum is wrong, or it has no name.
-/// Characters that are not printable are left out.
-pub(crate) fn edid_name(edid: &[u8]) -> Option<[u8; EDID_NAME_SIZE]> {
-    const HEADER: [u8; 8] = [0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00];
-    const DESCRIPTORS: usize = 54;
-    const DESCRIPTOR_SIZE: usize = 18;
-    // A display descriptor, not a timing, with the product name's tag; the last byte is reserved.
-    const PRODUCT_NAME: [u8; 4] = [0x00, 0x00, 0x00, 0xfc];
-    const TERMINATOR: u8 = b'\n';
-
-    let block = edid.first_chunk::<128>()?;
-    let sum = block.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
-    if !block.starts_with(&HEADER) || sum != 0 {
-        return None;
-    }
-
-    // The block's last two bytes are no descriptor, and chunks_exact() leaves them out.
-    let text = block
-        .get(DESCRIPTORS..)?
-        .chunks_exact(DESCRIPTOR_SIZE)
-        .find_map(|descriptor| descriptor.strip_prefix(&PRODUCT_NAME)?.get(1..))?;
-
-    let mut name = [0; EDID_NAME_SIZE];
-    let printable = text
-        .iter()
-        .take_while(|byte| **byte != TERMINATOR)
-        .filter(|byte| matches!(byte, b' '..=b'~'));
-    for (to, from) in name.iter_mut().zip(printable) {
-        *to = *from;
-    }
-    (name != [0; EDID_NAME_SIZE]).then_some(name)
-}
-
-/// Name of a feature bit of the GPU or of the virtio transport, without `VIRTIO_GPU_F_` or
-/// `VIRTIO_F_`, for reports; `None` if `bit` has none.
-pub(crate) const fn feature_name(bit: u32) -> Option<&'static str> {
-    Some(match bit {
-        F_VIRGL => "VIRGL",
-        F_EDID => "EDID",
-        F_RESOURCE_UUID => "RESOURCE_UUID",
-        F_RESOURCE_BLOB => "RESOURCE_BLOB",
-        F_CONTEXT_INIT => "CONTEXT_INIT",
-        F_BLOB_ALIGNMENT => "BLOB_ALIGNMENT",
-        24 => "NOTIFY_ON_EMPTY",
-        27 => "ANY_LAYOUT",
-        28 => "INDIRECT_DESC",
-        29 => "EVENT_IDX",
-        32 => "VERSION_1",
-        33 => "ACCESS_PLATFORM",
-        34 => "RING_PACKED",
-        35 => "IN_ORDER",
-        36 => "ORDER_PLATFORM",
-        37 => "SR_IOV",
-        38 => "NOTIFICATION_DATA",
-        39 => "NOTIF_CONFIG_DATA",
-        40 => "RING_RESET",
-        41 => "ADMIN_VQ",
-        _ => return None,
-    })
-}
-
-/// A set of feature bits, displayed by their names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FeatureNames(pub(crate) u64);
-
-impl fmt::Display for FeatureNames {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        for bit in (0..u64::BITS).filter(|bit| self.0 & (1 << bit) != 0) {
-            match feature_name(bit) {
-                Some(name) => write!(f, "{separator}{name}")?,
-                None => write!(f, "{separator}bit {bit}")?,
-            }
-            separator = " ";
-        }
-        if separator.is_empty() {
-            f.write_str("none")?;
-        }
-        Ok(())
     }
 }
