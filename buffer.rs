@@ -49,6 +49,8 @@ use crate::{
 /// Most bytes of a request: it is encoded on the stack.
 pub(crate) const REQUEST_SIZE: usize = 128;
 
+const _: () = assert!(crate::command::MAX_COMMAND_SIZE <= REQUEST_SIZE);
+
 /// Most bytes of a response in a [`CommandSlot`]: enough for all but EDIDs and capability sets.
 pub(crate) const RESPONSE_SIZE: usize = 448;
 

@@ -29,12 +29,17 @@ mod cursor;
 mod edid;
 mod features;
 mod query;
+mod resource;
 mod wire;
 
 // For the same reason: the driver does not use all of it.
 #[allow(unused_imports)]
 pub(crate) use self::{
-    cursor::MoveCursor,
+    cursor::{
+        MoveCursor,
+        UpdateCursor,
+        CURSOR_SIZE, //
+    },
     edid::{
         edid_name,
         Edid,
@@ -61,6 +66,18 @@ pub(crate) use self::{
         Rect,
         MAX_SCANOUTS, //
     },
+    resource::{
+        Format,
+        MemEntry,
+        ResourceAttachBacking,
+        ResourceCreate2d,
+        ResourceDetachBacking,
+        ResourceFlush,
+        ResourceUnref,
+        SetScanout,
+        TransferToHost2d,
+        NO_RESOURCE, //
+    },
 };
 
 /// The command is fenced: the device answers when its effects are there, echoing
@@ -70,8 +87,16 @@ pub(crate) const FLAG_FENCE: u32 = 1 << 0;
 pub(crate) const FLAG_INFO_RING_IDX: u32 = 1 << 1;
 
 const CMD_GET_DISPLAY_INFO: u32 = 0x0100;
+const CMD_RESOURCE_CREATE_2D: u32 = 0x0101;
+const CMD_RESOURCE_UNREF: u32 = 0x0102;
+const CMD_SET_SCANOUT: u32 = 0x0103;
+const CMD_RESOURCE_FLUSH: u32 = 0x0104;
+const CMD_TRANSFER_TO_HOST_2D: u32 = 0x0105;
+const CMD_RESOURCE_ATTACH_BACKING: u32 = 0x0106;
+const CMD_RESOURCE_DETACH_BACKING: u32 = 0x0107;
 const CMD_GET_CAPSET_INFO: u32 = 0x0108;
 const CMD_GET_EDID: u32 = 0x010a;
+const CMD_UPDATE_CURSOR: u32 = 0x0300;
 const CMD_MOVE_CURSOR: u32 = 0x0301;
 
 const RESP_OK_NODATA: u32 = 0x1100;
@@ -85,7 +110,7 @@ const RESP_ERR_LAST: u32 = 0x12ff;
 pub(crate) const HEADER_SIZE: usize = 24;
 
 /// Bytes of the biggest [`Command`].
-pub(crate) const MAX_COMMAND_SIZE: usize = MoveCursor::SIZE;
+pub(crate) const MAX_COMMAND_SIZE: usize = UpdateCursor::SIZE;
 
 /// Bytes of the biggest [`Response`].
 pub(crate) const MAX_RESPONSE_SIZE: usize = Edid::SIZE;
@@ -98,8 +123,16 @@ pub(crate) type ResponseBytes = [u8; MAX_RESPONSE_SIZE];
 
 const _: () = {
     assert!(GetDisplayInfo::SIZE <= MAX_COMMAND_SIZE);
+    assert!(ResourceCreate2d::SIZE <= MAX_COMMAND_SIZE);
+    assert!(ResourceUnref::SIZE <= MAX_COMMAND_SIZE);
+    assert!(SetScanout::SIZE <= MAX_COMMAND_SIZE);
+    assert!(ResourceFlush::SIZE <= MAX_COMMAND_SIZE);
+    assert!(TransferToHost2d::SIZE <= MAX_COMMAND_SIZE);
+    assert!(ResourceAttachBacking::SIZE <= MAX_COMMAND_SIZE);
+    assert!(ResourceDetachBacking::SIZE <= MAX_COMMAND_SIZE);
     assert!(GetEdid::SIZE <= MAX_COMMAND_SIZE);
     assert!(GetCapsetInfo::SIZE <= MAX_COMMAND_SIZE);
+    assert!(MoveCursor::SIZE <= MAX_COMMAND_SIZE);
     assert!(NoData::SIZE <= MAX_RESPONSE_SIZE);
     assert!(DisplayInfo::SIZE <= MAX_RESPONSE_SIZE);
     assert!(CapsetInfo::SIZE <= MAX_RESPONSE_SIZE);

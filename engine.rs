@@ -31,7 +31,8 @@ use crate::{
         Header,
         MoveCursor,
         Response,
-        ResponseError, //
+        ResponseError,
+        NO_RESOURCE, //
     },
     dma::{
         DmaContext,
@@ -342,6 +343,7 @@ impl Virtqueue {
                     scanout_id: 0,
                     x: 0,
                     y: 0,
+                    resource_id: NO_RESOURCE,
                 };
                 buffer.write_request(0, |bytes| encode(&command, Header::default(), bytes))
             }

@@ -7,6 +7,7 @@ use super::{
     DeviceError,
     EncodeError,
     Header,
+    Rect,
     Response,
     ResponseError,
     ResponseHeader,
@@ -60,6 +61,13 @@ impl<'a> Writer<'a> {
 
     pub(super) fn put_u64(&mut self, value: u64) -> Result<(), EncodeError> {
         self.put(value.to_le_bytes())
+    }
+
+    pub(super) fn put_rect(&mut self, rect: Rect) -> Result<(), EncodeError> {
+        self.put_u32(rect.x)?;
+        self.put_u32(rect.y)?;
+        self.put_u32(rect.width)?;
+        self.put_u32(rect.height)
     }
 
     /// Number of bytes written.

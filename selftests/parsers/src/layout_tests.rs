@@ -117,9 +117,68 @@ fn commands_are_the_kernels() {
             scanout_id: scanout,
             x: 0x1112_1314,
             y: 0x2122_2324,
+            resource_id: 0x3132_3334,
         }),
         wire.bytes("move_cursor")
     );
+    assert_eq!(
+        encoded(UpdateCursor {
+            scanout_id: scanout,
+            x: 0x1112_1314,
+            y: 0x2122_2324,
+            resource_id: 0x3132_3334,
+            hot_x: 0x4142_4344,
+            hot_y: 0x5152_5354,
+        }),
+        wire.bytes("update_cursor")
+    );
+}
+
+#[test]
+fn resource_commands_are_the_kernels() {
+    let wire = wire_or_skip!("resource_commands");
+    let resource_id = 0x0102_0304;
+    let r = Rect {
+        x: 0x1112_1314,
+        y: 0x2122_2324,
+        width: 0x3132_3334,
+        height: 0x4142_4344,
+    };
+    let create = ResourceCreate2d {
+        resource_id,
+        format: Format::R8G8B8X8,
+        width: r.width,
+        height: r.height,
+    };
+    assert_eq!(encoded(create), wire.bytes("resource_create_2d"));
+    let unref = ResourceUnref { resource_id };
+    assert_eq!(encoded(unref), wire.bytes("resource_unref"));
+    let set = SetScanout {
+        r,
+        scanout_id: 0x5152_5354,
+        resource_id,
+    };
+    assert_eq!(encoded(set), wire.bytes("set_scanout"));
+    let flush = ResourceFlush { r, resource_id };
+    assert_eq!(encoded(flush), wire.bytes("resource_flush"));
+    let transfer = TransferToHost2d {
+        r,
+        offset: 0x6162_6364_6566_6768,
+        resource_id,
+    };
+    assert_eq!(encoded(transfer), wire.bytes("transfer_to_host_2d"));
+    let attach = ResourceAttachBacking {
+        resource_id,
+        nr_entries: 0x5152_5354,
+    };
+    assert_eq!(encoded(attach), wire.bytes("resource_attach_backing"));
+    let detach = ResourceDetachBacking { resource_id };
+    assert_eq!(encoded(detach), wire.bytes("resource_detach_backing"));
+    let entry = MemEntry {
+        addr: 0x6162_6364_6566_6768,
+        length: 0x5152_5354,
+    };
+    assert_eq!(entry.encode()[..], wire.bytes("mem_entry"));
 }
 
 #[test]
@@ -227,5 +286,17 @@ fn constants_are_the_kernels() {
     ] {
         let code = DeviceError(wire.number(name));
         assert_eq!(code.to_string(), name.to_uppercase());
+    }
+    for format in [
+        Format::B8G8R8A8,
+        Format::B8G8R8X8,
+        Format::A8R8G8B8,
+        Format::X8R8G8B8,
+        Format::R8G8B8A8,
+        Format::X8B8G8R8,
+        Format::A8B8G8R8,
+        Format::R8G8B8X8,
+    ] {
+        assert_eq!(wire.number(&format!("format_{format:?}")), format as u32);
     }
 }

@@ -24,6 +24,8 @@ mod caps_tests;
 #[cfg(test)]
 mod command_tests;
 #[cfg(test)]
+mod display_tests;
+#[cfg(test)]
 mod edid_tests;
 #[cfg(test)]
 mod layout_tests;

@@ -60,12 +60,77 @@ static void commands(void)
 			.x = htole32(0x11121314),
 			.y = htole32(0x21222324),
 		},
+		.resource_id = htole32(0x31323334),
 	};
 
 	print("get_display_info", &info, sizeof(info));
 	print("get_edid", &edid, sizeof(edid));
 	print("get_capset_info", &capset, sizeof(capset));
 	print("move_cursor", &cursor, sizeof(cursor));
+	cursor.hdr = header(VIRTIO_GPU_CMD_UPDATE_CURSOR);
+	cursor.hot_x = htole32(0x41424344);
+	cursor.hot_y = htole32(0x51525354);
+	print("update_cursor", &cursor, sizeof(cursor));
+}
+
+static void resource_commands(void)
+{
+	struct virtio_gpu_rect r = {
+		.x = htole32(0x11121314),
+		.y = htole32(0x21222324),
+		.width = htole32(0x31323334),
+		.height = htole32(0x41424344),
+	};
+	struct virtio_gpu_resource_create_2d create = {
+		.hdr = header(VIRTIO_GPU_CMD_RESOURCE_CREATE_2D),
+		.resource_id = htole32(0x01020304),
+		.format = htole32(VIRTIO_GPU_FORMAT_R8G8B8X8_UNORM),
+		.width = r.width,
+		.height = r.height,
+	};
+	struct virtio_gpu_resource_unref unref = {
+		.hdr = header(VIRTIO_GPU_CMD_RESOURCE_UNREF),
+		.resource_id = htole32(0x01020304),
+	};
+	struct virtio_gpu_set_scanout set = {
+		.hdr = header(VIRTIO_GPU_CMD_SET_SCANOUT),
+		.r = r,
+		.scanout_id = htole32(0x51525354),
+		.resource_id = htole32(0x01020304),
+	};
+	struct virtio_gpu_resource_flush flush = {
+		.hdr = header(VIRTIO_GPU_CMD_RESOURCE_FLUSH),
+		.r = r,
+		.resource_id = htole32(0x01020304),
+	};
+	struct virtio_gpu_transfer_to_host_2d transfer = {
+		.hdr = header(VIRTIO_GPU_CMD_TRANSFER_TO_HOST_2D),
+		.r = r,
+		.offset = htole64(0x6162636465666768),
+		.resource_id = htole32(0x01020304),
+	};
+	struct virtio_gpu_resource_attach_backing attach = {
+		.hdr = header(VIRTIO_GPU_CMD_RESOURCE_ATTACH_BACKING),
+		.resource_id = htole32(0x01020304),
+		.nr_entries = htole32(0x51525354),
+	};
+	struct virtio_gpu_resource_detach_backing detach = {
+		.hdr = header(VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING),
+		.resource_id = htole32(0x01020304),
+	};
+	struct virtio_gpu_mem_entry entry = {
+		.addr = htole64(0x6162636465666768),
+		.length = htole32(0x51525354),
+	};
+
+	print("resource_create_2d", &create, sizeof(create));
+	print("resource_unref", &unref, sizeof(unref));
+	print("set_scanout", &set, sizeof(set));
+	print("resource_flush", &flush, sizeof(flush));
+	print("transfer_to_host_2d", &transfer, sizeof(transfer));
+	print("resource_attach_backing", &attach, sizeof(attach));
+	print("resource_detach_backing", &detach, sizeof(detach));
+	print("mem_entry", &entry, sizeof(entry));
 }
 
 static void responses(void)
@@ -156,6 +221,14 @@ static void constants(void)
 	number("f_resource_uuid", VIRTIO_GPU_F_RESOURCE_UUID);
 	number("f_resource_blob", VIRTIO_GPU_F_RESOURCE_BLOB);
 	number("f_context_init", VIRTIO_GPU_F_CONTEXT_INIT);
+	number("format_B8G8R8A8", VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM);
+	number("format_B8G8R8X8", VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM);
+	number("format_A8R8G8B8", VIRTIO_GPU_FORMAT_A8R8G8B8_UNORM);
+	number("format_X8R8G8B8", VIRTIO_GPU_FORMAT_X8R8G8B8_UNORM);
+	number("format_R8G8B8A8", VIRTIO_GPU_FORMAT_R8G8B8A8_UNORM);
+	number("format_X8B8G8R8", VIRTIO_GPU_FORMAT_X8B8G8R8_UNORM);
+	number("format_A8B8G8R8", VIRTIO_GPU_FORMAT_A8B8G8R8_UNORM);
+	number("format_R8G8B8X8", VIRTIO_GPU_FORMAT_R8G8B8X8_UNORM);
 	number("err_unspec", VIRTIO_GPU_RESP_ERR_UNSPEC);
 	number("err_out_of_memory", VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY);
 	number("err_invalid_scanout_id", VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID);
@@ -167,6 +240,7 @@ static void constants(void)
 int main(void)
 {
 	commands();
+	resource_commands();
 	responses();
 	capabilities();
 	constants();
