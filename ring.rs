@@ -18,39 +18,39 @@
 //!
 //! C counterpart: `drivers/virtio/virtio_ring.c`.
 
-use core::{
-    fmt,
-    ops::DerefMut, //
+use core::ops::DerefMut;
+
+use self::layout::{
+    AVAIL_ENTRY_SIZE,
+    AVAIL_F_NO_INTERRUPT,
+    DESC_SIZE,
+    RING_ENTRIES,
+    RING_FLAGS,
+    RING_IDX,
+    USED_ELEM_ID,
+    USED_ELEM_LEN,
+    USED_ELEM_SIZE,
+    USED_F_NO_NOTIFY, //
 };
 
-const DESC_SIZE: usize = 16;
-const DESC_ADDR: usize = 0;
-const DESC_LEN: usize = 8;
-const DESC_FLAGS: usize = 12;
-const DESC_NEXT: usize = 14;
+mod describe;
+mod errors;
+mod layout;
+mod slots;
 
-const DESC_F_NEXT: u16 = 1;
-const DESC_F_WRITE: u16 = 2;
-const DESC_F_INDIRECT: u16 = 4;
-
-// The available and the used ring both begin with flags and index.
-const RING_FLAGS: usize = 0;
-const RING_IDX: usize = 2;
-const RING_ENTRIES: usize = 4;
-
-const AVAIL_ENTRY_SIZE: usize = 2;
-const AVAIL_F_NO_INTERRUPT: u16 = 1;
-
-const USED_ELEM_SIZE: usize = 8;
-const USED_ELEM_ID: usize = 0;
-const USED_ELEM_LEN: usize = 4;
-const USED_F_NO_NOTIFY: u16 = 1;
-
-/// The specification asks for 16 (descriptors), 2 (available ring) and 4 (used ring). What the
-/// device writes moreover shares no cache line with what the driver writes, or each would take the
-/// line from the other at every element; 128 covers the longest line of 64-bit machines and the
-/// pairs of lines that x86 prefetches. Not a page: that would cost most of one for nothing more.
-const WRITER_ALIGN: usize = 128;
+pub(crate) use self::{
+    errors::{
+        Poison,
+        PushError,
+        PushReason, //
+    },
+    layout::{
+        Config,
+        ConfigError,
+        Layout, //
+    },
+    slots::Slot,
+};
 
 /// The memory shared with the device, and the barriers that order accesses to it.
 ///
@@ -114,226 +114,6 @@ pub(crate) trait Request {
     fn writable(&self) -> &[Part];
 }
 
-/// What a ring is like; fixed by feature negotiation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Config {
-    /// Queue size in descriptors, a power of two from 1 to 32768.
-    pub(crate) size: u16,
-
-    /// The most parts a request has, from 1 to `size`: the specification allows no longer chains.
-    pub(crate) max_parts: u16,
-
-    /// `VIRTIO_F_INDIRECT_DESC` was negotiated.
-    pub(crate) indirect: bool,
-
-    /// `VIRTIO_F_EVENT_IDX` was negotiated.
-    pub(crate) event_idx: bool,
-}
-
-/// Where the parts of a ring are, in bytes from the begin of its memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
-    /// Descriptor table.
-    pub(crate) desc: usize,
-
-    /// Available ring, which the driver writes.
-    pub(crate) avail: usize,
-
-    /// Used ring, which the device writes.
-    pub(crate) used: usize,
-
-    /// One indirect table of `max_parts` descriptors for each descriptor; empty without indirect
-    /// descriptors or with requests of one part, which need none.
-    pub(crate) tables: usize,
-
-    /// Length of it all.
-    pub(crate) total: usize,
-}
-
-/// Why no ring can be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ConfigError {
-    /// The size is zero or not a power of two.
-    Size,
-
-    /// The most parts of a request are none or more than the size.
-    MaxParts,
-
-    /// The layout exceeds the address space.
-    TooLarge,
-
-    /// The memory is shorter than the layout.
-    ShortMemory,
-
-    /// The device address of the memory is not aligned for descriptors, or wraps around.
-    Address,
-
-    /// There is not exactly one slot per descriptor.
-    Slots,
-}
-
-impl ConfigError {
-    /// Returns what to print.
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::Size => "queue size is not a power of two",
-            Self::MaxParts => "most parts of a request not within 1 to queue size",
-            Self::TooLarge => "queue exceeds the address space",
-            Self::ShortMemory => "queue memory too short",
-            Self::Address => "queue memory misaligned or wraps around",
-            Self::Slots => "number of slots is not the queue size",
-        }
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-impl Config {
-    /// Computes where the parts of the ring are.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Size`], [`ConfigError::MaxParts`] and [`ConfigError::TooLarge`].
-    pub(crate) fn layout(&self) -> Result<Layout, ConfigError> {
-        if !self.size.is_power_of_two() {
-            return Err(ConfigError::Size);
-        }
-        if self.max_parts == 0 || self.max_parts > self.size {
-            return Err(ConfigError::MaxParts);
-        }
-
-        // At most 32768 of each, so no sum without the tables exceeds 32 bits.
-        let size = usize::from(self.size);
-        let avail = size * DESC_SIZE;
-        let avail_end = avail + RING_ENTRIES + size * AVAIL_ENTRY_SIZE + size_of::<u16>();
-        let used = avail_end.next_multiple_of(WRITER_ALIGN);
-        let used_end = used + RING_ENTRIES + size * USED_ELEM_SIZE + size_of::<u16>();
-        let tables = used_end.next_multiple_of(WRITER_ALIGN);
-        let total = size
-            .checked_mul(self.table_size())
-            .and_then(|len| len.checked_add(tables))
-            .ok_or(ConfigError::TooLarge)?;
-
-        Ok(Layout {
-            desc: 0,
-            avail,
-            used,
-            tables,
-            total,
-        })
-    }
-
-    fn table_size(&self) -> usize {
-        if self.indirect && self.max_parts > 1 {
-            usize::from(self.max_parts) * DESC_SIZE
-        } else {
-            0
-        }
-    }
-}
-
-/// Why a ring takes part in nothing any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Poison {
-    /// The used index runs ahead of what was made available, or backwards.
-    UsedIndex,
-
-    /// The id of a used element is no descriptor.
-    IdOutOfRange,
-
-    /// The id of a used element belongs to no request that the device was given.
-    IdNotInFlight,
-
-    /// The id of a used element was used before and not made available since.
-    IdUsedTwice,
-
-    /// The device claims to have written more than the request's writable parts hold.
-    Length,
-
-    /// The owner saw `DEVICE_NEEDS_RESET`.
-    NeedsReset,
-
-    /// The owner has reset the device, or lost it.
-    Reset,
-}
-
-impl Poison {
-    /// Returns what to print.
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::UsedIndex => "used index ahead of the requests in flight",
-            Self::IdOutOfRange => "used id out of range",
-            Self::IdNotInFlight => "used id not in flight",
-            Self::IdUsedTwice => "used id used twice",
-            Self::Length => "used length exceeds the writable parts",
-            Self::NeedsReset => "device needs reset",
-            Self::Reset => "device was reset",
-        }
-    }
-}
-
-impl fmt::Display for Poison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-/// Why [`Ring::push`] did not take a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PushReason {
-    /// Too few free descriptors for now; some come free with each [`Ring::pop`].
-    NoRoom,
-
-    /// The ring is poisoned.
-    Poisoned(Poison),
-
-    /// The request has no device-readable part.
-    NoParts,
-
-    /// The request has more than [`Config::max_parts`] parts.
-    TooManyParts,
-
-    /// A part is empty, or wraps around the end of the address space.
-    BadPart,
-
-    /// All parts together are longer than the 32 bits of a used length can say.
-    TooLong,
-}
-
-impl PushReason {
-    /// Returns what to print.
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::NoRoom => "no room in the queue",
-            Self::Poisoned(poison) => poison.text(),
-            Self::NoParts => "request without a readable part",
-            Self::TooManyParts => "request with too many parts",
-            Self::BadPart => "request with a part that is empty or wraps around",
-            Self::TooLong => "request longer than 4 GiB",
-        }
-    }
-}
-
-impl fmt::Display for PushReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-/// A request that [`Ring::push`] did not take, handed back.
-#[derive(Debug)]
-pub(crate) struct PushError<R> {
-    /// Why.
-    pub(crate) reason: PushReason,
-
-    /// The request.
-    pub(crate) request: R,
-}
-
 /// A request that the device is done with.
 #[derive(Debug)]
 pub(crate) struct Used<R> {
@@ -347,48 +127,6 @@ pub(crate) struct Used<R> {
     /// Bytes the device says it wrote, from the begin of the first writable part on; at most as
     /// many as those parts hold.
     pub(crate) written: u32,
-}
-
-/// What the driver knows about one descriptor without looking at shared memory.
-///
-/// The storage of all slots is handed to [`Ring::new`], which allocates nothing.
-pub(crate) struct Slot<R> {
-    /// The request whose chain begins here, if one is in flight.
-    request: Option<R>,
-
-    /// Next in the chain or in the free list; meaningless for the last.
-    next: u16,
-
-    /// Descriptors in the chain.
-    descriptors: u16,
-
-    /// Bytes that the device may write.
-    writable: u32,
-
-    /// How many requests were pushed before this one. 64 bits, as the index of the available ring
-    /// comes round again while a slow request stays in flight.
-    position: u64,
-
-    /// A chain that began here was popped, and the descriptor not taken since.
-    returned: bool,
-}
-
-impl<R> Slot<R> {
-    /// A slot as [`Ring::new`] takes it.
-    pub(crate) const EMPTY: Self = Self {
-        request: None,
-        next: 0,
-        descriptors: 0,
-        writable: 0,
-        position: 0,
-        returned: false,
-    };
-}
-
-impl<R> Default for Slot<R> {
-    fn default() -> Self {
-        Self::EMPTY
-    }
 }
 
 /// The driver's half of a split virtqueue.
@@ -480,15 +218,6 @@ where
         Ok(ring)
     }
 
-    fn link_slots(&mut self) {
-        for (slot, next) in self.slots.iter_mut().zip(1u16..) {
-            *slot = Slot {
-                next,
-                ..Slot::EMPTY
-            };
-        }
-    }
-
     /// Whatever was in the memory before is no business of the device. Zero also means: nothing
     /// available, nothing used, both sides want to be notified of the first element.
     fn clear_memory(&self) {
@@ -532,98 +261,6 @@ where
             }
             Err(reason) => Err(PushError { reason, request }),
         }
-    }
-
-    /// Writes the descriptors of a request and its entry in the available ring; returns the head.
-    fn describe(&mut self, readable: &[Part], writable: &[Part]) -> Result<u16, PushReason> {
-        if let Some(poison) = self.poison {
-            return Err(PushReason::Poisoned(poison));
-        }
-        let (parts, writable_len) = self.check_parts(readable, writable)?;
-        let indirect = self.config.indirect && parts > 1;
-        let descriptors = if indirect { 1 } else { parts };
-        if descriptors > self.free {
-            return Err(PushReason::NoRoom);
-        }
-
-        let head = self.free_head;
-        if indirect {
-            self.write_table(head, parts, readable, writable);
-        } else {
-            self.write_chain(head, parts, readable, writable);
-        }
-
-        // INVARIANT: The first `descriptors` of the free list are the new chain, linked as they
-        // were, and the list begins after them.
-        let mut next = head;
-        for _ in 0..descriptors {
-            next = self.take_descriptor(next);
-        }
-        self.free_head = next;
-        self.free -= descriptors;
-
-        let position = self.added;
-        if let Some(slot) = self.slot_mut(head) {
-            slot.descriptors = descriptors;
-            slot.writable = writable_len;
-            slot.position = position;
-        }
-
-        // No more than `size` requests are in flight, so that the device has passed the entry.
-        self.memory
-            .write_u16(self.avail_entry_offset(position as u16), head);
-        Ok(head)
-    }
-
-    /// Returns the number of parts and the length of the writable ones in bytes.
-    fn check_parts(&self, readable: &[Part], writable: &[Part]) -> Result<(u16, u32), PushReason> {
-        if readable.is_empty() {
-            return Err(PushReason::NoParts);
-        }
-        let parts = readable
-            .len()
-            .checked_add(writable.len())
-            .and_then(|parts| u16::try_from(parts).ok())
-            .filter(|parts| *parts <= self.config.max_parts)
-            .ok_or(PushReason::TooManyParts)?;
-
-        let writable_len = total_len(writable, 0)?;
-        total_len(readable, writable_len)?;
-        Ok((parts, writable_len))
-    }
-
-    /// Writes a request as a chain of the first `parts` descriptors on the free list.
-    fn write_chain(&self, head: u16, parts: u16, readable: &[Part], writable: &[Part]) {
-        let mut id = head;
-
-        for (part, flags, last) in flagged(parts, readable, writable) {
-            let next = if last { 0 } else { self.next(id) };
-            self.write_desc(self.desc_offset(id), part, flags, next);
-            id = next;
-        }
-    }
-
-    /// Writes a request to the indirect table of `head`, and that to the descriptor.
-    fn write_table(&self, head: u16, parts: u16, readable: &[Part], writable: &[Part]) {
-        let table = self.layout.tables + usize::from(head) * self.config.table_size();
-        let descs = (table..).step_by(DESC_SIZE).zip(1u16..);
-
-        for ((desc, next), (part, flags, last)) in descs.zip(flagged(parts, readable, writable)) {
-            self.write_desc(desc, part, flags, if last { 0 } else { next });
-        }
-
-        let part = Part {
-            address: self.memory.dma_address() + table as u64,
-            len: u32::from(parts) * DESC_SIZE as u32,
-        };
-        self.write_desc(self.desc_offset(head), part, DESC_F_INDIRECT, 0);
-    }
-
-    fn write_desc(&self, desc: usize, part: Part, flags: u16, next: u16) {
-        self.memory.write_u64(desc + DESC_ADDR, part.address);
-        self.memory.write_u32(desc + DESC_LEN, part.len);
-        self.memory.write_u16(desc + DESC_FLAGS, flags);
-        self.memory.write_u16(desc + DESC_NEXT, next);
     }
 
     /// Makes all pushed requests visible to the device. Returns whether it wants a doorbell for
@@ -866,37 +503,6 @@ where
         self.in_flight - (self.added - self.published) as u16
     }
 
-    fn slot_mut(&mut self, id: u16) -> Option<&mut Slot<R>> {
-        self.slots.get_mut(usize::from(id))
-    }
-
-    fn next(&self, id: u16) -> u16 {
-        self.slots.get(usize::from(id)).map_or(0, |slot| slot.next)
-    }
-
-    /// Marks a descriptor as taken for a chain and returns what follows it on the free list.
-    fn take_descriptor(&mut self, id: u16) -> u16 {
-        self.slot_mut(id).map_or(0, |slot| {
-            slot.returned = false;
-            slot.next
-        })
-    }
-
-    /// Puts a chain at the begin of the free list: what was in use last is most likely in cache.
-    fn free_chain(&mut self, head: u16, descriptors: u16) {
-        let free_head = self.free_head;
-        let mut tail = head;
-
-        for _ in 1..descriptors {
-            tail = self.next(tail);
-        }
-        if let Some(slot) = self.slot_mut(tail) {
-            slot.next = free_head;
-        }
-        self.free_head = head;
-        self.free += descriptors;
-    }
-
     fn desc_offset(&self, id: u16) -> usize {
         self.layout.desc + self.wrap(id) * DESC_SIZE
     }
@@ -921,36 +527,6 @@ where
     fn wrap(&self, idx: u16) -> usize {
         usize::from(idx & (self.config.size - 1))
     }
-}
-
-/// Adds the lengths of `parts` in bytes to `len`.
-fn total_len(parts: &[Part], len: u32) -> Result<u32, PushReason> {
-    parts.iter().try_fold(len, |len, part| {
-        // The last byte may be the last of the address space.
-        let last = part.len.checked_sub(1).ok_or(PushReason::BadPart)?;
-        part.address
-            .checked_add(u64::from(last))
-            .ok_or(PushReason::BadPart)?;
-        len.checked_add(part.len).ok_or(PushReason::TooLong)
-    })
-}
-
-/// Yields each part with its descriptor flags and whether it is the last of the `parts`.
-fn flagged<'a>(
-    parts: u16,
-    readable: &'a [Part],
-    writable: &'a [Part],
-) -> impl Iterator<Item = (Part, u16, bool)> + 'a {
-    let readable = readable.iter().map(|part| (*part, 0));
-    let writable = writable.iter().map(|part| (*part, DESC_F_WRITE));
-
-    readable
-        .chain(writable)
-        .zip(1..=parts)
-        .map(move |((part, flags), number)| {
-            let last = number == parts;
-            (part, if last { flags } else { flags | DESC_F_NEXT }, last)
-        })
 }
 
 /// Whether the step from index `old` to `new` passes the element that the other side wants to be
