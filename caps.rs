@@ -4,8 +4,8 @@
 //!
 //! A virtio 1.x device describes with vendor-specific PCI capabilities in which BAR, at which
 //! offset and how long its structures are ("Virtio Structure PCI Capabilities", virtio 1.3, 4.1.4).
-//! This file walks that list and checks what it finds; nothing here touches a BAR or uses a kernel
-//! type, so that it can be built and tested outside of the kernel too.
+//! This module walks that list and checks what it finds; nothing here touches a BAR or uses a
+//! kernel type, so that it can be built and tested outside of the kernel too.
 //!
 //! All input is the device's own word and is not trusted: each field is read once, the walk is
 //! bounded, and every [`Region`] that [`parse`] hands out lies within its BAR.
@@ -15,6 +15,19 @@
 //! for, and a structure has to lie in its BAR as a whole, not only the part that is needed of it.
 
 use core::fmt;
+
+use self::walk::{
+    VendorCap,
+    Walk, //
+};
+
+mod errors;
+mod walk;
+
+pub(crate) use self::errors::{
+    CapsError,
+    Reason, //
+};
 
 /// Number of BARs a PCI function has; the values from here on are reserved.
 pub(crate) const NUM_BARS: usize = 6;
@@ -37,23 +50,6 @@ pub(crate) const DEVICE_CFG_SIZE: u32 = 16;
 /// Size of the configuration space that capabilities lie in, in bytes.
 const CONFIG_SPACE_SIZE: u16 = 256;
 
-/// First offset after the configuration header; the list cannot point below it.
-const FIRST_CAPABILITY: u8 = 0x40;
-
-/// Capabilities that fit between the header and the end: 4 bytes each at least.
-const MAX_CAPABILITIES: u8 = 48;
-
-const PCI_STATUS: u16 = 0x06;
-const PCI_STATUS_CAP_LIST: u8 = 0x10;
-const PCI_CAPABILITY_LIST: u16 = 0x34;
-const PCI_CAP_ID_VNDR: u8 = 0x09;
-
-/// What configuration space reads as when the device is gone.
-const PCI_CAP_ID_GONE: u8 = 0xff;
-
-const CAP_NEXT: u16 = 1;
-const CAP_LEN: u16 = 2;
-const CAP_CFG_TYPE: u16 = 3;
 const CAP_BAR: u16 = 4;
 const CAP_ID: u16 = 5;
 const CAP_OFFSET: u16 = 8;
@@ -204,173 +200,6 @@ impl fmt::Display for CfgType {
             Self::Device => "device configuration",
             Self::SharedMemory => "shared memory",
         })
-    }
-}
-
-/// Why a capability cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// The device has none of this type.
-    Missing,
-    /// The capability (`cap_len`, in bytes) does not hold all fields of its type.
-    CapLen {
-        /// What the device says.
-        cap_len: u8,
-        /// Least that is needed.
-        min: u8,
-    },
-    /// The fields go beyond configuration space, or reading one failed.
-    Unreadable,
-    /// The BAR is not there.
-    BarAbsent {
-        /// Number of the BAR.
-        bar: u8,
-    },
-    /// The BAR decodes I/O ports.
-    BarIo {
-        /// Number of the BAR.
-        bar: u8,
-    },
-    /// The structure is too short.
-    Length {
-        /// What the device says, in bytes.
-        length: u64,
-        /// Least that is needed, in bytes.
-        min: u32,
-    },
-    /// The structure's offset is not aligned.
-    Misaligned {
-        /// What the device says, in bytes.
-        offset: u64,
-        /// What it has to be a multiple of.
-        alignment: u32,
-    },
-    /// The structure goes beyond the end of its BAR.
-    BeyondBar {
-        /// Number of the BAR.
-        bar: u8,
-        /// What the device says, in bytes.
-        offset: u64,
-        /// What the device says, in bytes.
-        length: u64,
-        /// Real length of the BAR, in bytes.
-        bar_len: u64,
-    },
-    /// `notify_off_multiplier` is neither 0 nor an even power of two.
-    Multiplier {
-        /// What the device says.
-        multiplier: u32,
-    },
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Missing => f.write_str("missing"),
-            Self::CapLen { cap_len, min } => write!(f, "cap_len {cap_len} is less than {min}"),
-            Self::Unreadable => f.write_str("cannot be read from configuration space"),
-            Self::BarAbsent { bar } => write!(f, "BAR {bar} is not there"),
-            Self::BarIo { bar } => write!(f, "BAR {bar} is an I/O port BAR"),
-            Self::Length { length, min } => write!(f, "length {length} is less than {min}"),
-            Self::Misaligned { offset, alignment } => {
-                write!(f, "offset {offset:#x} is not a multiple of {alignment}")
-            }
-            Self::BeyondBar {
-                bar,
-                offset,
-                length,
-                bar_len,
-            } => write!(
-                f,
-                "{length:#x} bytes at {offset:#x} are beyond the end of BAR {bar} ({bar_len:#x})"
-            ),
-            Self::Multiplier { multiplier } => {
-                write!(
-                    f,
-                    "notify_off_multiplier {multiplier} is no even power of two"
-                )
-            }
-        }
-    }
-}
-
-/// A required capability cannot be had: which one, and what is wrong with the last candidate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CapsError {
-    /// The capability.
-    pub(crate) capability: CfgType,
-    /// What is wrong with the last candidate in the list.
-    pub(crate) reason: Reason,
-}
-
-impl fmt::Display for CapsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} capability: {}", self.capability, self.reason)
-    }
-}
-
-/// A vendor-specific capability in the list.
-#[derive(Clone, Copy)]
-struct VendorCap {
-    /// Offset in configuration space.
-    position: u8,
-    cap_len: u8,
-    cfg_type: u8,
-}
-
-/// Walk over the vendor-specific capabilities, in the order of the list.
-///
-/// Ends at the first pointer into the header, at an element that cannot be read, or after as many
-/// elements as there can be without a loop.
-struct Walk<'a, C> {
-    config: &'a C,
-    next: u8,
-    left: u8,
-}
-
-impl<'a, C: ConfigRead> Walk<'a, C> {
-    fn new(config: &'a C) -> Self {
-        let listed = matches!(config.read_u8(PCI_STATUS), Some(s) if s & PCI_STATUS_CAP_LIST != 0);
-        let first = if listed {
-            config.read_u8(PCI_CAPABILITY_LIST).unwrap_or(0)
-        } else {
-            0
-        };
-        Self {
-            config,
-            next: first,
-            left: MAX_CAPABILITIES,
-        }
-    }
-}
-
-impl<C: ConfigRead> Iterator for Walk<'_, C> {
-    type Item = VendorCap;
-
-    fn next(&mut self) -> Option<VendorCap> {
-        loop {
-            // The two low bits of a pointer are reserved and to be masked.
-            let position = self.next & 0xfc;
-            if position < FIRST_CAPABILITY {
-                return None;
-            }
-            self.left = self.left.checked_sub(1)?;
-
-            let base = u16::from(position);
-            let id = self.config.read_u8(base)?;
-            if id == PCI_CAP_ID_GONE {
-                return None;
-            }
-            self.next = self.config.read_u8(base + CAP_NEXT)?;
-
-            if id == PCI_CAP_ID_VNDR {
-                return Some(VendorCap {
-                    position,
-                    cap_len: self.config.read_u8(base + CAP_LEN)?,
-                    cfg_type: self.config.read_u8(base + CAP_CFG_TYPE)?,
-                });
-            }
-        }
     }
 }
 
