@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Status and features: from a reset to the device that works, and back.
+
+use kernel::{
+    io::poll::read_poll_timeout,
+    prelude::*,
+    time::Delta, //
+};
+
+use crate::regs::{
+    self,
+    feature, //
+};
+
+use super::{
+    Transport,
+    GONE, //
+};
+
+/// What the driver accepts if it is offered.
+const WANTED: u64 = 1 << feature::EDID
+    | 1 << feature::RING_INDIRECT_DESC
+    | 1 << feature::RING_EVENT_IDX
+    | 1 << feature::VERSION_1
+    | 1 << feature::ACCESS_PLATFORM
+    | 1 << feature::ORDER_PLATFORM;
+
+/// How long [`Transport::reset`] waits for the device, in milliseconds.
+const RESET_TIMEOUT_MS: u32 = 1000;
+
+/// Pause between two looks of [`Transport::reset`], in milliseconds.
+const RESET_POLL_MS: u32 = 1;
+
+/// Features of the device and of the driver; see [`feature`] for the bit numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Features {
+    /// All that the device offers, known to the driver or not.
+    pub(crate) device: u64,
+    /// What was negotiated.
+    pub(crate) driver: u64,
+}
+
+impl Features {
+    /// Whether `bit`, a constant of [`feature`], was negotiated.
+    pub(crate) fn has(&self, bit: u32) -> bool {
+        self.driver & (1 << bit) != 0
+    }
+}
+
+/// Status and features.
+impl Transport<'_> {
+    /// Returns `device_status`: all ones or 0 if the device is gone.
+    ///
+    /// # Context
+    ///
+    /// Any.
+    pub(crate) fn status(&self) -> u8 {
+        self.structures
+            .common::<regs::DEVICE_STATUS>()
+            .unwrap_or(GONE)
+    }
+
+    /// Whether the device is no longer there: pulled out, powered off, or cut off from the bus.
+    ///
+    /// # Context
+    ///
+    /// Any.
+    pub(crate) fn is_gone(&self) -> bool {
+        match self.status() {
+            GONE => true,
+            // Either reset, or read from nowhere: only configuration space tells the difference.
+            0 => !self.pdev.is_present(),
+            _ => false,
+        }
+    }
+
+    /// Whether the device has to be reset before it goes on (`DEVICE_NEEDS_RESET`). Of a device
+    /// that [is gone](Self::is_gone) the answer means nothing.
+    ///
+    /// # Context
+    ///
+    /// Any.
+    pub(crate) fn needs_reset(&self) -> bool {
+        regs::DEVICE_STATUS::from(self.status())
+            .needs_reset()
+            .into()
+    }
+
+    /// Sets bits of `device_status`; the driver clears none but by a reset.
+    fn add_status(&self, add: impl FnOnce(regs::DEVICE_STATUS) -> regs::DEVICE_STATUS) {
+        // CAST: All accesses to this register are within the structure, so there is no error.
+        let _ = self
+            .structures
+            .set_common(add(regs::DEVICE_STATUS::from(self.status())));
+    }
+
+    /// Sets `DRIVER_OK`: from here on the device uses the queues and raises interrupts.
+    ///
+    /// # Context
+    ///
+    /// Any.
+    pub(crate) fn driver_ok(&self) {
+        self.add_status(|status| status.with_driver_ok(true));
+    }
+
+    /// Sets `FAILED`: the driver has given up on the device. Does nothing if it is gone.
+    ///
+    /// # Context
+    ///
+    /// Any.
+    pub(crate) fn fail(&self) {
+        if !self.is_gone() {
+            self.add_status(|status| status.with_failed(true));
+        }
+    }
+
+    /// Resets the device and waits until it says that it is done, at most 1 s.
+    ///
+    /// After success the device uses no queue any more, does no DMA and raises no interrupt.
+    /// After a failure it may still do all of that: the caller turns bus mastering off and
+    /// [abandons](crate::dma::DmaContext::abandon) the memory that the device was given.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODEV`] if the device is gone, without a message: that is no fault. [`ETIMEDOUT`], with
+    /// one line, if it never reads as 0.
+    ///
+    /// # Context
+    ///
+    /// Process context (probe, unbind, recovery); sleeps. No spinlock held.
+    pub(crate) fn reset(&self) -> Result {
+        self.structures.set_common(regs::DEVICE_STATUS::from(0))?;
+
+        read_poll_timeout(
+            || match self.structures.common::<regs::DEVICE_STATUS>()? {
+                GONE => Err(ENODEV),
+                status => Ok(status),
+            },
+            |status| *status == 0,
+            Delta::from_millis(RESET_POLL_MS.into()),
+            Delta::from_millis(RESET_TIMEOUT_MS.into()),
+        )
+        .inspect_err(|error| {
+            if *error == ETIMEDOUT {
+                dev_err!(
+                    self.pdev,
+                    "device did not reset within {} ms, status {:#x}\n",
+                    RESET_TIMEOUT_MS,
+                    self.status()
+                );
+            }
+        })?;
+
+        // A 0 that was read from nowhere does not count.
+        if self.is_gone() {
+            return Err(ENODEV);
+        }
+        Ok(())
+    }
+
+    /// Resets the device and negotiates features, up to and including `FEATURES_OK`.
+    ///
+    /// Sets `FAILED` if the device was reset and then something does not work out.
+    ///
+    /// # Errors
+    ///
+    /// Each with one line in the log. [`ENODEV`]: the device does not answer, is not a version 1
+    /// device, does not take the features, or is behind an IOMMU and bypasses it.
+    /// [`ETIMEDOUT`]: it does not reset.
+    ///
+    /// # Context
+    ///
+    /// Process context; sleeps. Not concurrently with queue set-up.
+    pub(crate) fn negotiate(&self) -> Result<Features> {
+        self.reset().inspect_err(|error| {
+            if *error == ENODEV {
+                dev_err!(self.pdev, "device does not answer\n");
+            }
+        })?;
+
+        self.add_status(|status| status.with_acknowledge(true));
+        self.add_status(|status| status.with_driver(true));
+
+        self.negotiate_features().inspect_err(|_| self.fail())
+    }
+
+    /// The part of [`Self::negotiate`] after `DRIVER`.
+    fn negotiate_features(&self) -> Result<Features> {
+        let device = self.device_features()?;
+        let features = Features {
+            device,
+            driver: device & WANTED,
+        };
+
+        if !features.has(feature::VERSION_1) {
+            dev_err!(self.pdev, "device does not offer VIRTIO_F_VERSION_1\n");
+            return Err(ENODEV);
+        }
+        // Such a device takes what the DMA API hands out for physical addresses.
+        if self.pdev.as_ref().iommu_mapped() && !features.has(feature::ACCESS_PLATFORM) {
+            dev_err!(
+                self.pdev,
+                "device is behind an IOMMU but does not offer VIRTIO_F_ACCESS_PLATFORM\n"
+            );
+            return Err(ENODEV);
+        }
+
+        self.set_driver_features(features.driver)?;
+        self.add_status(|status| status.with_features_ok(true));
+
+        let status = self.status();
+        let features_ok: bool = regs::DEVICE_STATUS::from(status).features_ok().into();
+        if status == GONE || !features_ok {
+            dev_err!(
+                self.pdev,
+                "device does not accept features {:#x} of {:#x}\n",
+                features.driver,
+                features.device
+            );
+            return Err(ENODEV);
+        }
+        Ok(features)
+    }
+
+    /// Reads the 64 bits of features that are defined.
+    fn device_features(&self) -> Result<u64> {
+        let mut features = 0;
+        for half in 0..2u32 {
+            self.structures
+                .set_common(regs::DEVICE_FEATURE_SELECT::from(half))?;
+            let bits = self.structures.common::<regs::DEVICE_FEATURE>()?;
+            features |= u64::from(bits) << (half * u32::BITS);
+        }
+        Ok(features)
+    }
+
+    /// Writes the 64 bits of features that are defined.
+    fn set_driver_features(&self, features: u64) -> Result {
+        for half in 0..2u32 {
+            self.structures
+                .set_common(regs::DRIVER_FEATURE_SELECT::from(half))?;
+            // CAST: Takes the half that is selected.
+            let bits = (features >> (half * u32::BITS)) as u32;
+            self.structures
+                .set_common(regs::DRIVER_FEATURE::from(bits))?;
+        }
+        Ok(())
+    }
+}
