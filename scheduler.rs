@@ -29,15 +29,31 @@ use kernel::{
 use crate::{
     fence::{
         Client,
-        FenceTracker,
         Fences, //
     },
-    fifo::Fifo,
     irq::{
         Adapter,
         Miniport,
         Status,
         Synchronized, //
+    },
+};
+
+mod notify;
+mod queue;
+
+// Named by who turns events on and off: without a display, by tests only.
+#[allow(unused_imports)]
+pub(crate) use self::notify::InterruptType;
+pub(crate) use self::{
+    notify::{
+        InterruptData,
+        Notify, //
+    },
+    queue::{
+        Engine,
+        NodeQueue,
+        Refusal, //
     },
 };
 
@@ -76,249 +92,6 @@ impl TryFrom<u32> for Node {
             .into_iter()
             .find(|node| *node as u32 == ordinal)
             .ok_or(EINVAL)
-    }
-}
-
-/// What a hardware event is, `DXGK_INTERRUPT_TYPE`. The values are WDDM's.
-// Which of them the device can raise depends on what drives it: without a display, no retrace.
-#[allow(dead_code)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum InterruptType {
-    /// `DXGK_INTERRUPT_DMA_COMPLETED`.
-    DmaCompleted = 1,
-    /// `DXGK_INTERRUPT_DMA_PREEMPTED`.
-    DmaPreempted = 2,
-    /// `DXGK_INTERRUPT_CRTC_VSYNC`.
-    CrtcVsync = 3,
-    /// `DXGK_INTERRUPT_DMA_FAULTED`, reserved.
-    DmaFaulted = 4,
-    /// `DXGK_INTERRUPT_DMA_PAGE_FAULTED`.
-    DmaPageFaulted = 9,
-}
-
-/// A hardware event as the scheduler is told of it, `DXGKARGCB_NOTIFY_INTERRUPT_DATA`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InterruptData {
-    /// All packets of `node` up to `submission_fence_id` are complete.
-    DmaCompleted {
-        /// `SubmissionFenceId`.
-        submission_fence_id: u64,
-        /// `NodeOrdinal`.
-        node: Node,
-    },
-    /// A vertical retrace of one scanout.
-    // Raised by a display only.
-    #[allow(dead_code)]
-    CrtcVsync {
-        /// `VidPnTargetId`, the number of the scanout.
-        target: u32,
-    },
-}
-
-impl InterruptData {
-    /// Returns the type of the event.
-    #[allow(dead_code)]
-    pub(crate) fn interrupt_type(&self) -> InterruptType {
-        match self {
-            Self::DmaCompleted { .. } => InterruptType::DmaCompleted,
-            Self::CrtcVsync { .. } => InterruptType::CrtcVsync,
-        }
-    }
-}
-
-/// The state of the scheduler that `DxgkCbNotifyInterrupt` changes.
-///
-/// Lives in the lock of the notify message and nowhere else.
-pub(crate) struct Notify {
-    /// Last fence reported as complete, per node.
-    completed: [u64; NODES],
-    /// Vertical retraces reported.
-    vsyncs: u64,
-    /// Whether vertical retraces are reported.
-    vsync_enabled: bool,
-    /// Calls of [`notify_interrupt`].
-    notifications: u64,
-}
-
-impl Notify {
-    /// Makes the state of a scheduler that was told nothing.
-    pub(crate) const fn new() -> Self {
-        Self {
-            completed: [0; NODES],
-            vsyncs: 0,
-            vsync_enabled: false,
-            notifications: 0,
-        }
-    }
-
-    /// Records one event.
-    fn record(&mut self, data: &InterruptData) {
-        match *data {
-            InterruptData::DmaCompleted {
-                submission_fence_id,
-                node,
-            } => {
-                let [control, cursor, software] = &mut self.completed;
-                let last = match node {
-                    Node::Control => control,
-                    Node::Cursor => cursor,
-                    Node::Software => software,
-                };
-                *last = submission_fence_id.max(*last);
-            }
-            InterruptData::CrtcVsync { .. } if !self.vsync_enabled => return,
-            InterruptData::CrtcVsync { .. } => self.vsyncs += 1,
-        }
-        self.notifications += 1;
-    }
-
-    /// Turns the reporting of one type of event on or off, `DxgkDdiControlInterrupt`.
-    ///
-    /// Errors: [`ENOSYS`] (`STATUS_NOT_IMPLEMENTED`) for every type but
-    /// [`InterruptType::CrtcVsync`].
-    // Called by a display only.
-    #[allow(dead_code)]
-    pub(crate) fn control_interrupt(&mut self, kind: InterruptType, on: bool) -> Result {
-        match kind {
-            InterruptType::CrtcVsync => {
-                self.vsync_enabled = on;
-                Ok(())
-            }
-            _ => Err(ENOSYS),
-        }
-    }
-
-    /// Returns the last fence reported as complete, per node.
-    pub(crate) fn completed(&self) -> [u64; NODES] {
-        self.completed
-    }
-
-    /// Returns the number of events recorded.
-    pub(crate) fn notifications(&self) -> u64 {
-        self.notifications
-    }
-}
-
-/// Why an engine did not take a packet.
-pub(crate) enum Refusal {
-    /// There is no room now; a completion will make some.
-    NoRoom,
-    /// The engine is broken and will never take one again.
-    Broken,
-}
-
-/// An engine that executes packets, as the scheduler sees it.
-pub(crate) trait Engine: Send {
-    /// What the engine executes.
-    type Packet: Send;
-
-    /// Gives a packet with its fence id to the engine, or hands it back.
-    ///
-    /// Not visible to the engine before [`Engine::publish`]. Context: lock of the message held.
-    fn submit(&mut self, packet: Self::Packet, fence: u64) -> Result<(), (Refusal, Self::Packet)>;
-
-    /// Makes what was submitted visible. Returns whether the doorbell has to be rung.
-    ///
-    /// Context: lock of the message held.
-    fn publish(&mut self) -> bool;
-}
-
-/// Packets a node queues while its engine has no room.
-const QUEUE_DEPTH: usize = 512;
-
-/// The submission half of a node. Lives in the lock of the node's message.
-pub(crate) struct NodeQueue<E: Engine> {
-    /// The engine; [`None`] for the software node, whose packets all go to the submission thread.
-    pub(crate) engine: Option<E>,
-    /// Last fence id handed out.
-    submitted: u64,
-    /// Last fence id given to the engine: those after it are in `pending`, in order.
-    given: u64,
-    pending: Fifo<E::Packet>,
-    tracker: FenceTracker,
-}
-
-impl<E: Engine> NodeQueue<E> {
-    /// Makes the queue of a node with `engine`.
-    ///
-    /// Errors: [`ENOMEM`]. Context: process.
-    pub(crate) fn new(engine: Option<E>) -> Result<Self> {
-        Ok(Self {
-            engine,
-            submitted: 0,
-            given: 0,
-            pending: Fifo::new(QUEUE_DEPTH)?,
-            tracker: FenceTracker::new(),
-        })
-    }
-
-    /// Returns the last fence id handed out.
-    pub(crate) fn submitted(&self) -> u64 {
-        self.submitted
-    }
-
-    /// Returns the number of packets that wait for the engine.
-    pub(crate) fn queued(&self) -> usize {
-        self.pending.len()
-    }
-
-    /// Returns the end of the completed prefix.
-    pub(crate) fn completed(&self) -> u64 {
-        self.tracker.completed()
-    }
-
-    /// Gives a packet its fence id and its place: in the engine if there is room and nothing
-    /// waits before it, else in the queue, for the submission thread.
-    ///
-    /// Errors: the packet comes back if the queue is full.
-    fn submit(&mut self, packet: E::Packet) -> Result<u64, E::Packet> {
-        if self.pending.is_full() {
-            return Err(packet);
-        }
-        let fence = self.submitted + 1;
-        self.pending.push(packet)?;
-        self.submitted = fence;
-        self.feed();
-        Ok(fence)
-    }
-
-    /// Gives waiting packets to the engine while it takes them.
-    fn feed(&mut self) {
-        let Some(engine) = &mut self.engine else {
-            return;
-        };
-        while self.tracker.in_window(self.given + 1) {
-            let Some(packet) = self.pending.pop() else {
-                return;
-            };
-            match engine.submit(packet, self.given + 1) {
-                Ok(()) => self.given += 1,
-                Err((_, packet)) => {
-                    // Cannot fail: its place was made free just now.
-                    let _ = self.pending.unpop(packet);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Publishes what was fed. Returns whether the doorbell has to be rung.
-    fn publish(&mut self) -> bool {
-        self.engine.as_mut().is_some_and(E::publish)
-    }
-
-    /// Takes the oldest waiting packet, with its fence id: the submission thread's way to execute
-    /// packets of the software node.
-    fn take(&mut self) -> Option<(u64, E::Packet)> {
-        let packet = self.pending.pop()?;
-        self.given += 1;
-        Some((self.given, packet))
-    }
-
-    /// Records the completion of one packet.
-    pub(crate) fn complete(&mut self, fence: u64) {
-        self.tracker.record(fence);
     }
 }
 

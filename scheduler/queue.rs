@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A node's engine and the packets on their way to it.
+
+use kernel::prelude::*;
+
+use crate::{
+    fence::FenceTracker,
+    fifo::Fifo, //
+};
+
+/// Why an engine did not take a packet.
+pub(crate) enum Refusal {
+    /// There is no room now; a completion will make some.
+    NoRoom,
+    /// The engine is broken and will never take one again.
+    Broken,
+}
+
+/// An engine that executes packets, as the scheduler sees it.
+pub(crate) trait Engine: Send {
+    /// What the engine executes.
+    type Packet: Send;
+
+    /// Gives a packet with its fence id to the engine, or hands it back.
+    ///
+    /// Not visible to the engine before [`Engine::publish`]. Context: lock of the message held.
+    fn submit(&mut self, packet: Self::Packet, fence: u64) -> Result<(), (Refusal, Self::Packet)>;
+
+    /// Makes what was submitted visible. Returns whether the doorbell has to be rung.
+    ///
+    /// Context: lock of the message held.
+    fn publish(&mut self) -> bool;
+}
+
+/// Packets a node queues while its engine has no room.
+const QUEUE_DEPTH: usize = 512;
+
+/// The submission half of a node. Lives in the lock of the node's message.
+pub(crate) struct NodeQueue<E: Engine> {
+    /// The engine; [`None`] for the software node, whose packets all go to the submission thread.
+    pub(crate) engine: Option<E>,
+    /// Last fence id handed out.
+    submitted: u64,
+    /// Last fence id given to the engine: those after it are in `pending`, in order.
+    given: u64,
+    pending: Fifo<E::Packet>,
+    tracker: FenceTracker,
+}
+
+impl<E: Engine> NodeQueue<E> {
+    /// Makes the queue of a node with `engine`.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    pub(crate) fn new(engine: Option<E>) -> Result<Self> {
+        Ok(Self {
+            engine,
+            submitted: 0,
+            given: 0,
+            pending: Fifo::new(QUEUE_DEPTH)?,
+            tracker: FenceTracker::new(),
+        })
+    }
+
+    /// Returns the last fence id handed out.
+    pub(crate) fn submitted(&self) -> u64 {
+        self.submitted
+    }
+
+    /// Returns the number of packets that wait for the engine.
+    pub(crate) fn queued(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Returns the end of the completed prefix.
+    pub(crate) fn completed(&self) -> u64 {
+        self.tracker.completed()
+    }
+
+    /// Gives a packet its fence id and its place: in the engine if there is room and nothing
+    /// waits before it, else in the queue, for the submission thread.
+    ///
+    /// Errors: the packet comes back if the queue is full.
+    pub(super) fn submit(&mut self, packet: E::Packet) -> Result<u64, E::Packet> {
+        if self.pending.is_full() {
+            return Err(packet);
+        }
+        let fence = self.submitted + 1;
+        self.pending.push(packet)?;
+        self.submitted = fence;
+        self.feed();
+        Ok(fence)
+    }
+
+    /// Gives waiting packets to the engine while it takes them.
+    pub(super) fn feed(&mut self) {
+        let Some(engine) = &mut self.engine else {
+            return;
+        };
+        while self.tracker.in_window(self.given + 1) {
+            let Some(packet) = self.pending.pop() else {
+                return;
+            };
+            match engine.submit(packet, self.given + 1) {
+                Ok(()) => self.given += 1,
+                Err((_, packet)) => {
+                    // Cannot fail: its place was made free just now.
+                    let _ = self.pending.unpop(packet);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Publishes what was fed. Returns whether the doorbell has to be rung.
+    pub(super) fn publish(&mut self) -> bool {
+        self.engine.as_mut().is_some_and(E::publish)
+    }
+
+    /// Takes the oldest waiting packet, with its fence id: the submission thread's way to execute
+    /// packets of the software node.
+    pub(super) fn take(&mut self) -> Option<(u64, E::Packet)> {
+        let packet = self.pending.pop()?;
+        self.given += 1;
+        Some((self.given, packet))
+    }
+
+    /// Records the completion of one packet.
+    pub(crate) fn complete(&mut self, fence: u64) {
+        self.tracker.record(fence);
+    }
+}
