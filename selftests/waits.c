@@ -225,22 +225,25 @@ TEST_F_TIMEOUT(waits, signals_restart, 120)
 		SKIP(return, "the device is too fast: %lld ns for a full queue", longest);
 	}
 
-	start_alarms(SA_RESTART, wait_ns / 5);
 	for (attempt = 0; attempt < ATTEMPTS && expired < 3; attempt++) {
 		ret = gpu_submit(self->fd, RUST_GPU_NODE_CONTROL, RUST_GPU_SUBMIT_MAX_COUNT, 0,
 				 &fence);
 		ASSERT_GT(ret, 0);
-		__atomic_store_n(&alarms, 0, __ATOMIC_RELAXED);
-		deadline = now_ns() + wait_ns;
+		start_alarms(SA_RESTART, wait_ns / 5);
+		start = now_ns();
+		deadline = start + wait_ns;
 		ret = gpu_wait_fence(self->fd, RUST_GPU_NODE_CONTROL, fence, deadline);
 		end = now_ns();
+		stop_alarms();
 		ASSERT_TRUE(!ret || ret == -ETIME) TH_LOG("%d", ret);
 		if (ret == -ETIME) {
 			EXPECT_GE(end, deadline);
 			expired += __atomic_load_n(&alarms, __ATOMIC_RELAXED) >= 2;
+		} else if (wait_ns > NSEC_PER_MSEC / 2) {
+			/* One slow packet says little of the queue. */
+			wait_ns -= wait_ns / 4;
 		}
 	}
-	stop_alarms();
 	EXPECT_GT(expired, 0) TH_LOG("%lld ns never expired", wait_ns);
 	ASSERT_GE(stop_floods(self->flood), 0);
 }
