@@ -38,6 +38,7 @@ use core::{
 };
 use kernel::{
     irq::{
+        in_hard_interrupt,
         Flags,
         IrqRequest,
         IrqReturn,
@@ -158,6 +159,13 @@ pub(crate) struct Counters {
     pub(crate) longest_hold_ns: u64,
 }
 
+impl Counters {
+    /// Returns how often the DPC was asked for.
+    fn dpcs_asked(&self) -> u64 {
+        self.dpcs_queued.wrapping_add(self.dpcs_refused)
+    }
+}
+
 /// Counts one event. Wraps, so that no panic is compiled into the interrupt path.
 #[inline(always)]
 fn count(counter: &mut u64) {
@@ -240,6 +248,7 @@ impl<M: Miniport> Synchronized<'_, M> {
         }
         count(&mut self.counters.dpcs_queued);
         if !self.at_home {
+            self.adapter.woken.store(true, Relaxed);
             self.waker.wake();
         }
         true
@@ -286,6 +295,10 @@ pub(crate) struct Adapter<M: Miniport> {
     /// A DPC is queued and has not begun. Set by anybody with a message lock held, cleared by the
     /// home message's interrupt thread.
     dpc_queued: Atomic<bool>,
+    /// The home message's thread was woken for a DPC, not by an interrupt. Set by anybody with a
+    /// message lock held; with forced threading taken by the next run of the home message's
+    /// handler, else never looked at.
+    woken: Atomic<bool>,
     /// Runs of the DPC. Written by the home message's interrupt thread only.
     dpcs_run: Atomic<u64>,
     /// Calls answered with [`Status::InvalidParameter`]: of no message, so under no lock.
@@ -312,6 +325,7 @@ impl<M: Miniport> Adapter<M> {
                 messages,
                 home: vectors.home,
                 dpc_queued: Atomic::new(false),
+                woken: Atomic::new(false),
                 dpcs_run: Atomic::new(0),
                 invalid: Atomic::new(0),
             },
@@ -398,7 +412,11 @@ impl<M: Miniport> Adapter<M> {
         let Some(slot) = self.messages.get(message as usize) else {
             return ThreadedIrqReturn::None;
         };
+        // With forced threading a wake-up of the DPC runs this handler first, in a thread, and it
+        // has to pass the wake-up on.
+        let woken = home && !in_hard_interrupt() && self.woken.xchg(false, Relaxed);
         slot.locked(|inner| {
+            let asked = inner.counters.dpcs_asked();
             let ours = match &mut inner.phase {
                 Phase::Quiet => return ThreadedIrqReturn::None,
                 Phase::Disconnected => self.miniport.acknowledge(message),
@@ -413,18 +431,21 @@ impl<M: Miniport> Adapter<M> {
                     message,
                 ),
             };
-            // With forced threading a wake-up of the DPC runs this handler first, in a thread,
-            // and it has to pass the wake-up on. That run is no interrupt and is not counted.
             let wake = home && self.dpc_queued.load(Relaxed);
+            // A device may not know whether it raised an interrupt. A run that a wake-up asked for
+            // counts as an interrupt only if the routine found work for the DPC.
+            let ours = ours && (!woken || inner.counters.dpcs_asked() != asked);
             if ours {
                 count(&mut inner.counters.interrupts);
-            } else if !wake {
+            } else if !wake && !woken {
                 count(&mut inner.counters.not_ours);
             }
-            match (wake, ours) {
-                (true, _) => ThreadedIrqReturn::WakeThread,
-                (false, true) => ThreadedIrqReturn::Handled,
-                (false, false) => ThreadedIrqReturn::None,
+            if wake {
+                ThreadedIrqReturn::WakeThread
+            } else if ours || woken {
+                ThreadedIrqReturn::Handled
+            } else {
+                ThreadedIrqReturn::None
             }
         })
     }

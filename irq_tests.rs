@@ -47,7 +47,7 @@ struct Mock {
     requeue: Atomic<u32>,
     /// What the interrupt routine answers.
     ours: Atomic<bool>,
-    /// Whether the interrupt routine queues the DPC, and how often.
+    /// How often the interrupt routine queues the DPC, the next time it runs.
     queue: Atomic<u32>,
 }
 
@@ -66,7 +66,7 @@ impl Miniport for Mock {
         state.a += 1;
         state.b += 1;
         state.interrupts += 1;
-        for _ in 0..self.queue.load(Relaxed) {
+        for _ in 0..self.queue.xchg(0, Relaxed) {
             state.queue_dpc();
         }
         self.ours.load(Relaxed)
@@ -385,7 +385,6 @@ mod tests {
     fn connect_and_disconnect_races() -> Result {
         let domain = Domain::new(1)?;
         let adapter = adapter(1, 0)?;
-        adapter.miniport().queue.store(1, Relaxed);
         let torn = Atomic::<u32>::new(0);
         let ran = Atomic::<u32>::new(0);
         let caller = |context: &kthread::Context| {
@@ -409,6 +408,7 @@ mod tests {
             let mut connection = request(&adapter, &domain)?;
             connection.connect(&mut states(1)?)?;
             let before = ran.load(Relaxed);
+            adapter.miniport().queue.store(1, Relaxed);
             domain.fire(0)?;
             assert!(wait(|| ran.load(Relaxed) != before));
             let states = connection.disconnect();

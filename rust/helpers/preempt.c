@@ -22,3 +22,8 @@ __rust_helper void rust_helper_preempt_enable(void)
 {
 	preempt_enable();
 }
+
+__rust_helper bool rust_helper_in_hardirq(void)
+{
+	return in_hardirq();
+}

@@ -71,3 +71,14 @@ impl ThreadWaker {
         unsafe { bindings::irq_wake_thread(self.irq, self.cookie) };
     }
 }
+
+/// Returns whether the caller is in a hard interrupt.
+///
+/// With forced threading (see [`ThreadWaker`]) a hard handler is not: this is how it can tell.
+///
+/// Context: any.
+#[inline]
+pub fn in_hard_interrupt() -> bool {
+    // SAFETY: Only reads the state of the calling context.
+    unsafe { bindings::in_hardirq() }
+}
