@@ -159,19 +159,15 @@ impl<'a> StartedDevice<'a> {
         unsafe { core.dma_set_mask_and_coherent(DmaMask::new::<64>())? };
 
         let transport = Transport::new(pdev)?;
-        let failed = |_: &Error| transport.fail();
-        let features = transport.negotiate().inspect_err(failed)?;
-        let dma = DmaContext::new(pdev.as_ref(), features.has(feature::ORDER_PLATFORM))
-            .inspect_err(failed)?;
+        let features = transport.negotiate()?;
+        let dma = DmaContext::new(pdev.as_ref(), features.has(feature::ORDER_PLATFORM))?;
         let types = IrqTypes::default().with(IrqType::MsiX).with(IrqType::Intx);
-        let vectors = pdev
-            .alloc_irq_vectors(1, MessageMap::MAX, types)
-            .inspect_err(failed)?;
+        let vectors = pdev.alloc_irq_vectors(1, MessageMap::MAX, types)?;
         let map = MessageMap::new(
             vectors.len().try_into()?,
             matches!(vectors.irq_type(), IrqType::Intx),
         );
-        let fences = Fences::new().inspect_err(failed)?;
+        let fences = Fences::new()?;
 
         let gpu = Gpu::new(pdev, transport, features, map, fences.clone(), dma.clone());
         let mut device = Self {
@@ -295,8 +291,9 @@ impl<'a> StartedDevice<'a> {
         if self.transport().reset().is_err() {
             self.enabled.clear_master();
             self.dma.abandon();
-        } else if !self.running {
-            self.transport().fail();
+        }
+        if self.running {
+            self.transport().stopped();
         }
     }
 }

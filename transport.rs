@@ -20,7 +20,11 @@
 use kernel::{
     device::Bound,
     pci,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
 };
 
 use crate::{
@@ -65,11 +69,20 @@ pub(crate) struct DeviceConfig {
 
 /// A virtio GPU on PCI.
 ///
-/// Holds no interrupt and no ring. Dropping it unmaps and releases the BARs and does not touch the
-/// device: reset that first.
+/// Holds no interrupt and no ring. Dropping it unmaps and releases the BARs and does not reset the
+/// device: do that first. It sets `FAILED` unless the device ran and was stopped.
 pub(crate) struct Transport<'a> {
     pdev: &'a pci::Device<Bound>,
     structures: Structures<'a>,
+    stopped: Atomic<bool>,
+}
+
+impl Drop for Transport<'_> {
+    fn drop(&mut self) {
+        if !self.stopped.load(Relaxed) {
+            self.fail();
+        }
+    }
 }
 
 impl<'a> Transport<'a> {
@@ -88,7 +101,17 @@ impl<'a> Transport<'a> {
         Ok(Self {
             pdev,
             structures: Structures::new(pdev)?,
+            stopped: Atomic::new(false),
         })
+    }
+
+    /// Tells that the device was started and stopped without a failure of the driver.
+    ///
+    /// # Context
+    ///
+    /// Any.
+    pub(crate) fn stopped(&self) {
+        self.stopped.store(true, Relaxed);
     }
 
     /// Returns what the capability walk found, shared memory regions included.

@@ -109,7 +109,7 @@ impl Transport<'_> {
     /// # Context
     ///
     /// Any.
-    pub(crate) fn fail(&self) {
+    pub(super) fn fail(&self) {
         if !self.is_gone() {
             self.add_status(|status| status.with_failed(true));
         }
