@@ -71,7 +71,7 @@ const INFO: drm::DriverInfo = drm::DriverInfo {
 impl drm::Driver for RustGpuDriver {
     type Data = DriverData;
     type RegistrationData<'a> = RegistrationData<'a>;
-    type Object = kernel::drm::gem::Object<gem::Inner>;
+    type Object = gem::Object;
     type File = File;
     type ParentDevice<Ctx: DeviceContext> = pci::Device<Ctx>;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! GEM objects. User space cannot make any yet; DRM wants the type.
+//! GEM objects: memory for pictures that the CPU draws. User space makes them as dumb buffers.
 
 use kernel::{
     drm::gem,
@@ -12,6 +12,18 @@ use crate::driver::{
     RustGpuDriver, //
 };
 
+/// Largest width and height of a buffer, in pixels. With it the size of a buffer has 31 bits.
+const MAX_SIDE: u32 = 16384;
+
+/// The only depth, in bits, that the C driver takes; all formats of the device have it.
+const BITS_PER_PIXEL: u32 = 32;
+
+/// Alignment of the pitch, in bytes: that of a pixel.
+const PITCH_ALIGN: usize = 4;
+
+/// An object.
+pub(crate) type Object = gem::shmem::Object<Inner>;
+
 /// What the driver keeps of an object.
 #[pin_data]
 pub(crate) struct Inner {}
@@ -20,7 +32,20 @@ impl gem::DriverObject for Inner {
     type Driver = RustGpuDriver;
     type Args = ();
 
+    const DUMB: Option<gem::DumbOps<Self>> = Some(gem::DumbOps {
+        pitch_align: PITCH_ALIGN,
+        args: check_dumb,
+    });
+
     fn new(_dev: &RustGpuDevice, _size: usize, _args: ()) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {})
     }
+}
+
+/// Refuses dumb buffers that the device could not show, with `EINVAL`. Process context.
+fn check_dumb(_dev: &RustGpuDevice, dumb: &gem::DumbBuffer) -> Result {
+    if dumb.bpp != BITS_PER_PIXEL || dumb.width > MAX_SIDE || dumb.height > MAX_SIDE {
+        return Err(EINVAL);
+    }
+    Ok(())
 }
