@@ -14,7 +14,7 @@ COLLECTION = "drivers/gpu/rust_gpu"
 # kernel, scenario, tests of the collection. Not the hand-over on the debug kernel: the C driver
 # leaves DMA mappings behind when it is unbound, which DMA_API_DEBUG reports.
 GUESTS = [
-    ("debug", "msix3", "ioctl waits permissions modes debugfs sync removal"),
+    ("debug", "msix3", "ioctl waits permissions dumb modes debugfs sync removal"),
     ("debug", "msix2", "modes sync waits"),
     ("debug", "msix1", "modes sync waits"),
     ("debug", "intx", "modes sync waits removal"),
@@ -26,13 +26,13 @@ GUESTS = [
     ("debug", "root-port-debug", "removal"),
     ("production", "root-port", "removal"),
     ("production", "msix3",
-     "ioctl waits permissions modes debugfs sync removal load.sh"),
+     "ioctl waits permissions dumb modes debugfs sync removal load.sh"),
     ("production", "handover", "handover.sh"),
     ("production", "intx", "modes sync waits"),
     ("production", "up", "modes sync waits"),
     ("production", "smp4", "torture"),
 ]
-ALL = "ioctl waits permissions modes debugfs sync removal torture"
+ALL = "ioctl waits permissions dumb modes debugfs sync removal torture"
 # What depends on how interrupts arrive.
 CORE = "waits modes sync removal torture"
 MORE_GUESTS = [(name, scenario, ALL if scenario == "msix3" else CORE)
@@ -44,7 +44,7 @@ MORE_GUESTS += [
     ("rt", "root-port", "removal"),
     ("production", "threadirqs", "modes sync waits torture"),
     ("production", "threadirqs-intx", "modes sync waits removal"),
-    ("kmemleak", "msix3", "ioctl waits permissions debugfs sync removal load.sh"),
+    ("kmemleak", "msix3", "ioctl waits permissions dumb debugfs sync removal load.sh"),
     ("kmemleak", "intx", "waits removal"),
     ("kmemleak", "root-port", "removal"),
 ]
@@ -138,7 +138,7 @@ class Check:
         """Runs the doctests and suites of the kernel crate, at boot."""
         # Doctests of 7.3 itself (hrtimer.rs) have timers on the stack without saying so.
         suites = self.suites(tally, name, ["no_debug_objects"])
-        for suite in ("rust_doctests_kernel", "rust_irq", "rust_kthread"):
+        for suite in ("rust_doctests_kernel", "rust_drm_gem_shmem", "rust_irq", "rust_kthread"):
             if not any(suite in found for found in suites):
                 tally.failures.append(f"no suite {suite} ran")
 
