@@ -157,6 +157,9 @@ impl<'a> StartedDevice<'a> {
         enabled.set_master();
         // SAFETY: Nothing was allocated or mapped yet, and probe runs alone.
         unsafe { core.dma_set_mask_and_coherent(DmaMask::new::<64>())? };
+        // The device takes the length of an entry as 32 bits.
+        // SAFETY: As above.
+        unsafe { core.dma_set_max_seg_size(u32::MAX) };
 
         let transport = Transport::new(pdev)?;
         let features = transport.negotiate()?;
