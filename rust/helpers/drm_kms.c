@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <drm/drm_atomic.h>
+#include <drm/drm_drv.h>
+#include <drm/drm_managed.h>
+#include <drm/drm_modeset_helper_vtables.h>
+
+#ifdef CONFIG_RUST_DRM_KMS_HELPER
+
+__rust_helper void *
+rust_helper_drmm_kzalloc(struct drm_device *dev, size_t size, gfp_t gfp)
+{
+	return drmm_kzalloc(dev, size, gfp);
+}
+
+__rust_helper void
+rust_helper_drm_plane_helper_add(struct drm_plane *plane,
+				 const struct drm_plane_helper_funcs *funcs)
+{
+	drm_plane_helper_add(plane, funcs);
+}
+
+__rust_helper void
+rust_helper_drm_crtc_helper_add(struct drm_crtc *crtc,
+				const struct drm_crtc_helper_funcs *funcs)
+{
+	drm_crtc_helper_add(crtc, funcs);
+}
+
+__rust_helper void
+rust_helper_drm_connector_helper_add(struct drm_connector *connector,
+				     const struct drm_connector_helper_funcs *funcs)
+{
+	drm_connector_helper_add(connector, funcs);
+}
+
+__rust_helper struct drm_plane_state *
+rust_helper_drm_atomic_get_old_plane_state(const struct drm_atomic_commit *state,
+					   struct drm_plane *plane)
+{
+	return drm_atomic_get_old_plane_state(state, plane);
+}
+
+__rust_helper struct drm_plane_state *
+rust_helper_drm_atomic_get_new_plane_state(const struct drm_atomic_commit *state,
+					   struct drm_plane *plane)
+{
+	return drm_atomic_get_new_plane_state(state, plane);
+}
+
+__rust_helper struct drm_crtc_state *
+rust_helper_drm_atomic_get_new_crtc_state(const struct drm_atomic_commit *state,
+					  struct drm_crtc *crtc)
+{
+	return drm_atomic_get_new_crtc_state(state, crtc);
+}
+
+__rust_helper void rust_helper_drm_atomic_commit_put(struct drm_atomic_commit *state)
+{
+	drm_atomic_commit_put(state);
+}
+
+__rust_helper bool
+rust_helper_drm_atomic_crtc_needs_modeset(const struct drm_crtc_state *state)
+{
+	return drm_atomic_crtc_needs_modeset(state);
+}
+
+__rust_helper bool rust_helper_drm_dev_is_unplugged(struct drm_device *dev)
+{
+	return drm_dev_is_unplugged(dev);
+}
+
+#endif /* CONFIG_RUST_DRM_KMS_HELPER */

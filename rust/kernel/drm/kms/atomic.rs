@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Atomic commits.
+//!
+//! C headers: [`include/drm/drm_atomic.h`](srctree/include/drm/drm_atomic.h),
+//! [`include/drm/drm_atomic_helper.h`](srctree/include/drm/drm_atomic_helper.h),
+//! [`include/drm/drm_damage_helper.h`](srctree/include/drm/drm_damage_helper.h)
+
+use super::{
+    vblank::EventLock,
+    Crtc,
+    CrtcState,
+    KmsDriver,
+    Plane,
+    PlaneState,
+    VblankEvent, //
+};
+use crate::{
+    bindings,
+    drm,
+    ffi::c_int,
+    prelude::*, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull,
+    slice, //
+};
+
+/// A rectangle. `x2` and `y2` are outside of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rect {
+    /// The left edge.
+    pub x1: i32,
+    /// The upper edge.
+    pub y1: i32,
+    /// The right edge.
+    pub x2: i32,
+    /// The lower edge.
+    pub y2: i32,
+}
+
+impl Rect {
+    /// The width, zero if the right edge is left of the left one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kernel::drm::kms::Rect;
+    ///
+    /// let rect = Rect { x1: -2, y1: 8, x2: 3, y2: 4 };
+    /// assert_eq!(rect.width(), 5);
+    /// assert_eq!(rect.height(), 0);
+    /// ```
+    pub fn width(&self) -> u32 {
+        u32::try_from(i64::from(self.x2) - i64::from(self.x1)).unwrap_or(0)
+    }
+
+    /// The height, zero if the lower edge is above the upper one.
+    pub fn height(&self) -> u32 {
+        u32::try_from(i64::from(self.y2) - i64::from(self.y1)).unwrap_or(0)
+    }
+}
+
+impl From<bindings::drm_rect> for Rect {
+    fn from(rect: bindings::drm_rect) -> Self {
+        Self {
+            x1: rect.x1,
+            y1: rect.y1,
+            x2: rect.x2,
+            y2: rect.y2,
+        }
+    }
+}
+
+/// Makes a type invariant over `'a` and neither `Send` nor `Sync`: a token for one callback.
+type Token<'a, T> = PhantomData<(fn(&'a ()) -> &'a (), *mut T)>;
+
+/// A commit whose new state is brought to the hardware.
+///
+/// It is a token: what it gives borrows from it, and [`hw_done`](Self::hw_done) takes it.
+///
+/// # Invariants
+///
+/// `commit` is a valid commit of a `drm::Device<T>`, its states were swapped, and
+/// `drm_atomic_helper_commit_hw_done()` was not called for it.
+pub struct Commit<'a, T: KmsDriver> {
+    commit: *mut bindings::drm_atomic_commit,
+    _token: Token<'a, T>,
+}
+
+/// The proof that [`Commit::hw_done`] was called.
+pub struct HwDone<'a, T: KmsDriver>(Token<'a, T>);
+
+impl<'a, T: KmsDriver> Commit<'a, T> {
+    /// The planes of the commit, in the order of their index.
+    ///
+    /// A plane may be there without a change.
+    pub fn planes(&self) -> impl Iterator<Item = PlaneUpdate<'_, T>> {
+        // SAFETY: The commit and its device are valid by the type invariants. The array has an
+        // entry for each plane of the device, of which there are no more once it is registered.
+        let planes = unsafe {
+            let dev = (*self.commit).dev;
+            entries((*self.commit).planes, (*dev).mode_config.num_total_plane)
+        };
+
+        planes
+            .iter()
+            .filter(|entry| !entry.ptr.is_null())
+            // INVARIANT: An entry with a plane has both of its states. They do not change before
+            // `hw_done`, which has to wait for the borrow of `self`.
+            .map(|entry| PlaneUpdate {
+                entry,
+                _driver: PhantomData,
+            })
+    }
+
+    /// The CRTCs of the commit, in the order of their index.
+    pub fn crtcs(&self) -> impl Iterator<Item = CrtcUpdate<'_, T>> {
+        // SAFETY: As for planes.
+        let crtcs = unsafe {
+            let dev = (*self.commit).dev;
+            entries((*self.commit).crtcs, (*dev).mode_config.num_crtc)
+        };
+
+        crtcs
+            .iter()
+            .filter(|entry| !entry.ptr.is_null())
+            // INVARIANT: As for planes.
+            .map(|entry| CrtcUpdate {
+                entry,
+                _driver: PhantomData,
+            })
+    }
+
+    /// Ends the access to the new state: the next commit may replace it.
+    ///
+    /// Sends all events that were not taken.
+    pub fn hw_done(self) -> HwDone<'a, T> {
+        for crtc in self.crtcs() {
+            drop(crtc.take_event());
+        }
+
+        // SAFETY: By the type invariants. Nothing borrows from `self` any more.
+        unsafe { bindings::drm_atomic_helper_commit_hw_done(self.commit) };
+        HwDone(PhantomData)
+    }
+}
+
+/// The entries of a commit for one type of object.
+///
+/// # Safety
+///
+/// `array` must have `count` entries, which are valid and do not change during `'a`, or be null if
+/// there are none.
+unsafe fn entries<'a, E>(array: *const E, count: c_int) -> &'a [E] {
+    match usize::try_from(count) {
+        // SAFETY: By the safety requirements.
+        Ok(count) if count > 0 && !array.is_null() => unsafe {
+            slice::from_raw_parts(array, count)
+        },
+        _ => &[],
+    }
+}
+
+/// A plane in a commit.
+///
+/// # Invariants
+///
+/// `entry` has a plane of `T` and two valid states of it, which do not change during `'c`.
+pub struct PlaneUpdate<'c, T: KmsDriver> {
+    entry: &'c bindings::__drm_planes_state,
+    _driver: PhantomData<*mut T>,
+}
+
+impl<'c, T: KmsDriver> PlaneUpdate<'c, T> {
+    /// The plane.
+    pub fn plane(&self) -> &'c Plane<T::Plane> {
+        // SAFETY: By the type invariants.
+        unsafe { Plane::from_raw(self.entry.ptr) }
+    }
+
+    /// What the plane has shown before.
+    pub fn old(&self) -> PlaneState<'c, T> {
+        // SAFETY: By the type invariants.
+        unsafe { PlaneState::from_raw(self.entry.old_state) }
+    }
+
+    /// What the plane is to show.
+    #[expect(clippy::new_ret_no_self)]
+    pub fn new(&self) -> PlaneState<'c, T> {
+        // SAFETY: By the type invariants.
+        unsafe { PlaneState::from_raw(self.entry.new_state) }
+    }
+
+    /// Whether the plane is to show another framebuffer than before, or none any more.
+    pub fn framebuffer_changed(&self) -> bool {
+        // SAFETY: By the type invariants.
+        unsafe { (*self.entry.old_state).fb != (*self.entry.new_state).fb }
+    }
+
+    /// The parts of the framebuffer that changed, in whole pixels.
+    ///
+    /// All of what is shown if user space does not tell, or if that is another part of the
+    /// framebuffer or another framebuffer than before. Nothing if the plane is not visible.
+    pub fn damage(&self) -> DamageIter<'c> {
+        let mut iter = pin_init::zeroed();
+
+        // SAFETY: By the type invariants, and `iter` is valid for writes.
+        unsafe {
+            bindings::drm_atomic_helper_damage_iter_init(
+                &mut iter,
+                self.entry.old_state,
+                self.entry.new_state,
+            )
+        };
+
+        // INVARIANT: It was initialized with states that are valid during `'c`.
+        DamageIter {
+            iter,
+            _states: PhantomData,
+        }
+    }
+
+    /// The least rectangle around [`damage`](Self::damage), if there is any.
+    pub fn damage_merged(&self) -> Option<Rect> {
+        let mut rect = pin_init::zeroed();
+
+        // SAFETY: By the type invariants, and `rect` is valid for writes.
+        unsafe {
+            bindings::drm_atomic_helper_damage_merged(
+                self.entry.old_state,
+                self.entry.new_state,
+                &mut rect,
+            )
+        }
+        .then(|| rect.into())
+    }
+}
+
+/// The damage of a plane, see [`PlaneUpdate::damage`].
+///
+/// # Invariants
+///
+/// `iter` is initialized, and the clips it refers to are valid during `'c`.
+pub struct DamageIter<'c> {
+    iter: bindings::drm_atomic_helper_damage_iter,
+    _states: PhantomData<&'c bindings::drm_plane_state>,
+}
+
+impl Iterator for DamageIter<'_> {
+    type Item = Rect;
+
+    fn next(&mut self) -> Option<Rect> {
+        let mut rect = pin_init::zeroed();
+
+        // SAFETY: By the type invariants, and `rect` is valid for writes.
+        unsafe { bindings::drm_atomic_helper_damage_iter_next(&mut self.iter, &mut rect) }
+            .then(|| rect.into())
+    }
+}
+
+/// A CRTC in a commit.
+///
+/// # Invariants
+///
+/// `entry` has a CRTC of `T` and two valid states of it, which do not change during `'c`, but for
+/// the event of the new one, which is changed under the lock of the events.
+pub struct CrtcUpdate<'c, T: KmsDriver> {
+    entry: &'c bindings::__drm_crtcs_state,
+    _driver: PhantomData<*mut T>,
+}
+
+impl<'c, T: KmsDriver> CrtcUpdate<'c, T> {
+    /// The CRTC.
+    pub fn crtc(&self) -> &'c Crtc<T::Crtc> {
+        // SAFETY: By the type invariants.
+        unsafe { Crtc::from_raw(self.entry.ptr) }
+    }
+
+    /// The state of the CRTC before.
+    pub fn old(&self) -> CrtcState<'c, T> {
+        // SAFETY: By the type invariants.
+        unsafe { CrtcState::from_raw(self.entry.old_state) }
+    }
+
+    /// The state that the CRTC is to have.
+    #[expect(clippy::new_ret_no_self)]
+    pub fn new(&self) -> CrtcState<'c, T> {
+        // SAFETY: By the type invariants.
+        unsafe { CrtcState::from_raw(self.entry.new_state) }
+    }
+
+    /// Whether the CRTC has shown anything before.
+    pub fn old_active(&self) -> bool {
+        self.old().active()
+    }
+
+    /// Whether the CRTC is to show anything.
+    pub fn active(&self) -> bool {
+        self.new().active()
+    }
+
+    /// Whether the mode changes, or the CRTC is switched on or off.
+    pub fn needs_modeset(&self) -> bool {
+        self.new().needs_modeset()
+    }
+
+    /// Width and height of the new mode, in pixels. Zero without a mode.
+    pub fn mode_size(&self) -> (u32, u32) {
+        self.new().mode_size()
+    }
+
+    /// Whether the flip may happen outside of vblank, and then should happen at once.
+    pub fn async_flip(&self) -> bool {
+        self.new().async_flip()
+    }
+
+    /// Takes the event that tells that the commit is on the screen. There is none if the CRTC is
+    /// off and stays off, and for a commit that only moves the cursor.
+    pub fn take_event(&self) -> Option<VblankEvent<'c, T>> {
+        let crtc = self.crtc();
+
+        let event = {
+            // SAFETY: The device lives at least as long as the CRTC.
+            let _lock = unsafe { EventLock::new((*crtc.as_raw()).dev) };
+
+            // SAFETY: The new state is valid, and the lock of its event is held.
+            unsafe { core::mem::replace(&mut (*self.entry.new_state).event, core::ptr::null_mut()) }
+        };
+        let event = NonNull::new(event)?;
+
+        // SAFETY: The CRTC is valid, and vblank was initialized before the device was registered.
+        let vblank = unsafe { bindings::drm_crtc_vblank_get(crtc.as_raw()) } == 0;
+
+        // SAFETY: The event of the state was taken from it, hence it is owned, as is the reference
+        // if there is one.
+        Some(unsafe { VblankEvent::new(crtc, event, vblank) })
+    }
+}
+
+/// Whether `commit` switches anything on that is off.
+///
+/// # Safety
+///
+/// `commit` must be valid, with its states not yet swapped, and must not change meanwhile.
+unsafe fn switches_on(commit: *mut bindings::drm_atomic_commit) -> bool {
+    // SAFETY: The commit and its device are valid, and the counts do not change once that is
+    // registered. The arrays have an entry for each object of the device.
+    let (planes, crtcs) = unsafe {
+        let config = &raw const (*(*commit).dev).mode_config;
+        (
+            entries((*commit).planes, (*config).num_total_plane),
+            entries((*commit).crtcs, (*config).num_crtc),
+        )
+    };
+
+    // SAFETY: Entries with an object have both states.
+    let plane = planes.iter().any(|entry| unsafe {
+        !entry.ptr.is_null() && (*entry.old_state).fb.is_null() && !(*entry.new_state).fb.is_null()
+    });
+    // SAFETY: As above.
+    let crtc = crtcs.iter().any(|entry| unsafe {
+        !entry.ptr.is_null()
+            && ((!(*entry.old_state).enable && (*entry.new_state).enable)
+                || (!(*entry.old_state).active && (*entry.new_state).active))
+    });
+    plane || crtc
+}
+
+/// # Safety
+///
+/// Called by the DRM core alone, as `drm_mode_config_funcs::atomic_check`.
+pub(super) unsafe extern "C" fn check_callback(
+    dev: *mut bindings::drm_device,
+    commit: *mut bindings::drm_atomic_commit,
+) -> c_int {
+    // An ioctl that was in flight at the unplug must not switch on again what the shutdown has
+    // switched off. The shutdown takes the locks of all objects after the unplug. Who gets such a
+    // lock later sees the device unplugged; who had it before is seen by the shutdown.
+    //
+    // SAFETY: By the safety requirements both are valid.
+    if unsafe { bindings::drm_dev_is_unplugged(dev) && switches_on(commit) } {
+        return ENODEV.to_errno();
+    }
+
+    // SAFETY: By the safety requirements.
+    unsafe { bindings::drm_atomic_helper_check(dev, commit) }
+}
+
+/// # Safety
+///
+/// Called by the DRM core alone, as `drm_mode_config_helper_funcs::atomic_commit_tail` of a
+/// `drm::Device<T>`.
+pub(super) unsafe extern "C" fn commit_tail_callback<T: KmsDriver>(
+    commit: *mut bindings::drm_atomic_commit,
+) {
+    // SAFETY: By the safety requirements.
+    let dev = unsafe { (*commit).dev };
+
+    // SAFETY: By the safety requirements. CRTCs that are to be on have vblanks after this.
+    unsafe {
+        bindings::drm_atomic_helper_commit_modeset_disables(dev, commit);
+        bindings::drm_atomic_helper_commit_modeset_enables(dev, commit);
+    }
+
+    // SAFETY: By the safety requirements. There are no commits before registration.
+    let device = unsafe { drm::Device::<T, drm::Ioctl>::from_raw(dev) };
+    let _done: HwDone<'_, T> = T::commit(
+        device,
+        // INVARIANT: The states were swapped before this callback, and it is valid until that
+        // returns.
+        Commit {
+            commit,
+            _token: PhantomData,
+        },
+    );
+
+    // SAFETY: By the safety requirements, `drm_atomic_helper_commit_hw_done()` was called, of
+    // which `_done` is the proof.
+    unsafe {
+        bindings::drm_atomic_helper_wait_for_flip_done(dev, commit);
+        bindings::drm_atomic_helper_cleanup_planes(dev, commit);
+    }
+}

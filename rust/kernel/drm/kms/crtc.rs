@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! CRTCs.
+//!
+//! C headers: [`include/drm/drm_crtc.h`](srctree/include/drm/drm_crtc.h),
+//! [`include/drm/drm_vblank_helper.h`](srctree/include/drm/drm_vblank_helper.h)
+
+use super::{
+    vblank::{
+        EventLock,
+        PendingEvent, //
+    },
+    KmsDriver,
+    Plane,
+    PlaneKind,
+    Setup,
+    VblankEvent, //
+};
+use crate::{
+    bindings,
+    drm,
+    error::{
+        from_err_ptr,
+        from_result,
+        to_result, //
+    },
+    ffi::{
+        c_int,
+        c_void, //
+    },
+    prelude::*,
+    types::Opaque, //
+};
+use core::{
+    marker::PhantomData,
+    mem::offset_of,
+    ops::Deref,
+    ptr, //
+};
+
+/// Number of CRTCs that fit into DRM's masks.
+const MAX_CRTCS: u32 = 32;
+
+/// What a driver does with a CRTC.
+#[vtable]
+pub trait DriverCrtc: Send + Sync + Sized + 'static {
+    /// The driver whose CRTCs these are.
+    type Driver: KmsDriver<Crtc = Self>;
+
+    /// Checks a state that is to be committed.
+    ///
+    /// Process context, may sleep; the CRTC's lock is held.
+    fn check(_crtc: &Crtc<Self>, _new: &CrtcState<'_, Self::Driver>) -> Result {
+        Ok(())
+    }
+
+    /// Called at each tick of the vblank timer, after the events that DRM has for it were sent.
+    ///
+    /// Hard interrupt context, softirq on PREEMPT_RT: must not sleep. The timer runs while
+    /// something wants vblanks, such as an event that [is pending](VblankEvent::set_pending).
+    fn vblank(_crtc: &Crtc<Self>) {}
+}
+
+/// A CRTC, with the data of the driver.
+///
+/// # Invariants
+///
+/// `crtc` is an initialized `struct drm_crtc` of a `drm::Device<T::Driver>`, and lives as long as
+/// that. It was made by [`Setup::crtc`]. `pending` has events of this CRTC only.
+#[repr(C)]
+pub struct Crtc<T: DriverCrtc> {
+    crtc: Opaque<bindings::drm_crtc>,
+    pub(super) pending: PendingEvent,
+    data: T,
+}
+
+// SAFETY: The data is `Send`, and `struct drm_crtc` can be used from any thread.
+unsafe impl<T: DriverCrtc> Send for Crtc<T> {}
+
+// SAFETY: The data is `Sync`, the pending event is atomic, and what is read of `struct drm_crtc`
+// does not change.
+unsafe impl<T: DriverCrtc> Sync for Crtc<T> {}
+
+impl<T: DriverCrtc> Crtc<T> {
+    const FUNCS: bindings::drm_crtc_funcs = bindings::drm_crtc_funcs {
+        set_config: Some(bindings::drm_atomic_helper_set_config),
+        page_flip: Some(bindings::drm_atomic_helper_page_flip),
+        reset: Some(bindings::drm_atomic_helper_crtc_reset),
+        atomic_duplicate_state: Some(bindings::drm_atomic_helper_crtc_duplicate_state),
+        atomic_destroy_state: Some(bindings::drm_atomic_helper_crtc_destroy_state),
+        enable_vblank: Some(bindings::drm_crtc_vblank_helper_enable_vblank_timer),
+        disable_vblank: Some(bindings::drm_crtc_vblank_helper_disable_vblank_timer),
+        get_vblank_timestamp: Some(
+            bindings::drm_crtc_vblank_helper_get_vblank_timestamp_from_timer,
+        ),
+        ..pin_init::zeroed()
+    };
+
+    const HELPER_FUNCS: bindings::drm_crtc_helper_funcs = bindings::drm_crtc_helper_funcs {
+        atomic_check: if T::HAS_CHECK {
+            Some(Self::check_callback)
+        } else {
+            None
+        },
+        atomic_enable: Some(bindings::drm_crtc_vblank_atomic_enable),
+        atomic_disable: Some(Self::disable_callback),
+        handle_vblank_timeout: if T::HAS_VBLANK {
+            Some(Self::vblank_callback)
+        } else {
+            None
+        },
+        ..pin_init::zeroed()
+    };
+
+    pub(super) fn new<'s>(
+        setup: &Setup<'s, T::Driver>,
+        primary: &Plane<<T::Driver as KmsDriver>::Plane>,
+        cursor: Option<&Plane<<T::Driver as KmsDriver>::Plane>>,
+        data: impl PinInit<T, Error>,
+    ) -> Result<&'s Self> {
+        const { assert!(align_of::<Self>() <= bindings::ARCH_KMALLOC_MINALIGN) };
+
+        // SAFETY: The device of a `Setup` is valid.
+        let index = u32::try_from(unsafe { (*setup.as_raw()).mode_config.num_crtc })?;
+        if index >= MAX_CRTCS {
+            return Err(EINVAL);
+        }
+
+        let fits = |plane: &Plane<<T::Driver as KmsDriver>::Plane>, kind| {
+            // SAFETY: The plane is initialized, and the device not yet registered.
+            let (dev, crtcs) = unsafe { ((*plane.as_raw()).dev, (*plane.as_raw()).possible_crtcs) };
+            dev == setup.as_raw() && plane.kind() == kind && crtcs & (1 << index) != 0
+        };
+        if !fits(primary, PlaneKind::Primary)
+            || cursor.is_some_and(|cursor| !fits(cursor, PlaneKind::Cursor))
+        {
+            return Err(EINVAL);
+        }
+
+        // SAFETY: The device is valid and not registered, and so are the planes, which are of it.
+        // The size and the offset are those of `Self`, the functions are a constant.
+        let this: *mut Self = from_err_ptr(unsafe {
+            bindings::__drmm_crtc_alloc_with_planes(
+                setup.as_raw(),
+                size_of::<Self>(),
+                offset_of!(Self, crtc),
+                primary.as_raw(),
+                cursor.map_or(ptr::null_mut(), Plane::as_raw),
+                const { &Self::FUNCS },
+                ptr::null(),
+            )
+        })?
+        .cast();
+
+        // SAFETY: `this` is valid, since the allocation was successful.
+        let crtc = Opaque::cast_into(unsafe { &raw const (*this).crtc });
+
+        // SAFETY: `crtc` is valid and the functions are a constant.
+        unsafe { bindings::drm_crtc_helper_add(crtc, const { &Self::HELPER_FUNCS }) };
+
+        // SAFETY: `pending` is a part of the allocation, which lives as long as the device.
+        unsafe { (&raw mut (*this).pending).write(PendingEvent::new()) };
+
+        // SAFETY: The device is valid, and `this` lives until it is released.
+        to_result(unsafe {
+            bindings::__drmm_add_action(
+                setup.as_raw(),
+                Some(Self::release_callback),
+                this.cast(),
+                c"rust_kms_pending".as_char_ptr(),
+            )
+        })?;
+
+        // SAFETY: `data` is a part of the allocation, which lives as long as the device. If this
+        // fails, the device is never registered, hence the data never used.
+        unsafe { setup.init(&raw mut (*this).data, data) }?;
+
+        // INVARIANT: All fields are initialized, and are released with the device; no event is
+        // pending.
+        // SAFETY: As above; the device outlives `'s`.
+        Ok(unsafe { &*this })
+    }
+
+    /// # Safety
+    ///
+    /// `crtc` must have been made by [`Setup::crtc`] for CRTCs of this type, and its device must
+    /// not be released during `'a`.
+    pub(super) unsafe fn from_raw<'a>(crtc: *mut bindings::drm_crtc) -> &'a Self {
+        // SAFETY: By the safety requirements `crtc` is the field of a `Self`.
+        unsafe { &*crate::container_of!(Opaque::cast_from(crtc), Self, crtc) }
+    }
+
+    pub(super) fn as_raw(&self) -> *mut bindings::drm_crtc {
+        self.crtc.get()
+    }
+
+    /// The device of the CRTC.
+    pub fn device(&self) -> &drm::Device<T::Driver, drm::Ioctl> {
+        // SAFETY: By the type invariants the CRTC is of a `drm::Device<T::Driver>`, which lives
+        // as long. Callbacks come after registration only. During the set-up the parent device is
+        // bound, and the registration data there, as for a registered device.
+        unsafe { drm::Device::from_raw((*self.as_raw()).dev) }
+    }
+
+    /// The index of the CRTC among those of the device.
+    pub fn index(&self) -> u32 {
+        // SAFETY: The CRTC is initialized, and the index does not change.
+        unsafe { (*self.as_raw()).index }
+    }
+
+    /// Takes the event that [`VblankEvent::set_pending`] has left here, if there is any.
+    ///
+    /// Any context.
+    pub fn take_pending(&self) -> Option<VblankEvent<'_, T::Driver>> {
+        let event = self.pending.take()?;
+
+        // SAFETY: By the type invariants the event is one of this CRTC. It is owned, together with
+        // a reference to the vblank, by the invariant of `PendingEvent`.
+        Some(unsafe { VblankEvent::new(self, event, true) })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the DRM core alone, as `drm_crtc_helper_funcs::atomic_check` of a CRTC of this
+    /// type that is in `commit`.
+    unsafe extern "C" fn check_callback(
+        crtc: *mut bindings::drm_crtc,
+        commit: *mut bindings::drm_atomic_commit,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: By the safety requirements. The new state is not changed during the call.
+            let (this, new) = unsafe {
+                let state = bindings::drm_atomic_get_new_crtc_state(commit, crtc);
+                (Self::from_raw(crtc), CrtcState::from_raw(state))
+            };
+            T::check(this, &new)?;
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the DRM core alone, as `drm_crtc_helper_funcs::atomic_disable` of a CRTC of this
+    /// type.
+    unsafe extern "C" fn disable_callback(
+        crtc: *mut bindings::drm_crtc,
+        commit: *mut bindings::drm_atomic_commit,
+    ) {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::drm_crtc_vblank_atomic_disable(crtc, commit) };
+
+        // No tick comes any more, on which it could be sent.
+        //
+        // SAFETY: By the safety requirements.
+        drop(unsafe { Self::from_raw(crtc) }.take_pending());
+    }
+
+    /// # Safety
+    ///
+    /// Called by the DRM core alone, as `drm_crtc_helper_funcs::handle_vblank_timeout` of a CRTC of
+    /// this type.
+    unsafe extern "C" fn vblank_callback(crtc: *mut bindings::drm_crtc) -> bool {
+        // SAFETY: By the safety requirements.
+        let handled = unsafe { bindings::drm_crtc_handle_vblank(crtc) };
+
+        // SAFETY: By the safety requirements. The timer is stopped before the CRTC is released.
+        T::vblank(unsafe { Self::from_raw(crtc) });
+        handled
+    }
+
+    /// Sends an event that is left although the CRTC was switched off, which happens only if that
+    /// has failed. Its vblank is gone already.
+    ///
+    /// # Safety
+    ///
+    /// Called once by the DRM core, as a managed action with a pointer to an initialized `pending`.
+    unsafe extern "C" fn release_callback(dev: *mut bindings::drm_device, this: *mut c_void) {
+        // SAFETY: By the safety requirements.
+        let pending = unsafe { &(*this.cast::<Self>()).pending };
+
+        if let Some(event) = pending.take() {
+            // SAFETY: The device is valid until all managed actions were run.
+            let _lock = unsafe { EventLock::new(dev) };
+
+            // SAFETY: The event is owned and the lock is held.
+            unsafe { bindings::drm_send_event_locked(dev, &raw mut (*event.as_ptr()).base) };
+        }
+    }
+}
+
+impl<T: DriverCrtc> Deref for Crtc<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+/// The state of a CRTC.
+///
+/// # Invariants
+///
+/// `state` is a valid state of a CRTC of `T` and does not change during `'a`, but for its event.
+pub struct CrtcState<'a, T: KmsDriver> {
+    state: *mut bindings::drm_crtc_state,
+    _state: PhantomData<&'a T>,
+}
+
+impl<T: KmsDriver> CrtcState<'_, T> {
+    /// # Safety
+    ///
+    /// `state` must be a valid state of a CRTC of `T`, and not change during `'a`, but for its
+    /// event.
+    pub(super) unsafe fn from_raw(state: *mut bindings::drm_crtc_state) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self {
+            state,
+            _state: PhantomData,
+        }
+    }
+
+    /// Whether the CRTC shows anything.
+    pub fn active(&self) -> bool {
+        // SAFETY: By the type invariants.
+        unsafe { (*self.state).active }
+    }
+
+    /// Whether the mode changes, or the CRTC is switched on or off.
+    pub fn needs_modeset(&self) -> bool {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::drm_atomic_crtc_needs_modeset(self.state) }
+    }
+
+    /// Width and height of the mode, in pixels. Zero without a mode.
+    pub fn mode_size(&self) -> (u32, u32) {
+        // SAFETY: By the type invariants.
+        let (width, height) = unsafe { ((*self.state).mode.hdisplay, (*self.state).mode.vdisplay) };
+        (width.into(), height.into())
+    }
+
+    /// Whether the flip may happen outside of vblank, and then should happen at once.
+    pub fn async_flip(&self) -> bool {
+        // SAFETY: By the type invariants.
+        unsafe { (*self.state).async_flip }
+    }
+}

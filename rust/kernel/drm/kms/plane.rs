@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Planes.
+//!
+//! C header: [`include/drm/drm_plane.h`](srctree/include/drm/drm_plane.h)
+
+use super::{
+    Framebuffer,
+    KmsDriver,
+    Rect,
+    Setup, //
+};
+use crate::{
+    bindings,
+    drm,
+    error::{
+        from_err_ptr,
+        from_result,
+        to_result, //
+    },
+    ffi::{
+        c_int,
+        c_uint, //
+    },
+    prelude::*,
+    types::Opaque, //
+};
+use core::{
+    marker::PhantomData,
+    mem::offset_of,
+    ops::Deref,
+    ptr, //
+};
+
+/// Number of pixel formats that DRM can take for one plane.
+const MAX_FORMATS: usize = 64;
+
+/// Number of planes that fit into DRM's masks.
+const MAX_PLANES: c_int = 32;
+
+/// The kind of a plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum PlaneKind {
+    /// The main plane of a CRTC, which covers all of it.
+    Primary = bindings::drm_plane_type_DRM_PLANE_TYPE_PRIMARY,
+    /// The cursor plane of a CRTC.
+    Cursor = bindings::drm_plane_type_DRM_PLANE_TYPE_CURSOR,
+}
+
+/// What a driver does with a plane.
+#[vtable]
+pub trait DriverPlane: Send + Sync + Sized + 'static {
+    /// The driver whose planes these are.
+    type Driver: KmsDriver<Plane = Self>;
+
+    /// Checks a state that is to be committed.
+    ///
+    /// The state is known to be without scaling, a primary plane to cover its CRTC. Damage is
+    /// ignored when the framebuffer changes. Process context, may sleep; the plane's lock is held,
+    /// and the CRTC's if the plane has one.
+    fn check(_plane: &Plane<Self>, _new: &PlaneState<'_, Self::Driver>) -> Result {
+        Ok(())
+    }
+
+    /// Prepares a framebuffer for being shown by the plane.
+    ///
+    /// Process context, may sleep. The commit may yet be given up.
+    fn prepare(_plane: &Plane<Self>, _framebuffer: &Framebuffer<Self::Driver>) -> Result {
+        Ok(())
+    }
+}
+
+/// A plane, with the data of the driver.
+///
+/// # Invariants
+///
+/// `plane` is an initialized `struct drm_plane` of a `drm::Device<T::Driver>`, and lives as long
+/// as that. It was made by [`Setup::plane`].
+#[repr(C)]
+pub struct Plane<T: DriverPlane> {
+    plane: Opaque<bindings::drm_plane>,
+    data: T,
+}
+
+// SAFETY: The data is `Send`, and `struct drm_plane` can be used from any thread.
+unsafe impl<T: DriverPlane> Send for Plane<T> {}
+
+// SAFETY: The data is `Sync`, and what is read of `struct drm_plane` does not change.
+unsafe impl<T: DriverPlane> Sync for Plane<T> {}
+
+impl<T: DriverPlane> Plane<T> {
+    const FUNCS: bindings::drm_plane_funcs = bindings::drm_plane_funcs {
+        update_plane: Some(bindings::drm_atomic_helper_update_plane),
+        disable_plane: Some(bindings::drm_atomic_helper_disable_plane),
+        reset: Some(bindings::drm_atomic_helper_plane_reset),
+        atomic_duplicate_state: Some(bindings::drm_atomic_helper_plane_duplicate_state),
+        atomic_destroy_state: Some(bindings::drm_atomic_helper_plane_destroy_state),
+        ..pin_init::zeroed()
+    };
+
+    const HELPER_FUNCS: bindings::drm_plane_helper_funcs = bindings::drm_plane_helper_funcs {
+        prepare_fb: Some(Self::prepare_callback),
+        atomic_check: Some(Self::check_callback),
+        ..pin_init::zeroed()
+    };
+
+    pub(super) fn new<'s>(
+        setup: &Setup<'s, T::Driver>,
+        kind: PlaneKind,
+        possible_crtcs: u32,
+        formats: &[u32],
+        data: impl PinInit<T, Error>,
+    ) -> Result<&'s Self> {
+        const { assert!(align_of::<Self>() <= bindings::ARCH_KMALLOC_MINALIGN) };
+
+        // SAFETY: The device of a `Setup` is valid.
+        let planes = unsafe { (*setup.as_raw()).mode_config.num_total_plane };
+        if formats.is_empty() || formats.len() > MAX_FORMATS || planes >= MAX_PLANES {
+            return Err(EINVAL);
+        }
+
+        // SAFETY: The device is valid and not registered, the size and the offset are those of
+        // `Self`, the functions are a constant, and the formats are copied.
+        let this: *mut Self = from_err_ptr(unsafe {
+            bindings::__drmm_universal_plane_alloc(
+                setup.as_raw(),
+                size_of::<Self>(),
+                offset_of!(Self, plane),
+                possible_crtcs,
+                const { &Self::FUNCS },
+                formats.as_ptr(),
+                formats.len() as c_uint,
+                ptr::null(),
+                kind as u32,
+                ptr::null(),
+            )
+        })?
+        .cast();
+
+        // SAFETY: `this` is valid, since the allocation was successful.
+        let plane = Opaque::cast_into(unsafe { &raw const (*this).plane });
+
+        // SAFETY: `plane` is valid and the functions are a constant.
+        unsafe { bindings::drm_plane_helper_add(plane, const { &Self::HELPER_FUNCS }) };
+
+        // SAFETY: `data` is a part of the allocation, which lives as long as the device. If this
+        // fails, the device is never registered, hence the data never used.
+        unsafe { setup.init(&raw mut (*this).data, data) }?;
+
+        match kind {
+            // SAFETY: The plane is valid and the device is not registered.
+            PlaneKind::Primary => unsafe { bindings::drm_plane_enable_fb_damage_clips(plane) },
+            // SAFETY: As above.
+            PlaneKind::Cursor => to_result(unsafe {
+                bindings::drm_plane_create_blend_mode_property(
+                    plane,
+                    1 << bindings::DRM_MODE_BLEND_PREMULTI,
+                )
+            })?,
+        }
+
+        // INVARIANT: The plane and its data are initialized, and are released with the device.
+        // SAFETY: As above; the device outlives `'s`.
+        Ok(unsafe { &*this })
+    }
+
+    /// # Safety
+    ///
+    /// `plane` must have been made by [`Setup::plane`] for planes of this type, and its device must
+    /// not be released during `'a`.
+    pub(super) unsafe fn from_raw<'a>(plane: *mut bindings::drm_plane) -> &'a Self {
+        // SAFETY: By the safety requirements `plane` is the field of a `Self`.
+        unsafe { &*crate::container_of!(Opaque::cast_from(plane), Self, plane) }
+    }
+
+    pub(super) fn as_raw(&self) -> *mut bindings::drm_plane {
+        self.plane.get()
+    }
+
+    /// The device of the plane.
+    pub fn device(&self) -> &drm::Device<T::Driver, drm::Ioctl> {
+        // SAFETY: By the type invariants the plane is of a `drm::Device<T::Driver>`, which lives
+        // as long. Callbacks come after registration only. During the set-up the parent device is
+        // bound, and the registration data there, as for a registered device.
+        unsafe { drm::Device::from_raw((*self.as_raw()).dev) }
+    }
+
+    /// The index of the plane among those of the device.
+    pub fn index(&self) -> u32 {
+        // SAFETY: The plane is initialized, and the index does not change.
+        unsafe { (*self.as_raw()).index }
+    }
+
+    /// The kind of the plane.
+    pub fn kind(&self) -> PlaneKind {
+        // SAFETY: The plane is initialized, and the type does not change.
+        if unsafe { (*self.as_raw()).type_ } == PlaneKind::Cursor as u32 {
+            PlaneKind::Cursor
+        } else {
+            PlaneKind::Primary
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the DRM core alone, as `drm_plane_helper_funcs::atomic_check` of a plane of this
+    /// type that is in `commit`.
+    unsafe extern "C" fn check_callback(
+        plane: *mut bindings::drm_plane,
+        commit: *mut bindings::drm_atomic_commit,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: By the safety requirements.
+            let this = unsafe { Self::from_raw(plane) };
+
+            // SAFETY: The plane is in `commit`, hence it has both states.
+            let (old, new) = unsafe {
+                (
+                    bindings::drm_atomic_get_old_plane_state(commit, plane),
+                    bindings::drm_atomic_get_new_plane_state(commit, plane),
+                )
+            };
+
+            // SAFETY: The new state is valid, and its CRTC is one of the device.
+            let crtc_state = match unsafe { (*new).crtc } {
+                crtc if crtc.is_null() => ptr::null_mut(),
+                // SAFETY: As above; `commit` is being checked, so that it can be added to.
+                crtc => from_err_ptr(unsafe { bindings::drm_atomic_get_crtc_state(commit, crtc) })?,
+            };
+
+            // Damage is what changed in a buffer, hence it says nothing about another buffer. The
+            // new state was copied from the old one, hence what was said there has to go.
+            //
+            // SAFETY: Both states are valid, the new one is private to `commit`.
+            unsafe { (*new).ignore_damage_clips = (*old).fb != (*new).fb };
+
+            // SAFETY: The state is valid, and `crtc_state` is the one of its CRTC, if it has any.
+            to_result(unsafe {
+                bindings::drm_atomic_helper_check_plane_state(
+                    new,
+                    crtc_state,
+                    bindings::DRM_PLANE_NO_SCALING as c_int,
+                    bindings::DRM_PLANE_NO_SCALING as c_int,
+                    this.kind() == PlaneKind::Cursor,
+                    true,
+                )
+            })?;
+
+            // SAFETY: The state is valid during the call and is not changed meanwhile.
+            T::check(this, &unsafe { PlaneState::from_raw(new) })?;
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the DRM core alone, as `drm_plane_helper_funcs::prepare_fb` of a plane of this
+    /// type, with a state of it.
+    unsafe extern "C" fn prepare_callback(
+        plane: *mut bindings::drm_plane,
+        state: *mut bindings::drm_plane_state,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: By the safety requirements.
+            to_result(unsafe { bindings::drm_gem_plane_helper_prepare_fb(plane, state) })?;
+
+            // SAFETY: By the safety requirements.
+            let (this, state) = unsafe { (Self::from_raw(plane), PlaneState::from_raw(state)) };
+            if let Some(framebuffer) = state.framebuffer() {
+                T::prepare(this, framebuffer)?;
+            }
+            Ok(0)
+        })
+    }
+}
+
+impl<T: DriverPlane> Deref for Plane<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+/// The state of a plane.
+///
+/// # Invariants
+///
+/// `state` is a valid state of a plane of `T` and does not change during `'a`, but for the hotspot,
+/// which the legacy cursor ioctl writes at any time.
+pub struct PlaneState<'a, T: KmsDriver> {
+    state: *mut bindings::drm_plane_state,
+    _state: PhantomData<&'a T>,
+}
+
+impl<'a, T: KmsDriver> PlaneState<'a, T> {
+    /// # Safety
+    ///
+    /// `state` must be a valid state of a plane of `T`, and not change during `'a`, but for the
+    /// hotspot.
+    pub(super) unsafe fn from_raw(state: *mut bindings::drm_plane_state) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self {
+            state,
+            _state: PhantomData,
+        }
+    }
+
+    /// The framebuffer, if the plane shows any.
+    pub fn framebuffer(&self) -> Option<&'a Framebuffer<T>> {
+        // SAFETY: By the type invariants.
+        let fb = unsafe { (*self.state).fb };
+        if fb.is_null() {
+            return None;
+        }
+        // SAFETY: The state holds a reference. All framebuffers of the device are `Framebuffer<T>`.
+        Some(unsafe { Framebuffer::from_raw(fb) })
+    }
+
+    /// The index of the CRTC that shows the plane, if any does.
+    pub fn crtc_index(&self) -> Option<u32> {
+        // SAFETY: By the type invariants.
+        let crtc = unsafe { (*self.state).crtc };
+        if crtc.is_null() {
+            return None;
+        }
+        // SAFETY: CRTCs live as long as the device, and their index does not change.
+        Some(unsafe { (*crtc).index })
+    }
+
+    /// Whether anything of the plane can be seen.
+    pub fn visible(&self) -> bool {
+        // SAFETY: By the type invariants.
+        unsafe { (*self.state).visible }
+    }
+
+    /// The visible part of the framebuffer, in whole pixels.
+    pub fn src(&self) -> Rect {
+        // SAFETY: By the type invariants.
+        let src = unsafe { (*self.state).src };
+        Rect {
+            x1: src.x1 >> 16,
+            y1: src.y1 >> 16,
+            x2: src.x2 >> 16,
+            y2: src.y2 >> 16,
+        }
+    }
+
+    /// The left edge of the source rectangle in the framebuffer, in whole pixels.
+    pub fn src_x(&self) -> u32 {
+        // SAFETY: By the type invariants.
+        (unsafe { (*self.state).src_x }) >> 16
+    }
+
+    /// The upper edge of the source rectangle in the framebuffer, in whole pixels.
+    pub fn src_y(&self) -> u32 {
+        // SAFETY: By the type invariants.
+        (unsafe { (*self.state).src_y }) >> 16
+    }
+
+    /// The width of the source rectangle, in whole pixels.
+    pub fn src_w(&self) -> u32 {
+        // SAFETY: By the type invariants.
+        (unsafe { (*self.state).src_w }) >> 16
+    }
+
+    /// The height of the source rectangle, in whole pixels.
+    pub fn src_h(&self) -> u32 {
+        // SAFETY: By the type invariants.
+        (unsafe { (*self.state).src_h }) >> 16
+    }
+
+    /// The left edge of the plane on the CRTC, in pixels; may be left of it.
+    pub fn crtc_x(&self) -> i32 {
+        // SAFETY: By the type invariants.
+        unsafe { (*self.state).crtc_x }
+    }
+
+    /// The upper edge of the plane on the CRTC, in pixels; may be above it.
+    pub fn crtc_y(&self) -> i32 {
+        // SAFETY: By the type invariants.
+        unsafe { (*self.state).crtc_y }
+    }
+
+    /// The width of the plane on the CRTC, in pixels.
+    pub fn crtc_w(&self) -> u32 {
+        // SAFETY: By the type invariants.
+        unsafe { (*self.state).crtc_w }
+    }
+
+    /// The height of the plane on the CRTC, in pixels.
+    pub fn crtc_h(&self) -> u32 {
+        // SAFETY: By the type invariants.
+        unsafe { (*self.state).crtc_h }
+    }
+
+    /// The pixel of the cursor that points, from its upper left corner. User space may name any.
+    pub fn hotspot(&self) -> (i32, i32) {
+        // SAFETY: By the type invariants.
+        unsafe { ((*self.state).hotspot_x, (*self.state).hotspot_y) }
+    }
+}

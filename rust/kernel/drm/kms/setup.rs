@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Making of the mode setting objects, and their end.
+//!
+//! C headers: [`include/drm/drm_mode_config.h`](srctree/include/drm/drm_mode_config.h),
+//! [`include/drm/drm_managed.h`](srctree/include/drm/drm_managed.h)
+
+use super::{
+    atomic,
+    Connector,
+    ConnectorKind,
+    Crtc,
+    Framebuffer,
+    KmsDriver,
+    Plane,
+    PlaneKind, //
+};
+use crate::{
+    bindings,
+    drm::{
+        self,
+        driver::FbdevProbe, //
+    },
+    error::to_result,
+    ffi::{
+        c_int,
+        c_void, //
+    },
+    prelude::*,
+    types::Opaque, //
+};
+use core::{
+    cell::Cell,
+    marker::PhantomData,
+    ptr, //
+};
+
+/// Features of a device that has outputs.
+const FEAT_KMS: u32 =
+    bindings::drm_driver_feature_DRIVER_MODESET | bindings::drm_driver_feature_DRIVER_ATOMIC;
+
+/// The mode setting half of a driver, for [`drm::Driver::KMS`].
+pub struct Ops<T: drm::Driver> {
+    pub(in crate::drm) features: u32,
+    pub(in crate::drm) fbdev_probe: Option<FbdevProbe>,
+    /// Must be called once, before the device is registered.
+    pub(in crate::drm) setup:
+        for<'a> unsafe fn(&'a drm::Device<T>, &'a T::RegistrationData<'a>) -> Result,
+    /// Must be called after the device was registered.
+    pub(in crate::drm) start: unsafe fn(&drm::Device<T>),
+    /// Must be called after `setup` was successful and the device was unplugged.
+    pub(in crate::drm) shutdown: unsafe fn(&drm::Device<T>),
+}
+
+impl<T: KmsDriver> Ops<T> {
+    const FUNCS: bindings::drm_mode_config_funcs = bindings::drm_mode_config_funcs {
+        fb_create: Some(Framebuffer::<T>::create_callback),
+        atomic_check: Some(atomic::check_callback),
+        atomic_commit: Some(bindings::drm_atomic_helper_commit),
+        ..pin_init::zeroed()
+    };
+
+    const HELPER_FUNCS: bindings::drm_mode_config_helper_funcs =
+        bindings::drm_mode_config_helper_funcs {
+            atomic_commit_tail: Some(atomic::commit_tail_callback::<T>),
+            ..pin_init::zeroed()
+        };
+
+    /// The operations of `T`.
+    #[expect(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        let mut features = FEAT_KMS;
+
+        if T::CURSOR_HOTSPOT {
+            features |= bindings::drm_driver_feature_DRIVER_CURSOR_HOTSPOT;
+        }
+
+        Self {
+            features,
+            #[cfg(CONFIG_DRM_FBDEV_EMULATION)]
+            fbdev_probe: Some(bindings::drm_fbdev_shmem_driver_fbdev_probe),
+            #[cfg(not(CONFIG_DRM_FBDEV_EMULATION))]
+            fbdev_probe: None,
+            setup: Self::setup,
+            start: Self::start,
+            shutdown: Self::shutdown,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Must be called once for a device, before it is registered.
+    unsafe fn setup<'a>(dev: &'a drm::Device<T>, data: &'a T::RegistrationData<'a>) -> Result {
+        let raw = dev.as_raw();
+
+        // SAFETY: `raw` is a valid DRM device that is not registered, and this is the first call.
+        to_result(unsafe { bindings::drmm_mode_config_init(raw) })?;
+
+        let info = <T as KmsDriver>::INFO;
+
+        // SAFETY: `raw` is valid, and nobody else uses its configuration yet.
+        let config = unsafe { &mut (*raw).mode_config };
+        config.funcs = const { &Self::FUNCS };
+        config.helper_private = const { &Self::HELPER_FUNCS };
+        config.min_width = info.min_width;
+        config.min_height = info.min_height;
+        config.max_width = c_int::try_from(info.max_width)?.try_into()?;
+        config.max_height = c_int::try_from(info.max_height)?.try_into()?;
+        config.cursor_width = info.cursor_width;
+        config.cursor_height = info.cursor_height;
+        config.preferred_depth = info.preferred_depth;
+        config.async_page_flip = info.async_page_flip;
+        config.fb_modifiers_not_supported = true;
+        config.quirk_addfb_prefer_host_byte_order = true;
+
+        let setup = Setup {
+            dev,
+            primaries: Cell::new(0),
+            error: Cell::new(None),
+            _scope: PhantomData,
+        };
+        T::setup(&setup, data)?;
+        setup.finish()
+    }
+
+    /// Whether the device turned out to have outputs.
+    fn has_outputs(dev: &drm::Device<T>) -> bool {
+        // SAFETY: The device is valid, and its features do not change any more after `setup`.
+        (unsafe { (*dev.as_raw()).driver_features }) & FEAT_KMS == FEAT_KMS
+    }
+
+    /// # Safety
+    ///
+    /// Must be called after the device was registered.
+    unsafe fn start(dev: &drm::Device<T>) {
+        #[cfg(CONFIG_DRM_CLIENT_SETUP)]
+        if Self::has_outputs(dev) {
+            // SAFETY: The device is registered by the safety requirements, without a format the
+            // one of the preferred depth is taken.
+            unsafe { bindings::drm_client_setup(dev.as_raw(), ptr::null()) };
+        }
+
+        let _ = dev;
+    }
+
+    /// # Safety
+    ///
+    /// Must be called after `setup` was successful and the device was unplugged.
+    unsafe fn shutdown(dev: &drm::Device<T>) {
+        if !Self::has_outputs(dev) {
+            return;
+        }
+
+        let raw = dev.as_raw();
+
+        // SAFETY: The state of all objects was reset by `setup`.
+        unsafe { bindings::drm_atomic_helper_shutdown(raw) };
+
+        // SAFETY: `raw` is valid, and `drm_vblank_init()` has set both.
+        let (vblank, count) = unsafe { ((*raw).vblank, (*raw).num_crtcs) };
+        for index in 0..count {
+            // SAFETY: The array has `num_crtcs` elements, and lives as long as the device.
+            let timer = unsafe { &raw mut (*vblank.add(index as usize)).vblank_timer };
+
+            // SAFETY: The timer is valid. Nobody sets it up any more: its CRTC is off.
+            let crtc = unsafe { (*timer).crtc };
+            if crtc.is_null() {
+                continue;
+            }
+
+            // Switching the CRTC off does not wait for a tick that is under way.
+            //
+            // SAFETY: The timer was set up, since it has a CRTC.
+            unsafe { bindings::hrtimer_cancel(&raw mut (*timer).timer) };
+
+            // SAFETY: All CRTCs of the device are made by `Setup`.
+            let crtc = unsafe { Crtc::<T::Crtc>::from_raw(crtc) };
+            // Left only if the CRTC could not be switched off.
+            drop(crtc.take_pending());
+        }
+    }
+}
+
+/// The kind of an encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[repr(u32)]
+pub enum EncoderKind {
+    /// Of a virtual machine.
+    Virtual = bindings::DRM_MODE_ENCODER_VIRTUAL,
+}
+
+/// An encoder, which connects CRTCs with connectors.
+///
+/// # Invariants
+///
+/// `self.0` is an initialized `struct drm_encoder`, which lives as long as its DRM device.
+#[repr(transparent)]
+pub struct Encoder(Opaque<bindings::drm_encoder>);
+
+impl Encoder {
+    pub(super) fn as_raw(&self) -> *mut bindings::drm_encoder {
+        self.0.get()
+    }
+}
+
+/// Makes the mode setting objects of a device, see [`KmsDriver::setup`].
+///
+/// The references it returns are valid until [`KmsDriver::setup`] returns. The objects are there
+/// as long as the DRM device, also after an error.
+///
+/// # Invariants
+///
+/// `dev` was initialized with `drmm_mode_config_init()` and is not yet registered.
+pub struct Setup<'s, T: KmsDriver> {
+    dev: &'s drm::Device<T>,
+    primaries: Cell<u32>,
+    error: Cell<Option<Error>>,
+    _scope: PhantomData<fn(&'s ()) -> &'s ()>,
+}
+
+impl<'s, T: KmsDriver> Setup<'s, T> {
+    /// The device that is set up.
+    pub fn device(&self) -> &'s drm::Device<T> {
+        self.dev
+    }
+
+    /// Makes a plane.
+    ///
+    /// `possible_crtcs` is a mask of the indices of the CRTCs that can show it, `formats` are the
+    /// pixel formats, as fourcc, the best first. A primary plane has the property
+    /// `FB_DAMAGE_CLIPS`, a cursor plane has premultiplied alpha.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` for no format, for more than 64 and for more than 32 planes,
+    /// - `ENOMEM`, and what `data` returns.
+    pub fn plane(
+        &self,
+        kind: PlaneKind,
+        possible_crtcs: u32,
+        formats: &[u32],
+        data: impl PinInit<T::Plane, Error>,
+    ) -> Result<&'s Plane<T::Plane>> {
+        let plane = self.checked(|| Plane::new(self, kind, possible_crtcs, formats, data))?;
+        if kind == PlaneKind::Primary {
+            self.primaries.set(self.primaries.get() + 1);
+        }
+        Ok(plane)
+    }
+
+    /// Makes a CRTC, which has the next index.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` for planes of another device, of the wrong kind, which cannot be shown by the
+    ///   CRTC, and for more than 32 CRTCs,
+    /// - `ENOMEM`, and what `data` returns.
+    pub fn crtc(
+        &self,
+        primary: &Plane<T::Plane>,
+        cursor: Option<&Plane<T::Plane>>,
+        data: impl PinInit<T::Crtc, Error>,
+    ) -> Result<&'s Crtc<T::Crtc>> {
+        self.checked(|| Crtc::new(self, primary, cursor, data))
+    }
+
+    /// Makes an encoder, for the CRTCs whose indices are in the mask `possible_crtcs`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for more than 32 encoders, `ENOMEM`.
+    pub fn encoder(&self, kind: EncoderKind, possible_crtcs: u32) -> Result<&'s Encoder> {
+        self.checked(|| {
+            // SAFETY: The device is valid.
+            if unsafe { (*self.as_raw()).mode_config.num_encoder } >= 32 {
+                return Err(EINVAL);
+            }
+
+            let encoder = self.alloc::<bindings::drm_encoder>()?;
+
+            // SAFETY: The device is valid, `encoder` is zeroed memory that lives as long, and
+            // encoders need no functions.
+            to_result(unsafe {
+                bindings::drmm_encoder_init(
+                    self.as_raw(),
+                    encoder,
+                    ptr::null(),
+                    kind as c_int,
+                    ptr::null(),
+                )
+            })?;
+
+            // SAFETY: `encoder` was initialized above, and is not used before registration.
+            unsafe { (*encoder).possible_crtcs = possible_crtcs };
+
+            // INVARIANT: It was initialized above, and is released with the device.
+            // SAFETY: `Encoder` is transparent; the encoder outlives `'s`, which ends before the
+            // device does.
+            Ok(unsafe { &*encoder.cast::<Encoder>() })
+        })
+    }
+
+    /// Makes a connector.
+    ///
+    /// With `edid_property` user space can read the EDID that [`ProbedModes::edid`] gets.
+    ///
+    /// [`ProbedModes::edid`]: super::ProbedModes::edid
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` for more than 32 connectors, `ENOMEM`, and what `data` returns.
+    pub fn connector(
+        &self,
+        kind: ConnectorKind,
+        data: impl PinInit<T::Connector, Error>,
+        edid_property: bool,
+    ) -> Result<&'s Connector<T::Connector>> {
+        self.checked(|| Connector::new(self, kind, data, edid_property))
+    }
+
+    pub(super) fn as_raw(&self) -> *mut bindings::drm_device {
+        self.dev.as_raw()
+    }
+
+    /// Remembers an error: the object it is about may be half-made and yet known to DRM.
+    fn checked<R>(&self, make: impl FnOnce() -> Result<R>) -> Result<R> {
+        make().inspect_err(|&error| self.error.set(Some(error)))
+    }
+
+    /// Allocates zeroed memory that lives as long as the device.
+    pub(super) fn alloc<D>(&self) -> Result<*mut D> {
+        const { assert!(align_of::<D>() <= bindings::ARCH_KMALLOC_MINALIGN) };
+
+        // SAFETY: The device is valid.
+        let memory =
+            unsafe { bindings::drmm_kzalloc(self.as_raw(), size_of::<D>(), bindings::GFP_KERNEL) };
+        if memory.is_null() {
+            return Err(ENOMEM);
+        }
+        Ok(memory.cast())
+    }
+
+    /// Initializes the data of an object, and has it dropped together with the device.
+    ///
+    /// # Safety
+    ///
+    /// `data` must be valid for writes until the device is released, and be used by nothing before
+    /// this was successful.
+    pub(super) unsafe fn init<D>(&self, data: *mut D, init: impl PinInit<D, Error>) -> Result {
+        /// # Safety
+        ///
+        /// Called once, with the pointer to an initialized `D`.
+        unsafe extern "C" fn drop_data<D>(_dev: *mut bindings::drm_device, data: *mut c_void) {
+            // SAFETY: By the safety requirements.
+            unsafe { ptr::drop_in_place(data.cast::<D>()) };
+        }
+
+        // SAFETY: By the safety requirements; it is pinned, since it is dropped where it is.
+        unsafe { pin_init::raw_try_init(data, init) }?;
+
+        // SAFETY: The device is valid. `data` is initialized and was added by nothing else. On
+        // failure it is dropped at once.
+        to_result(unsafe {
+            bindings::__drmm_add_action_or_reset(
+                self.as_raw(),
+                Some(drop_data::<D>),
+                data.cast(),
+                c"rust_kms_data".as_char_ptr(),
+            )
+        })
+    }
+
+    /// Completes the set-up.
+    fn finish(self) -> Result {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+
+        let raw = self.as_raw();
+
+        // SAFETY: The device is valid and not yet registered.
+        let crtcs = u32::try_from(unsafe { (*raw).mode_config.num_crtc })?;
+        if crtcs == 0 {
+            let none = FEAT_KMS | bindings::drm_driver_feature_DRIVER_CURSOR_HOTSPOT;
+            // SAFETY: The device is valid and used by nobody else yet.
+            unsafe { (*raw).driver_features &= !none };
+            return Ok(());
+        }
+        if self.primaries.get() != crtcs {
+            return Err(EINVAL);
+        }
+
+        // SAFETY: The device is valid, and this is the only call.
+        to_result(unsafe { bindings::drm_vblank_init(raw, crtcs) })?;
+
+        // SAFETY: All objects are complete, since there was no error.
+        unsafe { bindings::drm_mode_config_reset(raw) };
+        Ok(())
+    }
+}
+
+impl<T: KmsDriver> drm::Device<T, drm::Registered> {
+    /// Tells user space and the in-kernel clients that an output has changed.
+    ///
+    /// Process context, may sleep: the clients may set a mode before this returns. Must not be
+    /// called from a mode setting callback, nor with a lock that such takes.
+    ///
+    /// The unplug of the device waits for this, and this for the device, as long as a commit does.
+    pub fn hotplug_event(&self) {
+        if T::KMS.is_some() {
+            // SAFETY: The device is registered, and its mode setting was set up before.
+            unsafe { bindings::drm_kms_helper_hotplug_event(self.as_raw()) };
+        }
+    }
+}
