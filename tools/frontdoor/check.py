@@ -138,7 +138,8 @@ class Check:
         """Runs the doctests and suites of the kernel crate, at boot."""
         # Doctests of 7.3 itself (hrtimer.rs) have timers on the stack without saying so.
         suites = self.suites(tally, name, ["no_debug_objects"])
-        for suite in ("rust_doctests_kernel", "rust_drm_gem_shmem", "rust_irq", "rust_kthread"):
+        for suite in ("rust_doctests_kernel", "rust_drm_gem_shmem", "rust_drm_kms", "rust_irq",
+                      "rust_kthread"):
             if not any(suite in found for found in suites):
                 tally.failures.append(f"no suite {suite} ran")
 

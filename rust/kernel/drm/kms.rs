@@ -74,6 +74,8 @@ mod crtc;
 mod framebuffer;
 mod plane;
 mod setup;
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
 mod vblank;
 
 pub use self::{

@@ -1,0 +1,548 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Tests with a driver of a device that is not there.
+
+use crate::{
+    bindings,
+    device,
+    drm::{
+        self,
+        gem::{
+            self,
+            BaseObject, //
+        },
+        kms::*,
+        UnregisteredDevice, //
+    },
+    error::from_err_ptr,
+    faux,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        }, //
+    }, //
+};
+use core::{
+    convert::Infallible,
+    ptr, //
+};
+
+mod user;
+
+const XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
+const ARGB8888: u32 = u32::from_le_bytes(*b"AR24");
+
+/// The mode of the output, and the size of its framebuffers.
+const WIDTH: u32 = 640;
+const HEIGHT: u32 = 480;
+const PITCH: u32 = WIDTH * 4;
+
+/// All of it.
+const SCREEN: Rect = Rect {
+    x1: 0,
+    y1: 0,
+    x2: WIDTH as i32,
+    y2: HEIGHT as i32,
+};
+
+/// The part of it that is drawn to while it is shown.
+const DIRTY: Rect = Rect {
+    x1: 1,
+    y1: 2,
+    x2: 3,
+    y2: 4,
+};
+
+/// Objects whose data was dropped since the test has begun.
+static DROPPED: Atomic<i32> = Atomic::new(0);
+
+/// [`DROPPED`] at the drop of the device's data, which comes last.
+static DROPPED_BEFORE_DEVICE: Atomic<i32> = Atomic::new(-1);
+
+/// The data of an object.
+struct Counted;
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        DROPPED.fetch_add(1, Relaxed);
+    }
+}
+
+/// What the set-up makes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scenario {
+    Output,
+    Headless,
+    /// The data of the plane fails, and the set-up does not care.
+    PlaneFails,
+    /// The cursor plane is to be the primary one.
+    WrongKind,
+    /// A plane of another CRTC is to be the primary one.
+    WrongCrtc,
+    /// The cursor plane has no CRTC.
+    PrimaryTwice,
+}
+
+struct KunitData {
+    /// What callbacks have seen that must not be.
+    wrong: Atomic<i32>,
+    commits: Atomic<i32>,
+    active: Atomic<bool>,
+    events: Atomic<i32>,
+    ticks: Atomic<i32>,
+    sent_by_tick: Atomic<i32>,
+    prepared: Atomic<i32>,
+    shown: Atomic<i32>,
+    released: Atomic<i32>,
+    connected: Atomic<bool>,
+    primary: Atomic<*mut bindings::drm_plane>,
+    crtc: Atomic<*mut bindings::drm_crtc>,
+    connector: Atomic<*mut bindings::drm_connector>,
+}
+
+impl KunitData {
+    fn new() -> Self {
+        Self {
+            wrong: Atomic::new(0),
+            commits: Atomic::new(0),
+            active: Atomic::new(false),
+            events: Atomic::new(0),
+            ticks: Atomic::new(0),
+            sent_by_tick: Atomic::new(0),
+            prepared: Atomic::new(0),
+            shown: Atomic::new(0),
+            released: Atomic::new(0),
+            // Without a monitor the console does not interfere.
+            connected: Atomic::new(false),
+            primary: Atomic::new(ptr::null_mut()),
+            crtc: Atomic::new(ptr::null_mut()),
+            connector: Atomic::new(ptr::null_mut()),
+        }
+    }
+
+    fn expect(&self, condition: bool) {
+        if !condition {
+            self.wrong.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for KunitData {
+    fn drop(&mut self) {
+        DROPPED_BEFORE_DEVICE.store(DROPPED.load(Relaxed), Relaxed);
+    }
+}
+
+struct KunitDriver;
+struct KunitFile;
+struct KunitPlane(Counted);
+struct KunitCrtc(Counted);
+struct KunitConnector(Counted);
+struct KunitFramebuffer(Counted);
+#[pin_data]
+struct KunitObject {}
+
+impl drm::file::DriverFile for KunitFile {
+    type Driver = KunitDriver;
+
+    fn open(_dev: &drm::Device<KunitDriver>) -> Result<Pin<KBox<Self>>> {
+        Ok(KBox::new(Self, GFP_KERNEL)?.into())
+    }
+}
+
+impl gem::DriverObject for KunitObject {
+    type Driver = KunitDriver;
+    type Args = ();
+
+    fn new(
+        _dev: &drm::Device<KunitDriver>,
+        _size: usize,
+        _args: Self::Args,
+    ) -> impl PinInit<Self, Error> {
+        try_pin_init!(KunitObject {})
+    }
+}
+
+#[vtable]
+impl drm::Driver for KunitDriver {
+    type Data = KunitData;
+    type RegistrationData<'a> = Scenario;
+    type File = KunitFile;
+    type Object = gem::shmem::Object<KunitObject>;
+    type ParentDevice<Ctx: device::DeviceContext> = faux::Device<Ctx>;
+
+    const INFO: drm::DriverInfo = drm::DriverInfo {
+        major: 0,
+        minor: 0,
+        patchlevel: 0,
+        name: c"kunit",
+        desc: c"Kunit",
+    };
+    const IOCTLS: &'static [drm::ioctl::DrmIoctlDescriptor] = &[];
+    const KMS: Option<Ops<Self>> = Some(Ops::new());
+}
+
+#[vtable]
+impl DriverPlane for KunitPlane {
+    type Driver = KunitDriver;
+
+    fn check(plane: &Plane<Self>, new: &PlaneState<'_, KunitDriver>) -> Result {
+        if plane.kind() == PlaneKind::Primary && new.crtc_index() == Some(1) {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    fn prepare(plane: &Plane<Self>, _framebuffer: &Framebuffer<KunitDriver>) -> Result {
+        plane.device().prepared.fetch_add(1, Relaxed);
+        Ok(())
+    }
+}
+
+#[vtable]
+impl DriverCrtc for KunitCrtc {
+    type Driver = KunitDriver;
+
+    fn check(_crtc: &Crtc<Self>, new: &CrtcState<'_, KunitDriver>) -> Result {
+        if new.active() && new.mode_size() != (WIDTH, HEIGHT) {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    fn vblank(crtc: &Crtc<Self>) {
+        let device = crtc.device();
+
+        device.ticks.fetch_add(1, Relaxed);
+        if let Some(event) = crtc.take_pending() {
+            device.sent_by_tick.fetch_add(1, Relaxed);
+            event.send();
+        }
+    }
+}
+
+impl DriverConnector for KunitConnector {
+    type Driver = KunitDriver;
+
+    fn detect(connector: &Connector<Self>) -> ConnectorStatus {
+        if connector.device().connected.load(Relaxed) {
+            ConnectorStatus::Connected
+        } else {
+            ConnectorStatus::Disconnected
+        }
+    }
+
+    fn get_modes(_connector: &Connector<Self>, modes: &mut ProbedModes<'_>) -> i32 {
+        // Not an EDID, too short, too large.
+        let none =
+            modes.edid(&[0; 128]) + modes.edid(&[0; 5]) + modes.cvt(u32::MAX, u32::MAX, 60, true);
+        none * 1000 + modes.cvt(WIDTH, HEIGHT, 60, true) + modes.cvt(800, 600, 60, false)
+    }
+
+    fn mode_valid(_connector: &Connector<Self>, mode: &DisplayMode) -> bool {
+        mode.is_preferred() && mode.hdisplay() == WIDTH && mode.vrefresh() == 60
+    }
+}
+
+impl DriverFramebuffer for KunitFramebuffer {
+    type Driver = KunitDriver;
+
+    fn new() -> impl PinInit<Self> {
+        Ok::<_, Infallible>(Self(Counted))
+    }
+
+    fn check(_device: &drm::Device<KunitDriver, drm::Ioctl>, layout: &Layout) -> Result {
+        if layout.pitch != PITCH {
+            return Err(EDOM);
+        }
+        Ok(())
+    }
+
+    fn release(framebuffer: &Framebuffer<KunitDriver>) {
+        framebuffer.device().released.fetch_add(1, Relaxed);
+    }
+}
+
+impl KmsDriver for KunitDriver {
+    type Plane = KunitPlane;
+    type Crtc = KunitCrtc;
+    type Connector = KunitConnector;
+    type Framebuffer = KunitFramebuffer;
+
+    const INFO: ModeConfigInfo = ModeConfigInfo {
+        min_width: 1,
+        min_height: 1,
+        max_width: 4096,
+        max_height: 4096,
+        cursor_width: 64,
+        cursor_height: 64,
+        preferred_depth: 24,
+        async_page_flip: true,
+    };
+    const CURSOR_HOTSPOT: bool = true;
+
+    fn setup<'a>(setup: &Setup<'a, Self>, scenario: &'a Scenario) -> Result {
+        const FORMATS: &[u32] = &[XRGB8888];
+        const CURSOR_FORMATS: &[u32] = &[ARGB8888];
+
+        let mask = if *scenario == Scenario::WrongCrtc {
+            2
+        } else {
+            1
+        };
+        let cursor = setup.plane(
+            PlaneKind::Cursor,
+            1,
+            CURSOR_FORMATS,
+            Ok(KunitPlane(Counted)),
+        )?;
+        match scenario {
+            Scenario::Headless => return Ok(()),
+            Scenario::PlaneFails => {
+                let failed = setup.plane(PlaneKind::Primary, 1, FORMATS, Err(EDOM));
+                setup.device().expect(failed.err() == Some(EDOM));
+                return Ok(());
+            }
+            Scenario::WrongKind => {
+                let failed = setup.crtc(cursor, None, Ok(KunitCrtc(Counted)));
+                setup.device().expect(failed.err() == Some(EINVAL));
+                return Ok(());
+            }
+            _ => (),
+        }
+        let primary = setup.plane(PlaneKind::Primary, mask, FORMATS, Ok(KunitPlane(Counted)))?;
+        if *scenario == Scenario::PrimaryTwice {
+            setup.plane(PlaneKind::Primary, mask, FORMATS, Ok(KunitPlane(Counted)))?;
+        }
+
+        let crtc = setup.crtc(primary, Some(cursor), Ok(KunitCrtc(Counted)))?;
+        let encoder = setup.encoder(EncoderKind::Virtual, 1 << crtc.index())?;
+        let connector =
+            setup.connector(ConnectorKind::Virtual, Ok(KunitConnector(Counted)), true)?;
+        connector.attach(encoder)?;
+
+        setup.device().primary.store(primary.as_raw(), Relaxed);
+        setup.device().crtc.store(crtc.as_raw(), Relaxed);
+        setup.device().connector.store(connector.as_raw(), Relaxed);
+        Ok(())
+    }
+
+    fn commit<'a>(
+        device: &drm::Device<Self, drm::Ioctl>,
+        commit: Commit<'a, Self>,
+    ) -> HwDone<'a, Self> {
+        device.commits.fetch_add(1, Relaxed);
+        for plane in commit.planes() {
+            let Some(framebuffer) = plane.new().framebuffer() else {
+                device.expect(plane.damage().next().is_none());
+                device.expect(plane.damage_merged().is_none());
+                continue;
+            };
+            device.shown.fetch_add(1, Relaxed);
+            device.expect(plane.new().visible() && plane.new().src() == SCREEN);
+            let damage = if plane.framebuffer_changed() {
+                SCREEN
+            } else {
+                DIRTY
+            };
+            device.expect(plane.damage().eq([damage]));
+            device.expect(plane.damage_merged() == Some(damage));
+            device.expect((framebuffer.width(), framebuffer.height()) == (WIDTH, HEIGHT));
+            device.expect((framebuffer.pitch(), framebuffer.format()) == (PITCH, XRGB8888));
+            device.expect(framebuffer.object().size() >= (PITCH * HEIGHT) as usize);
+        }
+        for crtc in commit.crtcs() {
+            device.active.store(crtc.active(), Relaxed);
+            // The event of a commit that switches off is left to `hw_done`.
+            if !crtc.active() {
+                continue;
+            }
+            if let Some(event) = crtc.take_event() {
+                device.events.fetch_add(1, Relaxed);
+                device.expect(event.has_vblank());
+                event.set_pending();
+            }
+            device.expect(crtc.take_event().is_none());
+        }
+        commit.hw_done()
+    }
+}
+
+/// A device that is registered. The fields are dropped in this order.
+struct Fixture<'a> {
+    registration: drm::Registration<'a, KunitDriver>,
+    device: ARef<drm::Device<KunitDriver>>,
+}
+
+impl<'a> Fixture<'a> {
+    fn new(parent: &'a faux::Registration, scenario: Scenario) -> Result<Self> {
+        DROPPED.store(0, Relaxed);
+        DROPPED_BEFORE_DEVICE.store(-1, Relaxed);
+
+        let parent: &faux::Device<device::Bound> = parent.as_ref();
+        let unregistered = UnregisteredDevice::<KunitDriver>::new(parent, Ok(KunitData::new()))?;
+        let device = ARef::from(&*unregistered);
+        // SAFETY: It is not forgotten.
+        let registration = unsafe {
+            drm::Registration::new(parent.as_ref(), unregistered, Ok::<_, Error>(scenario), 0)?
+        };
+        Ok(Self {
+            registration,
+            device,
+        })
+    }
+}
+
+#[kunit_tests(rust_drm_kms)]
+mod cases {
+    use super::{
+        user::*,
+        *, //
+    };
+
+    #[test]
+    fn a_tick_sends_the_event() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-tick", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+        let device = fixture.device.clone();
+        // The console has taken note of the device.
+        let commits = device.commits.load(Relaxed);
+
+        // Waits for the event.
+        switch(&device, true)?;
+        assert_eq!(device.commits.load(Relaxed), commits + 1);
+        assert!(device.active.load(Relaxed));
+        assert_eq!(device.events.load(Relaxed), 1);
+        assert_eq!(device.sent_by_tick.load(Relaxed), 1);
+        assert!(device.ticks.load(Relaxed) >= 1);
+
+        // This one has no ticks any more, and its event is sent by `hw_done`.
+        switch(&device, false)?;
+        assert_eq!(device.commits.load(Relaxed), commits + 2);
+        assert!(!device.active.load(Relaxed));
+        assert_eq!(device.sent_by_tick.load(Relaxed), 1);
+
+        switch(&device, true)?;
+        assert_eq!(device.sent_by_tick.load(Relaxed), 2);
+        assert_eq!(device.wrong.load(Relaxed), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_on_after_the_unplug() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-unplug", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+        let device = fixture.device.clone();
+
+        switch(&device, true)?;
+        assert!(device.active.load(Relaxed));
+        drop(fixture);
+        assert!(!device.active.load(Relaxed));
+        let ticks = device.ticks.load(Relaxed);
+
+        assert_eq!(switch(&device, true), Err(ENODEV));
+        switch(&device, false)?;
+        assert!(!device.active.load(Relaxed));
+        assert_eq!(device.ticks.load(Relaxed), ticks);
+
+        assert_eq!(device.wrong.load(Relaxed), 0);
+
+        // Two planes, a CRTC, a connector.
+        assert_eq!(DROPPED.load(Relaxed), 0);
+        drop(device);
+        assert_eq!(DROPPED.load(Relaxed), 4);
+        assert_eq!(DROPPED_BEFORE_DEVICE.load(Relaxed), 4);
+        Ok(())
+    }
+
+    #[test]
+    fn a_framebuffer_is_shown_until_the_shutdown() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-show", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+        let device = fixture.device.clone();
+
+        // SAFETY: The device is valid, and the file until it is put.
+        let (pitch, size, fb) = unsafe {
+            let primary = (*device.as_raw()).primary;
+            let file = from_err_ptr(bindings::mock_drm_getfile(primary, bindings::O_RDWR))?;
+            let framebuffers = (
+                add_framebuffer(&device, file, HEIGHT, PITCH * 2),
+                add_framebuffer(&device, file, HEIGHT * 2, PITCH),
+                add_framebuffer(&device, file, HEIGHT, PITCH),
+            );
+            bindings::__fput_sync(file);
+            framebuffers
+        };
+        assert_eq!(pitch.err(), Some(EDOM));
+        assert_eq!(size.err(), Some(EINVAL));
+        // The one whose size was wrong.
+        assert_eq!(DROPPED.load(Relaxed), 1);
+
+        let fb = fb?;
+        // SAFETY: The framebuffer is valid until it is put; the plane has a reference of its own.
+        unsafe {
+            let shown = show(&device, true, fb).and_then(|()| touch(fb));
+            bindings::drm_mode_object_put(&raw mut (*fb).base);
+            shown?;
+        }
+        assert_eq!(device.prepared.load(Relaxed), 2);
+        assert_eq!(device.shown.load(Relaxed), 2);
+        assert_eq!(device.released.load(Relaxed), 0);
+
+        drop(fixture);
+        assert_eq!(device.released.load(Relaxed), 1);
+        assert_eq!(DROPPED.load(Relaxed), 2);
+        assert_eq!(device.wrong.load(Relaxed), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn modes_are_probed() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-probe", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+
+        assert_eq!(probe(&fixture.device), (0, 0));
+        fixture.device.connected.store(true, Relaxed);
+        assert_eq!(probe(&fixture.device), (2, 1));
+        fixture.device.connected.store(false, Relaxed);
+        assert_eq!(probe(&fixture.device), (0, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_crtc_there_is_no_mode_setting() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-headless", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Headless)?;
+
+        // SAFETY: The device is valid.
+        let features = unsafe { (*fixture.registration.device().as_raw()).driver_features };
+        assert_eq!(features & bindings::drm_driver_feature_DRIVER_MODESET, 0);
+        assert_eq!(features & bindings::drm_driver_feature_DRIVER_ATOMIC, 0);
+
+        drop(fixture);
+        assert_eq!(DROPPED.load(Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn errors_of_the_set_up_are_not_ignored() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-errors", None)?;
+
+        for (scenario, error, dropped) in [
+            (Scenario::PlaneFails, EDOM, 1),
+            // The data of the CRTC, which was not used, and the cursor plane.
+            (Scenario::WrongKind, EINVAL, 2),
+            (Scenario::WrongCrtc, EINVAL, 3),
+            (Scenario::PrimaryTwice, EINVAL, 5),
+        ] {
+            let fixture = Fixture::new(&parent, scenario);
+            assert_eq!(fixture.err(), Some(error));
+            assert_eq!(DROPPED.load(Relaxed), dropped);
+            assert_eq!(DROPPED_BEFORE_DEVICE.load(Relaxed), dropped);
+        }
+        Ok(())
+    }
+}

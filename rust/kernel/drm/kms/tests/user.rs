@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What user space would do with the device of the tests.
+
+use super::{
+    KunitDriver,
+    KunitFile,
+    KunitObject,
+    DIRTY,
+    HEIGHT,
+    PITCH,
+    WIDTH,
+    XRGB8888, //
+};
+use crate::{
+    bindings,
+    drm::{
+        self,
+        gem::{
+            self,
+            BaseObject, //
+        }, //
+    },
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
+use core::ptr;
+
+/// Switches the output on, or off, as an ioctl does.
+pub(super) fn switch(device: &drm::Device<KunitDriver>, on: bool) -> Result {
+    // SAFETY: There is no framebuffer.
+    unsafe { show(device, on, ptr::null_mut()) }
+}
+
+/// Switches the output on with a framebuffer, or off.
+///
+/// # Safety
+///
+/// `fb` must be a framebuffer of `device`, or null.
+pub(super) unsafe fn show(
+    device: &drm::Device<KunitDriver>,
+    on: bool,
+    fb: *mut bindings::drm_framebuffer,
+) -> Result {
+    let raw = device.as_raw();
+    let mut ctx = pin_init::zeroed();
+
+    // SAFETY: The device is valid. The context is initialized first and used by this thread alone,
+    // the commit is valid until it is put, and knows the context until then.
+    unsafe {
+        let commit = bindings::drm_atomic_commit_alloc(raw);
+        if commit.is_null() {
+            return Err(ENOMEM);
+        }
+
+        bindings::drm_modeset_acquire_init(&mut ctx, 0);
+        (*commit).acquire_ctx = &mut ctx;
+        let mode =
+            bindings::drm_cvt_mode(raw, WIDTH as i32, HEIGHT as i32, 60, false, false, false);
+        if !mode.is_null() {
+            bindings::drm_mode_set_crtcinfo(mode, 0);
+        }
+        let mut result = run(device, commit, if on { mode } else { ptr::null_mut() }, fb);
+        // Another thread may have a lock; debugging of locks claims so.
+        while result == Err(EDEADLK) {
+            bindings::drm_atomic_commit_clear(commit);
+            bindings::drm_modeset_backoff(&mut ctx);
+            result = run(device, commit, if on { mode } else { ptr::null_mut() }, fb);
+        }
+
+        bindings::drm_atomic_commit_put(commit);
+        bindings::drm_mode_destroy(raw, mode);
+        bindings::drm_modeset_drop_locks(&mut ctx);
+        bindings::drm_modeset_acquire_fini(&mut ctx);
+        result
+    }
+}
+
+/// Gives the output a mode, or none.
+///
+/// # Safety
+///
+/// `commit` must be an empty commit of `device` with a context, `mode` and `fb` valid or null.
+unsafe fn run(
+    device: &drm::Device<KunitDriver>,
+    commit: *mut bindings::drm_atomic_commit,
+    mode: *mut bindings::drm_display_mode,
+    fb: *mut bindings::drm_framebuffer,
+) -> Result {
+    let (crtc, connector) = (device.crtc.load(Relaxed), device.connector.load(Relaxed));
+    let to = if mode.is_null() {
+        ptr::null_mut()
+    } else {
+        crtc
+    };
+
+    // SAFETY: By the safety requirements. The device was set up, and both are objects of it.
+    unsafe {
+        let state = from_err_ptr(bindings::drm_atomic_get_connector_state(commit, connector))?;
+        to_result(bindings::drm_atomic_set_crtc_for_connector(state, to))?;
+        let state = from_err_ptr(bindings::drm_atomic_get_crtc_state(commit, crtc))?;
+        to_result(bindings::drm_atomic_set_mode_for_crtc(state, mode))?;
+        (*state).active = !mode.is_null();
+        if !fb.is_null() {
+            let primary = device.primary.load(Relaxed);
+            let state = from_err_ptr(bindings::drm_atomic_get_plane_state(commit, primary))?;
+            to_result(bindings::drm_atomic_set_crtc_for_plane(state, to))?;
+            bindings::drm_atomic_set_fb_for_plane(state, fb);
+            ((*state).crtc_w, (*state).crtc_h) = (WIDTH, HEIGHT);
+            ((*state).src_w, (*state).src_h) = (WIDTH << 16, HEIGHT << 16);
+        }
+        to_result(bindings::drm_atomic_commit(commit))
+    }
+}
+
+/// Makes a framebuffer on an object that has room for the screen.
+///
+/// # Safety
+///
+/// `file` must be a file of `device`.
+pub(super) unsafe fn add_framebuffer(
+    device: &drm::Device<KunitDriver>,
+    file: *mut bindings::file,
+    height: u32,
+    pitch: u32,
+) -> Result<*mut bindings::drm_framebuffer> {
+    let object = gem::shmem::Object::<KunitObject>::new(
+        device,
+        (PITCH * HEIGHT) as usize,
+        gem::shmem::ObjectConfig::default(),
+        (),
+    )?;
+
+    // SAFETY: By the safety requirements; the device was set up.
+    unsafe {
+        let file = (*file).private_data.cast::<bindings::drm_file>();
+        let mut cmd: bindings::drm_mode_fb_cmd2 = pin_init::zeroed();
+        (cmd.width, cmd.height, cmd.pixel_format) = (WIDTH, height, XRGB8888);
+        cmd.pitches[0] = pitch;
+        cmd.handles[0] = object.create_handle(drm::File::<KunitFile>::from_raw(file))?;
+
+        let create = (*(*device.as_raw()).mode_config.funcs)
+            .fb_create
+            .ok_or(EINVAL)?;
+        let info = bindings::drm_format_info(XRGB8888);
+        from_err_ptr(create(device.as_raw(), file, info, &cmd))
+    }
+}
+
+/// Tells that a part of a framebuffer has changed.
+///
+/// # Safety
+///
+/// `fb` must be a framebuffer of a device of the tests.
+pub(super) unsafe fn touch(fb: *mut bindings::drm_framebuffer) -> Result {
+    let mut clip = bindings::drm_clip_rect {
+        x1: DIRTY.x1 as u16,
+        y1: DIRTY.y1 as u16,
+        x2: DIRTY.x2 as u16,
+        y2: DIRTY.y2 as u16,
+    };
+
+    // SAFETY: By the safety requirements; no file stands for a user within the kernel.
+    to_result(unsafe {
+        bindings::drm_atomic_helper_dirtyfb(fb, ptr::null_mut(), 0, 0, &mut clip, 1)
+    })
+}
+
+/// Probes the output. The modes that it has, and how many of them are valid.
+pub(super) fn probe(device: &drm::Device<KunitDriver>) -> (i32, i32) {
+    let connector = device.connector.load(Relaxed);
+    let mut valid = 0;
+
+    // SAFETY: The device is set up, and this is a connector of it. The lock that is held guards its
+    // list of modes.
+    unsafe {
+        let lock = &raw mut (*device.as_raw()).mode_config.mutex;
+        bindings::mutex_lock(lock);
+        let found = bindings::drm_helper_probe_single_connector_modes(connector, 4096, 4096);
+        let head = &raw mut (*connector).modes;
+        let mut entry = (*head).next;
+        while entry != head {
+            valid += 1;
+            entry = (*entry).next;
+        }
+        bindings::mutex_unlock(lock);
+        (found, valid)
+    }
+}
