@@ -414,3 +414,26 @@ impl<T: KmsDriver> drm::Device<T, drm::Registered> {
         }
     }
 }
+
+impl<T: KmsDriver> drm::Device<T> {
+    /// As [`hotplug_event`](drm::Device::hotplug_event), for whoever does not know whether the
+    /// device is registered. Does nothing if it is not.
+    pub fn hotplug(&self) {
+        let mut idx = 0;
+
+        // SAFETY: `self.as_raw()` is a valid `struct drm_device`.
+        if !unsafe { bindings::drm_dev_enter(self.as_raw(), &mut idx) } {
+            return;
+        }
+
+        // SAFETY: As above. The flag is set when the registration is complete, and the unplug that
+        // clears it waits for the section entered above.
+        if unsafe { (*self.as_raw()).registered } {
+            // SAFETY: The device is registered, and stays so until the section ends.
+            unsafe { self.assume_ctx::<drm::Registered>() }.hotplug_event();
+        }
+
+        // SAFETY: `idx` is from `drm_dev_enter()` above.
+        unsafe { bindings::drm_dev_exit(idx) };
+    }
+}
