@@ -18,6 +18,9 @@ KERNELS = {
     "lint": ["common", "lint"],
 }
 SELFTESTS = "drivers/gpu/rust_gpu"
+GUEST = os.path.join(cache.REPO, "tools/guest")
+# What the medium has from there.
+GUEST_FILES = ["init", "screendump"]
 MEDIUM_MIB = 256
 
 
@@ -74,7 +77,7 @@ def state(root, source, name):
              for file in integrate.patched_files()]
     marks = [f"{entry.st_mtime_ns}" for entry in [os.stat(os.path.join(source.tree, "Makefile"))]]
     return cache.key(root.path, record, *after, *marks, fragments(name),
-                     cache.read(os.path.join(CONFIGS, "../guest/init")) or "")
+                     *(cache.file_hash(os.path.join(GUEST, name)) for name in GUEST_FILES))
 
 
 def fragments(name):
@@ -144,7 +147,8 @@ def build_medium(kernel):
         kernel.make("kselftest-install", f"TARGETS={SELFTESTS}", "FORCE_TARGETS=1",
                     f"INSTALL_PATH={medium}/kselftest", f"KDIR={kernel.output}",
                     hint="the tests in selftests/")
-    shutil.copy(os.path.join(cache.REPO, "tools/guest/init"), os.path.join(medium, "init"))
+    for name in GUEST_FILES:
+        shutil.copy(os.path.join(GUEST, name), os.path.join(medium, name))
     with cache.aside(kernel.medium) as new:
         make_image(kernel.root, medium, new, MEDIUM_MIB, kernel.log)
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from . import cache, splat
+from . import cache, screen, splat
 from .scenarios import SCENARIOS
 from .stage import Failure, say, tail
 
@@ -82,10 +82,10 @@ def clean(path):
         return file.read().replace("\r", "")
 
 
-def qemu(kernel, guest, scenario, job, console, interactive, append):
-    """QEMU's command line, to run in the build root."""
+def qemu(kernel, guest, scenario, job, console, append, screens):
+    """QEMU's command line, to run in the build root; without a service for a person."""
     spec = SCENARIOS[scenario]
-    arguments = ["console=ttyS0", "panic=-1", "quiet" if interactive else "loglevel=7",
+    arguments = ["console=ttyS0", "panic=-1", "loglevel=7" if screens else "quiet",
                  spec.get("append", ""), *append]
     command = ["qemu-system-x86_64", "-M", "q35", "-accel", spec.get("accel", accelerator()),
                "-cpu", "max,la57=off",
@@ -98,11 +98,11 @@ def qemu(kernel, guest, scenario, job, console, interactive, append):
                     "-device", f"nvme-ns,drive=disk{number},bus=nvme0,nsid={number}"]
     command += spec.get("machine", [])
     if spec["gpu"]:
-        command += ["-device", spec["gpu"]]
-    if interactive:
+        command += ["-device", f"{spec['gpu']},id={screen.DEVICE}"]
+    if not screens:
         return command + ["-serial", "mon:stdio", "-serial", "null"]
-    return command + ["-serial", f"file:{console}",
-                      "-chardev", "stdio,id=job,signal=off", "-serial", "chardev:job"]
+    return command + ["-serial", f"file:{console}", "-chardev", "stdio,id=job,signal=off",
+                      "-serial", "chardev:job", *screens.arguments()]
 
 
 def new_run(name):
@@ -134,18 +134,22 @@ def boot(kernel, guest, scenario, script, timeout=120, echo=False, append=()):
     job, console = os.path.join(directory, "job"), os.path.join(directory, "console.log")
     write_job(job, script)
     open(console, "w").close()
-    command = qemu(kernel, guest, scenario, job, console, False, append)
+    screens = screen.Service(directory)
+    command = qemu(kernel, guest, scenario, job, console, append, screens)
     start = time.monotonic()
-    with open(os.path.join(directory, "qemu.log"), "w") as errors:
+    with open(os.path.join(directory, screen.LOG), "w") as errors:
         errors.write(" ".join(command) + "\n")
         errors.flush()
         process = subprocess.Popen(kernel.root.argv(command), stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=errors)
+                                   stdout=subprocess.PIPE, stderr=errors,
+                                   pass_fds=screens.descriptors())
+        screens.start()
         reader = threading.Thread(target=copy_output, args=(
             process.stdout, os.path.join(directory, "output.log"), echo))
         reader.start()
         timed_out = wait(process, timeout)
         reader.join()
+        screens.stop()
     result = Result(directory, scenario, time.monotonic() - start, timed_out)
     if process.returncode and not timed_out:
         raise Failure(f"QEMU returned {process.returncode}", "RUST_GPU_ACCEL=tcg if it is KVM",
@@ -183,7 +187,8 @@ def shell(kernel, guest, scenario):
     job = os.path.join(directory, "job")
     write_job(job, "")
     say("== guest: exit or Ctrl-A X ends it, Ctrl-A C is QEMU's monitor")
-    command = qemu(kernel, guest, scenario, job, None, True, ["rust_gpu.shell", "kunit.enable=0"])
+    command = qemu(kernel, guest, scenario, job, None, ["rust_gpu.shell", "kunit.enable=0"],
+                   None)
     subprocess.run(kernel.root.argv(command), check=False)
 
 

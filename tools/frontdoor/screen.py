@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a guest's screen shows: the guest asks on its third serial port, QEMU's monitor tells.
+
+One line is a request, and gets one line as its answer:
+
+    ping                        done ping
+    screendump NAME [HEAD]      done NAME WIDTH HEIGHT CRC
+    crc NAME X Y WIDTH HEIGHT   done NAME CRC
+    pixel NAME X Y              done NAME RRGGBB
+    watch                       done watch
+    flushed                     done flushed X,Y,WIDTH,HEIGHT ...
+    cursor                      done cursor update|move|hide|none X Y
+
+or `error` and the reason. A CRC is zlib's CRC-32 of the red, green and blue bytes of all pixels,
+row by row from the top, in hexadecimal. A dump becomes NAME.png in the directory of the run; `crc`
+and `pixel` are about the last one. A dump also shows what was transferred to the device and never
+flushed, and it shows no cursor. So from `watch` on, `flushed` tells what was flushed since it was
+asked for before, in pixels of the resource, and `cursor` the last command of the cursor queue.
+"""
+
+import json
+import os
+import re
+import socket
+import threading
+import time
+import zlib
+
+DEVICE = "gpu0"
+PATIENCE = 30
+LONGEST = 1 << 20
+LOG = "qemu.log"
+EVENTS = ("virtio_gpu_cmd_res_flush", "virtio_gpu_update_cursor")
+FLUSHED = re.compile(r"virtio_gpu_cmd_res_flush res \w+, w (\d+), h (\d+), "
+                     r"x (\d+), y (\d+)$", re.M)
+CURSOR = re.compile(r"virtio_gpu_update_cursor scanout \d+, x (-?\d+), y (-?\d+), (\w+), "
+                    r"res 0x(\w+)$", re.M)
+NO_CURSOR = "none", "0", "0"
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
+
+
+class Refused(Exception):
+    """A request that cannot be fulfilled."""
+
+
+class Lines:
+    """Lines from a socket, and lines to it."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.rest = b""
+
+    def read(self, deadline=None):
+        """The next line; EOFError at the end, TimeoutError when it does not come in time."""
+        while b"\n" not in self.rest:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0.001)
+            self.connection.settimeout(left)
+            data = self.connection.recv(1 << 16)
+            if not data:
+                raise EOFError
+            self.rest = (self.rest + data)[-LONGEST:]
+        line, _, self.rest = self.rest.partition(b"\n")
+        return line.decode(errors="replace").strip()
+
+    def write(self, text):
+        """Sends one line."""
+        self.connection.settimeout(PATIENCE)
+        self.connection.sendall(text.encode() + b"\n")
+
+
+class Monitor:
+    """QEMU's machine protocol (QMP)."""
+
+    def __init__(self, connection):
+        self.lines = Lines(connection)
+        self.number = 0
+
+    def execute(self, command, **arguments):
+        """Runs one command. What is not its answer is the greeting or an event."""
+        if not self.number and command != "qmp_capabilities":
+            self.execute("qmp_capabilities")
+        self.number += 1
+        deadline = time.monotonic() + PATIENCE
+        self.lines.write(json.dumps({"execute": command, "arguments": arguments,
+                                     "id": self.number}))
+        while True:
+            answer = json.loads(self.lines.read(deadline))
+            if answer.get("id") != self.number:
+                continue
+            if "error" in answer:
+                raise Refused(answer["error"]["desc"])
+            return answer["return"]
+
+
+class Picture:
+    """A picture from a PPM file."""
+
+    def __init__(self, path):
+        with open(path, "rb") as file:
+            kind, size, depth = (file.readline() for _ in range(3))
+            self.pixels = file.read()
+        self.width, self.height = map(int, size.split())
+        if (kind, depth) != (b"P6\n", b"255\n") or \
+                len(self.pixels) != 3 * self.width * self.height:
+            raise Refused("QEMU's dump is not what it should be")
+
+    def crc(self, x, y, width, height):
+        """The CRC of a part of the picture."""
+        if x < 0 or y < 0 or x + width > self.width or y + height > self.height:
+            raise Refused(f"the picture is {self.width}x{self.height}")
+        value = 0
+        for row in range(y, y + height):
+            start = 3 * (row * self.width + x)
+            value = zlib.crc32(self.pixels[start:start + 3 * width], value)
+        return f"{value:08x}"
+
+    def pixel(self, x, y):
+        """The colour of a pixel."""
+        self.crc(x, y, 1, 1)
+        return self.pixels[3 * (y * self.width + x):][:3].hex()
+
+
+class Service:
+    """Answers the requests of one guest for as long as it runs."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.port, self.guests_port = socket.socketpair()
+        self.monitor, self.qemus_monitor = socket.socketpair()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.name = self.picture = None
+        self.seen, self.flushes, self.cursor = 0, [], NO_CURSOR
+
+    def descriptors(self):
+        """What QEMU has to inherit."""
+        return self.guests_port.fileno(), self.qemus_monitor.fileno()
+
+    def arguments(self):
+        """QEMU's arguments. An interrupt of its own: the first port's cannot be shared."""
+        port, monitor = self.descriptors()
+        return ["-chardev", f"socket,id=screen,fd={port}",
+                "-device", "isa-serial,chardev=screen,index=2,irq=5",
+                "-chardev", f"socket,id=monitor,fd={monitor}",
+                "-qmp", "chardev:monitor"]
+
+    def start(self):
+        """Begins to answer; QEMU has its descriptors."""
+        self.guests_port.close()
+        self.qemus_monitor.close()
+        self.thread.start()
+
+    def stop(self):
+        """Ends after QEMU has ended."""
+        for connection in (self.port, self.monitor):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.thread.join(PATIENCE)
+        self.port.close()
+        self.monitor.close()
+
+    def serve(self):
+        """The thread."""
+        lines, monitor = Lines(self.port), Monitor(self.monitor)
+        try:
+            while True:
+                request = lines.read()
+                try:
+                    answer = "done " + self.answer(monitor, request.split())
+                except (Refused, ValueError, TypeError, EOFError, OSError) as error:
+                    answer = f"error {error or 'QEMU has gone'}"
+                lines.write(answer)
+        except (EOFError, OSError):
+            pass
+
+    def answer(self, monitor, words):
+        """The answer to one request."""
+        kind, *arguments = words or [""]
+        if words == ["ping"]:
+            return "ping"
+        if kind in ("watch", "flushed", "cursor"):
+            return " ".join([kind, *getattr(self, f"tell_{kind}")(monitor)])
+        if kind not in ("screendump", "crc", "pixel") or not arguments:
+            raise Refused("there is no such request")
+        name, *numbers = arguments
+        numbers = [int(number) for number in numbers]
+        if not NAME.fullmatch(name):
+            raise Refused("that is no name for a file")
+        if kind == "screendump":
+            self.dump(monitor, name, *numbers)
+            picture = self.picture
+            crc = picture.crc(0, 0, picture.width, picture.height)
+            return f"{name} {picture.width} {picture.height} {crc}"
+        if name != self.name:
+            raise Refused(f"the last dump is {self.name}")
+        return f"{name} " + getattr(self.picture, kind)(*numbers)
+
+    def read_log(self):
+        """Takes what is new in QEMU's log."""
+        with open(os.path.join(self.directory, LOG), "rb") as file:
+            file.seek(self.seen)
+            text = file.read()
+        self.seen += len(text)
+        text = text.decode(errors="replace")
+        self.flushes += [f"{x},{y},{w},{h}" for w, h, x, y in FLUSHED.findall(text)]
+        for x, y, kind, resource in CURSOR.findall(text):
+            hides = kind == "update" and int(resource, 16) == 0
+            self.cursor = "hide" if hides else kind, x, y
+
+    def tell_watch(self, monitor):
+        """Lets QEMU trace the commands."""
+        for event in EVENTS:
+            monitor.execute("trace-event-set-state", name=event, enable=True)
+        self.read_log()
+        self.flushes, self.cursor = [], NO_CURSOR
+        return []
+
+    def tell_flushed(self, _monitor):
+        """What was flushed."""
+        self.read_log()
+        found, self.flushes = self.flushes, []
+        return found
+
+    def tell_cursor(self, _monitor):
+        """What the cursor was told."""
+        self.read_log()
+        return self.cursor
+
+    def dump(self, monitor, name, head=0):
+        """Dumps the screen, as a picture for people and as one to compute with."""
+        self.name = self.picture = None
+        base = os.path.join(self.directory, name)
+        for kind in ("png", "ppm"):
+            monitor.execute("screendump", filename=f"{base}.{kind}", format=kind,
+                            device=DEVICE, head=head)
+        self.picture = Picture(f"{base}.ppm")
+        os.unlink(f"{base}.ppm")
+        self.name = name
