@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What is set with atomic commits is what the screen shows, pixel by pixel, and
+ * what is only tested, or refused, changes nothing.
+ *
+ * Environment: see display_screen.h
+ */
+#include "kselftest_harness.h"
+#include "display_kms.h"
+
+#define MODESET	DRM_MODE_ATOMIC_ALLOW_MODESET
+
+/* Each test is a process of its own. */
+static struct {
+	struct display display;
+	struct frame frame;
+	struct picture picture;
+	int screen;
+	__u32 mode_blob;
+} scene;
+
+FIXTURE(atomic)
+{
+};
+
+FIXTURE_SETUP(atomic)
+{
+	const char *reason;
+
+	REQUIRE(return, !geteuid(), "not root");
+	reason = display_open(&scene.display);
+	REQUIRE(return, !reason, reason);
+	REQUIRE(return, !set_client_cap(scene.display.fd, DRM_CLIENT_CAP_ATOMIC),
+		"the driver has no atomic commits");
+	scene.screen = screen_open();
+	REQUIRE(return, scene.screen >= 0, NO_SCREEN);
+	ASSERT_EQ(0, frame_create(scene.display.fd, &scene.frame, scene.display.mode.hdisplay,
+				  scene.display.mode.vdisplay));
+	ASSERT_EQ(0, picture_create(&scene.picture, scene.frame.width, scene.frame.height));
+	scene.mode_blob = create_blob(scene.display.fd, &scene.display.mode,
+				      sizeof(scene.display.mode));
+	ASSERT_NE(0, scene.mode_blob);
+}
+
+FIXTURE_TEARDOWN(atomic)
+{
+	frame_destroy(scene.display.fd, &scene.frame);
+	close(scene.display.fd);
+}
+
+static bool shows(const char *name)
+{
+	return screen_shows(scene.screen, name, scene.display.head, &scene.picture);
+}
+
+/* Everything: mode, connector, plane. */
+static void request_all(struct request *request, __u32 fb, __u32 mode_blob,
+			const struct drm_mode_modeinfo *mode)
+{
+	const struct display *display = &scene.display;
+
+	request_set(request, display, display->crtc, "MODE_ID", mode_blob);
+	request_set(request, display, display->crtc, "ACTIVE", 1);
+	request_set(request, display, display->connector, "CRTC_ID", display->crtc);
+	request_plane(request, display, fb, mode, 0, 0);
+}
+
+/* Shows the pattern in the preferred mode. Returns 0 or -errno. */
+static int show(__u32 seed)
+{
+	struct request request = {};
+
+	picture_fill(&scene.picture, seed);
+	frame_draw(&scene.frame, &scene.picture);
+	request_all(&request, scene.frame.fb, scene.mode_blob, &scene.display.mode);
+	return request_commit(&scene.display, &request, MODESET, 0);
+}
+
+/* One property of the primary plane. Returns 0 or -errno. */
+static int set_plane(const char *name, __u64 value, __u32 flags)
+{
+	struct request request = {};
+
+	request_set(&request, &scene.display, scene.display.primary, name, value);
+	return request_commit(&scene.display, &request, flags, 0);
+}
+
+static int set_active(__u64 active, __u32 flags)
+{
+	struct request request = {};
+
+	request_set(&request, &scene.display, scene.display.crtc, "ACTIVE", active);
+	return request_commit(&scene.display, &request, flags, 0);
+}
+
+TEST_F_TIMEOUT(atomic, full_frame, 120)
+{
+	ASSERT_EQ(0, show(1));
+	EXPECT_TRUE(shows("atomic-full"));
+	/* The same framebuffer, with something else in it and no word of damage. */
+	picture_fill(&scene.picture, 2);
+	frame_draw(&scene.frame, &scene.picture);
+	ASSERT_EQ(0, set_plane("FB_ID", scene.frame.fb, 0));
+	EXPECT_TRUE(shows("atomic-again"));
+}
+
+/* Sets a framebuffer with damage. Returns 0 or -errno. */
+static int set_damaged(__u32 fb, const struct rect *clips, unsigned int count)
+{
+	const struct display *display = &scene.display;
+	struct request request = {};
+	/* Four signed numbers each, as in struct drm_mode_rect. */
+	__u32 blob = create_blob(display->fd, clips, count * sizeof(*clips));
+	int ret;
+
+	if (!blob)
+		return -ENOMEM;
+	request_set(&request, display, display->primary, "FB_ID", fb);
+	request_set(&request, display, display->primary, "FB_DAMAGE_CLIPS", blob);
+	ret = request_commit(display, &request, 0, 0);
+	gpu_ioctl(display->fd, DRM_IOCTL_MODE_DESTROYPROPBLOB, &blob);
+	return ret;
+}
+
+TEST_F_TIMEOUT(atomic, damage_clips, 300)
+{
+	struct picture fresh;
+	unsigned int i;
+
+	ASSERT_EQ(0, picture_create(&fresh, scene.frame.width, scene.frame.height));
+	ASSERT_EQ(0, show(0));
+	ASSERT_TRUE(shows("atomic-damage-before"));
+	for (i = 0; i < ARRAY_SIZE(damages); i++) {
+		struct rect clips[MAX_CLIPS];
+		const char *how;
+
+		picture_fill(&fresh, i + 1);
+		frame_draw(&scene.frame, &fresh);
+		damage_clips(&damages[i], fresh.width, fresh.height, clips);
+		ASSERT_EQ(0, set_damaged(scene.frame.fb, clips, damages[i].count));
+		how = screen_updated(scene.screen, scene.display.head, &damages[i],
+				     &scene.picture, &fresh);
+		ASSERT_NE(NULL, how) TH_LOG("%s", damages[i].name);
+		TH_LOG("%s: updates %s", damages[i].name, how);
+	}
+}
+
+/* Another framebuffer is shown whole, whatever is said to be damaged. */
+TEST_F_TIMEOUT(atomic, damage_of_another_framebuffer, 120)
+{
+	const struct rect clip = { 10, 10, 20, 20 };
+	struct frame other;
+
+	ASSERT_EQ(0, frame_create(scene.display.fd, &other, scene.frame.width,
+				  scene.frame.height));
+	ASSERT_EQ(0, show(1));
+	picture_fill(&scene.picture, 2);
+	frame_draw(&other, &scene.picture);
+	ASSERT_EQ(0, set_damaged(other.fb, &clip, 1));
+	EXPECT_TRUE(shows("atomic-other"));
+}
+
+/* A clip beyond the edges is cut there, or refused. */
+TEST_F_TIMEOUT(atomic, damage_beyond_the_edges, 120)
+{
+	const struct damage inside = { "beyond-the-edges", 1, { { -5, -7, 0, 0 } } };
+	const __s32 width = scene.frame.width, height = scene.frame.height;
+	const struct rect clip = { width - 5, height - 7, width + 1000, height + 1000 };
+	struct picture fresh;
+	int ret;
+
+	ASSERT_EQ(0, picture_create(&fresh, width, height));
+	ASSERT_EQ(0, show(1));
+	picture_fill(&fresh, 2);
+	frame_draw(&scene.frame, &fresh);
+	ret = set_damaged(scene.frame.fb, &clip, 1);
+	if (ret) {
+		EXPECT_EQ(-EINVAL, ret);
+		EXPECT_TRUE(shows("beyond-refused"));
+	} else {
+		EXPECT_NE(NULL, screen_updated(scene.screen, scene.display.head, &inside,
+					       &scene.picture, &fresh));
+	}
+}
+
+TEST_F_TIMEOUT(atomic, damage_refused, 120)
+{
+	const struct rect clips[] = {
+		{ -1, 0, 5, 5 },
+		{ 0, -1, 5, 5 },
+		{ 7, 7, 7, 9 },
+		{ 7, 7, 9, 7 },
+		{ 9, 7, 7, 9 },
+		{ 0x7fffffff, 0, -0x7fffffff, 1 },
+	};
+	unsigned int i;
+
+	ASSERT_EQ(0, show(1));
+	for (i = 0; i < ARRAY_SIZE(clips); i++) {
+		EXPECT_EQ(-EINVAL, set_damaged(scene.frame.fb, &clips[i], 1))
+			TH_LOG("clip %u", i);
+	}
+	EXPECT_TRUE(shows("atomic-damage-refused"));
+}
+
+/* Nonblocking commits with events, between two framebuffers. */
+TEST_F_TIMEOUT(atomic, flips, 240)
+{
+	const struct display *display = &scene.display;
+	struct frame other, *frames[2] = { &scene.frame, &other };
+	struct drm_event_vblank event;
+	__u32 sequence = 0, i;
+	char name[32];
+
+	ASSERT_EQ(0, frame_create(display->fd, &other, scene.frame.width, scene.frame.height));
+	ASSERT_EQ(0, show(0));
+	for (i = 1; i <= 6; i++) {
+		struct request request = {};
+
+		picture_fill(&scene.picture, i);
+		frame_draw(frames[i % 2], &scene.picture);
+		request_set(&request, display, display->primary, "FB_ID", frames[i % 2]->fb);
+		ASSERT_EQ(0, request_commit(display, &request, DRM_MODE_ATOMIC_NONBLOCK |
+					    DRM_MODE_PAGE_FLIP_EVENT, i));
+		ASSERT_EQ(0, read_event(display->fd, &event, 1000));
+		EXPECT_EQ(DRM_EVENT_FLIP_COMPLETE, event.base.type);
+		EXPECT_EQ(i, event.user_data);
+		EXPECT_EQ(display->crtc, event.crtc_id);
+		if (i > 1)
+			EXPECT_GT((__s32)(event.sequence - sequence), 0);
+		sequence = event.sequence;
+		snprintf(name, sizeof(name), "atomic-flip-%u", i);
+		EXPECT_TRUE(shows(name));
+	}
+}
+
+TEST_F_TIMEOUT(atomic, test_only, 120)
+{
+	const struct display *display = &scene.display;
+	const __u32 test = DRM_MODE_ATOMIC_TEST_ONLY;
+	__u64 active = 0, fb = 0;
+	struct frame other, small;
+
+	ASSERT_EQ(0, frame_create(display->fd, &other, scene.frame.width, scene.frame.height));
+	ASSERT_EQ(0, frame_create(display->fd, &small, 64, 64));
+	ASSERT_EQ(0, show(1));
+	EXPECT_EQ(0, set_plane("FB_ID", other.fb, test));
+	EXPECT_EQ(0, set_active(0, test | MODESET));
+	EXPECT_EQ(-EINVAL, set_active(0, test));
+	EXPECT_EQ(-ENOSPC, set_plane("FB_ID", small.fb, test));
+	EXPECT_EQ(-EINVAL, set_plane("FB_ID", other.fb, test | DRM_MODE_PAGE_FLIP_EVENT));
+	EXPECT_TRUE(shows("test-only"));
+	EXPECT_NE(0, find_property(display->fd, display->crtc, "ACTIVE", &active));
+	EXPECT_EQ(1, active);
+	EXPECT_NE(0, find_property(display->fd, display->primary, "FB_ID", &fb));
+	EXPECT_EQ(scene.frame.fb, fb);
+}
+
+/* A part of a larger framebuffer, and another part of it. */
+TEST_F_TIMEOUT(atomic, source, 120)
+{
+	const struct display *display = &scene.display;
+	struct picture large;
+	struct frame frame;
+	__u32 i, y;
+
+	ASSERT_EQ(0, frame_create(display->fd, &frame, scene.frame.width + 21,
+				  scene.frame.height + 9));
+	ASSERT_EQ(0, picture_create(&large, frame.width, frame.height));
+	picture_fill(&large, 1);
+	frame_draw(&frame, &large);
+	ASSERT_EQ(0, show(1));
+	for (i = 1; i < 4; i++) {
+		struct request request = {};
+
+		request_plane(&request, display, frame.fb, &display->mode, 7 * i, 3 * i);
+		ASSERT_EQ(0, request_commit(display, &request, 0, 0));
+		for (y = 0; y < scene.picture.height; y++)
+			memcpy(scene.picture.pixels + (size_t)y * scene.picture.width,
+			       large.pixels + (size_t)(y + 3 * i) * large.width + 7 * i,
+			       scene.picture.width * sizeof(*large.pixels));
+		EXPECT_TRUE(shows("source")) TH_LOG("at %u,%u", 7 * i, 3 * i);
+	}
+}
+
+/* The smallest mode and back, each in one commit. */
+TEST_F_TIMEOUT(atomic, mode, 120)
+{
+	const struct display *display = &scene.display;
+	const struct drm_mode_modeinfo *mode = &display->mode;
+	struct request request = {};
+	struct picture picture;
+	struct frame frame;
+	unsigned int i;
+	__u32 blob;
+
+	for (i = 0; i < display->mode_count; i++) {
+		if (display->modes[i].hdisplay * display->modes[i].vdisplay <
+		    mode->hdisplay * mode->vdisplay)
+			mode = &display->modes[i];
+	}
+	if (mode == &display->mode)
+		SKIP(return, "the preferred mode is the smallest");
+	ASSERT_EQ(0, show(1));
+	ASSERT_EQ(0, frame_create(display->fd, &frame, mode->hdisplay, mode->vdisplay));
+	ASSERT_EQ(0, picture_create(&picture, mode->hdisplay, mode->vdisplay));
+	picture_fill(&picture, 2);
+	frame_draw(&frame, &picture);
+	blob = create_blob(display->fd, mode, sizeof(*mode));
+	ASSERT_NE(0, blob);
+	request_all(&request, frame.fb, blob, mode);
+	EXPECT_EQ(-EINVAL, request_commit(display, &request, 0, 0));
+	ASSERT_EQ(0, request_commit(display, &request, MODESET, 0));
+	EXPECT_TRUE(screen_shows(scene.screen, "atomic-mode", display->head, &picture));
+	ASSERT_EQ(0, show(3));
+	EXPECT_TRUE(shows("atomic-mode-back"));
+}
+
+TEST_F_TIMEOUT(atomic, off_and_on, 120)
+{
+	struct rect all = picture_rect(&scene.picture);
+	__u32 width, height, crc;
+
+	ASSERT_EQ(0, show(1));
+	ASSERT_EQ(0, set_active(0, MODESET));
+	ASSERT_EQ(0, screen_dump(scene.screen, "atomic-off", scene.display.head, &width, &height,
+				 &crc));
+	EXPECT_NE(picture_crc(&scene.picture, &all), crc);
+	/* What is set while it is off is there when it comes on. */
+	picture_fill(&scene.picture, 2);
+	frame_draw(&scene.frame, &scene.picture);
+	ASSERT_EQ(0, set_plane("FB_ID", scene.frame.fb, 0));
+	ASSERT_EQ(0, set_active(1, MODESET));
+	EXPECT_TRUE(shows("atomic-on"));
+}
+
+/* Each of these is refused, and leaves the screen as it was. */
+TEST_F_TIMEOUT(atomic, refused, 120)
+{
+	const struct display *display = &scene.display;
+	const __u32 bad_id = 0xfffff, width = scene.frame.width;
+	struct drm_mode_atomic atomic = { .flags = 1 << 31 };
+	struct request request = {};
+	struct frame small;
+
+	ASSERT_EQ(0, frame_create(display->fd, &small, width - 1, scene.frame.height));
+	ASSERT_EQ(0, show(1));
+
+	EXPECT_EQ(-EINVAL, gpu_ioctl(display->fd, DRM_IOCTL_MODE_ATOMIC, &atomic));
+	request_id(&request, bad_id, 1, 0);
+	EXPECT_EQ(-ENOENT, request_commit(display, &request, 0, 0));
+	request = (struct request){};
+	request_id(&request, display->primary, bad_id, 0);
+	EXPECT_EQ(-ENOENT, request_commit(display, &request, 0, 0));
+
+	EXPECT_EQ(-EINVAL, set_plane("FB_ID", bad_id, 0));
+	EXPECT_EQ(-EINVAL, set_plane("FB_ID", display->crtc, 0));
+	EXPECT_EQ(-EINVAL, set_plane("CRTC_ID", bad_id, 0));
+	EXPECT_EQ(-EINVAL, set_plane("CRTC_ID", 0, 0));
+	EXPECT_EQ(-EINVAL, set_plane("FB_DAMAGE_CLIPS", bad_id, 0));
+	EXPECT_EQ(-EINVAL, set_plane("FB_DAMAGE_CLIPS", scene.frame.fb, 0));
+	EXPECT_EQ(-ENOSPC, set_plane("FB_ID", small.fb, 0));
+	EXPECT_EQ(-ENOSPC, set_plane("SRC_X", 1 << 16, 0));
+	EXPECT_EQ(-ENOSPC, set_plane("SRC_Y", 0xffffffff, 0));
+	EXPECT_EQ(-ERANGE, set_plane("SRC_W", (width / 2) << 16, 0));
+	EXPECT_EQ(-EINVAL, set_plane("CRTC_X", 1, 0));
+	/* A framebuffer is no mode. */
+	request = (struct request){};
+	request_set(&request, display, display->crtc, "MODE_ID", scene.frame.fb);
+	EXPECT_EQ(-EINVAL, request_commit(display, &request, MODESET, 0));
+	EXPECT_TRUE(shows("atomic-refused"));
+}
+
+TEST_HARNESS_MAIN
