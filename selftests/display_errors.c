@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Bad requests to the display get the errors that they should, and change nothing
+ * on the screen.
+ *
+ * Environment: see display_screen.h
+ */
+#include "kselftest_harness.h"
+#include "display_kms.h"
+
+#define NONE	0xfffff		/* the id of nothing */
+#define SIDE	256		/* of the buffer, in pixels: whole pages */
+#define PITCH	(4 * SIDE)
+
+/* Each test is a process of its own. */
+static struct {
+	struct display display;
+	struct frame frame;
+	struct frame buffer;
+	struct picture picture;
+	int screen;
+} scene;
+
+FIXTURE(errors)
+{
+};
+
+FIXTURE_SETUP(errors)
+{
+	struct display *display = &scene.display;
+	const char *reason;
+
+	REQUIRE(return, !geteuid(), "not root");
+	reason = display_open(display);
+	REQUIRE(return, !reason, reason);
+	scene.screen = screen_open();
+	REQUIRE(return, scene.screen >= 0, NO_SCREEN);
+	ASSERT_EQ(0, frame_create(display->fd, &scene.frame, display->mode.hdisplay,
+				  display->mode.vdisplay));
+	ASSERT_EQ(0, picture_create(&scene.picture, scene.frame.width, scene.frame.height));
+	picture_fill(&scene.picture, 1);
+	frame_draw(&scene.frame, &scene.picture);
+	ASSERT_EQ(0, set_crtc(display, scene.frame.fb, &display->mode, 0, 0));
+	ASSERT_EQ(0, buffer_create(display->fd, &scene.buffer, SIDE, SIDE));
+	ASSERT_EQ(PITCH, scene.buffer.buffer_pitch);
+	ASSERT_EQ(PITCH * SIDE, scene.buffer.size);
+}
+
+FIXTURE_TEARDOWN(errors)
+{
+	EXPECT_TRUE(screen_shows(scene.screen, "after-errors", scene.display.head,
+				 &scene.picture));
+	frame_destroy(scene.display.fd, &scene.buffer);
+	frame_destroy(scene.display.fd, &scene.frame);
+	close(scene.display.fd);
+}
+
+/* What is zero here is as it should be. */
+struct bad_frame {
+	const char *what;
+	__u32 width, height, format, handle, pitch, offset, flags;
+	int error;
+	int or;		/* the C driver has its own view of a few */
+};
+
+static const struct bad_frame bad_frames[] = {
+	{ "wide", .width = 8193, .height = 32, .pitch = 4 * 8193, .error = -EINVAL },
+	{ "high", .width = 32, .height = 8193, .pitch = 128, .error = -EINVAL },
+	{ "narrow", .width = 31, .error = -EINVAL },
+	{ "low", .height = 31, .error = -EINVAL },
+	{ "huge", .width = -1, .height = -1, .pitch = -1, .error = -EINVAL },
+	{ "less pitch than a row", .pitch = PITCH - 4, .error = -EINVAL },
+	{ "pitch that overflows", .pitch = -1, .error = -ERANGE },
+	{ "pitch that just overflows", .pitch = 1u << 24, .error = -ERANGE },
+	{ "pitch beyond the buffer", .pitch = PITCH + 4, .error = -EINVAL },
+	{ "large pitch beyond the buffer", .pitch = (1u << 24) - 4, .error = -EINVAL },
+	{ "offset that overflows", .offset = -4, .error = -ERANGE },
+	{ "offset of a pixel", .offset = 4, .error = -EINVAL },
+	{ "offset of a row", .offset = PITCH, .error = -EINVAL },
+	{ "offset of the whole buffer", .offset = PITCH * SIDE, .error = -EINVAL },
+	{ "a row more than the buffer", .height = SIDE + 1, .error = -EINVAL },
+	{ "much more than the buffer", .width = 4096, .height = 4096, .pitch = 4 * 4096,
+	  .error = -EINVAL },
+	{ "no buffer", .handle = NONE, .error = -ENOENT, .or = -EINVAL },
+	{ "no format", .format = 0x20202020, .error = -EINVAL },
+	{ "16 bits", .format = DRM_FORMAT_RGB565, .error = -EINVAL, .or = -ENOENT },
+	{ "two planes", .format = DRM_FORMAT_NV12, .error = -EINVAL },
+	{ "modifiers", .flags = DRM_MODE_FB_MODIFIERS, .error = -EINVAL },
+	{ "unknown flag", .flags = 1 << 7, .error = -EINVAL },
+};
+
+TEST_F_TIMEOUT(errors, framebuffers, 60)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad_frames); i++) {
+		const struct bad_frame *bad = &bad_frames[i];
+		struct drm_mode_fb_cmd2 add = {
+			.width = bad->width ?: SIDE,
+			.height = bad->height ?: SIDE,
+			.pixel_format = bad->format ?: DRM_FORMAT_XRGB8888,
+			.flags = bad->flags,
+			.handles = { bad->handle ?: scene.buffer.handle },
+			.pitches = { bad->pitch ?: PITCH },
+			.offsets = { bad->offset },
+		};
+		int ret = gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_ADDFB2, &add);
+
+		if (bad->or && ret == bad->or)
+			continue;
+		EXPECT_EQ(bad->error, ret) TH_LOG("%s", bad->what);
+		if (!ret)
+			gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_RMFB, &add.fb_id);
+	}
+}
+
+/* The sizes that are just allowed. */
+TEST_F_TIMEOUT(errors, framebuffers_allowed, 60)
+{
+	const struct { __u32 width, height; } sizes[] = {
+		{ 32, 32 }, { 8192, 32 }, { 32, 8192 }, { SIDE, SIDE },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct frame frame;
+
+		EXPECT_EQ(0, frame_create(scene.display.fd, &frame, sizes[i].width,
+					  sizes[i].height))
+			TH_LOG("%ux%u", sizes[i].width, sizes[i].height);
+		frame_destroy(scene.display.fd, &frame);
+	}
+	EXPECT_EQ(0, frame_add(scene.display.fd, &scene.buffer, SIDE, SIDE / 2, PITCH,
+			       PITCH * SIDE / 2));
+}
+
+TEST_F_TIMEOUT(errors, buffers, 60)
+{
+	const struct { __u32 width, height, bpp; } sizes[] = {
+		{ 0, 1, 32 }, { 1, 0, 32 }, { 1, 1, 0 }, { -1, 1, 32 }, { 1u << 16, 1u << 16, 32 },
+		{ 1u << 30, 1, 32 }, { -1, -1, -1 }, { 1, 1, -1 },
+	};
+	struct drm_mode_map_dumb map = { .handle = NONE };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct drm_mode_create_dumb create = {
+			.width = sizes[i].width,
+			.height = sizes[i].height,
+			.bpp = sizes[i].bpp,
+		};
+
+		EXPECT_EQ(-EINVAL, gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_CREATE_DUMB, &create))
+			TH_LOG("%ux%u", sizes[i].width, sizes[i].height);
+	}
+	EXPECT_EQ(-ENOENT, gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_MAP_DUMB, &map));
+}
+
+TEST_F_TIMEOUT(errors, modes, 60)
+{
+	struct display display = scene.display;
+	struct frame small;
+	__u32 fb = scene.frame.fb;
+
+	ASSERT_EQ(0, frame_create(display.fd, &small, scene.frame.width,
+				  scene.frame.height - 1));
+	EXPECT_EQ(-ENOSPC, set_crtc(&display, small.fb, &display.mode, 0, 0));
+	EXPECT_EQ(-ENOSPC, set_crtc(&display, fb, &display.mode, 1, 0));
+	EXPECT_EQ(-ENOSPC, set_crtc(&display, fb, &display.mode, 0, 0xffff));
+	EXPECT_EQ(-ERANGE, set_crtc(&display, fb, &display.mode, 0x10000, 0));
+	EXPECT_EQ(-ENOENT, set_crtc(&display, NONE, &display.mode, 0, 0));
+	display.mode.hdisplay = 0;
+	EXPECT_EQ(-EINVAL, set_crtc(&display, fb, &display.mode, 0, 0));
+	display = scene.display;
+	display.connector = NONE;
+	EXPECT_EQ(-ENOENT, set_crtc(&display, fb, &display.mode, 0, 0));
+	display = scene.display;
+	display.crtc = NONE;
+	EXPECT_EQ(-ENOENT, set_crtc(&display, fb, &display.mode, 0, 0));
+	display.crtc = fb;
+	EXPECT_EQ(-ENOENT, set_crtc(&display, fb, &display.mode, 0, 0));
+	frame_destroy(display.fd, &small);
+}
+
+TEST_F_TIMEOUT(errors, flips, 60)
+{
+	const struct display *display = &scene.display;
+	struct drm_mode_crtc_page_flip flip = {
+		.crtc_id = display->crtc,
+		.fb_id = scene.frame.fb,
+		.flags = 1 << 15,
+	};
+	struct drm_event_vblank event;
+	struct frame small;
+
+	ASSERT_EQ(0, frame_create(display->fd, &small, scene.frame.width - 1,
+				  scene.frame.height));
+	EXPECT_EQ(-EINVAL, gpu_ioctl(display->fd, DRM_IOCTL_MODE_PAGE_FLIP, &flip));
+	flip.flags = DRM_MODE_PAGE_FLIP_EVENT;
+	flip.fb_id = NONE;
+	EXPECT_EQ(-ENOENT, gpu_ioctl(display->fd, DRM_IOCTL_MODE_PAGE_FLIP, &flip));
+	flip.fb_id = small.fb;
+	EXPECT_EQ(-ENOSPC, gpu_ioctl(display->fd, DRM_IOCTL_MODE_PAGE_FLIP, &flip));
+	flip.fb_id = scene.frame.fb;
+	flip.crtc_id = NONE;
+	EXPECT_EQ(-ENOENT, gpu_ioctl(display->fd, DRM_IOCTL_MODE_PAGE_FLIP, &flip));
+	/* What is refused has no event. */
+	EXPECT_EQ(-ETIMEDOUT, read_event(display->fd, &event, 200));
+	frame_destroy(display->fd, &small);
+}
+
+TEST_F_TIMEOUT(errors, clips, 60)
+{
+	struct drm_clip_rect clips[DRM_MODE_FB_DIRTY_MAX_CLIPS + 1] = {};
+	struct drm_mode_fb_dirty_cmd dirty = {
+		.fb_id = scene.frame.fb,
+		.num_clips = 1,
+		.clips_ptr = user_pointer(clips),
+	};
+	int fd = scene.display.fd;
+
+	clips[0] = (struct drm_clip_rect){ 5, 5, 5, 6 };
+	EXPECT_EQ(-EINVAL, gpu_ioctl(fd, DRM_IOCTL_MODE_DIRTYFB, &dirty));
+	dirty.num_clips = ARRAY_SIZE(clips);
+	EXPECT_EQ(-EINVAL, gpu_ioctl(fd, DRM_IOCTL_MODE_DIRTYFB, &dirty));
+	dirty.num_clips = 0;
+	EXPECT_EQ(-EINVAL, gpu_ioctl(fd, DRM_IOCTL_MODE_DIRTYFB, &dirty));
+	dirty.num_clips = 1;
+	dirty.clips_ptr = 1;
+	EXPECT_EQ(-EFAULT, gpu_ioctl(fd, DRM_IOCTL_MODE_DIRTYFB, &dirty));
+	dirty.clips_ptr = 0;
+	EXPECT_EQ(-EINVAL, gpu_ioctl(fd, DRM_IOCTL_MODE_DIRTYFB, &dirty));
+	dirty.fb_id = NONE;
+	EXPECT_EQ(-ENOENT, gpu_ioctl(fd, DRM_IOCTL_MODE_DIRTYFB, &dirty));
+}
+
+/* A second program neither takes the display away nor uses the buffers of the first. */
+TEST_F_TIMEOUT(errors, another_program, 60)
+{
+	struct display other = scene.display;
+	struct drm_mode_fb_cmd2 add = {
+		.width = SIDE,
+		.height = SIDE,
+		.pixel_format = DRM_FORMAT_XRGB8888,
+		.handles = { scene.buffer.handle },
+		.pitches = { PITCH },
+	};
+	int ret;
+
+	other.fd = open(other.card, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(other.fd, 0);
+	EXPECT_EQ(-EACCES, crtc_off(&other));
+	EXPECT_EQ(-EACCES, set_crtc(&other, scene.frame.fb, &other.mode, 0, 0));
+	ret = gpu_ioctl(other.fd, DRM_IOCTL_MODE_ADDFB2, &add);
+	EXPECT_TRUE(ret == -ENOENT || ret == -EINVAL || ret == -EACCES) TH_LOG("%d", ret);
+	EXPECT_EQ(0, close(other.fd));
+}
+
+TEST_HARNESS_MAIN
