@@ -48,12 +48,17 @@ def command_vm(args):
 
 
 def command_run(args):
-    """Boots the guest, loads the driver and prints the report."""
+    """Boots the guest, loads the driver, prints the report and keeps a picture of the screen."""
     built, image = bootable(args.kernel)
     say(f"== guest: booting Linux with QEMU ({vm.accelerator().split(',', maxsplit=1)[0]})")
-    script = "modprobe rust-gpu && $TESTS/rust_gpu_report && modprobe -r rust-gpu"
+    script = ("modprobe rust-gpu && $TESTS/rust_gpu_report && "
+              "{ [ ! -e /dev/dri/card0 ] || { $TESTS/rust_gpu_report >/dev/tty1; "
+              "/mnt/screendump screen >/dev/null; }; } && modprobe -r rust-gpu")
     result = vm.boot(built, image, args.scenario, script, echo=True, append=["kunit.enable=0"])
     say(f"== guest: powered off after {result.seconds:.1f} s, console in {result.console_file}")
+    picture = os.path.join(result.directory, "screen.png")
+    if os.path.exists(picture):
+        say(f"== guest: its screen was {picture}")
     if result.problems() or result.status:
         vm.explain(result)
         raise Failure("the report did not come to its end",
