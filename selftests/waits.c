@@ -426,11 +426,15 @@ TEST_F_TIMEOUT(waits, threads, 180)
 			       sizeof(submitters[i].fences[node]));
 		}
 		qsort(all, ARRAY_SIZE(all), sizeof(all[0]), compare_fences);
-		for (i = 0; i < THREADS * ROUNDS; i++) {
-			ASSERT_EQ(before[node] + 1 + i, all[i])
-				TH_LOG("node %u", node);
-		}
 		ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &after));
+		ASSERT_GT(all[0], before[node]);
+		ASSERT_LE(all[THREADS * ROUNDS - 1], after);
+		for (i = 1; i < THREADS * ROUNDS; i++)
+			ASSERT_GT(all[i], all[i - 1]) TH_LOG("node %u", node);
+		/* The other nodes may have commands of the console in between. */
+		if (node != RUST_GPU_NODE_SOFTWARE)
+			continue;
+		EXPECT_EQ(before[node] + 1, all[0]);
 		EXPECT_EQ(before[node] + THREADS * ROUNDS, after);
 		EXPECT_EQ(after, completed);
 	}
