@@ -126,7 +126,8 @@ struct PoolInner {
 
 /// A fixed number of [`CommandSlot`]s in one allocation: room for requests without allocating.
 ///
-/// Dropped after its slots, that is, after the rings that they are in.
+/// Dropped after its slots, that is, after the rings that they are in. A clone is the same pool.
+#[derive(Clone)]
 pub(crate) struct CommandPool(Arc<PoolInner>);
 
 impl CommandPool {
@@ -192,10 +193,11 @@ impl Parts {
     };
 
     /// Puts the request that `encode` makes into `request`, makes room for `response_len` bytes in
-    /// `response`, and returns the parts for both.
+    /// `response`, and returns the parts for both. `tail` bytes behind the request belong to it.
     fn write(
         memory: &DmaMemory,
         request: Range<usize>,
+        tail: usize,
         response: Range<usize>,
         response_len: usize,
         encode: impl FnOnce(&mut [u8]) -> Result<usize>,
@@ -211,6 +213,7 @@ impl Parts {
             return Err(EMSGSIZE);
         }
         memory.copy_in(request.start, bytes)?;
+        let len = len.checked_add(tail).ok_or(EOVERFLOW)?;
 
         Ok(Self {
             readable: memory.part(request.start, len)?,
@@ -282,13 +285,15 @@ impl Drop for CommandSlot {
 pub(crate) struct OwnBuffer {
     memory: DmaMemory,
     request: Range<usize>,
+    /// Bytes behind the request that belong to it.
+    tail: usize,
     response: Range<usize>,
     parts: Parts,
 }
 
 impl OwnBuffer {
-    /// Allocates room for `request` bytes of request, 1 to [`REQUEST_SIZE`], and `response` bytes
-    /// of response.
+    /// Allocates room for `request` bytes of request, 1 to [`REQUEST_SIZE`], `tail` bytes that
+    /// follow it (see [`Self::write_tail`]), and `response` bytes of response.
     ///
     /// `dev` is the device of `context`; for `gfp` see [`DmaMemory::new`].
     ///
@@ -304,6 +309,7 @@ impl OwnBuffer {
         dev: &device::Device<Bound>,
         context: &Arc<DmaContext>,
         request: usize,
+        tail: usize,
         response: usize,
         gfp: Flags,
     ) -> Result<KBox<Self>> {
@@ -311,17 +317,37 @@ impl OwnBuffer {
             return Err(EINVAL);
         }
         let start = request
-            .checked_next_multiple_of(RESPONSE_ALIGN)
+            .checked_add(tail)
+            .and_then(|end| end.checked_next_multiple_of(RESPONSE_ALIGN))
             .ok_or(EOVERFLOW)?;
         let end = start.checked_add(response).ok_or(EOVERFLOW)?;
 
         let own = Self {
             memory: DmaMemory::new(dev, context, end, gfp)?,
             request: 0..request,
+            tail,
             response: start..end,
             parts: Parts::NONE,
         };
         Ok(KBox::new(own, gfp)?)
+    }
+
+    /// Copies `bytes` to `offset` within what follows the request. The request then has to be as
+    /// long as was said when the buffer was made.
+    ///
+    /// # Errors
+    ///
+    /// [`ERANGE`] if that goes beyond the tail.
+    ///
+    /// # Context
+    ///
+    /// Any.
+    pub(crate) fn write_tail(&mut self, offset: usize, bytes: &[u8]) -> Result {
+        let end = offset.checked_add(bytes.len()).ok_or(ERANGE)?;
+        if end > self.tail {
+            return Err(ERANGE);
+        }
+        self.memory.copy_in(self.request.end + offset, bytes)
     }
 }
 
@@ -360,12 +386,13 @@ impl CommandBuffer {
                 let request = slot.request();
                 let response = slot.response();
                 let memory = &slot.pool.memory;
-                slot.parts = Parts::write(memory, request, response, response_len, encode)?;
+                slot.parts = Parts::write(memory, request, 0, response, response_len, encode)?;
             }
             Self::Own(own) => {
                 let request = own.request.clone();
-                let response = own.response.clone();
-                own.parts = Parts::write(&own.memory, request, response, response_len, encode)?;
+                let (tail, response) = (own.tail, own.response.clone());
+                own.parts =
+                    Parts::write(&own.memory, request, tail, response, response_len, encode)?;
             }
         }
         Ok(())

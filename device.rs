@@ -25,33 +25,27 @@ use kernel::{
         IrqVectorRegistration, //
     },
     prelude::*,
-    sync::Arc,
-    time::{
-        ClockSource,
-        Monotonic, //
+    sync::{
+        aref::ARef,
+        Arc, //
     },
 };
 
 use crate::{
-    command::{
-        self,
-        Command,
-        DisplayInfo,
-        GetDisplayInfo,
-        GetEdid,
-        ResponseError, //
-    },
+    command::{self, DisplayInfo},
     debugfs::DebugFiles,
+    display::{
+        Attached,
+        Display, //
+    },
     dma::DmaContext,
     driver::{
         DriverData,
         RegistrationData,
+        RustGpuDevice,
         RustGpuDriver, //
     },
-    engine::{
-        Packet,
-        Virtqueue, //
-    },
+    engine::Virtqueue,
     export::Export,
     fence::Fences,
     gpu::{
@@ -64,6 +58,10 @@ use crate::{
         Adapter,
         Connection, //
     },
+    outputs::{
+        self,
+        Outputs, //
+    },
     regs::feature,
     scheduler::{
         self,
@@ -71,12 +69,8 @@ use crate::{
         NodeQueue,
         Notify, //
     },
-    text::Text,
     transport::Transport,
 };
-
-/// How long a command of probe may take, in nanoseconds.
-const PROBE_TIMEOUT_NS: i64 = 5_000_000_000;
 
 /// What the device said of itself when it was probed.
 pub(crate) struct Identity {
@@ -132,11 +126,14 @@ pub(crate) struct StartedDevice<'a> {
     debugfs: Option<DebugFiles<'a>>,
     export: Option<Export<'a>>,
     thread: Option<Kthread<'a>>,
+    watcher: Option<Kthread<'a>>,
     interrupts: Option<Interrupts<'a>>,
     /// States that are not in the messages: before connect and after disconnect.
     states: KVec<State>,
     adapter: Arc<Adapter<Gpu<'a>>>,
     dma: Arc<DmaContext>,
+    /// The DRM device, which outlives the objects that the rings and the adapter hold.
+    drm: Option<ARef<RustGpuDevice>>,
     enabled: pci::Enabled<'a>,
     /// Whether the start succeeded.
     running: bool,
@@ -172,7 +169,16 @@ impl<'a> StartedDevice<'a> {
         );
         let fences = Fences::new()?;
 
-        let gpu = Gpu::new(pdev, transport, features, map, fences.clone(), dma.clone());
+        let attached = Attached::new()?;
+        let gpu = Gpu::new(
+            pdev,
+            transport,
+            features,
+            map,
+            fences.clone(),
+            dma.clone(),
+            attached,
+        );
         let mut device = Self {
             pdev,
             fences,
@@ -180,10 +186,12 @@ impl<'a> StartedDevice<'a> {
             debugfs: None,
             export: None,
             thread: None,
+            watcher: None,
             interrupts: None,
             states: KVec::new(),
             adapter: Adapter::new(gpu, map.vectors())?,
             dma,
+            drm: None,
             enabled,
             running: false,
         };
@@ -197,15 +205,36 @@ impl<'a> StartedDevice<'a> {
     }
 
     /// The second half of [`Self::start`], undone by the drop of `self`.
+    ///
+    /// Its parts are not inlined: the last one has the console set its mode and draw, and the stack
+    /// is to be free of the others by then.
     fn bring_up(&mut self, vectors: IrqVectorRegistration<'a>) -> Result {
         let irq_type = vectors.irq_type();
+        self.connect(vectors)?;
+        self.start_thread()?;
+        let (identity, outputs) = self.identify(irq_type)?;
+        // SAFETY: Kept in `self`, whose drop drops it.
+        let export = unsafe { Export::new(self.adapter.clone())? };
+        let handle = export.handle();
+        self.export = Some(export);
+        self.register(identity, outputs, handle)
+    }
+
+    /// Connects the interrupts and starts the queues.
+    #[inline(never)]
+    fn connect(&mut self, vectors: IrqVectorRegistration<'a>) -> Result {
         // SAFETY: Kept in `self`, whose drop drops it.
         let interrupts = unsafe { Interrupts::new(self.adapter.clone(), vectors)? };
         let interrupts = self.interrupts.insert(interrupts);
         make_states(self.pdev, &self.adapter, &self.dma, &mut self.states)?;
         interrupts.connection.connect(&mut self.states)?;
         self.transport().driver_ok();
+        Ok(())
+    }
 
+    /// Starts the submission thread.
+    #[inline(never)]
+    fn start_thread(&mut self) -> Result {
         let adapter = self.adapter.clone();
         // SAFETY: Kept in `self`, whose drop drops it.
         let thread = unsafe {
@@ -215,69 +244,42 @@ impl<'a> StartedDevice<'a> {
         };
         self.adapter.miniport().set_thread(thread.waker());
         self.thread = Some(thread);
-
-        let identity = self.identify(irq_type)?;
-        // SAFETY: Kept in `self`, whose drop drops it.
-        let export = unsafe { Export::new(self.adapter.clone())? };
-        let handle = export.handle();
-        self.export = Some(export);
-        self.register(identity, handle)
+        Ok(())
     }
 
     /// Asks the device what it is.
-    fn identify(&self, irq_type: IrqType) -> Result<Identity> {
+    #[inline(never)]
+    fn identify(&self, irq_type: IrqType) -> Result<(Identity, Arc<Outputs>)> {
         let config = self.transport().config()?;
-        let display = match self.ask(&GetDisplayInfo)? {
-            Ok(display) => display,
-            Err(error) => {
-                dev_info!(
-                    self.pdev,
-                    "no display information ({}), using defaults\n",
-                    Text(error)
-                );
-                DisplayInfo::fallback()
-            }
-        };
-        let mut edid_name = None;
-        if config.num_scanouts != 0 && self.adapter.miniport().features().has(feature::EDID) {
-            match self.ask(&GetEdid { scanout: 0 })? {
-                Ok(edid) => edid_name = command::edid_name(edid.edid()),
-                Err(error) => dev_info!(self.pdev, "no EDID ({})\n", Text(error)),
-            }
-        }
-        Ok(Identity {
+        let have_edid = self.adapter.miniport().features().has(feature::EDID);
+        let outputs = Outputs::new(config.num_scanouts, have_edid)?;
+        let display = outputs.refresh(&self.adapter, &self.fences, DisplayInfo::fallback())?;
+        let identity = Identity {
             scanouts: config.num_scanouts,
             capsets: config.num_capsets,
             display,
-            edid_name,
+            edid_name: outputs.with_edid(0, command::edid_name).flatten(),
             irq_type,
-        })
-    }
-
-    /// Has the device execute one command, and returns its answer or why it has none.
-    fn ask<C: Command>(&self, command: &C) -> Result<Result<C::Response, ResponseError>> {
-        let (packet, reply) = Packet::command(self.pdev.as_ref(), &self.dma, command)?;
-        let fence = scheduler::submit(&*self.adapter, Node::Control, packet)?;
-        let fence = fence.map_err(|_| EBUSY)?;
-        let deadline = Monotonic::ktime_get().saturating_add(PROBE_TIMEOUT_NS);
-        match self.fences.wait(Node::Control, fence, deadline) {
-            Ok(()) => Ok(reply.decode()),
-            Err(e) if e == ETIME => {
-                dev_err!(self.pdev, "device does not answer\n");
-                Err(ETIMEDOUT)
-            }
-            Err(e) => Err(e),
-        }
+        };
+        Ok((identity, outputs))
     }
 
     /// Makes the device known to user space.
-    fn register(&mut self, identity: Identity, handle: u64) -> Result {
+    #[inline(never)]
+    fn register(&mut self, identity: Identity, outputs: Arc<Outputs>, handle: u64) -> Result {
         // SAFETY: Kept in `self`, whose drop drops it.
         self.debugfs = Some(unsafe { DebugFiles::new(self.pdev, &self.adapter)? });
         let fences = self.fences.clone();
-        let unregistered = drm::UnregisteredDevice::new(self.pdev, Ok(DriverData { fences }))?;
+        let data = DriverData {
+            fences: fences.clone(),
+        };
+        let unregistered = drm::UnregisteredDevice::new(self.pdev, Ok(data))?;
+        self.drm = Some(ARef::from(&*unregistered));
         let data: Result<_> = Ok(RegistrationData {
             adapter: self.adapter.clone(),
+            display: Display::new(self.adapter.clone())?,
+            fences,
+            outputs: outputs.clone(),
             identity,
             handle,
         });
@@ -285,15 +287,34 @@ impl<'a> StartedDevice<'a> {
         let registration =
             unsafe { drm::Registration::new(self.pdev.as_ref(), unregistered, data, 0)? };
         self.registration = Some(registration);
+        self.watch_outputs(outputs)
+    }
+
+    /// Starts the thread that follows changes of the scanouts.
+    fn watch_outputs(&mut self, outputs: Arc<Outputs>) -> Result {
+        let Some(device) = self.drm.clone() else {
+            return Ok(());
+        };
+        let adapter = self.adapter.clone();
+        // SAFETY: Kept in `self`, whose drop drops it.
+        let watcher = unsafe {
+            Kthread::new(c"rust_gpu_outputs", move |context: &kthread::Context| {
+                outputs::watch(&adapter, &outputs, &device, context)
+            })?
+        };
+        self.adapter.miniport().set_watcher(watcher.waker());
+        self.watcher = Some(watcher);
         Ok(())
     }
 
     /// Resets the device, so that it uses no memory and raises no interrupt any more. If that
     /// cannot be had, it loses the bus, and the memory it knows is never freed.
-    fn silence(&self) {
+    fn silence(&mut self) {
         if self.transport().reset().is_err() {
             self.enabled.clear_master();
             self.dma.abandon();
+            self.adapter.miniport().attached().abandon();
+            core::mem::forget(self.drm.take());
         }
         if self.running {
             self.transport().stopped();
@@ -322,6 +343,7 @@ fn make_states<'a>(
         let size = transport.queue_size(queue)?;
         let virtqueue = Virtqueue::new(pdev.as_ref(), dma, size, gpu.features())?;
         let addresses = virtqueue.addresses();
+        gpu.set_pool(node, virtqueue.pool());
         // In the states before the device is told: from there on the memory lives until a reset.
         install(states, map.of(node), node, Some(virtqueue))?;
         let doorbell = transport.setup_queue(queue, vector(map.of(node)), addresses, size)?;
@@ -344,7 +366,7 @@ fn install(
     // CAST: usize has at least 32 bits.
     let state = states.get_mut(message as usize).ok_or(EINVAL)?;
     let place = state.nodes.get_mut(node.index()).ok_or(EINVAL)?;
-    *place = Some(NodeQueue::new(engine)?);
+    *place = Some(KBox::new(NodeQueue::new(engine)?, GFP_KERNEL)?);
     Ok(())
 }
 
@@ -354,6 +376,7 @@ impl Drop for StartedDevice<'_> {
         // First, so that nobody sleeps in an ioctl while the DRM device goes: unplugging it waits
         // for one SRCU that all DRM devices share.
         self.fences.stop();
+        self.watcher = None;
         self.registration = None;
         self.debugfs = None;
         self.export = None;

@@ -6,7 +6,8 @@ use kernel::{
     device::DeviceContext,
     drm::{
         self,
-        ioctl, //
+        ioctl,
+        kms, //
     },
     pci,
     prelude::*,
@@ -15,13 +16,15 @@ use kernel::{
 
 use crate::{
     device::Identity,
+    display::Display,
     fence::{
         Client,
         Fences, //
     },
     gem,
     gpu::Gpu,
-    irq::Adapter, //
+    irq::Adapter,
+    outputs::Outputs, //
 };
 
 /// The DRM driver.
@@ -38,6 +41,9 @@ pub(crate) struct DriverData {
 /// What lives while the device is registered.
 pub(crate) struct RegistrationData<'a> {
     pub(crate) adapter: Arc<Adapter<Gpu<'a>>>,
+    pub(crate) display: Pin<KBox<Display<'a>>>,
+    pub(crate) fences: Arc<Fences>,
+    pub(crate) outputs: Arc<Outputs>,
     pub(crate) identity: Identity,
     /// The adapter's handle for other modules.
     pub(crate) handle: u64,
@@ -77,6 +83,7 @@ impl drm::Driver for RustGpuDriver {
 
     const INFO: drm::DriverInfo = INFO;
     const FEAT_RENDER: bool = true;
+    const KMS: Option<kms::Ops<Self>> = Some(kms::Ops::new());
 
     kernel::declare_drm_ioctls! {
         (

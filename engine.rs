@@ -30,10 +30,12 @@ use crate::{
         GetDisplayInfo,
         Header,
         MoveCursor,
+        NoData,
         Response,
         ResponseError,
         NO_RESOURCE, //
     },
+    cursor::Cursor,
     dma::{
         DmaContext,
         DmaMemory, //
@@ -100,28 +102,43 @@ impl Reply {
     }
 }
 
-/// What a packet asks the engine to do.
-enum Work {
-    /// Nothing but to complete.
-    Null(Node),
-    /// The command in a buffer of its own.
-    Own(CommandBuffer, Arc<Reply>),
+/// What a packet is wanted for, and what happens in the DPC when it is complete.
+enum Wanted {
+    /// To be complete: a null packet of this node.
+    Completion(Node),
+    /// The answer.
+    Answer(Arc<Reply>),
+    /// Success, and then this.
+    Success(After),
+}
+
+/// What happens after a command.
+pub(crate) enum After {
+    /// Nothing.
+    Nothing,
+    /// The device does not read from the object behind this resource any more.
+    Detached(u32),
+    /// The image of a cursor is with the device.
+    Cursor(Arc<Cursor>),
 }
 
 /// A packet of a hardware node.
 pub(crate) struct Packet {
-    work: Work,
+    /// The command; null packets get theirs with their place in the ring.
+    buffer: Option<CommandBuffer>,
+    wanted: Wanted,
     client: Option<Arc<Client>>,
 }
 
 // The queues of all nodes have room for many.
-const _: () = assert!(size_of::<Packet>() <= 64);
+const _: () = assert!(size_of::<Packet>() <= 80);
 
 impl Packet {
     /// Makes a packet that does nothing but complete. Does not allocate.
     pub(crate) fn null(node: Node, client: Option<Arc<Client>>) -> Self {
         Self {
-            work: Work::Null(node),
+            buffer: None,
+            wanted: Wanted::Completion(node),
             client,
         }
     }
@@ -134,17 +151,45 @@ impl Packet {
         dma: &Arc<DmaContext>,
         command: &C,
     ) -> Result<(Self, Arc<Reply>)> {
-        let buffer = OwnBuffer::new(dev, dma, C::SIZE, C::Response::SIZE, GFP_KERNEL)?;
-        let mut buffer = CommandBuffer::from(buffer);
+        let buffer = OwnBuffer::new(dev, dma, C::SIZE, 0, C::Response::SIZE, GFP_KERNEL)?;
+        let reply = Reply::new()?;
+        let wanted = Wanted::Answer(reply.clone());
+        Ok((Self::with(buffer.into(), command, wanted)?, reply))
+    }
+
+    /// Makes a packet of one command that is to succeed, from a slot of `pool` if there is one.
+    ///
+    /// Errors and context: as [`Packet::command`].
+    pub(crate) fn plain<C: Command>(
+        dev: &device::Device<Bound>,
+        dma: &Arc<DmaContext>,
+        pool: &CommandPool,
+        command: &C,
+        after: After,
+    ) -> Result<Self> {
+        let buffer = match pool.take() {
+            Some(slot) => slot.into(),
+            None => OwnBuffer::new(dev, dma, C::SIZE, 0, C::Response::SIZE, GFP_KERNEL)?.into(),
+        };
+        Self::with(buffer, command, Wanted::Success(after))
+    }
+
+    /// Makes a packet of one command that is to succeed, with what follows it in `buffer`.
+    ///
+    /// Errors: [`EINVAL`] if the command does not encode. Context: process.
+    pub(crate) fn with_tail<C: Command>(buffer: KBox<OwnBuffer>, command: &C) -> Result<Self> {
+        Self::with(buffer.into(), command, Wanted::Success(After::Nothing))
+    }
+
+    fn with<C: Command>(mut buffer: CommandBuffer, command: &C, wanted: Wanted) -> Result<Self> {
         buffer.write_request(C::Response::SIZE, |bytes| {
             encode(command, Header::default(), bytes)
         })?;
-        let reply = Reply::new()?;
-        let packet = Self {
-            work: Work::Own(buffer, reply.clone()),
+        Ok(Self {
+            buffer: Some(buffer),
+            wanted,
             client: None,
-        };
-        Ok((packet, reply))
+        })
     }
 
     /// Takes out the client that the packet counts against.
@@ -161,8 +206,7 @@ fn encode<C: Command>(command: &C, header: Header, bytes: &mut [u8]) -> Result<u
 /// A request in the ring.
 struct Request {
     buffer: CommandBuffer,
-    /// Who wants the answer, if anybody does.
-    reply: Option<Arc<Reply>>,
+    wanted: Wanted,
     fence: u64,
     client: Option<Arc<Client>>,
 }
@@ -180,21 +224,39 @@ impl ring::Request for Request {
 /// What the DPC does about a finished request, outside the lock.
 pub(crate) struct Finished {
     client: Option<Arc<Client>>,
-    answer: Option<(CommandBuffer, Arc<Reply>, u32)>,
+    /// The command, and how many bytes the device wrote.
+    command: Option<(CommandBuffer, u32)>,
+    wanted: Wanted,
 }
 
 impl Finished {
-    /// Hands the answer over and gives the client its place back.
+    /// Hands the answer over and gives the client its place back. Returns what is to happen next,
+    /// and why the command failed if it was to succeed and did not.
     ///
     /// Context: process, no message lock held: drops references and frees.
-    pub(crate) fn finish(self) {
-        if let Some((buffer, reply, written)) = self.answer {
-            *reply.answer.lock() = Some((buffer, written));
+    pub(crate) fn finish(self) -> (After, Result<(), ResponseError>) {
+        let mut result = (After::Nothing, Ok(()));
+        match (self.wanted, self.command) {
+            (Wanted::Answer(reply), answer) => *reply.answer.lock() = answer,
+            (Wanted::Success(after), Some((buffer, written))) => {
+                result = (after, succeeded(&buffer, written));
+            }
+            _ => {}
         }
         if let Some(client) = self.client {
             client.give_back(1);
         }
+        result
     }
+}
+
+/// Returns whether the device did what it was asked to. Commands without a response did.
+fn succeeded(buffer: &CommandBuffer, written: u32) -> Result<(), ResponseError> {
+    if ring::Request::writable(buffer).is_empty() {
+        return Ok(());
+    }
+    let mut bytes = [0; NoData::SIZE];
+    NoData::decode(buffer.read_response(written, &mut bytes)).map(|_| ())
 }
 
 /// What debugfs shows of a ring.
@@ -249,6 +311,11 @@ impl Virtqueue {
         })
     }
 
+    /// Returns the memory of its commands.
+    pub(crate) fn pool(&self) -> CommandPool {
+        self.pool.clone()
+    }
+
     /// Returns where the parts of the queue are, for the device.
     pub(crate) fn addresses(&self) -> QueueAddresses {
         QueueAddresses {
@@ -270,15 +337,22 @@ impl Virtqueue {
         let used = self.ring.pop().ok()??;
         let Request {
             buffer,
-            reply,
+            wanted,
             fence,
             client,
         } = used.request;
-        // Without anybody to want its answer the buffer is one of the pool and goes back here.
-        let answer = reply.map(|reply| (buffer, reply, used.written));
-        if client.is_some() || answer.is_some() {
+        // The buffer of a null packet is one of the pool and goes back here.
+        let command = match wanted {
+            Wanted::Completion(_) => None,
+            _ => Some((buffer, used.written)),
+        };
+        if client.is_some() || command.is_some() {
             // Cannot fail: there was room above.
-            let _ = self.finished.push(Finished { client, answer });
+            let _ = self.finished.push(Finished {
+                client,
+                command,
+                wanted,
+            });
         }
         Some(fence)
     }
@@ -337,10 +411,10 @@ impl Virtqueue {
     fn null_command(&mut self, node: Node, fence: u64) -> Option<CommandBuffer> {
         let mut buffer = CommandBuffer::from(self.pool.take()?);
         let written = match node {
-            // An invisible cursor: no resource. It has no response, and no fence.
+            // It has no response, and no fence. No scanout has that number, so nothing moves.
             Node::Cursor => {
                 let command = MoveCursor {
-                    scanout_id: 0,
+                    scanout_id: u32::MAX,
                     x: 0,
                     y: 0,
                     resource_id: NO_RESOURCE,
@@ -362,17 +436,27 @@ impl Engine for Virtqueue {
         if self.ring.poisoned().is_some() {
             return Err((Refusal::Broken, packet));
         }
-        let Packet { work, client } = packet;
-        let (buffer, reply, node) = match work {
-            Work::Null(node) => match self.null_command(node, fence) {
-                Some(buffer) => (buffer, None, node),
-                None => return Err((Refusal::NoRoom, Packet { work, client })),
-            },
-            Work::Own(buffer, reply) => (buffer, Some(reply), Node::Control),
+        let Packet {
+            buffer,
+            wanted,
+            client,
+        } = packet;
+        let (buffer, null) = match (buffer, &wanted) {
+            (Some(buffer), _) => (Some(buffer), false),
+            (None, Wanted::Completion(node)) => (self.null_command(*node, fence), true),
+            (None, _) => (None, false),
+        };
+        let Some(buffer) = buffer else {
+            let packet = Packet {
+                buffer: None,
+                wanted,
+                client,
+            };
+            return Err((Refusal::NoRoom, packet));
         };
         let request = Request {
             buffer,
-            reply,
+            wanted,
             fence,
             client,
         };
@@ -383,12 +467,12 @@ impl Engine for Virtqueue {
             PushReason::NoRoom => Refusal::NoRoom,
             _ => Refusal::Broken,
         };
-        let work = match request.reply {
-            Some(reply) => Work::Own(request.buffer, reply),
-            None => Work::Null(node),
+        let packet = Packet {
+            buffer: (!null).then_some(request.buffer),
+            wanted: request.wanted,
+            client: request.client,
         };
-        let client = request.client;
-        Err((refusal, Packet { work, client }))
+        Err((refusal, packet))
     }
 
     fn publish(&mut self) -> bool {

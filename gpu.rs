@@ -4,13 +4,17 @@
 //! DPC routine.
 
 use kernel::{
-    device::Bound,
+    device::{
+        Bound,
+        Device, //
+    },
     kthread, pci,
     prelude::*,
     sync::{
         atomic::{
             Atomic,
-            Full, //
+            Full,
+            Relaxed, //
         },
         Arc,
         SetOnce, //
@@ -18,8 +22,15 @@ use kernel::{
 };
 
 use crate::{
+    buffer::CommandPool,
+    command::{
+        Command,
+        ResponseError, //
+    },
+    display::Attached,
     dma::DmaContext,
     engine::{
+        After,
         Packet,
         Virtqueue, //
     },
@@ -116,8 +127,8 @@ impl MessageMap {
 
 /// What the interrupt routine of one message shares with the rest of the driver.
 pub(crate) struct State {
-    /// The nodes that live in this message, by ordinal.
-    pub(crate) nodes: [Option<NodeQueue<Virtqueue>>; NODES],
+    /// The nodes that live in this message, by ordinal. Boxed, as the state moves in and out.
+    pub(crate) nodes: [Option<KBox<NodeQueue<Virtqueue>>>; NODES],
     /// The scheduler's state, on the notify message.
     pub(crate) notify: Option<Notify>,
     /// The configuration may have changed, and the DPC has not looked yet.
@@ -175,8 +186,18 @@ pub(crate) struct Gpu<'a> {
     dma: Arc<DmaContext>,
     /// Doorbells of [`QUEUES`], known once the queues are set up.
     doorbells: [SetOnce<Doorbell>; QUEUES.len()],
+    /// The memory of the commands of [`QUEUES`], likewise.
+    pools: [SetOnce<CommandPool>; QUEUES.len()],
+    /// The objects that the device may read at any time, by the number of their resource.
+    attached: Pin<KBox<Attached>>,
+    /// A command that was to succeed did not, and the log says so.
+    warned: Atomic<bool>,
     /// The submission thread, once it runs.
     thread: SetOnce<kthread::Waker>,
+    /// The thread that follows changes of the scanouts, once it runs.
+    watcher: SetOnce<kthread::Waker>,
+    /// The scanouts changed. Set by the DPC, cleared by that thread.
+    outputs_due: Atomic<bool>,
     /// There is something to submit. Set by submitters and the DPC, cleared by the thread.
     submission_due: Atomic<bool>,
 }
@@ -190,6 +211,7 @@ impl<'a> Gpu<'a> {
         map: MessageMap,
         fences: Arc<Fences>,
         dma: Arc<DmaContext>,
+        attached: Pin<KBox<Attached>>,
     ) -> Self {
         Self {
             dev,
@@ -199,7 +221,12 @@ impl<'a> Gpu<'a> {
             fences,
             dma,
             doorbells: [const { SetOnce::new() }; QUEUES.len()],
+            pools: [const { SetOnce::new() }; QUEUES.len()],
+            attached,
+            warned: Atomic::new(false),
             thread: SetOnce::new(),
+            watcher: SetOnce::new(),
+            outputs_due: Atomic::new(false),
             submission_due: Atomic::new(false),
         }
     }
@@ -231,6 +258,55 @@ impl<'a> Gpu<'a> {
         }
     }
 
+    /// Tells which thread follows changes of the scanouts. Later calls change nothing.
+    pub(crate) fn set_watcher(&self, waker: kthread::Waker) {
+        self.watcher.populate(waker);
+    }
+
+    /// Takes the mark that the scanouts changed. Does not sleep.
+    pub(crate) fn take_outputs_mark(&self) -> bool {
+        self.outputs_due.xchg(false, Full)
+    }
+
+    /// Tells where the commands of `node` get their memory. Later calls for the same node change
+    /// nothing.
+    pub(crate) fn set_pool(&self, node: Node, pool: CommandPool) {
+        if let Some(place) = self.pools.get(node.index()) {
+            place.populate(pool);
+        }
+    }
+
+    /// Returns the objects that the device may read at any time.
+    pub(crate) fn attached(&self) -> &Attached {
+        &self.attached
+    }
+
+    /// Returns the device.
+    pub(crate) fn device(&self) -> &'a Device<Bound> {
+        self.dev.as_ref()
+    }
+
+    /// Makes a packet of one command for `node` that is to succeed.
+    ///
+    /// Errors: those of [`Packet::plain`], [`ENODEV`] before the queue is set up.
+    ///
+    /// Context: process.
+    pub(crate) fn packet<C: Command>(
+        &self,
+        node: Node,
+        command: &C,
+        after: After,
+    ) -> Result<Packet> {
+        let pool = self.pools.get(node.index()).and_then(SetOnce::as_ref);
+        Packet::plain(
+            self.device(),
+            &self.dma,
+            pool.ok_or(ENODEV)?,
+            command,
+            after,
+        )
+    }
+
     /// Tells which thread submits. Later calls change nothing.
     pub(crate) fn set_thread(&self, waker: kthread::Waker) {
         self.thread.populate(waker);
@@ -250,7 +326,15 @@ impl Gpu<'_> {
             return;
         };
         while let Some(finished) = list.pop() {
-            finished.finish();
+            let (after, result) = finished.finish();
+            if let Err(error) = result {
+                self.refused(error);
+            }
+            match after {
+                After::Nothing => {}
+                After::Detached(resource) => drop(self.attached.remove(resource)),
+                After::Cursor(cursor) => cursor.transferred(adapter),
+            }
         }
         let mut emptied = Some(list);
         // On failure the list is dropped here, outside the lock.
@@ -260,6 +344,19 @@ impl Gpu<'_> {
             }
             Self::poll(state);
         });
+    }
+
+    /// Returns, once, true: whether the log is to say that a command failed.
+    pub(crate) fn is_first_failure(&self) -> bool {
+        !self.warned.xchg(true, Relaxed)
+    }
+
+    /// Says, once, that the device refused a command that was to succeed: what follows from it,
+    /// and what is refused later, would fill the log.
+    fn refused(&self, error: ResponseError) {
+        if self.is_first_failure() {
+            dev_warn!(self.dev, "a command failed: {}\n", Text(error));
+        }
     }
 
     /// Looks at the configuration if it may have changed.
@@ -290,7 +387,10 @@ impl Gpu<'_> {
         let events = self.transport.events_read();
         if events != 0 {
             self.transport.clear_events(events);
-            dev_dbg!(self.dev, "display configuration changed\n");
+            self.outputs_due.xchg(true, Full);
+            if let Some(watcher) = self.watcher.as_ref() {
+                watcher.wake();
+            }
         }
     }
 
@@ -315,7 +415,7 @@ impl Gpu<'_> {
 fn notify_all(state: &mut Synchronized<'_, Gpu<'_>>) {
     for node in QUEUES {
         let queue = state.nodes.get(node.index()).and_then(Option::as_ref);
-        if let Some(completed) = queue.map(NodeQueue::completed) {
+        if let Some(completed) = queue.map(|queue| queue.completed()) {
             scheduler::notify_completed(state, node, completed);
         }
     }
@@ -374,7 +474,7 @@ impl Hardware for Gpu<'_> {
     }
 
     fn node(state: &mut State, node: Node) -> Option<&mut NodeQueue<Virtqueue>> {
-        state.nodes.get_mut(node.index())?.as_mut()
+        state.nodes.get_mut(node.index())?.as_deref_mut()
     }
 
     fn notify(state: &mut State) -> Option<&mut Notify> {

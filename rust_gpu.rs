@@ -18,8 +18,10 @@ use kernel::{
 mod buffer;
 mod caps;
 mod command;
+mod cursor;
 mod debugfs;
 mod device;
+mod display;
 mod dma;
 mod driver;
 mod engine;
@@ -33,6 +35,8 @@ mod ioctl;
 mod irq;
 #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
 mod irq_tests;
+mod kms;
+mod outputs;
 mod regs;
 mod ring;
 mod scheduler;

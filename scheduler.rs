@@ -31,6 +31,7 @@ use crate::{
         Client,
         Fences, //
     },
+    fifo::Fifo,
     irq::{
         Adapter,
         Miniport,
@@ -45,6 +46,7 @@ mod queue;
 // Named by who turns events on and off: without a display, by tests only.
 #[allow(unused_imports)]
 pub(crate) use self::notify::InterruptType;
+use self::queue::RESERVED;
 pub(crate) use self::{
     notify::{
         InterruptData,
@@ -196,7 +198,7 @@ pub(crate) fn submit_null<H: Hardware>(
         let mut taken = 0;
         while taken < count {
             let packet = H::null_packet(node, Some(client.clone()));
-            if let Err(packet) = queue.submit(packet) {
+            if let Err(packet) = queue.submit(packet, RESERVED) {
                 // Not the last reference: the caller holds one.
                 drop(packet);
                 break;
@@ -216,7 +218,30 @@ pub(crate) fn submit<H: Hardware>(
     node: Node,
     packet: <H::Engine as Engine>::Packet,
 ) -> Result<Result<u64, <H::Engine as Engine>::Packet>, Status> {
-    submit_with(adapter, node, |queue| queue.submit(packet))
+    submit_with(adapter, node, |queue| queue.submit(packet, 0))
+}
+
+/// Submits the packets of `batch` to `node` in their order, all in one critical section and with
+/// one doorbell. Leaves in `batch` what did not fit.
+///
+/// Returns the last fence id handed out on the node.
+///
+/// Errors and context: as [`submit_null`].
+pub(crate) fn submit_batch<H: Hardware>(
+    adapter: &Adapter<H>,
+    node: Node,
+    batch: &mut Fifo<<H::Engine as Engine>::Packet>,
+) -> Result<u64, Status> {
+    submit_with(adapter, node, |queue| {
+        while let Some(packet) = batch.pop() {
+            if let Err(packet) = queue.submit(packet, 0) {
+                // Cannot fail: its place was made free just now.
+                let _ = batch.unpop(packet);
+                break;
+            }
+        }
+        queue.submitted()
+    })
 }
 
 /// Runs `f` on the queue of `node`, then rings the doorbell and wakes the submission thread as

@@ -36,6 +36,9 @@ pub(crate) trait Engine: Send {
 /// Packets a node queues while its engine has no room.
 const QUEUE_DEPTH: usize = 512;
 
+/// How many of these places packets of clients leave to the driver's own.
+pub(super) const RESERVED: usize = 128;
+
 /// The submission half of a node. Lives in the lock of the node's message.
 pub(crate) struct NodeQueue<E: Engine> {
     /// The engine; [`None`] for the software node, whose packets all go to the submission thread.
@@ -78,11 +81,12 @@ impl<E: Engine> NodeQueue<E> {
     }
 
     /// Gives a packet its fence id and its place: in the engine if there is room and nothing
-    /// waits before it, else in the queue, for the submission thread.
+    /// waits before it, else in the queue, for the submission thread. Leaves `reserve` places of
+    /// the queue free.
     ///
     /// Errors: the packet comes back if the queue is full.
-    pub(super) fn submit(&mut self, packet: E::Packet) -> Result<u64, E::Packet> {
-        if self.pending.is_full() {
+    pub(super) fn submit(&mut self, packet: E::Packet, reserve: usize) -> Result<u64, E::Packet> {
+        if self.pending.len() + reserve >= QUEUE_DEPTH {
             return Err(packet);
         }
         let fence = self.submitted + 1;

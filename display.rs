@@ -1,0 +1,470 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the screens show: the host's resources behind framebuffers, and the commands that bring the
+//! state of a commit to the device.
+//!
+//! Each framebuffer that is shown has a resource of the host with the framebuffer's own pitch: the
+//! device reads lines at the pitch of the resource. The resource reads from the pages of the
+//! framebuffer's object, which [`Attached`] keeps until the device has let go of them.
+//!
+//! The commands of a commit are sent in one batch: first all transfers, then what the scanouts
+//! show, then all flushes; so no scanout shows a resource before it has its picture.
+
+use kernel::{
+    device::{
+        Bound,
+        Device, //
+    },
+    drm::kms::{
+        self,
+        Commit,
+        CrtcUpdate,
+        PlaneKind,
+        PlaneUpdate, //
+    },
+    new_mutex,
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    },
+};
+
+use crate::{
+    buffer::OwnBuffer,
+    command::{
+        Command,
+        Format,
+        MemEntry,
+        Rect,
+        ResourceAttachBacking,
+        ResourceCreate2d,
+        ResourceDetachBacking,
+        ResourceFlush,
+        ResourceUnref,
+        Response,
+        SetScanout,
+        TransferToHost2d,
+        UpdateCursor,
+        NO_RESOURCE, //
+    },
+    driver::RustGpuDriver,
+    engine::{
+        After,
+        Packet, //
+    },
+    fifo::Fifo,
+    gem,
+    gpu::Gpu,
+    irq::Adapter,
+    kms::{
+        ARGB8888, //
+        BYTES_PER_PIXEL,
+    },
+    scheduler::{
+        self,
+        Node, //
+    },
+};
+
+/// Commands that are collected before they are sent: three for each of 16 scanouts, and as many
+/// images of cursors.
+const BATCH: usize = 64;
+
+/// A framebuffer of this driver.
+pub(crate) type Framebuffer = kms::Framebuffer<RustGpuDriver>;
+
+/// The objects behind resources of the host. The device may read them until they are detached or it
+/// is reset, whatever happens to their framebuffers.
+#[pin_data]
+pub(crate) struct Attached {
+    /// By the number of the resource. Taken alone.
+    #[pin]
+    objects: Mutex<RBTree<u32, ARef<gem::Object>>>,
+}
+
+impl Attached {
+    /// Makes an empty set.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    pub(crate) fn new() -> Result<Pin<KBox<Self>>> {
+        KBox::pin_init(
+            pin_init!(Self {
+                objects <- new_mutex!(RBTree::new(), "rust_gpu::Attached"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Never frees what is attached: the device did not reset. The device of the objects must not
+    /// be freed either.
+    ///
+    /// Context: process.
+    pub(crate) fn abandon(&self) {
+        let objects = core::mem::take(&mut *self.objects.lock());
+        core::mem::forget(objects);
+    }
+
+    fn insert(&self, resource: u32, object: &gem::Object) -> Result {
+        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+        let mut objects = self.objects.lock();
+        objects.insert(node.into_node(resource, object.into()));
+        Ok(())
+    }
+
+    /// Takes out the object behind a resource that the device has no more.
+    ///
+    /// Context: process.
+    pub(crate) fn remove(&self, resource: u32) -> Option<ARef<gem::Object>> {
+        self.objects.lock().remove(&resource)
+    }
+}
+
+/// The display of one device.
+#[pin_data]
+pub(crate) struct Display<'a> {
+    adapter: Arc<Adapter<Gpu<'a>>>,
+    /// Last number given to a resource; they are not reused before they wrap.
+    last_resource: Atomic<u32>,
+    /// Commands on their way to the control queue, in order. Message locks are taken under it.
+    #[pin]
+    batch: Mutex<Fifo<Packet>>,
+}
+
+/// What came of sending a batch.
+pub(crate) struct Sent {
+    /// Fence of the last command.
+    pub(crate) fence: u64,
+    /// Whether commands are left that found no room.
+    pub(crate) left: bool,
+}
+
+/// What a commit does to a plane.
+enum Change<'c> {
+    Nothing,
+    /// The plane shows nothing any more.
+    Off,
+    /// The part of a framebuffer that changed; whether the scanout has to be told of it.
+    Show(&'c Framebuffer, kms::Rect, bool),
+}
+
+impl<'a> Display<'a> {
+    /// Makes the display of a device that shows nothing.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    pub(crate) fn new(adapter: Arc<Adapter<Gpu<'a>>>) -> Result<Pin<KBox<Self>>> {
+        let batch = Fifo::new(BATCH)?;
+        KBox::pin_init(
+            pin_init!(Self {
+                adapter,
+                last_resource: Atomic::new(NO_RESOURCE),
+                batch <- new_mutex!(batch, "rust_gpu::Display"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn gpu(&self) -> &Gpu<'a> {
+        self.adapter.miniport()
+    }
+
+    fn device(&self) -> &Device<Bound> {
+        self.gpu().device()
+    }
+
+    /// Gives `framebuffer` a resource of the host if it has none.
+    ///
+    /// Errors: [`ENOMEM`], and those of mapping the object. Context: process.
+    pub(crate) fn attach(&self, framebuffer: &Framebuffer) -> Result {
+        let _making = framebuffer.making.lock();
+        if framebuffer.resource() != NO_RESOURCE {
+            return Ok(());
+        }
+        let id = self.new_resource();
+        let (width, height) = (framebuffer.pitch() / BYTES_PER_PIXEL, framebuffer.height());
+        let create = ResourceCreate2d {
+            resource_id: id,
+            format: match framebuffer.format() {
+                ARGB8888 => Format::B8G8R8A8,
+                _ => Format::B8G8R8X8,
+            },
+            width,
+            height,
+        };
+        let create = self.gpu().packet(Node::Control, &create, After::Nothing)?;
+        let attach = self.backing(id, framebuffer.object())?;
+        self.gpu().attached().insert(id, framebuffer.object())?;
+        framebuffer.resource.store(id, Relaxed);
+
+        let mut batch = self.batch.lock();
+        self.queue(&mut batch, Ok(create));
+        self.queue(&mut batch, Ok(attach));
+        self.send(&mut batch);
+        Ok(())
+    }
+
+    /// Makes the packet that tells the device where the pages of `object` are.
+    fn backing(&self, resource_id: u32, object: &gem::Object) -> Result<Packet> {
+        type Attach = ResourceAttachBacking;
+        let table = object.sg_table(self.device())?;
+        let count = table.iter().count();
+        let tail = count.checked_mul(MemEntry::SIZE).ok_or(EOVERFLOW)?;
+        let answer = <Attach as Command>::Response::SIZE;
+        let dma = self.gpu().dma();
+        let mut buffer =
+            OwnBuffer::new(self.device(), dma, Attach::SIZE, tail, answer, GFP_KERNEL)?;
+        for (index, entry) in table.iter().enumerate() {
+            let entry = MemEntry {
+                addr: entry.dma_address(),
+                length: entry.dma_len().try_into()?,
+            };
+            buffer.write_tail(index * MemEntry::SIZE, &entry.encode())?;
+        }
+        let command = Attach {
+            resource_id,
+            nr_entries: count.try_into()?,
+        };
+        Packet::with_tail(buffer, &command)
+    }
+
+    /// Returns a number for a new resource.
+    fn new_resource(&self) -> u32 {
+        loop {
+            let id = self.last_resource.fetch_add(1, Relaxed).wrapping_add(1);
+            if id != NO_RESOURCE {
+                return id;
+            }
+        }
+    }
+
+    /// Has the host forget the resource of a framebuffer that nobody shows any more.
+    ///
+    /// Context: process.
+    pub(crate) fn detach(&self, framebuffer: &Framebuffer) {
+        let resource_id = framebuffer.resource.xchg(NO_RESOURCE, Relaxed);
+        if resource_id == NO_RESOURCE {
+            return;
+        }
+        let mut batch = self.batch.lock();
+        let detach = ResourceDetachBacking { resource_id };
+        self.control(&mut batch, &detach, After::Nothing);
+        // If this one is lost the object stays until the device is reset.
+        let after = After::Detached(resource_id);
+        self.control(&mut batch, &ResourceUnref { resource_id }, after);
+        self.send(&mut batch);
+    }
+
+    /// Brings the state of `commit` to the device.
+    ///
+    /// Context: process; does not wait for the device.
+    pub(crate) fn show(&self, commit: &Commit<'_, RustGpuDriver>) -> Sent {
+        let mut batch = self.batch.lock();
+        for update in commit.planes() {
+            if let Change::Show(framebuffer, part, _) = change(commit, &update) {
+                self.transfer(&mut batch, &update, framebuffer, &part);
+            }
+        }
+        for update in commit.planes() {
+            match update.plane().kind() {
+                PlaneKind::Cursor => self.cursor(commit, &update),
+                PlaneKind::Primary => self.scanout(&mut batch, commit, &update),
+            }
+        }
+        for update in commit.planes() {
+            if update.plane().kind() == PlaneKind::Cursor {
+                continue;
+            }
+            if let Change::Show(framebuffer, part, _) = change(commit, &update) {
+                let flush = ResourceFlush {
+                    r: rect(&part),
+                    resource_id: framebuffer.resource(),
+                };
+                self.control(&mut batch, &flush, After::Nothing);
+            }
+        }
+        self.send(&mut batch)
+    }
+
+    /// Sends commands that found no room before.
+    ///
+    /// Context: process.
+    pub(crate) fn send_rest(&self) -> Sent {
+        self.send(&mut self.batch.lock())
+    }
+
+    /// Gives the commands up that found no room.
+    ///
+    /// Context: process.
+    pub(crate) fn give_up(&self) {
+        let mut batch = self.batch.lock();
+        if !batch.is_empty() {
+            dev_warn!(self.device(), "the device is stuck: commands are lost\n");
+        }
+        while batch.pop().is_some() {}
+    }
+
+    /// Has the device read a part of a framebuffer.
+    fn transfer(
+        &self,
+        batch: &mut Fifo<Packet>,
+        update: &PlaneUpdate<'_, RustGpuDriver>,
+        framebuffer: &Framebuffer,
+        part: &kms::Rect,
+    ) {
+        // Fails only for an object that was never mapped, and then there is no resource.
+        let _ = framebuffer.object().sync_for_device(self.device());
+        let r = rect(part);
+        let line = u64::from(framebuffer.pitch()) * u64::from(r.y);
+        let command = TransferToHost2d {
+            r,
+            offset: u64::from(framebuffer.offset())
+                + line
+                + u64::from(r.x) * u64::from(BYTES_PER_PIXEL),
+            resource_id: framebuffer.resource(),
+        };
+        let after = match update.plane().kind() {
+            PlaneKind::Cursor => {
+                let cursor = &update.plane().cursor;
+                cursor.image(wanted(update, framebuffer));
+                After::Cursor(cursor.clone())
+            }
+            PlaneKind::Primary => After::Nothing,
+        };
+        self.control(batch, &command, after);
+    }
+
+    /// Tells a scanout what it shows, if that changes.
+    fn scanout(
+        &self,
+        batch: &mut Fifo<Packet>,
+        commit: &Commit<'_, RustGpuDriver>,
+        update: &PlaneUpdate<'_, RustGpuDriver>,
+    ) {
+        let scanout_id = update.plane().scanout;
+        let command = match change(commit, update) {
+            Change::Nothing | Change::Show(_, _, false) => return,
+            Change::Show(framebuffer, _, true) => SetScanout {
+                r: rect(&update.new().src()),
+                scanout_id,
+                resource_id: framebuffer.resource(),
+            },
+            Change::Off => SetScanout {
+                r: Rect::default(),
+                scanout_id,
+                resource_id: NO_RESOURCE,
+            },
+        };
+        self.control(batch, &command, After::Nothing);
+    }
+
+    /// Moves a cursor, or hides it; a new image follows its transfer.
+    fn cursor(&self, commit: &Commit<'_, RustGpuDriver>, update: &PlaneUpdate<'_, RustGpuDriver>) {
+        let cursor = &update.plane().cursor;
+        match (update.new().framebuffer(), change(commit, update)) {
+            (_, Change::Off) | (None, _) => cursor.hide(&self.adapter),
+            (Some(framebuffer), _) if !update.framebuffer_changed() => {
+                cursor.show(&self.adapter, wanted(update, framebuffer));
+            }
+            _ => {}
+        }
+    }
+
+    /// Appends a command for the control queue.
+    fn control<C: Command>(&self, batch: &mut Fifo<Packet>, command: &C, after: After) {
+        let packet = self.gpu().packet(Node::Control, command, after);
+        self.queue(batch, packet);
+    }
+
+    /// Appends a packet, after sending some if there is no room. Commits cannot fail: without
+    /// memory, or with a device that takes nothing, the packet is lost.
+    fn queue(&self, batch: &mut Fifo<Packet>, packet: Result<Packet>) {
+        if batch.is_full() {
+            self.send(batch);
+        }
+        let queued = packet.and_then(|packet| batch.push(packet).map_err(|_| ENOSPC));
+        if queued.is_err() && self.gpu().is_first_failure() {
+            dev_warn!(self.device(), "no room for a command\n");
+        }
+    }
+
+    /// Sends what was collected, with one doorbell.
+    fn send(&self, batch: &mut Fifo<Packet>) -> Sent {
+        let fence = scheduler::submit_batch(&*self.adapter, Node::Control, batch).unwrap_or(0);
+        Sent {
+            fence,
+            left: !batch.is_empty(),
+        }
+    }
+}
+
+/// Returns what `commit` does to a plane.
+fn change<'c>(
+    commit: &'c Commit<'_, RustGpuDriver>,
+    update: &PlaneUpdate<'c, RustGpuDriver>,
+) -> Change<'c> {
+    let (old, new) = (update.old(), update.new());
+    let crtc = new.crtc_index().and_then(|index| find(commit, index));
+    match (new.framebuffer(), crtc) {
+        (Some(framebuffer), Some(crtc)) if crtc.active() => {
+            let changed =
+                update.framebuffer_changed() || crtc.needs_modeset() || old.src() != new.src();
+            // The image of a cursor is read once, and whole.
+            if update.plane().kind() == PlaneKind::Cursor {
+                return match update.framebuffer_changed() {
+                    true => Change::Show(framebuffer, new.src(), true),
+                    false => Change::Nothing,
+                };
+            }
+            match update.damage_merged() {
+                Some(part) => Change::Show(framebuffer, part, changed),
+                None if changed => Change::Show(framebuffer, new.src(), true),
+                None => Change::Nothing,
+            }
+        }
+        _ if old.framebuffer().is_some() => Change::Off,
+        _ => Change::Nothing,
+    }
+}
+
+/// Returns what `commit` does to a CRTC.
+fn find<'c>(
+    commit: &'c Commit<'_, RustGpuDriver>,
+    index: u32,
+) -> Option<CrtcUpdate<'c, RustGpuDriver>> {
+    commit.crtcs().find(|update| update.crtc().index() == index)
+}
+
+/// Returns what the cursor of a plane shall be.
+fn wanted(update: &PlaneUpdate<'_, RustGpuDriver>, framebuffer: &Framebuffer) -> UpdateCursor {
+    let new = update.new();
+    let (hot_x, hot_y) = new.hotspot();
+    UpdateCursor {
+        scanout_id: update.plane().scanout,
+        // CAST: the device takes positions left of the screen and above it in two's complement.
+        x: new.crtc_x() as u32,
+        y: new.crtc_y() as u32,
+        resource_id: framebuffer.resource(),
+        // CAST: as above.
+        hot_x: hot_x as u32,
+        hot_y: hot_y as u32,
+    }
+}
+
+/// Returns a rectangle as the device has it. Rectangles of DRM are within a framebuffer here.
+fn rect(rect: &kms::Rect) -> Rect {
+    Rect {
+        x: rect.x1.try_into().unwrap_or(0),
+        y: rect.y1.try_into().unwrap_or(0),
+        width: rect.width(),
+        height: rect.height(),
+    }
+}

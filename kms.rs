@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mode setting: what the display of the device is to user space.
+//!
+//! Each scanout is a CRTC with a primary and a cursor plane, an encoder and a virtual connector.
+//! What a commit does to the device is in [`display`](crate::display). Nothing here waits for it:
+//! the event of a flip is parked until the vblank timer finds the commands of its commit complete.
+
+use kernel::{
+    drm::{
+        self,
+        kms::{
+            Commit,
+            Connector,
+            ConnectorKind,
+            ConnectorStatus,
+            Crtc,
+            DisplayMode,
+            DriverConnector,
+            DriverCrtc,
+            DriverFramebuffer,
+            DriverPlane,
+            EncoderKind,
+            HwDone,
+            KmsDriver,
+            Layout,
+            ModeConfigInfo,
+            Plane,
+            PlaneKind,
+            PlaneState,
+            ProbedModes,
+            Setup, //
+        },
+    },
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    },
+};
+
+use crate::{
+    command::{
+        CURSOR_SIZE,
+        NO_RESOURCE, //
+    },
+    cursor::Cursor,
+    display::Framebuffer,
+    driver::{
+        RegistrationData,
+        RustGpuDevice,
+        RustGpuDriver, //
+    },
+    fence::Fences,
+    outputs::Outputs,
+    scheduler::Node, //
+};
+
+/// `DRM_FORMAT_XRGB8888`.
+pub(crate) const XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
+
+/// `DRM_FORMAT_ARGB8888`.
+pub(crate) const ARGB8888: u32 = u32::from_le_bytes(*b"AR24");
+
+/// Bytes of a pixel of both.
+pub(crate) const BYTES_PER_PIXEL: u32 = 4;
+
+/// Largest width and height of a mode, in pixels.
+pub(crate) const MAX_SIDE: u32 = 8192;
+
+/// Smallest width and height of a framebuffer, in pixels.
+const MIN_SIDE: u32 = 32;
+
+/// Size of a scanout for which the device has no wish, in pixels.
+const DEFAULT_SIZE: (u32, u32) = (1024, 768);
+
+/// How much smaller than the device's wish a preferred mode may be, in pixels: EDIDs round sizes.
+const FILTER: u32 = 16;
+
+/// After how many vblanks a flip counts as done whatever the device says.
+const PATIENCE: u32 = 60;
+
+/// How often a commit waits for the control queue to have room for it: each time until something is
+/// complete, for a second at the most.
+const ATTEMPTS: usize = 8;
+
+/// What the driver keeps with a plane.
+pub(crate) struct PlaneData {
+    /// Index of its scanout.
+    pub(crate) scanout: u32,
+    /// The cursor of that scanout.
+    pub(crate) cursor: Arc<Cursor>,
+}
+
+#[vtable]
+impl DriverPlane for PlaneData {
+    type Driver = RustGpuDriver;
+
+    /// Errors: [`EINVAL`] for the image of a cursor that the device cannot show.
+    fn check(plane: &Plane<Self>, new: &PlaneState<'_, RustGpuDriver>) -> Result {
+        let Some(framebuffer) = new.framebuffer() else {
+            return Ok(());
+        };
+        let size = (framebuffer.width(), framebuffer.height());
+        let pitch = CURSOR_SIZE * BYTES_PER_PIXEL;
+        if plane.kind() == PlaneKind::Cursor
+            && (size != (CURSOR_SIZE, CURSOR_SIZE) || framebuffer.pitch() != pitch)
+        {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    /// Errors: those of [`Display::attach`](crate::display::Display::attach); [`ENODEV`] if the
+    /// device is gone.
+    fn prepare(plane: &Plane<Self>, framebuffer: &Framebuffer) -> Result {
+        let guard = plane.device().registration_guard().ok_or(ENODEV)?;
+        guard.registration_data_with(|data| data.display.attach(framebuffer))
+    }
+}
+
+/// What the driver keeps with a CRTC.
+pub(crate) struct CrtcData {
+    fences: Arc<Fences>,
+    /// Last fence of the commit whose event is parked.
+    fence: Atomic<u64>,
+    /// Vblanks since that commit.
+    vblanks: Atomic<u32>,
+}
+
+impl CrtcData {
+    /// Has the event that is parked next wait for `fence` of the control queue.
+    fn wait_for(&self, fence: u64) {
+        self.fence.store(fence, Relaxed);
+        // Parking the event makes both visible.
+        self.vblanks.store(0, Relaxed);
+    }
+}
+
+#[vtable]
+impl DriverCrtc for CrtcData {
+    type Driver = RustGpuDriver;
+
+    /// Sends the event of a commit that the device has executed. Also if the device is broken, or
+    /// takes too long: who waits for the event must not hang with it.
+    fn vblank(crtc: &Crtc<Self>) {
+        let done = crtc.fences.completed(Node::Control) >= crtc.fence.load(Relaxed)
+            || crtc.fences.check().is_err()
+            || crtc.vblanks.fetch_add(1, Relaxed) >= PATIENCE;
+        if done {
+            if let Some(event) = crtc.take_pending() {
+                event.send();
+            }
+        }
+    }
+}
+
+/// What the driver keeps with a connector.
+pub(crate) struct ConnectorData {
+    outputs: Arc<Outputs>,
+    /// Index of its scanout.
+    scanout: usize,
+}
+
+impl DriverConnector for ConnectorData {
+    type Driver = RustGpuDriver;
+
+    fn detect(connector: &Connector<Self>) -> ConnectorStatus {
+        if connector.outputs.get(connector.scanout).enabled {
+            ConnectorStatus::Connected
+        } else {
+            ConnectorStatus::Disconnected
+        }
+    }
+
+    fn get_modes(connector: &Connector<Self>, modes: &mut ProbedModes<'_>) -> i32 {
+        let count = connector
+            .outputs
+            .with_edid(connector.scanout, |edid| modes.edid(edid));
+        if let Some(count) = count.filter(|count| *count > 0) {
+            return count;
+        }
+        let (width, height) = connector.outputs.get(connector.scanout).size;
+        let count = modes.no_edid(MAX_SIDE, MAX_SIDE);
+        if width == 0 || height == 0 {
+            let (width, height) = DEFAULT_SIZE;
+            modes.set_preferred(width, height);
+            return count;
+        }
+        count + modes.cvt(width, height, 60, true)
+    }
+
+    fn mode_valid(connector: &Connector<Self>, mode: &DisplayMode) -> bool {
+        let (width, height) = connector.outputs.get(connector.scanout).size;
+        let mode_size = (mode.hdisplay(), mode.vdisplay());
+        let fits = |mode: u32, wish: u32| mode <= wish && wish - mode <= FILTER;
+        !mode.is_preferred()
+            || mode_size == DEFAULT_SIZE
+            || (fits(mode_size.0, width) && fits(mode_size.1, height))
+    }
+}
+
+/// What the driver keeps with a framebuffer.
+#[pin_data]
+pub(crate) struct FramebufferData {
+    /// Number of the resource of the host behind it; [`NO_RESOURCE`] until it is first shown. Set
+    /// by who prepares the first commit that shows it.
+    pub(crate) resource: Atomic<u32>,
+    /// Held while the resource is made, as several commits may want to. The lock of the batch is
+    /// taken under it.
+    #[pin]
+    pub(crate) making: Mutex<()>,
+}
+
+impl FramebufferData {
+    /// Returns the number of the resource.
+    pub(crate) fn resource(&self) -> u32 {
+        // Who shows the framebuffer has prepared it, or waited for who does.
+        self.resource.load(Relaxed)
+    }
+}
+
+impl DriverFramebuffer for FramebufferData {
+    type Driver = RustGpuDriver;
+
+    fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            resource: Atomic::new(NO_RESOURCE),
+            making <- new_mutex!((), "rust_gpu::Framebuffer"),
+        })
+    }
+
+    /// Errors: [`EINVAL`] for lines that are no whole number of pixels: the resources of the host
+    /// have no such lines.
+    fn check(_device: &RustGpuDevice<drm::Ioctl>, layout: &Layout) -> Result {
+        if layout.pitch % BYTES_PER_PIXEL != 0 {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    fn release(framebuffer: &Framebuffer) {
+        // Without a device the resource ended with its reset.
+        if let Some(guard) = framebuffer.device().registration_guard() {
+            guard.registration_data_with(|data| data.display.detach(framebuffer));
+        }
+    }
+}
+
+impl KmsDriver for RustGpuDriver {
+    type Plane = PlaneData;
+    type Crtc = CrtcData;
+    type Connector = ConnectorData;
+    type Framebuffer = FramebufferData;
+
+    const INFO: ModeConfigInfo = ModeConfigInfo {
+        min_width: MIN_SIDE,
+        min_height: MIN_SIDE,
+        max_width: MAX_SIDE,
+        max_height: MAX_SIDE,
+        cursor_width: CURSOR_SIZE,
+        cursor_height: CURSOR_SIZE,
+        preferred_depth: 24,
+        async_page_flip: false,
+    };
+    const CURSOR_HOTSPOT: bool = true;
+
+    fn setup<'a>(setup: &Setup<'a, Self>, data: &'a RegistrationData<'a>) -> Result {
+        for scanout in 0..data.outputs.count() {
+            add_scanout(setup, data, scanout)?;
+        }
+        Ok(())
+    }
+
+    fn commit<'a>(
+        device: &RustGpuDevice<drm::Ioctl>,
+        commit: Commit<'a, Self>,
+    ) -> HwDone<'a, Self> {
+        let fence = bring(device, &commit);
+        for update in commit.crtcs() {
+            let Some(event) = update.take_event() else {
+                continue;
+            };
+            match fence {
+                Some(fence) if update.active() => {
+                    update.crtc().wait_for(fence);
+                    event.set_pending();
+                }
+                _ => event.send(),
+            }
+        }
+        commit.hw_done()
+    }
+}
+
+/// Makes the objects of one scanout.
+fn add_scanout<'a>(
+    setup: &Setup<'a, RustGpuDriver>,
+    data: &'a RegistrationData<'a>,
+    scanout: u32,
+) -> Result {
+    let crtcs = 1 << scanout;
+    let cursor = Cursor::new(scanout)?;
+    let plane = |cursor: &Arc<Cursor>| PlaneData {
+        scanout,
+        cursor: cursor.clone(),
+    };
+    let primary = setup.plane(PlaneKind::Primary, crtcs, &[XRGB8888], Ok(plane(&cursor)))?;
+    let pointer = setup.plane(PlaneKind::Cursor, crtcs, &[ARGB8888], Ok(plane(&cursor)))?;
+    let crtc = CrtcData {
+        fences: data.fences.clone(),
+        fence: Atomic::new(0),
+        vblanks: Atomic::new(0),
+    };
+    setup.crtc(primary, Some(pointer), Ok(crtc))?;
+    let encoder = setup.encoder(EncoderKind::Virtual, crtcs)?;
+    let connector = ConnectorData {
+        outputs: data.outputs.clone(),
+        // CAST: usize has at least 32 bits.
+        scanout: scanout as usize,
+    };
+    let has_edid = data.outputs.have_edid();
+    setup
+        .connector(ConnectorKind::Virtual, Ok(connector), has_edid)?
+        .attach(encoder)
+}
+
+/// Brings the state of a commit to the device. Returns the last fence of its commands, or [`None`]
+/// if the device is gone.
+///
+/// Waits, with no guard held, only if the control queue has no room for the commands.
+fn bring(device: &RustGpuDevice<drm::Ioctl>, commit: &Commit<'_, RustGpuDriver>) -> Option<u64> {
+    let mut mark = device.fences.generation();
+    let guard = device.registration_guard()?;
+    let mut sent = guard.registration_data_with(|data| data.display.show(commit));
+    drop(guard);
+    for _ in 0..ATTEMPTS {
+        if !sent.left || device.fences.wait_change(mark).is_err() {
+            break;
+        }
+        mark = device.fences.generation();
+        let guard = device.registration_guard()?;
+        sent = guard.registration_data_with(|data| data.display.send_rest());
+    }
+    if sent.left {
+        let guard = device.registration_guard()?;
+        guard.registration_data_with(|data| data.display.give_up());
+    }
+    Some(sent.fence)
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the device says of its scanouts: who is connected, what size they wish, and their EDIDs.
+//!
+//! Asked when the device starts, and again, by a thread of its own, whenever the device says that
+//! something changed. All of it is the device's word. Sizes are clamped here, before any helper of
+//! DRM sees them; an EDID is bytes, which DRM checks.
+
+use kernel::{
+    kthread, new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    time::{
+        ClockSource,
+        Monotonic, //
+    },
+};
+
+use crate::{
+    command::{
+        Command,
+        DisplayInfo,
+        DisplayOne,
+        GetDisplayInfo,
+        GetEdid,
+        ResponseError,
+        MAX_SCANOUTS, //
+    },
+    driver::RustGpuDevice,
+    engine::Packet,
+    fence::Fences,
+    gpu::Gpu,
+    irq::Adapter,
+    kms::MAX_SIDE,
+    scheduler::{
+        self,
+        Node, //
+    },
+    text::Text,
+};
+
+/// How long the device may take to answer, in nanoseconds.
+const ANSWER_TIMEOUT_NS: i64 = 5_000_000_000;
+
+/// What is known of one scanout.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Output {
+    /// Whether something is connected.
+    pub(crate) enabled: bool,
+    /// The size that the device wishes, in pixels, at most [`MAX_SIDE`]; 0 for no wish.
+    pub(crate) size: (u32, u32),
+}
+
+impl From<&DisplayOne> for Output {
+    fn from(one: &DisplayOne) -> Self {
+        Self {
+            enabled: one.enabled,
+            size: (one.r.width.min(MAX_SIDE), one.r.height.min(MAX_SIDE)),
+        }
+    }
+}
+
+struct State {
+    outputs: [Output; MAX_SCANOUTS],
+    edids: [Option<KVec<u8>>; MAX_SCANOUTS],
+}
+
+/// What is known of all scanouts. Holds nothing of the device.
+#[pin_data]
+pub(crate) struct Outputs {
+    /// Taken alone, or under locks of DRM.
+    #[pin]
+    state: Mutex<State>,
+    /// Number of scanouts, at most [`MAX_SCANOUTS`].
+    count: u32,
+    /// Whether the device has EDIDs.
+    have_edid: bool,
+}
+
+impl Outputs {
+    /// Makes what is known of `count` scanouts before the device was asked: nothing.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    pub(crate) fn new(count: u32, have_edid: bool) -> Result<Arc<Self>> {
+        let state = State {
+            outputs: [Output::default(); MAX_SCANOUTS],
+            edids: [const { None }; MAX_SCANOUTS],
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                state <- new_mutex!(state, "rust_gpu::Outputs"),
+                // CAST: a small constant.
+                count: count.min(MAX_SCANOUTS as u32),
+                have_edid,
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Returns the number of scanouts.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Returns whether the device has EDIDs.
+    pub(crate) fn have_edid(&self) -> bool {
+        self.have_edid
+    }
+
+    /// Asks the device, and returns what it said of the scanouts; of `first` if it said nothing.
+    ///
+    /// Errors: [`ETIMEDOUT`] if it does not answer, [`ENOMEM`], and those of [`Fences::check`].
+    ///
+    /// Context: process.
+    pub(crate) fn refresh(
+        &self,
+        adapter: &Adapter<Gpu<'_>>,
+        fences: &Fences,
+        first: DisplayInfo,
+    ) -> Result<DisplayInfo> {
+        let display = match ask(adapter, fences, &GetDisplayInfo)? {
+            Ok(display) => display,
+            Err(error) => {
+                dev_info!(
+                    adapter.miniport().device(),
+                    "no display information ({})\n",
+                    Text(error)
+                );
+                first
+            }
+        };
+        if self.have_edid {
+            for scanout in 0..self.count {
+                self.read_edid(adapter, fences, scanout)?;
+            }
+        }
+        let mut state = self.state.lock();
+        for (output, one) in state.outputs.iter_mut().zip(&display.pmodes) {
+            *output = one.into();
+        }
+        Ok(display)
+    }
+
+    /// Asks for the EDID of one scanout. Not inlined: it is kilobytes of stack.
+    #[inline(never)]
+    fn read_edid(&self, adapter: &Adapter<Gpu<'_>>, fences: &Fences, scanout: u32) -> Result {
+        let edid = match ask(adapter, fences, &GetEdid { scanout })? {
+            Ok(edid) => {
+                let mut bytes = KVec::new();
+                bytes.extend_from_slice(edid.edid(), GFP_KERNEL)?;
+                (!bytes.is_empty()).then_some(bytes)
+            }
+            Err(error) => {
+                let device = adapter.miniport().device();
+                dev_dbg!(device, "no EDID of scanout {} ({})\n", scanout, Text(error));
+                None
+            }
+        };
+        let mut state = self.state.lock();
+        // CAST: usize has at least 32 bits.
+        if let Some(place) = state.edids.get_mut(scanout as usize) {
+            *place = edid;
+        }
+        Ok(())
+    }
+
+    /// Returns what is known of `scanout`.
+    ///
+    /// Context: process.
+    pub(crate) fn get(&self, scanout: usize) -> Output {
+        let state = self.state.lock();
+        state.outputs.get(scanout).copied().unwrap_or_default()
+    }
+
+    /// Runs `f` on the EDID of `scanout`, if there is one.
+    ///
+    /// Context: process.
+    pub(crate) fn with_edid<R>(&self, scanout: usize, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let state = self.state.lock();
+        let edid = state.edids.get(scanout)?.as_ref()?;
+        Some(f(edid))
+    }
+}
+
+/// Has the device execute one command, and returns its answer or why it has none.
+#[inline(never)]
+fn ask<C: Command>(
+    adapter: &Adapter<Gpu<'_>>,
+    fences: &Fences,
+    command: &C,
+) -> Result<Result<C::Response, ResponseError>> {
+    let gpu = adapter.miniport();
+    let (packet, reply) = Packet::command(gpu.device(), gpu.dma(), command)?;
+    let fence = scheduler::submit(adapter, Node::Control, packet)?.map_err(|_| EBUSY)?;
+    let deadline = Monotonic::ktime_get().saturating_add(ANSWER_TIMEOUT_NS);
+    match fences.wait(Node::Control, fence, deadline) {
+        Ok(()) => Ok(reply.decode()),
+        Err(e) if e == ETIME => {
+            dev_err!(gpu.device(), "device does not answer\n");
+            Err(ETIMEDOUT)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// The thread that follows what the device says of its scanouts, until it is stopped.
+///
+/// Context: process, a thread of its own. User space and the console may set modes while it tells
+/// them, so this can be no thread that those wait for.
+pub(crate) fn watch(
+    adapter: &Adapter<Gpu<'_>>,
+    outputs: &Outputs,
+    device: &RustGpuDevice,
+    thread: &kthread::Context,
+) {
+    while thread.wait_until(|| adapter.miniport().take_outputs_mark()) {
+        let known = DisplayInfo::fallback();
+        match outputs.refresh(adapter, &device.fences, known) {
+            Ok(_) => device.hotplug(),
+            // Said already, or the device goes.
+            Err(_) => continue,
+        }
+    }
+}
