@@ -14,21 +14,24 @@ COLLECTION = "drivers/gpu/rust_gpu"
 # kernel, scenario, tests of the collection. Not the hand-over on the debug kernel: the C driver
 # leaves DMA mappings behind when it is unbound, which DMA_API_DEBUG reports.
 GUESTS = [
-    ("debug", "msix3", "ioctl waits permissions dumb modes debugfs sync removal"),
+    ("debug", "msix3", "ioctl waits permissions dumb modes debugfs sync removal "
+     "display display_atomic display_errors"),
     ("debug", "msix2", "modes sync waits"),
     ("debug", "msix1", "modes sync waits"),
     ("debug", "intx", "modes sync waits removal"),
-    ("debug", "threadirqs", "modes sync waits removal"),
+    ("debug", "threadirqs", "modes sync waits removal display"),
     ("debug", "up", "modes sync waits"),
-    ("debug", "iommu", "modes"),
+    ("debug", "iommu", "modes display"),
     ("debug", "vga", "modes"),
     ("debug", "pio-notify", "modes"),
     ("debug", "root-port-debug", "removal"),
     ("production", "root-port", "removal"),
     ("production", "msix3",
-     "ioctl waits permissions dumb modes debugfs sync removal load.sh"),
+     "ioctl waits permissions dumb modes debugfs sync removal load.sh "
+     "display display_atomic display_errors"),
     ("production", "handover", "handover.sh"),
-    ("production", "intx", "modes sync waits"),
+    ("production", "vga", "modes display"),
+    ("production", "intx", "modes sync waits display display_atomic"),
     ("production", "up", "modes sync waits"),
     ("production", "smp4", "torture"),
 ]
