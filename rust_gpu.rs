@@ -36,6 +36,7 @@ mod irq;
 #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
 mod irq_tests;
 mod kms;
+mod modeset;
 mod outputs;
 mod regs;
 mod ring;

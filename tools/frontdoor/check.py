@@ -61,6 +61,17 @@ modprobe rust-gpu
 modprobe -r rust-gpu
 """
 
+# With nomodeset the driver takes no device, unless its parameter says so.
+NOMODESET = """
+modprobe rust-gpu
+[ ! -e /sys/bus/pci/drivers/rust_gpu/0000:00:0?.0 ] || exit 1
+[ "$(dmesg | grep -c 'rust_gpu.*not taken')" = 1 ] || exit 2
+modprobe -r rust-gpu
+modprobe rust-gpu modeset=1
+[ -e /sys/bus/pci/drivers/rust_gpu/0000:00:0?.0 ] || exit 3
+modprobe -r rust-gpu
+"""
+
 
 class Check:
     """A run of the tests."""
@@ -188,6 +199,8 @@ class Check:
             self.step("kunit rt", self.kunit, "rt")
         for name, scenario, tests in GUESTS + (MORE_GUESTS if self.everything else []):
             self.step(f"kselftest {name} {scenario}", self.kselftest, name, scenario, tests)
+        self.step("script production nomodeset", self.script, "production", "nomodeset",
+                  NOMODESET)
         self.step("script debug iommu-refused", self.script, "debug", "iommu-refused", REFUSED)
 
 

@@ -39,6 +39,7 @@ SCENARIOS = {
     "smp4": {"gpu": "virtio-gpu-pci", "expect": "msix 3", "smp": 4},
     # The C driver leaves its console's buffer behind when it is unbound, with a warning.
     "handover": {"gpu": "virtio-gpu-pci", "append": "drm_kms_helper.fbdev_emulation=0"},
+    "nomodeset": {"gpu": "virtio-gpu-pci", "append": "nomodeset"},
     "two-heads": {"gpu": "virtio-gpu-pci,max_outputs=2"},
     "icount": {"gpu": "virtio-gpu-pci", "smp": 1, "machine": ICOUNT,
                "accel": "tcg,thread=single"},
