@@ -49,14 +49,12 @@ use crate::{
         Part,
         Poison,
         PushError,
-        PushReason,
         Ring,
         Slot, //
     },
     scheduler::{
         Engine,
-        Node,
-        Refusal, //
+        Node, //
     },
     transport::{
         Features,
@@ -432,9 +430,9 @@ impl Virtqueue {
 impl Engine for Virtqueue {
     type Packet = Packet;
 
-    fn submit(&mut self, packet: Packet, fence: u64) -> Result<(), (Refusal, Packet)> {
+    fn submit(&mut self, packet: Packet, fence: u64) -> Result<(), Packet> {
         if self.ring.poisoned().is_some() {
-            return Err((Refusal::Broken, packet));
+            return Err(packet);
         }
         let Packet {
             buffer,
@@ -452,7 +450,7 @@ impl Engine for Virtqueue {
                 wanted,
                 client,
             };
-            return Err((Refusal::NoRoom, packet));
+            return Err(packet);
         };
         let request = Request {
             buffer,
@@ -460,19 +458,15 @@ impl Engine for Virtqueue {
             fence,
             client,
         };
-        let Err(PushError { reason, request }) = self.ring.push(request) else {
+        let Err(PushError { request, .. }) = self.ring.push(request) else {
             return Ok(());
-        };
-        let refusal = match reason {
-            PushReason::NoRoom => Refusal::NoRoom,
-            _ => Refusal::Broken,
         };
         let packet = Packet {
             buffer: (!null).then_some(request.buffer),
             wanted: request.wanted,
             client: request.client,
         };
-        Err((refusal, packet))
+        Err(packet)
     }
 
     fn publish(&mut self) -> bool {

@@ -54,8 +54,7 @@ pub(crate) use self::{
     },
     queue::{
         Engine,
-        NodeQueue,
-        Refusal, //
+        NodeQueue, //
     },
 };
 

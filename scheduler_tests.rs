@@ -43,7 +43,6 @@ use crate::{
         Node,
         NodeQueue,
         Notify,
-        Refusal,
         NODES, //
     },
 };
@@ -58,10 +57,8 @@ struct FakeEngine {
 impl Engine for FakeEngine {
     type Packet = Option<Arc<Client>>;
 
-    fn submit(&mut self, packet: Self::Packet, fence: u64) -> Result<(), (Refusal, Self::Packet)> {
-        self.taken
-            .push(fence)
-            .map_err(|_| (Refusal::NoRoom, packet))
+    fn submit(&mut self, packet: Self::Packet, fence: u64) -> Result<(), Self::Packet> {
+        self.taken.push(fence).map_err(|_| packet)
     }
 
     fn publish(&mut self) -> bool {

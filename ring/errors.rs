@@ -95,7 +95,8 @@ impl fmt::Display for PushReason {
 /// A request that [`Ring::push`](super::Ring::push) did not take, handed back.
 #[derive(Debug)]
 pub(crate) struct PushError<R> {
-    /// Why.
+    /// Why. For tests: the driver tries again, or finds the ring poisoned.
+    #[allow(dead_code)]
     pub(crate) reason: PushReason,
 
     /// The request.

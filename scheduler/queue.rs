@@ -9,14 +9,6 @@ use crate::{
     fifo::Fifo, //
 };
 
-/// Why an engine did not take a packet.
-pub(crate) enum Refusal {
-    /// There is no room now; a completion will make some.
-    NoRoom,
-    /// The engine is broken and will never take one again.
-    Broken,
-}
-
 /// An engine that executes packets, as the scheduler sees it.
 pub(crate) trait Engine: Send {
     /// What the engine executes.
@@ -25,7 +17,7 @@ pub(crate) trait Engine: Send {
     /// Gives a packet with its fence id to the engine, or hands it back.
     ///
     /// Not visible to the engine before [`Engine::publish`]. Context: lock of the message held.
-    fn submit(&mut self, packet: Self::Packet, fence: u64) -> Result<(), (Refusal, Self::Packet)>;
+    fn submit(&mut self, packet: Self::Packet, fence: u64) -> Result<(), Self::Packet>;
 
     /// Makes what was submitted visible. Returns whether the doorbell has to be rung.
     ///
@@ -107,7 +99,7 @@ impl<E: Engine> NodeQueue<E> {
             };
             match engine.submit(packet, self.given + 1) {
                 Ok(()) => self.given += 1,
-                Err((_, packet)) => {
+                Err(packet) => {
                     // Cannot fail: its place was made free just now.
                     let _ = self.pending.unpop(packet);
                     return;
