@@ -100,8 +100,10 @@ class Picture:
             kind, size, depth = (file.readline() for _ in range(3))
             self.pixels = file.read()
         self.width, self.height = map(int, size.split())
+        # QEMU fills up each row to whole words, which is not in the format.
+        self.pitch = (3 * self.width + 3) // 4 * 4
         if (kind, depth) != (b"P6\n", b"255\n") or \
-                len(self.pixels) != 3 * self.width * self.height:
+                len(self.pixels) != self.pitch * self.height:
             raise Refused("QEMU's dump is not what it should be")
 
     def crc(self, x, y, width, height):
@@ -110,14 +112,14 @@ class Picture:
             raise Refused(f"the picture is {self.width}x{self.height}")
         value = 0
         for row in range(y, y + height):
-            start = 3 * (row * self.width + x)
+            start = row * self.pitch + 3 * x
             value = zlib.crc32(self.pixels[start:start + 3 * width], value)
         return f"{value:08x}"
 
     def pixel(self, x, y):
         """The colour of a pixel."""
         self.crc(x, y, 1, 1)
-        return self.pixels[3 * (y * self.width + x):][:3].hex()
+        return self.pixels[y * self.pitch + 3 * x:][:3].hex()
 
 
 class Service:
