@@ -10,12 +10,16 @@ One line is a request, and gets one line as its answer:
     watch                       done watch
     flushed                     done flushed X,Y,WIDTH,HEIGHT ...
     cursor                      done cursor update|move|hide|none X Y
+    resize WIDTH HEIGHT [HEAD]  done resized WIDTH HEIGHT
 
 or `error` and the reason. A CRC is zlib's CRC-32 of the red, green and blue bytes of all pixels,
 row by row from the top, in hexadecimal. A dump becomes NAME.png in the directory of the run; `crc`
 and `pixel` are about the last one. A dump also shows what was transferred to the device and never
 flushed, and it shows no cursor. So from `watch` on, `flushed` tells what was flushed since it was
 asked for before, in pixels of the resource, and `cursor` the last command of the cursor queue.
+`resize` is what a user does who gives the window of the screen another size: the device tells its
+driver of a wish, of which a size that it has already is none. It goes through VNC, of which each
+head has a server on a socket in the directory of the run; nobody connects before that.
 """
 
 import json
@@ -26,9 +30,14 @@ import threading
 import time
 import zlib
 
+from . import vnc
+
 DEVICE = "gpu0"
 PATIENCE = 30
 LONGEST = 1 << 20
+LARGEST = 1 << 14
+# What fits into the address of a Unix socket.
+LONGEST_PATH = 100
 LOG = "qemu.log"
 EVENTS = ("virtio_gpu_cmd_res_flush", "virtio_gpu_update_cursor")
 FLUSHED = re.compile(r"virtio_gpu_cmd_res_flush res \w+, w (\d+), h (\d+), "
@@ -125,8 +134,9 @@ class Picture:
 class Service:
     """Answers the requests of one guest for as long as it runs."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, heads=1):
         self.directory = directory
+        self.heads = heads
         self.port, self.guests_port = socket.socketpair()
         self.monitor, self.qemus_monitor = socket.socketpair()
         self.thread = threading.Thread(target=self.serve, daemon=True)
@@ -143,7 +153,17 @@ class Service:
         return ["-chardev", f"socket,id=screen,fd={port}",
                 "-device", "isa-serial,chardev=screen,index=2,irq=5",
                 "-chardev", f"socket,id=monitor,fd={monitor}",
-                "-qmp", "chardev:monitor"]
+                "-qmp", "chardev:monitor", *self.vnc_arguments()]
+
+    def vnc_path(self, head):
+        """Where QEMU's VNC server of a head listens."""
+        return os.path.join(self.directory, f"vnc{head}")
+
+    def vnc_arguments(self):
+        """QEMU's VNC servers. Where the path is too long there are none."""
+        return [word for head in range(self.heads) if len(self.vnc_path(head)) <= LONGEST_PATH
+                for word in ("-vnc", f"unix:{self.vnc_path(head)},id=head{head},"
+                                     f"display={DEVICE},head={head}")]
 
     def start(self):
         """Begins to answer; QEMU has its descriptors."""
@@ -183,6 +203,8 @@ class Service:
             return "ping"
         if kind in ("watch", "flushed", "cursor"):
             return " ".join([kind, *getattr(self, f"tell_{kind}")(monitor)])
+        if kind == "resize":
+            return "resized " + self.resize(*map(int, arguments))
         if kind not in ("screendump", "crc", "pixel") or not arguments:
             raise Refused("there is no such request")
         name, *numbers = arguments
@@ -228,6 +250,16 @@ class Service:
         """What the cursor was told."""
         self.read_log()
         return self.cursor
+
+    def resize(self, width, height, head=0):
+        """Has the display ask the guest for another size."""
+        if not (0 < width <= LARGEST and 0 < height <= LARGEST):
+            raise Refused("that is no size for a screen")
+        if not 0 <= head < self.heads:
+            raise Refused("there is no such head")
+        with vnc.Viewer(self.vnc_path(head)) as viewer:
+            viewer.resize(width, height)
+        return f"{width} {height}"
 
     def dump(self, monitor, name, head=0):
         """Dumps the screen, as a picture for people and as one to compute with."""

@@ -106,6 +106,13 @@ def qemu(kernel, guest, scenario, job, console, append, screens):
                       "-serial", "chardev:job", *screens.arguments()]
 
 
+def heads(scenario):
+    """How many screens the machine has."""
+    gpu = SCENARIOS[scenario]["gpu"]
+    found = re.search(r"\bmax_outputs=(\d+)", gpu or "")
+    return int(found.group(1)) if found else int(bool(gpu))
+
+
 def new_run(name):
     """A directory for the files of one run."""
     runs = cache.path("runs")
@@ -135,7 +142,7 @@ def boot(kernel, guest, scenario, script, timeout=120, echo=False, append=()):
     job, console = os.path.join(directory, "job"), os.path.join(directory, "console.log")
     write_job(job, script)
     open(console, "w").close()
-    screens = screen.Service(directory)
+    screens = screen.Service(directory, heads(scenario))
     command = qemu(kernel, guest, scenario, job, console, append, screens)
     start = time.monotonic()
     with open(os.path.join(directory, screen.LOG), "w") as errors:
