@@ -15,7 +15,7 @@ COLLECTION = "drivers/gpu/rust_gpu"
 # leaves DMA mappings behind when it is unbound, which DMA_API_DEBUG reports.
 GUESTS = [
     ("debug", "msix3", "ioctl waits permissions dumb modes debugfs sync removal "
-     "display display_atomic display_errors"),
+     "display display_atomic display_errors display_hotplug"),
     ("debug", "msix2", "modes sync waits"),
     ("debug", "msix1", "modes sync waits"),
     ("debug", "intx", "modes sync waits removal"),
@@ -28,10 +28,10 @@ GUESTS = [
     ("production", "root-port", "removal"),
     ("production", "msix3",
      "ioctl waits permissions dumb modes debugfs sync removal load.sh "
-     "display display_atomic display_errors"),
+     "display display_atomic display_errors display_hotplug"),
     ("production", "handover", "handover.sh"),
     ("production", "vga", "modes display"),
-    ("production", "intx", "modes sync waits display display_atomic"),
+    ("production", "intx", "modes sync waits display display_atomic display_hotplug"),
     ("production", "up", "modes sync waits"),
     ("production", "smp4", "torture"),
 ]

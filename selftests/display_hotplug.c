@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The user gives the window of the screen another size: the device says so, the
+ * driver asks it what it wishes now and tells user space, and what is then shown
+ * in that size is right.
+ *
+ * Environment: see display_screen.h
+ */
+#include <linux/netlink.h>
+#include <pthread.h>
+#include <sys/socket.h>
+
+#include "kselftest_harness.h"
+#include "display_kms.h"
+
+/* How long a change may take from the host to user space. */
+#define HOTPLUG_MS	10000
+/* How long nothing has to come for it to be over. */
+#define QUIET_MS	1000
+/* How much a mode may differ from the wish: EDIDs round sizes. */
+#define ROUNDED		16
+#define MAX_EDID	1024
+
+struct size {
+	__u32 width, height;
+};
+
+static const struct size wish = { 1000, 700 };
+
+/* In the order in which they are asked for. */
+static const struct size wishes[] = {
+	{ 800, 600 }, { 1440, 900 }, { 640, 480 }, { 1920, 1080 }, { 1013, 751 }, { 1100, 700 },
+};
+
+/* Each test is a process of its own. */
+static struct {
+	struct display display;
+	struct size first;	/* what the device came with */
+	struct size asked;	/* what it was asked for last */
+	int screen;
+	int uevents;
+} scene;
+
+/* Asks the host for a size. Returns 0 or -errno. */
+static int ask_size(const struct size *size)
+{
+	char answer[64], want[64];
+	int ret = screen_ask(scene.screen, answer, sizeof(answer), "resize %u %u %u",
+			     size->width, size->height, scene.display.head);
+
+	if (ret)
+		return ret;
+	scene.asked = *size;
+	snprintf(want, sizeof(want), "resized %u %u", size->width, size->height);
+	return strcmp(answer, want) ? -EPROTO : 0;
+}
+
+/* What the kernel tells of devices. Returns a descriptor, or -errno. */
+static int uevents_open(void)
+{
+	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			NETLINK_KOBJECT_UEVENT);
+	int ret;
+
+	if (fd < 0)
+		return -errno;
+	if (!bind(fd, (struct sockaddr *)&address, sizeof(address)))
+		return fd;
+	ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static bool has_line(const char *message, size_t len, const char *line)
+{
+	const char *end = message + len;
+
+	for (; message < end; message += strlen(message) + 1) {
+		if (!strcmp(message, line))
+			return true;
+	}
+	return false;
+}
+
+/* Waits until the display of the card is said to have changed. Returns 0 or -errno. */
+static int wait_hotplug(int milliseconds)
+{
+	struct pollfd poll_uevents = { .fd = scene.uevents, .events = POLLIN };
+	__s64 deadline = now_ns() + milliseconds * NSEC_PER_MSEC;
+	const char *card = path("DEVNAME=%s", scene.display.card + strlen("/dev/"));
+	char message[8192];
+	ssize_t len;
+
+	for (;;) {
+		__s64 left = (deadline - now_ns()) / NSEC_PER_MSEC;
+
+		if (left <= 0 || poll(&poll_uevents, 1, left) <= 0)
+			return -ETIMEDOUT;
+		len = recv(scene.uevents, message, sizeof(message) - 1, 0);
+		if (len < 0)
+			return -errno;
+		message[len] = '\0';
+		if (has_line(message, len, "ACTION=change") &&
+		    has_line(message, len, "DEVTYPE=drm_minor") &&
+		    has_line(message, len, "HOTPLUG=1") && has_line(message, len, card))
+			return 0;
+	}
+}
+
+/* How many times the display is said to have changed until it is quiet. */
+static unsigned int count_hotplugs(void)
+{
+	unsigned int count = 0;
+
+	while (!wait_hotplug(QUIET_MS))
+		count++;
+	return count;
+}
+
+static bool is_close(__u32 is, __u32 wanted)
+{
+	return is <= wanted + ROUNDED && wanted <= is + ROUNDED;
+}
+
+/* Whether the connector, probed anew, prefers the size. */
+static bool prefers(const struct size *size)
+{
+	struct display *display = &scene.display;
+	__u32 encoder;
+
+	if (!read_connector(display, display->connector, &encoder)) {
+		fprintf(stderr, "# nothing is connected\n");
+		return false;
+	}
+	if ((display->mode.type & DRM_MODE_TYPE_PREFERRED) &&
+	    is_close(display->mode.hdisplay, size->width) &&
+	    is_close(display->mode.vdisplay, size->height))
+		return true;
+	fprintf(stderr, "# the mode is %s%s, should be near %ux%u\n", display->mode.name,
+		display->mode.type & DRM_MODE_TYPE_PREFERRED ? "" : ", not preferred",
+		size->width, size->height);
+	return false;
+}
+
+/* Asks for a size, and waits until the connector has it. */
+static bool resize(const struct size *size)
+{
+	int ret = ask_size(size);
+
+	if (!ret)
+		ret = wait_hotplug(HOTPLUG_MS);
+	if (!ret)
+		return prefers(size);
+	fprintf(stderr, "# %ux%u: %s\n", size->width, size->height, strerror(-ret));
+	return false;
+}
+
+static bool frame_with(struct frame *frame, struct picture *picture, __u32 seed)
+{
+	const struct drm_mode_modeinfo *mode = &scene.display.mode;
+
+	if (picture_create(picture, mode->hdisplay, mode->vdisplay) ||
+	    frame_create(scene.display.fd, frame, mode->hdisplay, mode->vdisplay))
+		return false;
+	picture_fill(picture, seed);
+	frame_draw(frame, picture);
+	return true;
+}
+
+/* Sets the mode that the connector prefers, and looks at the screen. */
+static bool sets_and_shows(const char *name, __u32 seed)
+{
+	const struct display *display = &scene.display;
+	struct picture picture;
+	struct frame frame;
+	bool same;
+
+	if (!frame_with(&frame, &picture, seed))
+		return false;
+	same = !set_crtc(display, frame.fb, &display->mode, 0, 0) &&
+	       screen_shows(scene.screen, name, display->head, &picture);
+	frame_destroy(display->fd, &frame);
+	free(picture.pixels);
+	return same;
+}
+
+FIXTURE(hotplug)
+{
+};
+
+FIXTURE_SETUP(hotplug)
+{
+	const char *reason;
+
+	REQUIRE(return, !geteuid(), "not root");
+	reason = display_open(&scene.display);
+	REQUIRE(return, !reason, reason);
+	scene.screen = screen_open();
+	REQUIRE(return, scene.screen >= 0, NO_SCREEN);
+	scene.uevents = uevents_open();
+	ASSERT_GE(scene.uevents, 0);
+	scene.first = (struct size){ scene.display.mode.hdisplay, scene.display.mode.vdisplay };
+	scene.asked = scene.first;
+	/* What the test before has left behind. */
+	count_hotplugs();
+}
+
+/* The next test, and the next run, begin with the size that the device came with. */
+FIXTURE_TEARDOWN(hotplug)
+{
+	if (memcmp(&scene.asked, &scene.first, sizeof(scene.first)))
+		EXPECT_TRUE(resize(&scene.first));
+	close(scene.uevents);
+	close(scene.screen);
+	close(scene.display.fd);
+}
+
+/* Nothing is told of that did not happen. */
+TEST_F_TIMEOUT(hotplug, nothing, 60)
+{
+	struct size first = scene.first;
+
+	EXPECT_TRUE(sets_and_shows("hotplug-nothing", 1));
+	EXPECT_EQ(-ETIMEDOUT, wait_hotplug(QUIET_MS));
+	EXPECT_TRUE(prefers(&first));
+}
+
+TEST_F_TIMEOUT(hotplug, resize, 120)
+{
+	ASSERT_TRUE(sets_and_shows("hotplug-before", 1));
+	ASSERT_EQ(0, ask_size(&wish));
+	ASSERT_EQ(0, wait_hotplug(HOTPLUG_MS));
+	ASSERT_TRUE(prefers(&wish));
+	EXPECT_EQ(0, count_hotplugs());
+	TH_LOG("%ux%u: the mode is %s", wish.width, wish.height, scene.display.mode.name);
+	EXPECT_TRUE(sets_and_shows("hotplug-resized", 2));
+
+	ASSERT_TRUE(resize(&scene.first));
+	EXPECT_EQ(0, count_hotplugs());
+	EXPECT_EQ(scene.first.width, scene.display.mode.hdisplay);
+	EXPECT_EQ(scene.first.height, scene.display.mode.vdisplay);
+	EXPECT_TRUE(sets_and_shows("hotplug-back", 3));
+}
+
+/* One by one, each is seen. */
+TEST_F_TIMEOUT(hotplug, each_of_several, 300)
+{
+	char name[32];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(wishes); i++) {
+		ASSERT_TRUE(resize(&wishes[i]));
+		snprintf(name, sizeof(name), "hotplug-each-%u", i);
+		EXPECT_TRUE(sets_and_shows(name, i + 1));
+	}
+}
+
+/* As fast as the host does it, only the last one counts, but that one does. */
+TEST_F_TIMEOUT(hotplug, last_of_several, 120)
+{
+	const unsigned int rounds = 3, last = ARRAY_SIZE(wishes) - 1;
+	unsigned int round, i, count;
+
+	for (round = 0; round < rounds; round++) {
+		for (i = 0; i <= last; i++)
+			ASSERT_EQ(0, ask_size(&wishes[i]));
+	}
+	ASSERT_EQ(0, wait_hotplug(HOTPLUG_MS));
+	count = 1 + count_hotplugs();
+	TH_LOG("%zu changes, told of %u times", rounds * ARRAY_SIZE(wishes), count);
+	EXPECT_LE(count, rounds * ARRAY_SIZE(wishes));
+	EXPECT_TRUE(prefers(&wishes[last]));
+	EXPECT_TRUE(sets_and_shows("hotplug-last", 1));
+	EXPECT_TRUE(resize(&scene.first));
+	EXPECT_TRUE(sets_and_shows("hotplug-last-back", 2));
+}
+
+/* A thread that flips between two frames until it is to stop. */
+struct flipper {
+	const struct display *display;
+	const struct frame *frames;
+	unsigned int flips;	/* done; the frame of the last one is this modulo 2 */
+	bool stop;
+	int error;
+};
+
+static int flip_once(struct flipper *flipper)
+{
+	unsigned int next = flipper->flips + 1;
+	struct drm_mode_crtc_page_flip flip = {
+		.crtc_id = flipper->display->crtc,
+		.fb_id = flipper->frames[next % 2].fb,
+		.flags = DRM_MODE_PAGE_FLIP_EVENT,
+		.user_data = next,
+	};
+	struct drm_event_vblank event;
+	int ret = gpu_ioctl(flipper->display->fd, DRM_IOCTL_MODE_PAGE_FLIP, &flip);
+
+	if (!ret)
+		ret = read_event(flipper->display->fd, &event, GPU_PATIENCE_NS / NSEC_PER_MSEC);
+	if (ret)
+		return ret;
+	if (event.base.type != DRM_EVENT_FLIP_COMPLETE || event.user_data != next)
+		return -EPROTO;
+	__atomic_store_n(&flipper->flips, next, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static void *flip_until_stop(void *data)
+{
+	struct flipper *flipper = data;
+
+	while (!flipper->error && !__atomic_load_n(&flipper->stop, __ATOMIC_ACQUIRE))
+		flipper->error = flip_once(flipper);
+	return NULL;
+}
+
+/* The mode stays as it is until somebody sets another. */
+TEST_F_TIMEOUT(hotplug, while_flipping, 300)
+{
+	struct display display = scene.display;
+	struct frame frames[2];
+	struct picture pictures[2];
+	struct flipper flipper = { .display = &display, .frames = frames };
+	unsigned int i, before;
+	pthread_t thread;
+	bool good = true;
+
+	for (i = 0; i < 2; i++)
+		ASSERT_TRUE(frame_with(&frames[i], &pictures[i], i + 1));
+	ASSERT_EQ(0, set_crtc(&display, frames[0].fb, &display.mode, 0, 0));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, flip_until_stop, &flipper));
+	for (i = 0; good && i < ARRAY_SIZE(wishes); i++) {
+		before = __atomic_load_n(&flipper.flips, __ATOMIC_ACQUIRE);
+		good = resize(&wishes[i]);
+		sleep_ns(200 * NSEC_PER_MSEC);
+		/* It goes on. */
+		EXPECT_GT(__atomic_load_n(&flipper.flips, __ATOMIC_ACQUIRE), before);
+	}
+	__atomic_store_n(&flipper.stop, true, __ATOMIC_RELEASE);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_TRUE(good);
+	EXPECT_EQ(0, flipper.error);
+	TH_LOG("%u flips", flipper.flips);
+	EXPECT_TRUE(screen_shows(scene.screen, "hotplug-flipped", display.head,
+				 &pictures[flipper.flips % 2]));
+	/* And from the old mode to the new one. */
+	EXPECT_TRUE(sets_and_shows("hotplug-after-flips", 3));
+	for (i = 0; i < 2; i++)
+		frame_destroy(display.fd, &frames[i]);
+}
+
+/* Reads the EDID of the connector; its length, 0 if it has none, or -errno. */
+static int read_edid(__u8 *edid)
+{
+	const struct display *display = &scene.display;
+	struct drm_mode_get_blob get = {
+		.data = user_pointer(edid),
+	};
+	__u64 blob = 0;
+	int ret;
+
+	if (!find_property(display->fd, display->connector, "EDID", &blob) || !blob)
+		return 0;
+	/* The first call has no room, and gets the length. */
+	get.blob_id = blob;
+	ret = gpu_ioctl(display->fd, DRM_IOCTL_MODE_GETPROPBLOB, &get);
+	if (ret)
+		return ret;
+	if (get.length > MAX_EDID || get.length % 128)
+		return -EPROTO;
+	ret = gpu_ioctl(display->fd, DRM_IOCTL_MODE_GETPROPBLOB, &get);
+	return ret ? ret : (int)get.length;
+}
+
+/* The size in the first detailed timing, which is the preferred one. */
+static struct size edid_size(const __u8 *edid)
+{
+	const __u8 *timing = edid + 54;
+
+	return (struct size){ timing[2] | (timing[4] & 0xf0) << 4,
+			      timing[5] | (timing[7] & 0xf0) << 4 };
+}
+
+static bool edid_is_sound(const __u8 *edid, int len)
+{
+	static const __u8 start[] = { 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0 };
+	int block, i;
+
+	if (len <= 0 || memcmp(edid, start, sizeof(start)))
+		return false;
+	for (block = 0; block < len; block += 128) {
+		__u8 sum = 0;
+
+		for (i = 0; i < 128; i++)
+			sum += edid[block + i];
+		if (sum)
+			return false;
+	}
+	return true;
+}
+
+TEST_F_TIMEOUT(hotplug, edid, 120)
+{
+	__u8 before[MAX_EDID], resized[MAX_EDID], back[MAX_EDID];
+	struct size size;
+	int len, len_resized;
+
+	len = read_edid(before);
+	REQUIRE(return, len, "the device has no EDID");
+	ASSERT_TRUE(edid_is_sound(before, len));
+	size = edid_size(before);
+	EXPECT_EQ(scene.first.width, size.width);
+	EXPECT_EQ(scene.first.height, size.height);
+
+	ASSERT_TRUE(resize(&wish));
+	len_resized = read_edid(resized);
+	ASSERT_TRUE(edid_is_sound(resized, len_resized));
+	EXPECT_FALSE(len == len_resized && !memcmp(before, resized, len));
+	size = edid_size(resized);
+	EXPECT_TRUE(is_close(size.width, wish.width)) TH_LOG("%u", size.width);
+	EXPECT_TRUE(is_close(size.height, wish.height)) TH_LOG("%u", size.height);
+
+	ASSERT_TRUE(resize(&scene.first));
+	ASSERT_EQ(len, read_edid(back));
+	EXPECT_EQ(0, memcmp(before, back, len));
+}
+
+TEST_HARNESS_MAIN
