@@ -308,6 +308,8 @@ impl<'a> StartedDevice<'a> {
             })?
         };
         self.adapter.miniport().set_watcher(watcher.waker());
+        // For what changed before anybody could wake it.
+        watcher.wake();
         self.watcher = Some(watcher);
         Ok(())
     }
