@@ -10,6 +10,10 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Mutex, //
     },
@@ -31,19 +35,38 @@ use crate::{
     },
 };
 
-/// What the cursor of one scanout shall be.
-struct State {
-    wanted: UpdateCursor,
-    /// Images that are on their way; while there are any, nothing is sent.
-    transfers: u32,
-}
-
 /// The cursor of one scanout.
 #[pin_data]
 pub(crate) struct Cursor {
-    /// Taken by commits and by the DPC. Message locks are taken under it.
+    /// What it shall be. Taken by commits and by the DPC. Message locks are taken under it.
     #[pin]
-    state: Mutex<State>,
+    wanted: Mutex<UpdateCursor>,
+    /// Images that are on their way; while there are any, nothing is sent. Raised by commits,
+    /// lowered by whoever drops the [`Image`].
+    images: Atomic<u32>,
+}
+
+/// An image on its way to the device. If it is lost, what comes next is shown without it.
+pub(crate) struct Image(Arc<Cursor>);
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        self.0.images.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Image {
+    /// The image is with the device: shows the newest state, unless another image is on its way.
+    ///
+    /// Context: process (the DPC).
+    pub(crate) fn arrived(self, adapter: &Adapter<Gpu<'_>>) {
+        let cursor = self.0.clone();
+        let wanted = cursor.wanted.lock();
+        drop(self);
+        if cursor.images.load(Relaxed) == 0 {
+            send(adapter, &*wanted);
+        }
+    }
 }
 
 impl Cursor {
@@ -61,38 +84,32 @@ impl Cursor {
         };
         Arc::pin_init(
             pin_init!(Self {
-                state <- new_mutex!(State { wanted, transfers: 0 }, "rust_gpu::Cursor"),
+                wanted <- new_mutex!(wanted, "rust_gpu::Cursor"),
+                images: Atomic::new(0),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Tells that the image of `wanted` is on its way to the device: the command to show it is sent
-    /// by [`Cursor::transferred`].
-    pub(crate) fn image(&self, wanted: UpdateCursor) {
-        let mut state = self.state.lock();
-        state.wanted = wanted;
-        state.transfers += 1;
-    }
-
-    /// The image is with the device: shows the newest state, unless another image is on its way.
+    /// Has the cursor be `wanted` as soon as its image, which is to be sent next, has
+    /// [arrived](Image::arrived).
     ///
-    /// Context: process (the DPC).
-    pub(crate) fn transferred(&self, adapter: &Adapter<Gpu<'_>>) {
-        let mut state = self.state.lock();
-        state.transfers = state.transfers.saturating_sub(1);
-        if state.transfers == 0 {
-            send(adapter, &state.wanted);
-        }
+    /// Context: process.
+    pub(crate) fn image(self: &Arc<Self>, wanted: UpdateCursor) -> Image {
+        let mut state = self.wanted.lock();
+        *state = wanted;
+        // Under the lock, so that nobody shows `wanted` before.
+        self.images.fetch_add(1, Relaxed);
+        Image(self.clone())
     }
 
     /// Shows `wanted`, whose image the device has; only moves the cursor where that is enough.
     ///
     /// Context: process.
     pub(crate) fn show(&self, adapter: &Adapter<Gpu<'_>>, wanted: UpdateCursor) {
-        let mut state = self.state.lock();
-        let old = core::mem::replace(&mut state.wanted, wanted);
-        if state.transfers != 0 || old == wanted {
+        let mut state = self.wanted.lock();
+        let old = core::mem::replace(&mut *state, wanted);
+        if self.images.load(Relaxed) != 0 || old == wanted {
             return;
         }
         if (old.resource_id, old.hot_x, old.hot_y)
@@ -114,7 +131,7 @@ impl Cursor {
     ///
     /// Context: process.
     pub(crate) fn hide(&self, adapter: &Adapter<Gpu<'_>>) {
-        let mut wanted = self.state.lock().wanted;
+        let mut wanted = *self.wanted.lock();
         wanted.resource_id = NO_RESOURCE;
         (wanted.x, wanted.y, wanted.hot_x, wanted.hot_y) = (0, 0, 0, 0);
         self.show(adapter, wanted);

@@ -333,9 +333,8 @@ impl<'a> Display<'a> {
         };
         let after = match update.plane().kind() {
             PlaneKind::Cursor => {
-                let cursor = &update.plane().cursor;
-                cursor.image(wanted(update, framebuffer));
-                After::Cursor(cursor.clone())
+                let wanted = wanted(update, framebuffer);
+                After::Cursor(update.plane().cursor.image(wanted))
             }
             PlaneKind::Primary => After::Nothing,
         };

@@ -35,7 +35,7 @@ use crate::{
         ResponseError,
         NO_RESOURCE, //
     },
-    cursor::Cursor,
+    cursor::Image,
     dma::{
         DmaContext,
         DmaMemory, //
@@ -117,7 +117,7 @@ pub(crate) enum After {
     /// The device does not read from the object behind this resource any more.
     Detached(u32),
     /// The image of a cursor is with the device.
-    Cursor(Arc<Cursor>),
+    Cursor(Image),
 }
 
 /// A packet of a hardware node.

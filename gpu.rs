@@ -333,7 +333,7 @@ impl Gpu<'_> {
             match after {
                 After::Nothing => {}
                 After::Detached(resource) => drop(self.attached.remove(resource)),
-                After::Cursor(cursor) => cursor.transferred(adapter),
+                After::Cursor(image) => image.arrived(adapter),
             }
         }
         let mut emptied = Some(list);
