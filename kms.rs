@@ -36,8 +36,10 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
-            Relaxed, //
+            Relaxed,
+            Release, //
         },
         Arc,
         Mutex, //
@@ -124,10 +126,14 @@ impl DriverPlane for PlaneData {
     }
 }
 
+/// No fence: no event is parked.
+const NO_FENCE: u64 = u64::MAX;
+
 /// What the driver keeps with a CRTC.
 pub(crate) struct CrtcData {
     fences: Arc<Fences>,
-    /// Last fence of the commit whose event is parked.
+    /// Last fence of the commit whose event is parked, or is about to be; else [`NO_FENCE`]. Set by
+    /// commits, of which there is one at a time for a CRTC, and by the vblank timer.
     fence: Atomic<u64>,
     /// Vblanks since that commit.
     vblanks: Atomic<u32>,
@@ -136,9 +142,9 @@ pub(crate) struct CrtcData {
 impl CrtcData {
     /// Has the event that is parked next wait for `fence` of the control queue.
     fn wait_for(&self, fence: u64) {
-        self.fence.store(fence, Relaxed);
-        // Parking the event makes both visible.
         self.vblanks.store(0, Relaxed);
+        // Pairs with the load in `vblank`: who sees the fence does not see older vblanks.
+        self.fence.store(fence, Release);
     }
 }
 
@@ -149,13 +155,20 @@ impl DriverCrtc for CrtcData {
     /// Sends the event of a commit that the device has executed. Also if the device is broken, or
     /// takes too long: who waits for the event must not hang with it.
     fn vblank(crtc: &Crtc<Self>) {
-        let done = crtc.fences.completed(Node::Control) >= crtc.fence.load(Relaxed)
+        let fence = crtc.fence.load(Acquire);
+        if fence == NO_FENCE {
+            return;
+        }
+        let done = crtc.fences.completed(Node::Control) >= fence
             || crtc.fences.check().is_err()
             || crtc.vblanks.fetch_add(1, Relaxed) >= PATIENCE;
-        if done {
-            if let Some(event) = crtc.take_pending() {
-                event.send();
-            }
+        if !done {
+            return;
+        }
+        if let Some(event) = crtc.take_pending() {
+            // Before the event: the next commit waits for that, and then sets its own fence.
+            crtc.fence.store(NO_FENCE, Relaxed);
+            event.send();
         }
     }
 }
@@ -281,6 +294,10 @@ impl KmsDriver for RustGpuDriver {
         device: &RustGpuDevice<drm::Ioctl>,
         commit: Commit<'a, Self>,
     ) -> HwDone<'a, Self> {
+        for update in commit.crtcs() {
+            // What was parked is sent, also by switching the CRTC off.
+            update.crtc().wait_for(NO_FENCE);
+        }
         let fence = bring(device, &commit);
         for update in commit.crtcs() {
             let Some(event) = update.take_event() else {
@@ -314,7 +331,7 @@ fn add_scanout<'a>(
     let pointer = setup.plane(PlaneKind::Cursor, crtcs, &[ARGB8888], Ok(plane(&cursor)))?;
     let crtc = CrtcData {
         fences: data.fences.clone(),
-        fence: Atomic::new(0),
+        fence: Atomic::new(NO_FENCE),
         vblanks: Atomic::new(0),
     };
     setup.crtc(primary, Some(pointer), Ok(crtc))?;
