@@ -258,7 +258,8 @@ impl<'a> StartedDevice<'a> {
         let config = self.transport().config()?;
         let have_edid = self.adapter.miniport().features().has(feature::EDID);
         let outputs = Outputs::new(config.num_scanouts, have_edid)?;
-        let display = outputs.refresh(&self.adapter, &self.fences, DisplayInfo::fallback())?;
+        let instead = Some(DisplayInfo::fallback());
+        let display = outputs.refresh(&self.adapter, &self.fences, instead)?;
         let identity = Identity {
             scanouts: config.num_scanouts,
             capsets: config.num_capsets,

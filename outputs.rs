@@ -110,16 +110,17 @@ impl Outputs {
         self.have_edid
     }
 
-    /// Asks the device, and returns what it said of the scanouts; of `first` if it said nothing.
+    /// Asks the device, and returns what it said of the scanouts; if that is of no use, `instead`.
     ///
-    /// Errors: [`ETIMEDOUT`] if it does not answer, [`ENOMEM`], and those of [`Fences::check`].
+    /// Errors: [`EIO`] if there is no `instead`, [`ETIMEDOUT`] if the device does not answer,
+    /// [`ENOMEM`], and those of [`Fences::check`].
     ///
     /// Context: process.
     pub(crate) fn refresh(
         &self,
         adapter: &Adapter<Gpu<'_>>,
         fences: &Fences,
-        first: DisplayInfo,
+        instead: Option<DisplayInfo>,
     ) -> Result<DisplayInfo> {
         let display = match ask(adapter, fences, &GetDisplayInfo)? {
             Ok(display) => display,
@@ -129,7 +130,7 @@ impl Outputs {
                     "no display information ({})\n",
                     Text(error)
                 );
-                first
+                instead.ok_or(EIO)?
             }
         };
         if self.have_edid {
@@ -217,11 +218,9 @@ pub(crate) fn watch(
     thread: &kthread::Context,
 ) {
     while thread.wait_until(|| adapter.miniport().take_outputs_mark()) {
-        let known = DisplayInfo::fallback();
-        match outputs.refresh(adapter, &device.fences, known) {
-            Ok(_) => device.hotplug(),
-            // Said already, or the device goes.
-            Err(_) => continue,
+        // If not: said already, or the device goes. What was known stays.
+        if outputs.refresh(adapter, &device.fences, None).is_ok() {
+            device.hotplug();
         }
     }
 }
