@@ -118,10 +118,13 @@ impl DriverPlane for PlaneData {
         Ok(())
     }
 
-    /// Errors: those of [`Display::attach`](crate::display::Display::attach); [`ENODEV`] if the
-    /// device is gone.
+    /// Errors: those of [`Display::attach`](crate::display::Display::attach). Without a device
+    /// there is nothing to prepare, nor to commit: what draws into a framebuffer that is shown, as
+    /// the console does, has done nothing wrong.
     fn prepare(plane: &Plane<Self>, framebuffer: &Framebuffer) -> Result {
-        let guard = plane.device().registration_guard().ok_or(ENODEV)?;
+        let Some(guard) = plane.device().registration_guard() else {
+            return Ok(());
+        };
         guard.registration_data_with(|data| data.display.attach(framebuffer))
     }
 }
