@@ -176,6 +176,44 @@ impl State {
     }
 }
 
+/// A mark that there is something to do, and the thread that does it.
+struct Summons {
+    /// Set by callers, cleared by the thread.
+    due: Atomic<bool>,
+    /// The thread, once it runs.
+    thread: SetOnce<kthread::Waker>,
+}
+
+impl Summons {
+    const fn new() -> Self {
+        Self {
+            due: Atomic::new(false),
+            thread: SetOnce::new(),
+        }
+    }
+
+    /// Tells which thread it is. Later calls change nothing.
+    fn set_thread(&self, waker: kthread::Waker) {
+        self.thread.populate(waker);
+    }
+
+    /// Marks that there is something to do, and wakes the thread.
+    ///
+    /// Context: any, a message lock may be held.
+    fn call(&self) {
+        // Before the wake-up, and fully ordered: the thread looks at the mark once it is awake.
+        self.due.xchg(true, Full);
+        if let Some(thread) = self.thread.as_ref() {
+            thread.wake();
+        }
+    }
+
+    /// Takes the mark. Does not sleep.
+    fn take(&self) -> bool {
+        self.due.xchg(false, Full)
+    }
+}
+
 /// The miniport of one GPU.
 pub(crate) struct Gpu<'a> {
     dev: &'a pci::Device<Bound>,
@@ -192,14 +230,10 @@ pub(crate) struct Gpu<'a> {
     attached: Pin<KBox<Attached>>,
     /// A command that was to succeed did not, and the log says so.
     warned: Atomic<bool>,
-    /// The submission thread, once it runs.
-    thread: SetOnce<kthread::Waker>,
-    /// The thread that follows changes of the scanouts, once it runs.
-    watcher: SetOnce<kthread::Waker>,
-    /// The scanouts changed. Set by the DPC, cleared by that thread.
-    outputs_due: Atomic<bool>,
-    /// There is something to submit. Set by submitters and the DPC, cleared by the thread.
-    submission_due: Atomic<bool>,
+    /// The submission thread: there is something to submit. Called by submitters and the DPC.
+    submission: Summons,
+    /// The thread that follows the scanouts: they changed. Called by the DPC.
+    outputs: Summons,
 }
 
 impl<'a> Gpu<'a> {
@@ -224,10 +258,8 @@ impl<'a> Gpu<'a> {
             pools: [const { SetOnce::new() }; QUEUES.len()],
             attached,
             warned: Atomic::new(false),
-            thread: SetOnce::new(),
-            watcher: SetOnce::new(),
-            outputs_due: Atomic::new(false),
-            submission_due: Atomic::new(false),
+            submission: Summons::new(),
+            outputs: Summons::new(),
         }
     }
 
@@ -260,12 +292,12 @@ impl<'a> Gpu<'a> {
 
     /// Tells which thread follows changes of the scanouts. Later calls change nothing.
     pub(crate) fn set_watcher(&self, waker: kthread::Waker) {
-        self.watcher.populate(waker);
+        self.outputs.set_thread(waker);
     }
 
     /// Takes the mark that the scanouts changed. Does not sleep.
     pub(crate) fn take_outputs_mark(&self) -> bool {
-        self.outputs_due.xchg(false, Full)
+        self.outputs.take()
     }
 
     /// Tells where the commands of `node` get their memory. Later calls for the same node change
@@ -309,7 +341,7 @@ impl<'a> Gpu<'a> {
 
     /// Tells which thread submits. Later calls change nothing.
     pub(crate) fn set_thread(&self, waker: kthread::Waker) {
-        self.thread.populate(waker);
+        self.submission.set_thread(waker);
     }
 }
 
@@ -387,10 +419,7 @@ impl Gpu<'_> {
         let events = self.transport.events_read();
         if events != 0 {
             self.transport.clear_events(events);
-            self.outputs_due.xchg(true, Full);
-            if let Some(watcher) = self.watcher.as_ref() {
-                watcher.wake();
-            }
+            self.outputs.call();
         }
     }
 
@@ -496,15 +525,11 @@ impl Hardware for Gpu<'_> {
     }
 
     fn wake_submission_thread(&self) {
-        // Before the wake-up, and fully ordered: the thread looks at the mark once it is awake.
-        self.submission_due.xchg(true, Full);
-        if let Some(thread) = self.thread.as_ref() {
-            thread.wake();
-        }
+        self.submission.call();
     }
 
     fn take_submission_mark(&self) -> bool {
-        self.submission_due.xchg(false, Full)
+        self.submission.take()
     }
 
     fn null_packet(node: Node, client: Option<Arc<Client>>) -> Packet {
