@@ -47,17 +47,26 @@ impl Command for UpdateCursor {
     type Response = NoResponse;
 
     fn encode(&self, header: Header, out: &mut [u8]) -> Result<usize, EncodeError> {
-        let mut writer = Writer::command::<Self>(header, out)?;
-        writer.put_u32(self.scanout_id)?;
-        writer.put_u32(self.x)?;
-        writer.put_u32(self.y)?;
-        writer.put_u32(0)?;
-        writer.put_u32(self.resource_id)?;
-        writer.put_u32(self.hot_x)?;
-        writer.put_u32(self.hot_y)?;
-        writer.put_u32(0)?;
-        Ok(writer.finish())
+        encode::<Self>(self, header, out)
     }
+}
+
+/// Writes `cursor` as the command `C`: both are `struct virtio_gpu_update_cursor`.
+fn encode<C: Command>(
+    cursor: &UpdateCursor,
+    header: Header,
+    out: &mut [u8],
+) -> Result<usize, EncodeError> {
+    let mut writer = Writer::command::<C>(header, out)?;
+    writer.put_u32(cursor.scanout_id)?;
+    writer.put_u32(cursor.x)?;
+    writer.put_u32(cursor.y)?;
+    writer.put_u32(0)?;
+    writer.put_u32(cursor.resource_id)?;
+    writer.put_u32(cursor.hot_x)?;
+    writer.put_u32(cursor.hot_y)?;
+    writer.put_u32(0)?;
+    Ok(writer.finish())
 }
 
 /// `MOVE_CURSOR`: moves the cursor of a scanout, whose image stays what it is.
@@ -80,14 +89,15 @@ impl Command for MoveCursor {
     type Response = NoResponse;
 
     fn encode(&self, header: Header, out: &mut [u8]) -> Result<usize, EncodeError> {
-        let mut writer = Writer::command::<Self>(header, out)?;
-        writer.put_u32(self.scanout_id)?;
-        writer.put_u32(self.x)?;
-        writer.put_u32(self.y)?;
-        writer.put_u32(0)?;
-        writer.put_u32(self.resource_id)?;
-        // hot_x, hot_y and padding: for UPDATE_CURSOR only.
-        writer.put([0; 12])?;
-        Ok(writer.finish())
+        let cursor = UpdateCursor {
+            scanout_id: self.scanout_id,
+            x: self.x,
+            y: self.y,
+            resource_id: self.resource_id,
+            // For UPDATE_CURSOR only.
+            hot_x: 0,
+            hot_y: 0,
+        };
+        encode::<Self>(&cursor, header, out)
     }
 }
