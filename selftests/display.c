@@ -26,11 +26,8 @@ FIXTURE_SETUP(display)
 {
 	const char *reason;
 
-	REQUIRE(return, !geteuid(), "not root");
-	reason = display_open(&scene.display);
+	reason = display_screen_open(&scene.display, &scene.screen);
 	REQUIRE(return, !reason, reason);
-	scene.screen = screen_open();
-	REQUIRE(return, scene.screen >= 0, NO_SCREEN);
 	TH_LOG("%s, %s, head %u", scene.display.card, scene.display.mode.name, scene.display.head);
 	ASSERT_EQ(0, frame_create(scene.display.fd, &scene.frame, scene.display.mode.hdisplay,
 				  scene.display.mode.vdisplay));

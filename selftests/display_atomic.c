@@ -27,13 +27,10 @@ FIXTURE_SETUP(atomic)
 {
 	const char *reason;
 
-	REQUIRE(return, !geteuid(), "not root");
-	reason = display_open(&scene.display);
+	reason = display_screen_open(&scene.display, &scene.screen);
 	REQUIRE(return, !reason, reason);
 	REQUIRE(return, !set_client_cap(scene.display.fd, DRM_CLIENT_CAP_ATOMIC),
 		"the driver has no atomic commits");
-	scene.screen = screen_open();
-	REQUIRE(return, scene.screen >= 0, NO_SCREEN);
 	ASSERT_EQ(0, frame_create(scene.display.fd, &scene.frame, scene.display.mode.hdisplay,
 				  scene.display.mode.vdisplay));
 	ASSERT_EQ(0, picture_create(&scene.picture, scene.frame.width, scene.frame.height));

@@ -30,11 +30,8 @@ FIXTURE_SETUP(errors)
 	struct display *display = &scene.display;
 	const char *reason;
 
-	REQUIRE(return, !geteuid(), "not root");
-	reason = display_open(display);
+	reason = display_screen_open(display, &scene.screen);
 	REQUIRE(return, !reason, reason);
-	scene.screen = screen_open();
-	REQUIRE(return, scene.screen >= 0, NO_SCREEN);
 	ASSERT_EQ(0, frame_create(display->fd, &scene.frame, display->mode.hdisplay,
 				  display->mode.vdisplay));
 	ASSERT_EQ(0, picture_create(&scene.picture, scene.frame.width, scene.frame.height));

@@ -193,11 +193,8 @@ FIXTURE_SETUP(hotplug)
 {
 	const char *reason;
 
-	REQUIRE(return, !geteuid(), "not root");
-	reason = display_open(&scene.display);
+	reason = display_screen_open(&scene.display, &scene.screen);
 	REQUIRE(return, !reason, reason);
-	scene.screen = screen_open();
-	REQUIRE(return, scene.screen >= 0, NO_SCREEN);
 	scene.uevents = uevents_open();
 	ASSERT_GE(scene.uevents, 0);
 	scene.first = (struct size){ scene.display.mode.hdisplay, scene.display.mode.vdisplay };

@@ -235,6 +235,23 @@ static __maybe_unused const char *display_open(struct display *display)
 	return find_pipe(display);
 }
 
+/*
+ * Opens the device, and the service of the host that tells what it shows. Returns why
+ * there is nothing to test, or NULL.
+ */
+static __maybe_unused const char *display_screen_open(struct display *display, int *screen)
+{
+	const char *reason;
+
+	if (geteuid())
+		return "not root";
+	reason = display_open(display);
+	if (reason)
+		return reason;
+	*screen = screen_open();
+	return *screen < 0 ? NO_SCREEN : NULL;
+}
+
 /* A dumb buffer, mapped. Returns 0 or -errno. */
 static __maybe_unused int buffer_create(int fd, struct frame *frame, __u32 width, __u32 height)
 {
