@@ -32,7 +32,10 @@ use kernel::{
 };
 
 use crate::{
-    command::{self, DisplayInfo},
+    command::{
+        self,
+        DisplayInfo, //
+    },
     debugfs::DebugFiles,
     display::{
         Attached,
