@@ -100,7 +100,7 @@ def command_root(args):
 def command_check(args):
     """Tests every change."""
     from . import check  # pylint: disable=import-outside-toplevel
-    return check.main(args.all, args.only)
+    return check.main(args.all, args.only, args.jobs)
 
 
 def command_lint(_args):
@@ -165,6 +165,8 @@ def parser():
     check = add("check", command_check)
     check.add_argument("--all", action="store_true", help="also the rt and kmemleak kernels")
     check.add_argument("--only", default="", help="steps whose name has this in it")
+    check.add_argument("--jobs", type=int, default=min(2, os.cpu_count()),
+                       help="steps at once (%(default)s)")
     add("lint", command_lint)
     add("bench", command_bench)
     for name, function in (("tree", command_tree), ("untree", command_untree)):

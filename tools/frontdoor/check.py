@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The tests of every change, and the table of what runs on which kernel in which machine."""
 
+import concurrent.futures
 import glob
 import os
 import subprocess
@@ -44,12 +45,12 @@ MORE_GUESTS = [(name, scenario, ALL if scenario == "msix3" else CORE)
 MORE_GUESTS += [
     ("debug", "msix3", "load.sh"),
     ("rt", "up", "modes sync waits"),
-    ("rt", "root-port", "removal"),
+    ("rt", "root-port-debug", "removal"),
     ("production", "threadirqs", "modes sync waits torture"),
     ("production", "threadirqs-intx", "modes sync waits removal"),
     ("kmemleak", "msix3", "ioctl waits permissions dumb debugfs sync removal load.sh"),
     ("kmemleak", "intx", "waits removal"),
-    ("kmemleak", "root-port", "removal"),
+    ("kmemleak", "root-port-debug", "removal"),
 ]
 TIMEOUT = 900
 
@@ -82,12 +83,15 @@ class Check:
         self.image = image
         self.everything = everything
         self.only = only
-        self.total = tap.Tally()
+        self.steps = []
 
     def step(self, name, function, *arguments):
-        """Runs one step and prints what came of it; a step that breaks is a failure."""
-        if self.only not in name:
-            return
+        """Plans one step, if it is wanted."""
+        if self.only in name:
+            self.steps.append((name, function, arguments))
+
+    def take(self, name, function, arguments):
+        """Runs one step, prints what came of it and returns that; what breaks is a failure."""
         say(f"== check: {name}")
         start = time.monotonic()
         tally = tap.Tally()
@@ -98,12 +102,10 @@ class Check:
         except Failure as failure:
             failure.report()
             tally.failures.append(failure.message)
-        for line in tally.failures:
-            say(f"   FAILED {line}")
-        for line in tally.skips:
-            say(f"   skipped {line}")
-        say(f"== check: {name}: {tally} in {time.monotonic() - start:.1f} s")
-        self.total.add(tally)
+        say("\n".join([*(f"   FAILED {line}" for line in tally.failures),
+                       *(f"   skipped {line}" for line in tally.skips),
+                       f"== check: {name}: {tally} in {time.monotonic() - start:.1f} s"]))
+        return tally
 
     def kernel(self, name):
         """A kernel that is up to date."""
@@ -185,7 +187,7 @@ class Check:
         if status and not tally.failures:
             raise Failure(f"cargo test returned {status}", "the first error in the log", log)
 
-    def run(self):
+    def plan(self):
         """All steps: what is quick and likely to fail comes first."""
         self.step("lint", lint.steps, self.root, self.tree)
         self.step("tree", treetest.steps, self.tree)
@@ -203,6 +205,17 @@ class Check:
                   NOMODESET)
         self.step("script debug iommu-refused", self.script, "debug", "iommu-refused", REFUSED)
 
+    def run(self, jobs):
+        """Takes the planned steps, so many at once, and returns the sum."""
+        total = tap.Tally()
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            try:
+                for tally in pool.map(lambda step: self.take(*step), self.steps):
+                    total.add(tally)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+        return total
+
 
 def variables(scenario):
     """What the tests are told about the machine they run in."""
@@ -214,7 +227,7 @@ def variables(scenario):
     return " ".join(found)
 
 
-def main(everything, only):
+def main(everything, only, jobs):
     """Runs the tests; the last line is the sum."""
     total = tap.Tally()
     try:
@@ -222,8 +235,8 @@ def main(everything, only):
         root = buildroot.get()
         tree = source.get(root)
         check = Check(root, tree, guest.get(root), everything, only)
-        total = check.total
-        check.run()
+        check.plan()
+        total = check.run(jobs)
         cache.write(cache.path("filled"), "")
     except Failure as failure:
         failure.report()

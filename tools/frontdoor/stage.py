@@ -21,18 +21,19 @@ class Failure(Exception):
 
     def report(self):
         """Prints the last lines of the log, what went wrong and what to try."""
+        lines = []
         if self.log and os.path.exists(self.log):
-            print(f"-- last lines of {self.log}", file=sys.stderr)
-            for line in tail(self.log):
-                print(f"   {line}", file=sys.stderr)
-        print(f"error: {self.message}", file=sys.stderr)
+            lines = [f"-- last lines of {self.log}", *(f"   {line}" for line in tail(self.log))]
+        lines.append(f"error: {self.message}")
         if self.hint:
-            print(f"try: {self.hint}", file=sys.stderr)
+            lines.append(f"try: {self.hint}")
+        sys.stderr.write("\n".join(lines) + "\n")
 
 
 def say(text):
-    """Prints one line at once, also into a pipe."""
-    print(text, flush=True)
+    """Prints text at once, also into a pipe; not mixed with what another thread says."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def tail(path, lines=TAIL_LINES):
