@@ -11,6 +11,7 @@ One line is a request, and gets one line as its answer:
     flushed                     done flushed X,Y,WIDTH,HEIGHT ...
     cursor                      done cursor update|move|hide|none X Y
     resize WIDTH HEIGHT [HEAD]  done resized WIDTH HEIGHT
+    wake SECONDS                done wake, so much later
 
 or `error` and the reason. A CRC is zlib's CRC-32 of the red, green and blue bytes of all pixels,
 row by row from the top, in hexadecimal. A dump becomes NAME.png in the directory of the run; `crc`
@@ -19,7 +20,8 @@ flushed, and it shows no cursor. So from `watch` on, `flushed` tells what was fl
 asked for before, in pixels of the resource, and `cursor` the last command of the cursor queue.
 `resize` is what a user does who gives the window of the screen another size: the device tells its
 driver of a wish, of which a size that it has already is none. It goes through VNC, of which each
-head has a server on a socket in the directory of the run; nobody connects before that.
+head has a server on a socket in the directory of the run; nobody connects before that. `wake` is
+for a guest that sleeps meanwhile and wakes up of the answer.
 """
 
 import json
@@ -203,6 +205,9 @@ class Service:
             return "ping"
         if kind in ("watch", "flushed", "cursor"):
             return " ".join([kind, *getattr(self, f"tell_{kind}")(monitor)])
+        if kind == "wake":
+            time.sleep(min(max(float(*arguments), 0), PATIENCE))
+            return "wake"
         if kind == "resize":
             return "resized " + self.resize(*map(int, arguments))
         if kind not in ("screendump", "crc", "pixel") or not arguments:
