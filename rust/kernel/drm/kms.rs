@@ -74,6 +74,7 @@ mod crtc;
 mod framebuffer;
 mod plane;
 mod setup;
+mod sleep;
 #[cfg(CONFIG_KUNIT = "y")]
 mod tests;
 mod vblank;

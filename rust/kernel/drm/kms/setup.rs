@@ -124,7 +124,7 @@ impl<T: KmsDriver> Ops<T> {
     }
 
     /// Whether the device turned out to have outputs.
-    fn has_outputs(dev: &drm::Device<T>) -> bool {
+    pub(super) fn has_outputs(dev: &drm::Device<T>) -> bool {
         // SAFETY: The device is valid, and its features do not change any more after `setup`.
         (unsafe { (*dev.as_raw()).driver_features }) & FEAT_KMS == FEAT_KMS
     }
