@@ -553,10 +553,11 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
         // SAFETY: `disconnect`, which the drop of `self` calls before the registrations go, takes
         // every copy of the waker out of the messages.
         let waker = unsafe { home.ok_or(EINVAL)?.waker() };
-        let states = core::mem::take(states);
-        for (slot, state) in self.adapter.messages.iter().zip(states) {
+        for (slot, state) in self.adapter.messages.iter().zip(states.drain_all()) {
             slot.locked(|inner| inner.phase = Phase::Connected(state, waker));
         }
+        // Emptied, it is the room to take them back.
+        self.states = core::mem::take(states);
         Ok(())
     }
 
@@ -564,8 +565,9 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
     /// was done before.
     ///
     /// Interrupts go on arriving until the connection is dropped; those of a line are acknowledged.
+    /// No DPC runs any more. The states may be [connected](Self::connect) again.
     ///
-    /// Context: process.
+    /// Context: process, not from the DPC.
     pub(crate) fn disconnect(&mut self) -> KVec<M::State> {
         let mut states = core::mem::take(&mut self.states);
         for slot in &self.adapter.messages {
@@ -577,6 +579,7 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
                 let _ = states.push_within_capacity(state);
             }
         }
+        self.registrations.iter().for_each(|irq| irq.synchronize());
         states
     }
 }
