@@ -218,6 +218,24 @@ where
         Ok(ring)
     }
 
+    /// Makes the ring what [`Self::new`] made, after the device was reset and
+    /// [`Self::take_in_flight`] has returned [`None`]. Requests that are left are dropped.
+    pub(crate) fn restart(&mut self) {
+        // INVARIANT: As in `new`.
+        self.link_slots();
+        self.clear_memory();
+        self.poison = None;
+        self.free_head = 0;
+        self.free = self.config.size;
+        self.in_flight = 0;
+        self.added = 0;
+        self.published = 0;
+        self.last_used = 0;
+        self.used_idx = 0;
+        self.armed = true;
+        self.drained = 0;
+    }
+
     /// Whatever was in the memory before is no business of the device. Zero also means: nothing
     /// available, nothing used, both sides want to be notified of the first element.
     fn clear_memory(&self) {
@@ -442,7 +460,6 @@ where
     ///
     /// Only after the device was reset, or is gone for good and without access to memory: until
     /// then the memory of the request is the device's.
-    #[allow(dead_code, reason = "for owners that keep requests beyond a reset")]
     pub(crate) fn take_in_flight(&mut self) -> Option<R> {
         self.poison(Poison::Reset);
 

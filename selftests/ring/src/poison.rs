@@ -210,6 +210,38 @@ fn owner_poisons_and_drains() {
     assert_eq!(ring.poisoned(), Some(Poison::Reset));
 }
 
+/// After a reset the ring is as new: all room is there, and the device finds nothing of before.
+#[test]
+fn restarts_after_reset() {
+    for (indirect, event_idx) in ALL_MODES {
+        let ledger = Rc::new(Ledger::default());
+        let (memory, mut ring) = Strict::ring(&config(8, 2, indirect, event_idx));
+        let tokens = three(&mut ring, &ledger);
+        use_id(&memory, 0, tokens[0].into(), 16);
+        memory.begin_call();
+        assert!(ring.pop().unwrap().is_some());
+        memory.poke(UsedIdx, 9);
+        ring.poison(Poison::NeedsReset);
+        while ring.take_in_flight().is_some() {}
+
+        memory.restart(&mut ring);
+        ledger.assert_each_dropped_once();
+        assert_eq!(ring.poisoned(), None);
+        assert_eq!((ring.in_flight(), ring.free_descriptors()), (0, 8));
+        assert_eq!((ring.avail_idx(), ring.last_used()), (0, 0));
+        assert_eq!(memory.peek(UsedIdx), 0);
+        assert!(ring.pop().unwrap().is_none());
+
+        let tokens = three(&mut ring, &ledger);
+        for (idx, token) in (0..).zip(&tokens[..2]) {
+            use_id(&memory, idx, (*token).into(), 16);
+            memory.begin_call();
+            assert_eq!(ring.pop().unwrap().unwrap().token, *token);
+        }
+        assert_eq!(ring.in_flight(), 1);
+    }
+}
+
 #[test]
 fn every_cause_has_its_text() {
     let poisons = [

@@ -276,6 +276,14 @@ impl Strict {
         (memory, ring)
     }
 
+    /// Restarts the ring, as its owner does after a reset.
+    pub(crate) fn restart(&self, ring: &mut StrictRing) {
+        self.setup.set(true);
+        ring.restart();
+        self.setup.set(false);
+        self.begin_call();
+    }
+
     pub(crate) fn begin_call(&self) {
         self.loaded.borrow_mut().clear();
         self.trace.borrow_mut().clear();
