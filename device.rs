@@ -18,6 +18,7 @@ use kernel::{
         self,
         Kthread, //
     },
+    new_mutex,
     pci::{
         self,
         IrqType,
@@ -27,7 +28,8 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        Arc, //
+        Arc,
+        Mutex, //
     },
 };
 
@@ -76,6 +78,8 @@ use crate::{
     transport::Transport,
 };
 
+mod power;
+
 /// What the device said of itself when it was probed.
 pub(crate) struct Identity {
     /// Number of scanouts.
@@ -122,6 +126,25 @@ impl<'a> Interrupts<'a> {
     }
 }
 
+/// What connects the rings with the device, and is taken apart while it sleeps.
+struct Engines<'a> {
+    interrupts: Option<Interrupts<'a>>,
+    /// States that are not in the messages: before connect and after disconnect.
+    states: KVec<State>,
+}
+
+impl Engines<'_> {
+    /// Takes the states out of the messages, if they are in there.
+    fn disconnect(&mut self) {
+        if let Some(interrupts) = &mut self.interrupts {
+            let states = interrupts.connection.disconnect();
+            if !states.is_empty() {
+                self.states = states;
+            }
+        }
+    }
+}
+
 /// A started device. Its drop stops it.
 pub(crate) struct StartedDevice<'a> {
     pdev: &'a pci::Device<Bound>,
@@ -131,9 +154,10 @@ pub(crate) struct StartedDevice<'a> {
     export: Option<Export<'a>>,
     thread: Option<Kthread<'a>>,
     watcher: Option<Kthread<'a>>,
-    interrupts: Option<Interrupts<'a>>,
-    /// States that are not in the messages: before connect and after disconnect.
-    states: KVec<State>,
+    display: Option<Arc<Display<'a>>>,
+    /// Taken by what starts and stops the device, in the order of the driver core. Message locks
+    /// are taken under it.
+    engines: Pin<KBox<Mutex<Engines<'a>>>>,
     adapter: Arc<Adapter<Gpu<'a>>>,
     dma: Arc<DmaContext>,
     /// The DRM device, which outlives the objects that the rings and the adapter hold.
@@ -177,6 +201,11 @@ impl<'a> StartedDevice<'a> {
         );
         let fences = Fences::new()?;
 
+        let engines = Engines {
+            interrupts: None,
+            states: KVec::new(),
+        };
+        let engines = KBox::pin_init(new_mutex!(engines, "rust_gpu::Engines"), GFP_KERNEL)?;
         let attached = Attached::new()?;
         let gpu = Gpu::new(
             pdev,
@@ -195,8 +224,8 @@ impl<'a> StartedDevice<'a> {
             export: None,
             thread: None,
             watcher: None,
-            interrupts: None,
-            states: KVec::new(),
+            display: None,
+            engines,
             adapter: Adapter::new(gpu, map.vectors())?,
             dma,
             drm: None,
@@ -233,9 +262,12 @@ impl<'a> StartedDevice<'a> {
     fn connect(&mut self, vectors: IrqVectorRegistration<'a>) -> Result {
         // SAFETY: Kept in `self`, whose drop drops it.
         let interrupts = unsafe { Interrupts::new(self.adapter.clone(), vectors)? };
-        let interrupts = self.interrupts.insert(interrupts);
-        make_states(self.pdev, &self.adapter, &self.dma, &mut self.states)?;
-        interrupts.connection.connect(&mut self.states)?;
+        let mut guard = self.engines.lock();
+        let engines = &mut *guard;
+        let interrupts = engines.interrupts.insert(interrupts);
+        make_states(self.pdev, &self.adapter, &self.dma, &mut engines.states)?;
+        set_up_queues(&self.adapter, &mut engines.states)?;
+        interrupts.connection.connect(&mut engines.states)?;
         self.transport().driver_ok();
         Ok(())
     }
@@ -284,9 +316,11 @@ impl<'a> StartedDevice<'a> {
         };
         let unregistered = drm::UnregisteredDevice::new(self.pdev, Ok(data))?;
         self.drm = Some(ARef::from(&*unregistered));
+        let display = Display::new(self.adapter.clone())?;
+        self.display = Some(display.clone());
         let data: Result<_> = Ok(RegistrationData {
             adapter: self.adapter.clone(),
-            display: Display::new(self.adapter.clone())?,
+            display,
             fences,
             outputs: outputs.clone(),
             identity,
@@ -333,7 +367,7 @@ impl<'a> StartedDevice<'a> {
     }
 }
 
-/// Makes the states of all messages, and sets up the queues in them.
+/// Makes the states of all messages, with the queues in them.
 fn make_states<'a>(
     pdev: &'a pci::Device<Bound>,
     adapter: &Adapter<Gpu<'a>>,
@@ -345,25 +379,46 @@ fn make_states<'a>(
     for _ in 0..map.count {
         states.push(State::new(), GFP_KERNEL)?;
     }
-    let vector = |message: u32| (!map.line).then_some(message as u16);
-
-    transport.set_config_message(vector(map.config))?;
     for node in QUEUES {
         // CAST: the ordinal of a node is its queue's index, 0 or 1.
-        let queue = node as u16;
-        let size = transport.queue_size(queue)?;
+        let size = transport.queue_size(node as u16)?;
         let virtqueue = Virtqueue::new(pdev.as_ref(), dma, size, gpu.features())?;
-        let addresses = virtqueue.addresses();
         gpu.set_pool(node, virtqueue.pool());
-        // In the states before the device is told: from there on the memory lives until a reset.
         install(states, map.of(node), node, Some(virtqueue))?;
-        let doorbell = transport.setup_queue(queue, vector(map.of(node)), addresses, size)?;
-        gpu.set_doorbell(node, doorbell);
     }
     install(states, map.of(Node::Software), Node::Software, None)?;
     // CAST: usize has at least 32 bits.
     let notify = states.get_mut(map.notify() as usize).ok_or(EINVAL)?;
     notify.notify = Some(Notify::new());
+    Ok(())
+}
+
+/// Tells a device with negotiated features which messages to raise and where the queues are.
+///
+/// The queues are in the states already: from here on their memory lives until a reset.
+///
+/// Errors: those of the transport, [`EINVAL`] if the device has less room than it had before.
+fn set_up_queues(adapter: &Adapter<Gpu<'_>>, states: &mut KVec<State>) -> Result {
+    let gpu = adapter.miniport();
+    let (transport, map) = (gpu.transport(), gpu.map());
+    // CAST: few messages.
+    let vector = |message: u32| (!map.line).then_some(message as u16);
+
+    transport.set_config_message(vector(map.config))?;
+    for node in QUEUES {
+        let message = map.of(node);
+        // CAST: usize has at least 32 bits.
+        let state = states.get_mut(message as usize).ok_or(EINVAL)?;
+        let virtqueue = state.virtqueue(node).ok_or(EINVAL)?;
+        // CAST: the ordinal of a node is its queue's index, 0 or 1.
+        let (queue, size) = (node as u16, virtqueue.size());
+        if transport.queue_size(queue)? < size {
+            return Err(EINVAL);
+        }
+        let addresses = virtqueue.addresses();
+        let doorbell = transport.setup_queue(queue, vector(message), addresses, size)?;
+        gpu.set_doorbell(node, doorbell);
+    }
     Ok(())
 }
 
@@ -394,14 +449,10 @@ impl Drop for StartedDevice<'_> {
         self.thread = None;
         // The device goes quiet between the two halves of disconnecting: synchronised routines are
         // refused before, handlers freed after, and until then a line interrupt is acknowledged.
-        if let Some(interrupts) = &mut self.interrupts {
-            let states = interrupts.connection.disconnect();
-            if !states.is_empty() {
-                self.states = states;
-            }
-        }
+        self.engines.lock().disconnect();
         self.silence();
-        self.interrupts = None;
+        let interrupts = self.engines.lock().interrupts.take();
+        drop(interrupts);
         // What is left goes in the order of the fields: rings, BARs (with the adapter), bus.
     }
 }

@@ -114,6 +114,22 @@ impl Attached {
         core::mem::forget(objects);
     }
 
+    /// Returns whether the device has this resource, or is about to.
+    ///
+    /// Context: process.
+    pub(crate) fn contains(&self, resource: u32) -> bool {
+        self.objects.lock().get(&resource).is_some()
+    }
+
+    /// Takes all objects out: the device was reset and has no resource any more.
+    ///
+    /// Context: process.
+    pub(crate) fn clear(&self) {
+        let objects = core::mem::take(&mut *self.objects.lock());
+        // Outside of the lock.
+        drop(objects);
+    }
+
     fn insert(&self, resource: u32, object: &gem::Object) -> Result {
         let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
         let mut objects = self.objects.lock();
@@ -161,9 +177,9 @@ impl<'a> Display<'a> {
     /// Makes the display of a device that shows nothing.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
-    pub(crate) fn new(adapter: Arc<Adapter<Gpu<'a>>>) -> Result<Pin<KBox<Self>>> {
+    pub(crate) fn new(adapter: Arc<Adapter<Gpu<'a>>>) -> Result<Arc<Self>> {
         let batch = Fifo::new(BATCH)?;
-        KBox::pin_init(
+        Arc::pin_init(
             pin_init!(Self {
                 adapter,
                 last_resource: Atomic::new(NO_RESOURCE),
@@ -181,12 +197,12 @@ impl<'a> Display<'a> {
         self.gpu().device()
     }
 
-    /// Gives `framebuffer` a resource of the host if it has none.
+    /// Gives `framebuffer` a resource of the host if it has none, or none any more.
     ///
     /// Errors: [`ENOMEM`], and those of mapping the object. Context: process.
     pub(crate) fn attach(&self, framebuffer: &Framebuffer) -> Result {
         let _making = framebuffer.making.lock();
-        if framebuffer.resource() != NO_RESOURCE {
+        if self.gpu().attached().contains(framebuffer.resource()) {
             return Ok(());
         }
         let id = self.new_resource();
@@ -251,7 +267,7 @@ impl<'a> Display<'a> {
     /// Context: process.
     pub(crate) fn detach(&self, framebuffer: &Framebuffer) {
         let resource_id = framebuffer.resource.xchg(NO_RESOURCE, Relaxed);
-        if resource_id == NO_RESOURCE {
+        if !self.gpu().attached().contains(resource_id) {
             return;
         }
         let mut batch = self.batch.lock();
@@ -299,6 +315,16 @@ impl<'a> Display<'a> {
     /// Context: process.
     pub(crate) fn send_rest(&self) -> Sent {
         self.send(&mut self.batch.lock())
+    }
+
+    /// Forgets what the device was told, and was to be told: it was reset and knows nothing of it.
+    /// Framebuffers get new resources when they are shown next.
+    ///
+    /// Context: process.
+    pub(crate) fn forget(&self) {
+        let mut batch = self.batch.lock();
+        while batch.pop().is_some() {}
+        self.gpu().attached().clear();
     }
 
     /// Gives the commands up that found no room.

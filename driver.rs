@@ -41,7 +41,7 @@ pub(crate) struct DriverData {
 /// What lives while the device is registered.
 pub(crate) struct RegistrationData<'a> {
     pub(crate) adapter: Arc<Adapter<Gpu<'a>>>,
-    pub(crate) display: Pin<KBox<Display<'a>>>,
+    pub(crate) display: Arc<Display<'a>>,
     pub(crate) fences: Arc<Fences>,
     pub(crate) outputs: Arc<Outputs>,
     pub(crate) identity: Identity,

@@ -309,6 +309,32 @@ impl Virtqueue {
         })
     }
 
+    /// Makes the queue what [`Virtqueue::new`] made, in the same memory, after the device was reset.
+    /// What was in it is lost; clients get their places back.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process, no message lock held.
+    pub(crate) fn restart(&mut self) -> Result {
+        while let Some(request) = self.ring.take_in_flight() {
+            if let Some(client) = request.client {
+                client.give_back(1);
+            }
+        }
+        while let Some(finished) = self.finished.pop() {
+            let _ = finished.finish();
+        }
+        if self.spare.is_none() {
+            // The DPC could not give it back.
+            self.spare = Some(Fifo::new(FINISHED_DEPTH)?);
+        }
+        self.ring.restart();
+        Ok(())
+    }
+
+    /// Returns the number of descriptors.
+    pub(crate) fn size(&self) -> u16 {
+        self.ring.size()
+    }
+
     /// Returns the memory of its commands.
     pub(crate) fn pool(&self) -> CommandPool {
         self.pool.clone()

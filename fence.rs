@@ -67,6 +67,13 @@ impl FenceTracker {
         fence > self.completed && fence - self.completed <= WINDOW
     }
 
+    /// Records the completion of all fences up to `fence`, after which none is complete.
+    pub(crate) fn record_all(&mut self, fence: u64) {
+        // INVARIANT: No later fence is complete.
+        *self = Self::new();
+        self.completed = fence;
+    }
+
     /// Returns the word and the bit of `fence`.
     fn bit(&mut self, fence: u64) -> Option<(&mut u64, u64)> {
         let index = fence % WINDOW;
@@ -166,7 +173,7 @@ impl Fences {
         self.wake();
     }
 
-    /// Ends all waits with [`EIO`], now and until [`Fences::stop`]: the device broke. Returns
+    /// Ends all waits with [`EIO`], now and until [`Fences::repaired`]: the device broke. Returns
     /// whether this is news.
     ///
     /// Context: process.
@@ -174,6 +181,13 @@ impl Fences {
         let news = self.gone.cmpxchg(0, EIO.to_errno(), Release).is_ok();
         self.wake();
         news
+    }
+
+    /// Ends what [`Fences::fail`] began: the device works again.
+    ///
+    /// Context: any.
+    pub(crate) fn repaired(&self) {
+        let _ = self.gone.cmpxchg(EIO.to_errno(), 0, Release);
     }
 
     fn wake(&self) {

@@ -150,6 +150,20 @@ impl State {
         self.nodes.get_mut(node.index())?.as_mut()?.engine.as_mut()
     }
 
+    /// Makes the queues of this message what they were when the device was started, but for their
+    /// fence ids. The device was reset, and the packets counted as complete.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process, the state is in no message.
+    pub(crate) fn restart(&mut self) -> Result {
+        for queue in self.nodes.iter_mut().flatten() {
+            scheduler::drop_lost::<Gpu<'_>>(queue);
+            if let Some(engine) = &mut queue.engine {
+                engine.restart()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes what the device used out of the queues of this message. Returns true if there was
     /// anything, or anything waits for the DPC.
     fn reap(&mut self) -> bool {
@@ -293,6 +307,13 @@ impl<'a> Gpu<'a> {
     /// Tells which thread follows changes of the scanouts. Later calls change nothing.
     pub(crate) fn set_watcher(&self, waker: kthread::Waker) {
         self.outputs.set_thread(waker);
+    }
+
+    /// Has that thread look at the scanouts.
+    ///
+    /// Context: any.
+    pub(crate) fn call_watcher(&self) {
+        self.outputs.call();
     }
 
     /// Takes the mark that the scanouts changed. Does not sleep.

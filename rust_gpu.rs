@@ -66,12 +66,33 @@ impl pci::Driver for RustGpuPci {
     type IdInfo = ();
     type Data<'bound> = device::StartedDevice<'bound>;
     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+    const PM_OPS: Option<pci::PmOps<Self>> = Some(pci::PmOps::new());
 
     fn probe<'bound>(
         pdev: &'bound pci::Device<Core<'_>>,
         _id_info: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
         device::StartedDevice::start(pdev)
+    }
+
+    fn shutdown<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
+        this.shutdown();
+    }
+}
+
+impl pci::SleepDriver for RustGpuPci {
+    fn suspend<'bound>(
+        _pdev: &'bound pci::Device<Core<'_>>,
+        this: Pin<&Self::Data<'bound>>,
+    ) -> Result {
+        this.suspend()
+    }
+
+    fn resume<'bound>(
+        _pdev: &'bound pci::Device<Core<'_>>,
+        this: Pin<&Self::Data<'bound>>,
+    ) -> Result {
+        this.restore()
     }
 }
 

@@ -22,7 +22,10 @@
 use kernel::{
     kthread,
     prelude::*,
-    sync::Arc,
+    sync::{
+        rcu,
+        Arc, //
+    },
     uapi, //
 };
 
@@ -243,6 +246,47 @@ pub(crate) fn submit_batch<H: Hardware>(
     })
 }
 
+/// Counts every packet as complete and wakes the waiters, after the engines were stopped: whether
+/// they were executed is not known, and nobody is going to tell. Fence ids go on from there.
+///
+/// `states` are those of all messages, in the order of these.
+///
+/// Context: process; the messages are disconnected and the DPC does not run.
+pub(crate) fn complete_all<H: Hardware>(hardware: &H, states: &mut [H::State], fences: &Fences) {
+    let mut completed = [0; NODES];
+    for (node, completed) in Node::ALL.into_iter().zip(&mut completed) {
+        // CAST: usize has at least 32 bits.
+        let state = states.get_mut(hardware.message_of(node) as usize);
+        let Some(queue) = state.and_then(|state| H::node(state, node)) else {
+            return;
+        };
+        *completed = queue.complete_all();
+    }
+    // CAST: as above.
+    let state = states.get_mut(hardware.notify_message() as usize);
+    if let Some(notify) = state.and_then(H::notify) {
+        for (node, submission_fence_id) in Node::ALL.into_iter().zip(completed) {
+            notify.record(&InterruptData::DmaCompleted {
+                submission_fence_id,
+                node,
+            });
+        }
+    }
+    fences.publish(&completed);
+}
+
+/// Drops the packets of a queue that were [counted as complete](complete_all) before they reached
+/// the engine. Their clients get the places back.
+///
+/// Context: process, no message lock held.
+pub(crate) fn drop_lost<H: Hardware>(queue: &mut NodeQueue<H::Engine>) {
+    while let Some(packet) = queue.take_lost() {
+        if let Some(client) = H::client_of(packet) {
+            client.give_back(1);
+        }
+    }
+}
+
 /// Runs `f` on the queue of `node`, then rings the doorbell and wakes the submission thread as
 /// needed.
 fn submit_with<H: Hardware, R>(
@@ -251,6 +295,8 @@ fn submit_with<H: Hardware, R>(
     f: impl FnOnce(&mut NodeQueue<H::Engine>) -> R,
 ) -> Result<R, Status> {
     let hardware = adapter.miniport();
+    // Who stops the device waits for those that still have to ring.
+    let section = rcu::read_lock();
     let (result, ring, waiting) =
         adapter.synchronize_execution(hardware.message_of(node), |state| {
             let queue = H::node(state, node).ok_or(Status::Unsuccessful)?;
@@ -261,6 +307,7 @@ fn submit_with<H: Hardware, R>(
     if ring {
         hardware.doorbell(node);
     }
+    drop(section);
     if waiting {
         hardware.wake_submission_thread();
     }
@@ -359,6 +406,8 @@ pub(crate) fn submission_thread<H: Hardware>(adapter: &Adapter<H>, thread: &kthr
 pub(crate) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
     for node in [Node::Control, Node::Cursor] {
         let hardware = adapter.miniport();
+        // As in `submit_with`.
+        let _section = rcu::read_lock();
         let ring = adapter.synchronize_execution(hardware.message_of(node), |state| {
             H::node(state, node).is_some_and(|queue| {
                 queue.feed();

@@ -23,7 +23,8 @@ use crate::{
     fence::{
         Client,
         FenceTracker,
-        Fences, //
+        Fences,
+        CLIENT_LIMIT, //
     },
     fifo::Fifo,
     irq::{
@@ -234,6 +235,19 @@ mod tests {
     }
 
     #[test]
+    fn fence_tracker_records_all_at_once() {
+        let mut tracker = FenceTracker::new();
+        for fence in [1, 3, 5] {
+            tracker.record(fence);
+        }
+        tracker.record_all(4);
+        assert_eq!(tracker.completed(), 4);
+        // Nothing is left of what was recorded beyond.
+        assert_eq!(tracker.record(6), None);
+        assert_eq!(tracker.record(5), Some(6));
+    }
+
+    #[test]
     fn fifo_keeps_order_and_bound() -> Result {
         let mut fifo = Fifo::new(3)?;
         for round in 0..10 {
@@ -324,6 +338,59 @@ mod tests {
             scheduler::query_current_fence(&adapter, Node::Control),
             Ok((all, all))
         );
+        Ok(())
+    }
+
+    #[test]
+    fn lost_packets_are_complete_and_ids_go_on() -> Result {
+        let domain = Domain::new(2)?;
+        let adapter = fake()?;
+        let mut connection = connect(&adapter, &domain)?;
+        let client = Client::new()?;
+        let fences = &adapter.miniport().fences;
+
+        // Some are in the engine, some wait; none of them is reported.
+        let count = 2 * ROOM as u32;
+        assert_eq!(client.reserve(count), count);
+        assert!(scheduler::submit_null(&adapter, Node::Control, count, &client).is_ok());
+        let mut states = connection.disconnect();
+        scheduler::complete_all(adapter.miniport(), &mut states, fences);
+        assert_eq!(fences.completed(Node::Control), count.into());
+        assert_eq!(fences.completed(Node::Cursor), 0);
+        assert!(scheduler::query_current_fence(&adapter, Node::Control).is_err());
+
+        let state = states.get_mut(0).ok_or(EINVAL)?;
+        assert_eq!(
+            Fake::notify(state).map(|n| n.completed()[0]),
+            Some(count.into())
+        );
+        let queue = Fake::node(state, Node::Control).ok_or(EINVAL)?;
+        scheduler::drop_lost::<Fake>(queue);
+        assert_eq!(queue.queued(), 0);
+        // Those in the engine are the engine's to give back.
+        assert_eq!(client.reserve(u32::MAX), CLIENT_LIMIT - count + ROOM as u32);
+
+        while queue
+            .engine
+            .as_mut()
+            .and_then(|engine| engine.taken.pop())
+            .is_some()
+        {}
+
+        connection.connect(&mut states)?;
+        let next = u64::from(count) + 1;
+        assert_eq!(
+            scheduler::submit_null(&adapter, Node::Control, 1, &client),
+            Ok((1, next))
+        );
+        let taken = adapter.synchronize_execution(0, |state| {
+            Fake::node(state, Node::Control)?
+                .engine
+                .as_mut()?
+                .taken
+                .pop()
+        });
+        assert_eq!(taken, Ok(Some(next)));
         Ok(())
     }
 

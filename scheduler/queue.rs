@@ -121,6 +121,20 @@ impl<E: Engine> NodeQueue<E> {
         Some((self.given, packet))
     }
 
+    /// Records the completion of all packets, and returns the fence of the last one: the engine was
+    /// stopped and says nothing of them any more.
+    pub(super) fn complete_all(&mut self) -> u64 {
+        self.tracker.record_all(self.submitted);
+        self.submitted
+    }
+
+    /// Takes a packet that never reached the engine, and was [counted as
+    /// complete](Self::complete_all) all the same.
+    pub(super) fn take_lost(&mut self) -> Option<E::Packet> {
+        self.given = self.submitted;
+        self.pending.pop()
+    }
+
     /// Records the completion of one packet.
     pub(crate) fn complete(&mut self, fence: u64) {
         self.tracker.record(fence);
