@@ -16,7 +16,7 @@ COLLECTION = "drivers/gpu/rust_gpu"
 # leaves DMA mappings behind when it is unbound, which DMA_API_DEBUG reports.
 GUESTS = [
     ("debug", "msix3", "ioctl waits permissions dumb modes debugfs sync removal "
-     "display display_atomic display_errors display_hotplug"),
+     "display display_atomic display_errors display_hotplug display_sleep"),
     ("debug", "msix2", "modes sync waits"),
     ("debug", "msix1", "modes sync waits"),
     ("debug", "intx", "modes sync waits removal"),
@@ -29,10 +29,11 @@ GUESTS = [
     ("production", "root-port", "removal"),
     ("production", "msix3",
      "ioctl waits permissions dumb modes debugfs sync removal load.sh "
-     "display display_atomic display_errors display_hotplug"),
+     "display display_atomic display_errors display_hotplug display_sleep"),
     ("production", "handover", "handover.sh"),
     ("production", "vga", "modes display"),
-    ("production", "intx", "modes sync waits display display_atomic display_hotplug"),
+    ("production", "intx",
+     "modes sync waits display display_atomic display_hotplug display_sleep"),
     ("production", "up", "modes sync waits"),
     ("production", "smp4", "torture"),
 ]
