@@ -83,6 +83,8 @@ impl drm::Driver for RustGpuDriver {
 
     const INFO: drm::DriverInfo = INFO;
     const FEAT_RENDER: bool = true;
+    const FEAT_SYNCOBJ: bool = true;
+    const FEAT_SYNCOBJ_TIMELINE: bool = true;
     const KMS: Option<kms::Ops<Self>> = Some(kms::Ops::new());
 
     kernel::declare_drm_ioctls! {

@@ -15,7 +15,7 @@ COLLECTION = "drivers/gpu/rust_gpu"
 # kernel, scenario, tests of the collection. Not the hand-over on the debug kernel: the C driver
 # leaves DMA mappings behind when it is unbound, which DMA_API_DEBUG reports.
 GUESTS = [
-    ("debug", "msix3", "ioctl waits permissions dumb modes debugfs sync removal "
+    ("debug", "msix3", "ioctl waits permissions dumb caps modes debugfs sync removal "
      "display display_atomic display_errors display_hotplug display_sleep"),
     ("debug", "msix2", "modes sync waits"),
     ("debug", "msix1", "modes sync waits"),
@@ -28,7 +28,7 @@ GUESTS = [
     ("debug", "root-port-debug", "removal"),
     ("production", "root-port", "removal"),
     ("production", "msix3",
-     "ioctl waits permissions dumb modes debugfs sync removal load.sh "
+     "ioctl waits permissions dumb caps modes debugfs sync removal load.sh "
      "display display_atomic display_errors display_hotplug display_sleep"),
     ("production", "handover", "handover.sh"),
     ("production", "vga", "modes display"),
