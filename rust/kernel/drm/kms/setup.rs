@@ -391,6 +391,12 @@ impl<'s, T: KmsDriver> Setup<'s, T> {
             return Err(EINVAL);
         }
 
+        // The timer knows when a vblank was, also after it did not run: it can stop as soon as
+        // nobody wants vblanks.
+        //
+        // SAFETY: The device is valid and used by nobody else yet.
+        unsafe { (*raw).vblank_disable_immediate = true };
+
         // SAFETY: The device is valid, and this is the only call.
         to_result(unsafe { bindings::drm_vblank_init(raw, crtcs) })?;
 
