@@ -25,6 +25,7 @@ use crate::{
     gpu::Gpu,
     irq::Adapter,
     scheduler::{
+        self,
         Hardware,
         Node, //
     },
@@ -164,6 +165,9 @@ fn show_messages(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt:
         )?;
     }
     writeln!(f, "dpcs run: {}", adapter.dpcs_run())?;
+    if let Ok(vsyncs) = scheduler::vsyncs(adapter) {
+        writeln!(f, "crtc vsyncs: {vsyncs}")?;
+    }
     writeln!(f, "invalid parameter: {}", adapter.invalid())
 }
 

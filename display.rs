@@ -283,6 +283,12 @@ impl<'a> Display<'a> {
     ///
     /// Context: process; does not wait for the device.
     pub(crate) fn show(&self, commit: &Commit<'_, RustGpuDriver>) -> Sent {
+        for update in commit.crtcs() {
+            if update.old_active() != update.active() {
+                let target = update.crtc().index();
+                scheduler::control_vsync(&*self.adapter, target, update.active());
+            }
+        }
         let mut batch = self.batch.lock();
         for update in commit.planes() {
             if let Change::Show(framebuffer, part, _) = change(commit, &update) {
@@ -308,6 +314,13 @@ impl<'a> Display<'a> {
             }
         }
         self.send(&mut batch)
+    }
+
+    /// Tells the scheduler of a vertical retrace of a scanout.
+    ///
+    /// Context: as [`scheduler::report_vsync`].
+    pub(crate) fn vsync(&self, scanout: u32) {
+        scheduler::report_vsync(&*self.adapter, scanout);
     }
 
     /// Sends commands that found no room before.

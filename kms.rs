@@ -155,8 +155,8 @@ impl CrtcData {
 impl DriverCrtc for CrtcData {
     type Driver = RustGpuDriver;
 
-    /// Sends the event of a commit that the device has executed. Also if the device is broken, or
-    /// takes too long: who waits for the event must not hang with it.
+    /// Tells the scheduler, and sends the event of a commit that the device has executed. Also if
+    /// the device is broken, or takes too long: who waits for the event must not hang with it.
     fn vblank(crtc: &Crtc<Self>) {
         let fence = crtc.fence.load(Acquire);
         if fence == NO_FENCE {
@@ -167,6 +167,9 @@ impl DriverCrtc for CrtcData {
             || crtc.vblanks.fetch_add(1, Relaxed) >= PATIENCE;
         if !done {
             return;
+        if let Some(guard) = crtc.device().registration_guard() {
+            guard.registration_data_with(|data| data.display.vsync(crtc.index()));
+        }
         }
         if let Some(event) = crtc.take_pending() {
             // Before the event: the next commit waits for that, and then sets its own fence.

@@ -46,13 +46,11 @@ use crate::{
 mod notify;
 mod queue;
 
-// Named by who turns events on and off: without a display, by tests only.
-#[allow(unused_imports)]
-pub(crate) use self::notify::InterruptType;
 use self::queue::RESERVED;
 pub(crate) use self::{
     notify::{
         InterruptData,
+        InterruptType,
         Notify, //
     },
     queue::{
@@ -145,18 +143,17 @@ pub(crate) trait Hardware: Miniport {
 /// Tells the scheduler of a hardware event, `DxgkCbNotifyInterrupt`, and queues the DPC, as the
 /// contract demands before the routine ends.
 ///
-/// Returns false if `state` is not that of the notify message: then nothing was recorded (in
-/// WDDM: "no scheduler callback is there to call").
+/// Returns false if `state` is not that of the notify message (in WDDM: "no scheduler callback is
+/// there to call"), or if events of this type are turned off: then nothing was recorded.
 ///
 /// Context: interrupt routine or synchronised routine of the notify message.
 pub(crate) fn notify_interrupt<H: Hardware>(
     state: &mut Synchronized<'_, H>,
     data: &InterruptData,
 ) -> bool {
-    let Some(notify) = H::notify(state) else {
+    if !H::notify(state).is_some_and(|notify| notify.record(data)) {
         return false;
-    };
-    notify.record(data);
+    }
     state.queue_dpc();
     true
 }
@@ -366,6 +363,37 @@ pub(crate) fn report_completions<H: Hardware>(adapter: &Adapter<H>) {
         let _ =
             adapter.synchronize_execution(notify, |state| notify_completed(state, node, completed));
     }
+}
+
+/// Turns the reporting of vertical retraces of scanout `target` on or off,
+/// `DxgkDdiControlInterrupt`. Does nothing on a stopped device, which reports none.
+///
+/// Context: process.
+pub(crate) fn control_vsync<H: Hardware>(adapter: &Adapter<H>, target: u32, on: bool) {
+    let _ = adapter.synchronize_execution(adapter.miniport().notify_message(), |state| {
+        H::notify(state)
+            .map(|notify| notify.control_interrupt(InterruptType::CrtcVsync, target, on))
+    });
+}
+
+/// Reports a vertical retrace of scanout `target`, from a synchronised routine of the notify
+/// message. Returns false if that is turned off.
+///
+/// Context: as [`Adapter::synchronize_execution`], none of DRM's vblank locks held.
+pub(crate) fn report_vsync<H: Hardware>(adapter: &Adapter<H>, target: u32) -> bool {
+    let told = adapter.synchronize_execution(adapter.miniport().notify_message(), |state| {
+        notify_interrupt(state, &InterruptData::CrtcVsync { target })
+    });
+    told.unwrap_or(false)
+}
+
+/// Returns how many vertical retraces were reported.
+///
+/// Errors and context: as [`query_current_fence`].
+pub(crate) fn vsyncs<H: Hardware>(adapter: &Adapter<H>) -> Result<u64, Status> {
+    adapter.synchronize_execution(adapter.miniport().notify_message(), |state| {
+        H::notify(state).map_or(0, |notify| notify.vsyncs())
+    })
 }
 
 /// The second half of a notification, `DxgkCbNotifyDpc`: publishes the fences to waiters and wakes

@@ -288,17 +288,45 @@ mod tests {
     fn only_retraces_can_be_controlled() {
         let mut notify = Notify::new();
         assert_eq!(
-            notify.control_interrupt(InterruptType::CrtcVsync, true),
+            notify.control_interrupt(InterruptType::CrtcVsync, 0, true),
             Ok(())
         );
         assert_eq!(
-            notify.control_interrupt(InterruptType::DmaCompleted, true),
+            notify.control_interrupt(InterruptType::DmaCompleted, 0, true),
             Err(ENOSYS)
         );
         assert_eq!(
-            notify.control_interrupt(InterruptType::DmaFaulted, false),
+            notify.control_interrupt(InterruptType::DmaFaulted, 0, false),
             Err(ENOSYS)
         );
+    }
+
+    #[test]
+    fn retraces_are_reported_while_that_is_on() -> Result {
+        let domain = Domain::new(2)?;
+        let adapter = fake()?;
+        let connection = connect(&adapter, &domain)?;
+        let queued = || adapter.counters(0).map(|counters| counters.dpcs_queued);
+
+        assert!(!scheduler::report_vsync(&adapter, 1));
+        assert_eq!(queued(), Ok(0));
+        scheduler::control_vsync(&adapter, 1, true);
+        assert!(scheduler::report_vsync(&adapter, 1));
+        assert_eq!(queued(), Ok(1));
+        // Those of another scanout, and of one that cannot be.
+        assert!(!scheduler::report_vsync(&adapter, 0));
+        scheduler::control_vsync(&adapter, 32, true);
+        assert!(!scheduler::report_vsync(&adapter, 32));
+        scheduler::control_vsync(&adapter, 0, true);
+        scheduler::control_vsync(&adapter, 1, false);
+        assert!(scheduler::report_vsync(&adapter, 0));
+        assert!(!scheduler::report_vsync(&adapter, 1));
+        assert_eq!(scheduler::vsyncs(&adapter), Ok(2));
+
+        drop(connection);
+        assert!(!scheduler::report_vsync(&adapter, 0));
+        assert_eq!(scheduler::vsyncs(&adapter), Err(Status::Unsuccessful));
+        Ok(())
     }
 
     #[test]

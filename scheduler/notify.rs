@@ -10,7 +10,7 @@ use super::{
 };
 
 /// What a hardware event is, `DXGK_INTERRUPT_TYPE`. The values are WDDM's.
-// Which of them the device can raise depends on what drives it: without a display, no retrace.
+// Most of them are never raised.
 #[allow(dead_code)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -38,8 +38,6 @@ pub(crate) enum InterruptData {
         node: Node,
     },
     /// A vertical retrace of one scanout.
-    // Raised by a display only.
-    #[allow(dead_code)]
     CrtcVsync {
         /// `VidPnTargetId`, the number of the scanout.
         target: u32,
@@ -65,9 +63,9 @@ pub(crate) struct Notify {
     completed: [u64; NODES],
     /// Vertical retraces reported.
     vsyncs: u64,
-    /// Whether vertical retraces are reported.
-    vsync_enabled: bool,
-    /// Calls of [`notify_interrupt`](super::notify_interrupt).
+    /// Targets whose vertical retraces are reported, a bit each.
+    vsync_targets: u32,
+    /// Events recorded.
     notifications: u64,
 }
 
@@ -77,13 +75,13 @@ impl Notify {
         Self {
             completed: [0; NODES],
             vsyncs: 0,
-            vsync_enabled: false,
+            vsync_targets: 0,
             notifications: 0,
         }
     }
 
-    /// Records one event.
-    pub(super) fn record(&mut self, data: &InterruptData) {
+    /// Records one event. Returns whether events of its type are reported.
+    pub(super) fn record(&mut self, data: &InterruptData) -> bool {
         match *data {
             InterruptData::DmaCompleted {
                 submission_fence_id,
@@ -97,26 +95,37 @@ impl Notify {
                 };
                 *last = submission_fence_id.max(*last);
             }
-            InterruptData::CrtcVsync { .. } if !self.vsync_enabled => return,
+            InterruptData::CrtcVsync { target } if self.vsync_targets & bit(target) == 0 => {
+                return false;
+            }
             InterruptData::CrtcVsync { .. } => self.vsyncs += 1,
         }
         self.notifications += 1;
+        true
     }
 
-    /// Turns the reporting of one type of event on or off, `DxgkDdiControlInterrupt`.
+    /// Turns the reporting of one type of event, for one target, on or off,
+    /// `DxgkDdiControlInterrupt`.
     ///
     /// Errors: [`ENOSYS`] (`STATUS_NOT_IMPLEMENTED`) for every type but
     /// [`InterruptType::CrtcVsync`].
-    // Called by a display only.
-    #[allow(dead_code)]
-    pub(crate) fn control_interrupt(&mut self, kind: InterruptType, on: bool) -> Result {
+    pub(crate) fn control_interrupt(
+        &mut self,
+        kind: InterruptType,
+        target: u32,
+        on: bool,
+    ) -> Result {
         match kind {
-            InterruptType::CrtcVsync => {
-                self.vsync_enabled = on;
-                Ok(())
-            }
-            _ => Err(ENOSYS),
+            InterruptType::CrtcVsync if on => self.vsync_targets |= bit(target),
+            InterruptType::CrtcVsync => self.vsync_targets &= !bit(target),
+            _ => return Err(ENOSYS),
         }
+        Ok(())
+    }
+
+    /// Returns the number of vertical retraces reported.
+    pub(crate) fn vsyncs(&self) -> u64 {
+        self.vsyncs
     }
 
     /// Returns the last fence reported as complete, per node.
@@ -128,4 +137,9 @@ impl Notify {
     pub(crate) fn notifications(&self) -> u64 {
         self.notifications
     }
+}
+
+/// Returns the bit of a target; none for a number that no scanout has.
+fn bit(target: u32) -> u32 {
+    1u32.checked_shl(target).unwrap_or(0)
 }
