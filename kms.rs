@@ -5,6 +5,7 @@
 //! Each scanout is a CRTC with a primary and a cursor plane, an encoder and a virtual connector.
 //! What a commit does to the device is in [`display`](crate::display). Nothing here waits for it:
 //! the event of a flip is parked until the vblank timer finds the commands of its commit complete.
+//! Only a flip that need not wait for vblank waits for its commands, to send its event at once.
 
 use kernel::{
     drm::{
@@ -43,6 +44,10 @@ use kernel::{
         },
         Arc,
         Mutex, //
+    },
+    time::{
+        ClockSource,
+        Monotonic, //
     },
 };
 
@@ -86,6 +91,10 @@ const FILTER: u32 = 16;
 
 /// After how many vblanks a flip counts as done whatever the device says.
 const PATIENCE: u32 = 60;
+
+/// How long a flip outside of vblank waits for its commands, in nanoseconds, before it goes on as
+/// any other.
+const ASYNC_PATIENCE: i64 = 1_000_000_000;
 
 /// How often a commit waits for the control queue to have room for it: each time until something is
 /// complete, for a second at the most.
@@ -158,6 +167,9 @@ impl DriverCrtc for CrtcData {
     /// Tells the scheduler, and sends the event of a commit that the device has executed. Also if
     /// the device is broken, or takes too long: who waits for the event must not hang with it.
     fn vblank(crtc: &Crtc<Self>) {
+        if let Some(guard) = crtc.device().registration_guard() {
+            guard.registration_data_with(|data| data.display.vsync(crtc.index()));
+        }
         let fence = crtc.fence.load(Acquire);
         if fence == NO_FENCE {
             return;
@@ -167,9 +179,6 @@ impl DriverCrtc for CrtcData {
             || crtc.vblanks.fetch_add(1, Relaxed) >= PATIENCE;
         if !done {
             return;
-        if let Some(guard) = crtc.device().registration_guard() {
-            guard.registration_data_with(|data| data.display.vsync(crtc.index()));
-        }
         }
         if let Some(event) = crtc.take_pending() {
             // Before the event: the next commit waits for that, and then sets its own fence.
@@ -285,7 +294,7 @@ impl KmsDriver for RustGpuDriver {
         cursor_width: CURSOR_SIZE,
         cursor_height: CURSOR_SIZE,
         preferred_depth: 24,
-        async_page_flip: false,
+        async_page_flip: true,
     };
     const CURSOR_HOTSPOT: bool = true;
 
@@ -311,6 +320,10 @@ impl KmsDriver for RustGpuDriver {
             };
             match fence {
                 Some(fence) if update.active() => {
+                    if update.async_flip() && is_done(device, fence) {
+                        event.send();
+                        continue;
+                    }
                     update.crtc().wait_for(fence);
                     event.set_pending();
                 }
@@ -319,6 +332,13 @@ impl KmsDriver for RustGpuDriver {
         }
         commit.hw_done()
     }
+}
+
+/// Waits for a fence of the control queue. Returns whether it is complete; not if that takes too
+/// long, or if the device is broken.
+fn is_done(device: &RustGpuDevice<drm::Ioctl>, fence: u64) -> bool {
+    let deadline = Monotonic::ktime_get().saturating_add(ASYNC_PATIENCE);
+    device.fences.wait(Node::Control, fence, deadline).is_ok()
 }
 
 /// Makes the objects of one scanout.
