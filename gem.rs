@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! GEM objects: memory for pictures that the CPU draws. User space makes them as dumb buffers.
+//! GEM objects: memory for pictures that the CPU draws. User space makes them as dumb buffers, or
+//! imports buffers of other devices.
 
 use kernel::{
     drm::gem,
@@ -36,6 +37,7 @@ impl gem::DriverObject for Inner {
         pitch_align: PITCH_ALIGN,
         args: check_dumb,
     });
+    const IMPORT: Option<gem::ImportArgsFn<Self>> = Some(|_dev, _size| Ok(()));
 
     fn new(_dev: &RustGpuDevice, _size: usize, _args: ()) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {})

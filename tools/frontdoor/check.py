@@ -16,7 +16,7 @@ COLLECTION = "drivers/gpu/rust_gpu"
 # leaves DMA mappings behind when it is unbound, which DMA_API_DEBUG reports.
 GUESTS = [
     ("debug", "msix3", "ioctl waits permissions dumb caps modes debugfs sync removal "
-     "display display_atomic display_errors display_hotplug display_sleep display_flip"),
+     "display display_atomic display_errors display_hotplug display_sleep display_flip display_import"),
     ("debug", "msix2", "modes sync waits"),
     ("debug", "msix1", "modes sync waits"),
     ("debug", "intx", "modes sync waits removal"),
@@ -29,7 +29,7 @@ GUESTS = [
     ("production", "root-port", "removal"),
     ("production", "msix3",
      "ioctl waits permissions dumb caps modes debugfs sync removal load.sh "
-     "display display_atomic display_errors display_hotplug display_sleep display_flip"),
+     "display display_atomic display_errors display_hotplug display_sleep display_flip display_import"),
     ("production", "handover", "handover.sh"),
     ("production", "vga", "modes display"),
     ("production", "intx",

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Buffers of others (dma-bufs) on the screen: those of vgem, another DRM driver,
+ * and of udmabuf, which are the memory of a process.
+ *
+ * Environment: see display_screen.h
+ */
+#include <linux/dma-buf.h>
+#include <linux/udmabuf.h>
+
+#include "kselftest_harness.h"
+#include "display_kms.h"
+
+/* A buffer, mapped, and what keeps it. */
+struct foreign {
+	int fd;		/* the dma-buf */
+	int owner;	/* vgem's card, or the memfd; -1 when it is closed */
+	__u64 size;
+	__u8 *map;
+};
+
+/* Each test is a process of its own. */
+static struct {
+	struct display display;
+	struct frame frame;	/* its map is the foreign buffer's */
+	struct picture picture;
+	int screen;
+} scene;
+
+static int vgem_open(void)
+{
+	const char *const modprobe[] = { "modprobe", "-q", "vgem", NULL };
+	char name[32], card[64];
+	unsigned int i;
+	int fd;
+
+	run_program(modprobe);
+	for (i = 0; i < CARDS; i++) {
+		struct drm_version version = { .name = name, .name_len = sizeof(name) - 1 };
+
+		memset(name, 0, sizeof(name));
+		snprintf(card, sizeof(card), "/dev/dri/card%u", i);
+		fd = open(card, O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (!gpu_ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, "vgem"))
+			return fd;
+		close(fd);
+	}
+	return -ENODEV;
+}
+
+static int to_fd(int fd, __u32 handle)
+{
+	struct drm_prime_handle prime = { .handle = handle, .flags = O_CLOEXEC | O_RDWR };
+	int ret = gpu_ioctl(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime);
+
+	return ret ? ret : prime.fd;
+}
+
+static int to_handle(int fd, int dma_buf, __u32 *handle)
+{
+	struct drm_prime_handle prime = { .fd = dma_buf };
+	int ret = gpu_ioctl(fd, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime);
+
+	*handle = prime.handle;
+	return ret;
+}
+
+static int handle_close(int fd, __u32 handle)
+{
+	struct drm_gem_close gem_close = { .handle = handle };
+
+	return gpu_ioctl(fd, DRM_IOCTL_GEM_CLOSE, &gem_close);
+}
+
+static const char *vgem_create(struct foreign *foreign, __u32 width, __u32 height)
+{
+	struct frame frame;
+
+	foreign->owner = vgem_open();
+	if (foreign->owner < 0)
+		return "no vgem";
+	if (buffer_create(foreign->owner, &frame, width, height))
+		return "no buffer of vgem";
+	foreign->fd = to_fd(foreign->owner, frame.handle);
+	foreign->size = frame.size;
+	foreign->map = frame.map;
+	return foreign->fd < 0 ? "no dma-buf of vgem" : NULL;
+}
+
+static const char *udmabuf_create(struct foreign *foreign, __u32 width, __u32 height)
+{
+	__u64 page = getpagesize();
+	struct udmabuf_create create = {
+		.flags = UDMABUF_FLAGS_CLOEXEC,
+		.size = (4ull * width * height + page - 1) & ~(page - 1),
+	};
+	int device = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+
+	if (device < 0)
+		return "no udmabuf";
+	foreign->owner = memfd_create("rust_gpu", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+	foreign->size = create.size;
+	if (foreign->owner < 0 || ftruncate(foreign->owner, create.size) ||
+	    fcntl(foreign->owner, F_ADD_SEALS, F_SEAL_SHRINK))
+		return "no memfd";
+	foreign->map = mmap(NULL, create.size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			    foreign->owner, 0);
+	create.memfd = foreign->owner;
+	foreign->fd = ioctl(device, UDMABUF_CREATE, &create);
+	close(device);
+	return foreign->map == MAP_FAILED || foreign->fd < 0 ? "no dma-buf of udmabuf" : NULL;
+}
+
+static void foreign_close(struct foreign *foreign)
+{
+	if (foreign->map)
+		munmap(foreign->map, foreign->size);
+	if (foreign->owner >= 0)
+		close(foreign->owner);
+	if (foreign->fd >= 0)
+		close(foreign->fd);
+	*foreign = (struct foreign){ .fd = -1, .owner = -1 };
+}
+
+FIXTURE(import)
+{
+	struct foreign foreign;
+};
+
+FIXTURE_VARIANT(import)
+{
+	const char *(*create)(struct foreign *foreign, __u32 width, __u32 height);
+};
+
+FIXTURE_VARIANT_ADD(import, vgem)
+{
+	.create = vgem_create,
+};
+
+FIXTURE_VARIANT_ADD(import, udmabuf)
+{
+	.create = udmabuf_create,
+};
+
+FIXTURE_SETUP(import)
+{
+	const char *reason;
+	__u32 width, height;
+
+	reason = display_screen_open(&scene.display, &scene.screen);
+	REQUIRE(return, !reason, reason);
+	width = scene.display.mode.hdisplay;
+	height = scene.display.mode.vdisplay;
+	reason = variant->create(&self->foreign, width, height);
+	REQUIRE(return, !reason, reason);
+	ASSERT_EQ(0, picture_create(&scene.picture, width, height));
+	scene.frame.map = self->foreign.map;
+	REQUIRE(return, !to_handle(scene.display.fd, self->foreign.fd, &scene.frame.handle),
+		"the driver does not import it");
+	ASSERT_EQ(0, frame_add(scene.display.fd, &scene.frame, width, height, 4 * width, 0));
+}
+
+FIXTURE_TEARDOWN(import)
+{
+	close(scene.display.fd);
+}
+
+static void draw(__u32 seed)
+{
+	picture_fill(&scene.picture, seed);
+	frame_draw(&scene.frame, &scene.picture);
+}
+
+static int show(void)
+{
+	return set_crtc(&scene.display, scene.frame.fb, &scene.display.mode, 0, 0);
+}
+
+static bool shows(const char *name)
+{
+	return screen_shows(scene.screen, name, scene.display.head, &scene.picture);
+}
+
+static int remove_frame(void)
+{
+	return gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_RMFB, &scene.frame.fb);
+}
+
+static int dirty(void)
+{
+	struct drm_mode_fb_dirty_cmd cmd = { .fb_id = scene.frame.fb };
+
+	return gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_DIRTYFB, &cmd);
+}
+
+TEST_F_TIMEOUT(import, shown, 120)
+{
+	draw(1);
+	ASSERT_EQ(0, show());
+	EXPECT_TRUE(shows("import-shown"));
+	draw(2);
+	ASSERT_EQ(0, dirty());
+	EXPECT_TRUE(shows("import-dirty"));
+}
+
+/* A framebuffer keeps the buffer, whoever else lets it go. */
+TEST_F_TIMEOUT(import, closed_before, 120)
+{
+	draw(1);
+	EXPECT_EQ(0, handle_close(scene.display.fd, scene.frame.handle));
+	foreign_close(&self->foreign);
+	ASSERT_EQ(0, show());
+	EXPECT_TRUE(shows("import-kept"));
+	ASSERT_EQ(0, remove_frame());
+}
+
+/* The framebuffer, the handle, or all that its owner has. */
+static int let_go(int which, struct foreign *foreign)
+{
+	if (which == 0)
+		return remove_frame();
+	if (which == 1)
+		return handle_close(scene.display.fd, scene.frame.handle);
+	foreign_close(foreign);
+	return 0;
+}
+
+TEST_F_TIMEOUT(import, closed_after, 120)
+{
+	const int orders[][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 },
+				  { 2, 0, 1 }, { 2, 1, 0 } };
+	const __u32 width = scene.frame.width, height = scene.frame.height;
+	unsigned int i, step;
+
+	for (i = 0; i < ARRAY_SIZE(orders); i++) {
+		draw(i);
+		ASSERT_EQ(0, show());
+		for (step = 0; step < 3; step++)
+			EXPECT_EQ(0, let_go(orders[i][step], &self->foreign));
+		ASSERT_EQ(NULL, variant->create(&self->foreign, width, height));
+		scene.frame.map = self->foreign.map;
+		ASSERT_EQ(0, to_handle(scene.display.fd, self->foreign.fd, &scene.frame.handle));
+		ASSERT_EQ(0, frame_add(scene.display.fd, &scene.frame, width, height, 4 * width,
+				       0));
+	}
+	draw(99);
+	ASSERT_EQ(0, show());
+	EXPECT_TRUE(shows("import-again"));
+}
+
+TEST_F_TIMEOUT(import, too_small, 60)
+{
+	const __u32 width = scene.frame.width, height = scene.frame.height;
+	struct frame frame = { .handle = scene.frame.handle };
+
+	EXPECT_EQ(-EINVAL, frame_add(scene.display.fd, &frame, width, height + 64, 4 * width, 0));
+	EXPECT_EQ(-EINVAL, frame_add(scene.display.fd, &frame, width, height, 8 * width, 0));
+	EXPECT_EQ(-EINVAL, frame_add(scene.display.fd, &frame, width, height, 4 * width, 1 << 20));
+	EXPECT_EQ(0, frame_add(scene.display.fd, &frame, width, height / 2, 4 * width, 0));
+}
+
+/* One buffer is one object of a file, and is given on as what it is. */
+TEST_F_TIMEOUT(import, once, 60)
+{
+	struct drm_mode_map_dumb map = { .handle = scene.frame.handle };
+	struct stat ours, theirs;
+	__u32 handle;
+	int fd;
+
+	ASSERT_EQ(0, to_handle(scene.display.fd, self->foreign.fd, &handle));
+	EXPECT_EQ(scene.frame.handle, handle);
+	fd = to_fd(scene.display.fd, handle);
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, fstat(fd, &ours));
+	ASSERT_EQ(0, fstat(self->foreign.fd, &theirs));
+	EXPECT_EQ(theirs.st_ino, ours.st_ino);
+	/* Only who made it maps it. */
+	EXPECT_EQ(-EINVAL, gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_MAP_DUMB, &map));
+}
+
+/* The buffer outlives the device, and another device can have it. */
+TEST_F_TIMEOUT(import, unbound, 180)
+{
+	const __u32 width = scene.frame.width, height = scene.frame.height;
+	const char *reason;
+	struct gpu gpu;
+	int old;
+
+	REQUIRE(return, gpu_find(&gpu), NO_GPU);
+	draw(1);
+	ASSERT_EQ(0, show());
+	ASSERT_EQ(0, gpu_unbind(&gpu));
+	draw(2);
+	old = scene.display.fd;
+	ASSERT_EQ(0, gpu_bind(&gpu));
+	reason = display_open(&scene.display);
+	ASSERT_EQ(NULL, reason) TH_LOG("%s", reason);
+	ASSERT_EQ(0, to_handle(scene.display.fd, self->foreign.fd, &scene.frame.handle));
+	ASSERT_EQ(0, frame_add(scene.display.fd, &scene.frame, width, height, 4 * width, 0));
+	ASSERT_EQ(0, show());
+	EXPECT_TRUE(shows("import-rebound"));
+	close(old);
+	draw(3);
+	ASSERT_EQ(0, dirty());
+	EXPECT_TRUE(shows("import-rebound-dirty"));
+}
+
+/* A buffer of the device itself is no foreign one. */
+TEST(own)
+{
+	struct display display;
+	struct frame frame;
+	const char *reason;
+	__u32 handle;
+	int fd, other;
+
+	reason = geteuid() ? "not root" : display_open(&display);
+	REQUIRE(return, !reason, reason);
+	ASSERT_EQ(0, frame_create(display.fd, &frame, 64, 64));
+	fd = to_fd(display.fd, frame.handle);
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, to_handle(display.fd, fd, &handle));
+	EXPECT_EQ(frame.handle, handle);
+
+	/* In another file it is the same memory, and can be mapped as such. */
+	other = open(display.card, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(other, 0);
+	ASSERT_EQ(0, to_handle(other, fd, &handle));
+	close(fd);
+	memset(frame.map, 0x5a, frame.size);
+	{
+		struct drm_mode_map_dumb map = { .handle = handle };
+		__u8 *again;
+
+		ASSERT_EQ(0, gpu_ioctl(other, DRM_IOCTL_MODE_MAP_DUMB, &map));
+		again = mmap(NULL, frame.size, PROT_READ, MAP_SHARED, other, map.offset);
+		ASSERT_NE(MAP_FAILED, again);
+		EXPECT_EQ(0x5a, again[frame.size - 1]);
+		munmap(again, frame.size);
+	}
+	close(other);
+	close(display.fd);
+}
+
+TEST_HARNESS_MAIN
