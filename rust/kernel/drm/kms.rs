@@ -8,7 +8,8 @@
 //! of the state is atomic: what user space asks for is checked by [`DriverPlane::check`] and
 //! [`DriverCrtc::check`], and is brought to the hardware by [`KmsDriver::commit`].
 //!
-//! CRTCs have a vblank timer, for devices without an interrupt of their own for it.
+//! CRTCs have a vblank timer, for devices without an interrupt of their own for it. Primary planes
+//! can show the panic screen, see [`DriverPlane::panic_pages`].
 //!
 //! # Removal
 //!
@@ -72,6 +73,7 @@ mod atomic;
 mod connector;
 mod crtc;
 mod framebuffer;
+mod panic;
 mod plane;
 mod setup;
 mod sleep;

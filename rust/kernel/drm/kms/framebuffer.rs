@@ -119,7 +119,13 @@ impl<T: KmsDriver> Framebuffer<T> {
     /// Pixel format, as fourcc.
     pub fn format(&self) -> u32 {
         // SAFETY: The format of an initialized framebuffer is a static one.
-        unsafe { (*(*self.fb.get()).format).format }
+        unsafe { (*self.format_info()).format }
+    }
+
+    /// What DRM knows of the pixel format.
+    pub(super) fn format_info(&self) -> *const bindings::drm_format_info {
+        // SAFETY: By the type invariants; it does not change.
+        unsafe { (*self.fb.get()).format }
     }
 
     /// Distance of two lines, in bytes.

@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     bindings,
-    drm,
+    drm::{
+        self,
+        gem::shmem::Pages, //
+    },
     error::{
         from_err_ptr,
         from_result,
@@ -69,6 +72,33 @@ pub trait DriverPlane: Send + Sync + Sized + 'static {
     fn prepare(_plane: &Plane<Self>, _framebuffer: &Framebuffer<Self::Driver>) -> Result {
         Ok(())
     }
+
+    /// Returns the pages of a framebuffer that a primary plane shows, to draw a panic screen into
+    /// them. Without this function there is no panic screen.
+    ///
+    /// Context: panic. Interrupts are off, the other CPUs were stopped wherever they were, and any
+    /// lock may be held by one of them, for ever: only a lock that is had with `try_lock` guards
+    /// anything. No allocation, no waiting. A panic can also be a simulated one, after which all
+    /// goes on. DRM's panic lock is held, a raw spinlock, from here to the end of
+    /// [`Self::panic_flush`]; the framebuffer is the one of the last commit, of which it is not
+    /// known whether the hardware knows it already.
+    fn panic_pages<'a>(
+        _device: &'a drm::Device<Self::Driver, drm::Registered>,
+        _plane: &'a Plane<Self>,
+        _framebuffer: &'a Framebuffer<Self::Driver>,
+    ) -> Option<Pages<'a>> {
+        None
+    }
+
+    /// Brings a panic screen, which is drawn, to the hardware.
+    ///
+    /// Context: as [`Self::panic_pages`].
+    fn panic_flush(
+        _device: &drm::Device<Self::Driver, drm::Registered>,
+        _plane: &Plane<Self>,
+        _framebuffer: &Framebuffer<Self::Driver>,
+    ) {
+    }
 }
 
 /// A plane, with the data of the driver.
@@ -103,6 +133,12 @@ impl<T: DriverPlane> Plane<T> {
         prepare_fb: Some(Self::prepare_callback),
         atomic_check: Some(Self::check_callback),
         ..pin_init::zeroed()
+    };
+
+    const PRIMARY_FUNCS: bindings::drm_plane_helper_funcs = bindings::drm_plane_helper_funcs {
+        get_scanout_buffer: Self::GET_SCANOUT_BUFFER,
+        panic_flush: Self::PANIC_FLUSH,
+        ..Self::HELPER_FUNCS
     };
 
     pub(super) fn new<'s>(
@@ -141,8 +177,13 @@ impl<T: DriverPlane> Plane<T> {
         // SAFETY: `this` is valid, since the allocation was successful.
         let plane = Opaque::cast_into(unsafe { &raw const (*this).plane });
 
+        let funcs = match kind {
+            PlaneKind::Primary => const { &Self::PRIMARY_FUNCS },
+            PlaneKind::Cursor => const { &Self::HELPER_FUNCS },
+        };
+
         // SAFETY: `plane` is valid and the functions are a constant.
-        unsafe { bindings::drm_plane_helper_add(plane, const { &Self::HELPER_FUNCS }) };
+        unsafe { bindings::drm_plane_helper_add(plane, funcs) };
 
         // SAFETY: `data` is a part of the allocation, which lives as long as the device. If this
         // fails, the device is never registered, hence the data never used.
