@@ -382,7 +382,11 @@ fn make_states<'a>(
     for node in QUEUES {
         // CAST: the ordinal of a node is its queue's index, 0 or 1.
         let size = transport.queue_size(node as u16)?;
-        let virtqueue = Virtqueue::new(pdev.as_ref(), dma, size, gpu.features())?;
+        let mut virtqueue = Virtqueue::new(pdev.as_ref(), dma, size, gpu.features())?;
+        if node == Node::Control {
+            let scanouts = transport.config()?.num_scanouts;
+            virtqueue.prepare_panic(pdev.as_ref(), dma, scanouts)?;
+        }
         gpu.set_pool(node, virtqueue.pool());
         install(states, map.of(node), node, Some(virtqueue))?;
     }

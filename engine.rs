@@ -62,6 +62,8 @@ use crate::{
     },
 };
 
+mod panic;
+
 /// Parts of one request: the command and the room for its response.
 const MAX_PARTS: u16 = 2;
 
@@ -108,6 +110,8 @@ enum Wanted {
     Answer(Arc<Reply>),
     /// Success, and then this.
     Success(After),
+    /// Nothing: a command of the panic screen.
+    Panic,
 }
 
 /// What happens after a command.
@@ -271,7 +275,11 @@ pub(crate) struct RingInfo {
 /// A virtqueue and the memory of its commands. Lives in the lock of its interrupt message.
 pub(crate) struct Virtqueue {
     ring: Ring<DmaMemory, Request, KVec<Slot<Request>>>,
+    /// Descriptors that a request takes, at most.
+    descriptors: u16,
     pool: CommandPool,
+    /// The memory of the commands of panic screens that are not in the ring.
+    aside: KVec<CommandBuffer>,
     finished: Fifo<Finished>,
     /// The empty list to go on with; not there while the DPC works on it.
     spare: Option<Fifo<Finished>>,
@@ -303,6 +311,8 @@ impl Virtqueue {
         }
         Ok(Self {
             ring: Ring::new(memory, slots, config).map_err(|_| EINVAL)?,
+            descriptors: if config.indirect { 1 } else { MAX_PARTS },
+            aside: KVec::new(),
             pool: CommandPool::new(dev, dma, size)?,
             finished: Fifo::new(FINISHED_DEPTH)?,
             spare: Some(Fifo::new(FINISHED_DEPTH)?),
@@ -358,7 +368,7 @@ impl Virtqueue {
         if self.finished.is_full() {
             return None;
         }
-        let used = self.ring.pop().ok()??;
+        let used = self.pop_used()?;
         let Request {
             buffer,
             wanted,
@@ -457,7 +467,7 @@ impl Engine for Virtqueue {
     type Packet = Packet;
 
     fn submit(&mut self, packet: Packet, fence: u64) -> Result<(), Packet> {
-        if self.ring.poisoned().is_some() {
+        if self.ring.poisoned().is_some() || !self.has_room() {
             return Err(packet);
         }
         let Packet {

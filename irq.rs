@@ -10,8 +10,8 @@
 //!   [`Miniport::interrupt_routine`] (`DxgkDdiInterruptRoutine`);
 //! - [`Adapter::synchronize_execution`] (`DxgkCbSynchronizeExecution`).
 //!
-//! Both hand out a [`Synchronized`], and only that type leads to the state or can queue the DPC
-//! (`DxgkCbQueueDpc`). The DPC of the adapter (`DxgkDdiDpcRoutine`) runs on the interrupt thread of
+//! Both hand out a [`Synchronized`], and only that type leads to the state (but for a panic, see
+//! `irq/panic.rs`) or can queue the DPC (`DxgkCbQueueDpc`). The DPC of the adapter (`DxgkDdiDpcRoutine`) runs on the interrupt thread of
 //! one message, the *home message*.
 //!
 //! # The lock
@@ -65,6 +65,8 @@ use kernel::{
 };
 
 use crate::hold_time;
+
+mod panic;
 
 /// Why a routine was not run: the failures of `DxgkCbSynchronizeExecution`.
 ///

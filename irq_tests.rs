@@ -232,6 +232,22 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_takes_no_lock_that_is_held() -> Result {
+        let domain = Domain::new(1)?;
+        let adapter = adapter(1, 0)?;
+        let mut connection = request(&adapter, &domain)?;
+        let read = || adapter.try_synchronize_execution(0, |words| words.a);
+        assert_eq!(read(), None);
+        connection.connect(&mut states(1)?)?;
+        assert_eq!(read(), Some(0));
+        assert_eq!(adapter.try_synchronize_execution(1, |_| ()), None);
+        assert_eq!(adapter.synchronize_execution(0, |_| read()), Ok(None));
+        // The lock was released.
+        expect(&adapter, 0, Ok(true));
+        Ok(())
+    }
+
+    #[test]
     fn counters() -> Result {
         let domain = Domain::new(2)?;
         let adapter = adapter(2, 0)?;

@@ -8,8 +8,13 @@
 //! Only a flip that need not wait for vblank waits for its commands, to send its event at once.
 
 use kernel::{
+    device::{
+        Bound,
+        Device, //
+    },
     drm::{
         self,
+        gem::shmem::Pages,
         kms::{
             Commit,
             Connector,
@@ -33,7 +38,7 @@ use kernel::{
             Setup, //
         },
     },
-    new_mutex,
+    new_mutex, pci,
     prelude::*,
     sync::{
         atomic::{
@@ -65,6 +70,7 @@ use crate::{
     },
     fence::Fences,
     outputs::Outputs,
+    panic,
     scheduler::Node, //
 };
 
@@ -136,6 +142,31 @@ impl DriverPlane for PlaneData {
         };
         guard.registration_data_with(|data| data.display.attach(framebuffer))
     }
+
+    fn panic_pages<'a>(
+        device: &'a RustGpuDevice<drm::Registered>,
+        _plane: &'a Plane<Self>,
+        framebuffer: &'a Framebuffer,
+    ) -> Option<Pages<'a>> {
+        // Whoever prepared the framebuffer has pinned them.
+        framebuffer.object().pinned_pages(bound(device))
+    }
+
+    fn panic_flush(
+        device: &RustGpuDevice<drm::Registered>,
+        _plane: &Plane<Self>,
+        framebuffer: &Framebuffer,
+    ) {
+        device.registration_data_with(|data| {
+            panic::flush(&data.adapter, bound(device), framebuffer);
+        });
+    }
+}
+
+/// Returns the device below a DRM device.
+fn bound(device: &RustGpuDevice<drm::Registered>) -> &Device<Bound> {
+    let parent: &pci::Device<Bound> = device.as_ref();
+    parent.as_ref()
 }
 
 /// No fence: no event is parked.

@@ -38,6 +38,7 @@ mod irq_tests;
 mod kms;
 mod modeset;
 mod outputs;
+mod panic;
 mod regs;
 mod ring;
 mod scheduler;

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The panic screen: from the pages that DRM has drawn into to the device.
+//!
+//! Nothing is waited for on the way. The lock of the message is tried once; if it cannot be had,
+//! its owner was stopped at work on the ring, and the screen stays as it is. The commands have
+//! memory and room in the ring set aside, see [`crate::engine`]. When they are complete, the
+//! interrupt brings their memory back: never after a panic, but after one that was only asked for
+//! in debugfs.
+
+use kernel::device::{
+    Bound,
+    Device, //
+};
+
+use crate::{
+    command::{
+        Rect,
+        ResourceFlush,
+        TransferToHost2d,
+        NO_RESOURCE, //
+    },
+    display::Framebuffer,
+    gpu::Gpu,
+    irq::Adapter,
+    scheduler::{
+        Hardware,
+        Node, //
+    },
+};
+
+/// Has the device read and show all of `framebuffer`, which it shows already.
+///
+/// Context: panic.
+pub(crate) fn flush(adapter: &Adapter<Gpu<'_>>, dev: &Device<Bound>, framebuffer: &Framebuffer) {
+    let resource_id = framebuffer.resource();
+    if resource_id == NO_RESOURCE || framebuffer.object().sync_for_device_in_panic(dev).is_err() {
+        return;
+    }
+    let r = Rect {
+        x: 0,
+        y: 0,
+        width: framebuffer.width(),
+        height: framebuffer.height(),
+    };
+    let transfer = TransferToHost2d {
+        r,
+        offset: framebuffer.offset().into(),
+        resource_id,
+    };
+    let flush = ResourceFlush { r, resource_id };
+    let gpu = adapter.miniport();
+    let entered = adapter.try_synchronize_execution(gpu.message_of(Node::Control), |state| {
+        if let Some(queue) = state.virtqueue(Node::Control) {
+            queue.submit_panic(&transfer, &flush);
+        }
+    });
+    if entered.is_some() {
+        gpu.doorbell(Node::Control);
+    }
+}
