@@ -7,6 +7,8 @@ One line is a request, and gets one line as its answer:
     screendump NAME [HEAD]      done NAME WIDTH HEIGHT CRC
     crc NAME X Y WIDTH HEIGHT   done NAME CRC
     pixel NAME X Y              done NAME RRGGBB
+    qr NAME                     done NAME found|none
+    panic NAME                  done NAME
     watch                       done watch
     flushed                     done flushed X,Y,WIDTH,HEIGHT ...
     cursor                      done cursor update|move|hide|none X Y
@@ -14,8 +16,9 @@ One line is a request, and gets one line as its answer:
     wake SECONDS                done wake, so much later
 
 or `error` and the reason. A CRC is zlib's CRC-32 of the red, green and blue bytes of all pixels,
-row by row from the top, in hexadecimal. A dump becomes NAME.png in the directory of the run; `crc`
-and `pixel` are about the last one. A dump also shows what was transferred to the device and never
+row by row from the top, in hexadecimal. A dump becomes NAME.png in the directory of the run; `crc`,
+`pixel` and `qr` are about the last one. After `panic` the guest is expected to panic: when its console says that it has, all heads
+are dumped a last time, as NAME-HEAD, and the machine is switched off. A dump also shows what was transferred to the device and never
 flushed, and it shows no cursor. So from `watch` on, `flushed` tells what was flushed since it was
 asked for before, in pixels of the resource, and `cursor` the last command of the cursor queue.
 `resize` is what a user does who gives the window of the screen another size: the device tells its
@@ -32,7 +35,7 @@ import threading
 import time
 import zlib
 
-from . import vnc
+from . import qr, vnc
 
 DEVICE = "gpu0"
 PATIENCE = 30
@@ -41,6 +44,10 @@ LARGEST = 1 << 14
 # What fits into the address of a Unix socket.
 LONGEST_PATH = 100
 LOG = "qemu.log"
+CONSOLE = "console.log"
+PANICKED = "---[ end Kernel panic"
+# Longest that a guest may take to panic, in seconds.
+PANIC_PATIENCE = 60
 EVENTS = ("virtio_gpu_cmd_res_flush", "virtio_gpu_update_cursor")
 FLUSHED = re.compile(r"virtio_gpu_cmd_res_flush res \w+, w (\d+), h (\d+), "
                      r"x (\d+), y (\d+)$", re.M)
@@ -132,6 +139,15 @@ class Picture:
         self.crc(x, y, 1, 1)
         return self.pixels[y * self.pitch + 3 * x:][:3].hex()
 
+    def has_qr(self):
+        """Whether there is a QR code in the picture."""
+        return qr.find([self.pixels[start + 1:start + 3 * self.width:3]
+                        for start in range(0, len(self.pixels), self.pitch)]) is not None
+
+    def qr(self):
+        """The answer to a request for one."""
+        return "found" if self.has_qr() else "none"
+
 
 class Service:
     """Answers the requests of one guest for as long as it runs."""
@@ -144,6 +160,7 @@ class Service:
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.name = self.picture = None
         self.seen, self.flushes, self.cursor = 0, [], NO_CURSOR
+        self.panic, self.pictures = None, []
 
     def descriptors(self):
         """What QEMU has to inherit."""
@@ -195,6 +212,8 @@ class Service:
                 except (Refused, ValueError, TypeError, EOFError, OSError) as error:
                     answer = f"error {error or 'QEMU has gone'}"
                 lines.write(answer)
+                if self.panic:
+                    self.await_panic(monitor)
         except (EOFError, OSError):
             pass
 
@@ -210,12 +229,15 @@ class Service:
             return "wake"
         if kind == "resize":
             return "resized " + self.resize(*map(int, arguments))
-        if kind not in ("screendump", "crc", "pixel") or not arguments:
+        if kind not in ("screendump", "crc", "pixel", "qr", "panic") or not arguments:
             raise Refused("there is no such request")
         name, *numbers = arguments
         numbers = [int(number) for number in numbers]
         if not NAME.fullmatch(name):
             raise Refused("that is no name for a file")
+        if kind == "panic":
+            self.panic = name
+            return name
         if kind == "screendump":
             self.dump(monitor, name, *numbers)
             picture = self.picture
@@ -265,6 +287,25 @@ class Service:
         with vnc.Viewer(self.vnc_path(head)) as viewer:
             viewer.resize(width, height)
         return f"{width} {height}"
+
+    def has_panicked(self):
+        """Whether the guest does so within its time."""
+        deadline = time.monotonic() + PANIC_PATIENCE
+        while time.monotonic() < deadline:
+            with open(os.path.join(self.directory, CONSOLE), errors="replace") as file:
+                if PANICKED in file.read():
+                    return True
+            time.sleep(0.2)
+        return False
+
+    def await_panic(self, monitor):
+        """Dumps the heads of a guest that has panicked, and ends it in any case."""
+        try:
+            for head in range(self.heads if self.has_panicked() else 0):
+                self.dump(monitor, f"{self.panic}-{head}", head)
+                self.pictures.append(self.picture)
+        finally:
+            monitor.execute("quit")
 
     def dump(self, monitor, name, head=0):
         """Dumps the screen, as a picture for people and as one to compute with."""

@@ -43,7 +43,7 @@ def can_open(path):
 class Result:
     """What a guest left behind."""
 
-    def __init__(self, directory, scenario, seconds, timed_out):
+    def __init__(self, directory, scenario, seconds, timed_out, pictures):
         self.directory = directory
         self.allow = SCENARIOS[scenario].get("allow")
         self.seconds = seconds
@@ -54,6 +54,8 @@ class Result:
         text = clean(self.output_file)
         ends = list(END.finditer(text))
         self.output = text[:ends[-1].start()] if ends else text
+        # What the heads showed after a panic.
+        self.pictures = pictures
         self.status = int(ends[-1].group(1)) if ends else None
         self.taint = int(ends[-1].group(2)) if ends else None
 
@@ -158,7 +160,7 @@ def boot(kernel, guest, scenario, script, timeout=120, echo=False, append=()):
         timed_out = wait(process, timeout)
         reader.join()
         screens.stop()
-    result = Result(directory, scenario, time.monotonic() - start, timed_out)
+    result = Result(directory, scenario, time.monotonic() - start, timed_out, screens.pictures)
     if process.returncode and not timed_out:
         raise Failure(f"QEMU returned {process.returncode}", "RUST_GPU_ACCEL=tcg if it is KVM",
                       os.path.join(directory, "qemu.log"))
