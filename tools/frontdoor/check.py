@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 
-from . import buildroot, cache, guest, host, kernel, lint, source, tap, treetest, vm
+from . import buildroot, cache, guest, host, kernel, lint, source, splat, tap, treetest, vm
 from .scenarios import SCENARIOS
 from .stage import Failure, say
 
@@ -16,7 +16,7 @@ COLLECTION = "drivers/gpu/rust_gpu"
 # leaves DMA mappings behind when it is unbound, which DMA_API_DEBUG reports.
 GUESTS = [
     ("debug", "msix3", "ioctl waits permissions dumb caps modes debugfs sync removal "
-     "display display_atomic display_errors display_hotplug display_sleep display_flip display_import"),
+     "display display_atomic display_errors display_hotplug display_sleep display_flip display_import display_panic"),
     ("debug", "msix2", "modes sync waits"),
     ("debug", "msix1", "modes sync waits"),
     ("debug", "intx", "modes sync waits removal"),
@@ -29,11 +29,11 @@ GUESTS = [
     ("production", "root-port", "removal"),
     ("production", "msix3",
      "ioctl waits permissions dumb caps modes debugfs sync removal load.sh "
-     "display display_atomic display_errors display_hotplug display_sleep display_flip display_import"),
+     "display display_atomic display_errors display_hotplug display_sleep display_flip display_import display_panic"),
     ("production", "handover", "handover.sh"),
     ("production", "vga", "modes display"),
     ("production", "intx",
-     "modes sync waits display display_atomic display_hotplug display_sleep"),
+     "modes sync waits display display_atomic display_hotplug display_sleep display_panic"),
     ("production", "up", "modes sync waits"),
     ("production", "smp4", "torture"),
 ]
@@ -72,6 +72,26 @@ modprobe -r rust-gpu
 modprobe rust-gpu modeset=1
 [ -e /sys/bus/pci/drivers/rust_gpu/0000:00:0?.0 ] || exit 3
 modprobe -r rust-gpu
+"""
+
+# The console is on two screens, and the host is told to look at both in the end.
+PANIC = """
+ask()
+{
+	echo "$1" >&3
+	head -n 1 <&3
+}
+
+modprobe rust-gpu
+exec 3<>"$RUST_GPU_SCREEN"
+[ "$(ask 'resize 1024 768 1')" = "done resized 1024 768" ] || exit 1
+for second in 1 2 3 4 5 6 7 8 9 10; do
+	[ "$(cat /sys/class/drm/card?-Virtual-2/enabled)" = enabled ] && break
+	[ $second -lt 10 ] || exit 2
+	sleep 1
+done
+[ "$(ask 'panic panic')" = "done panic" ] || exit 3
+echo c >/proc/sysrq-trigger
 """
 
 
@@ -155,8 +175,8 @@ class Check:
         """Runs the doctests and suites of the kernel crate, at boot."""
         # Doctests of 7.3 itself (hrtimer.rs) have timers on the stack without saying so.
         suites = self.suites(tally, name, ["no_debug_objects"])
-        for suite in ("rust_doctests_kernel", "rust_drm_gem_shmem", "rust_drm_kms", "rust_irq",
-                      "rust_kthread"):
+        for suite in ("rust_doctests_kernel", "rust_drm_gem_shmem", "rust_drm_kms",
+                      "rust_drm_panic", "rust_irq", "rust_kthread"):
             if not any(suite in found for found in suites):
                 tally.failures.append(f"no suite {suite} ran")
 
@@ -174,6 +194,17 @@ class Check:
         """Runs a script whose exit status is the result."""
         result = self.boot(tally, name, scenario, script)
         tally.count(result.status == 0, f"exit status {result.status}")
+
+    def panic(self, tally, name):
+        """Has a guest panic: its screen tells so, and its log nothing else."""
+        result = vm.boot(self.kernel(name), self.image, "panic", PANIC, TIMEOUT,
+                         append=("kunit.enable=0",))
+        tally.count(result.status is None, "the guest panics")
+        for line in splat.find(result.console, result.allow):
+            tally.failures.append(line)
+        tally.count(len(result.pictures) == 2, "two pictures")
+        for head, picture in enumerate(result.pictures):
+            tally.count(picture.has_qr(), f"a QR code in {result.directory}/panic-{head}.png")
 
     def cargo(self, tally, crate):
         """Runs the tests of a crate in user space."""
@@ -205,6 +236,8 @@ class Check:
         self.step("script production nomodeset", self.script, "production", "nomodeset",
                   NOMODESET)
         self.step("script debug iommu-refused", self.script, "debug", "iommu-refused", REFUSED)
+        for name in ("production", "debug"):
+            self.step(f"panic {name}", self.panic, name)
 
     def run(self, jobs):
         """Takes the planned steps, so many at once, and returns the sum."""

@@ -40,6 +40,9 @@ SCENARIOS = {
     # The C driver leaves its console's buffer behind when it is unbound, with a warning.
     "handover": {"gpu": "virtio-gpu-pci", "append": "drm_kms_helper.fbdev_emulation=0"},
     "nomodeset": {"gpu": "virtio-gpu-pci", "append": "nomodeset"},
+    # Stays as it is after a panic, for the host to look at.
+    "panic": {"gpu": "virtio-gpu-pci,max_outputs=2", "append": "panic=0",
+              "allow": r"Kernel panic - not syncing: sysrq triggered crash|Call Trace:"},
     "two-heads": {"gpu": "virtio-gpu-pci,max_outputs=2"},
     "icount": {"gpu": "virtio-gpu-pci", "smp": 1, "machine": ICOUNT,
                "accel": "tcg,thread=single"},

@@ -48,7 +48,7 @@ class Result:
         self.allow = SCENARIOS[scenario].get("allow")
         self.seconds = seconds
         self.timed_out = timed_out
-        self.console_file = os.path.join(directory, "console.log")
+        self.console_file = os.path.join(directory, screen.CONSOLE)
         self.output_file = os.path.join(directory, "output.log")
         self.console = clean(self.console_file)
         text = clean(self.output_file)
@@ -141,7 +141,7 @@ def boot(kernel, guest, scenario, script, timeout=120, echo=False, append=()):
     if scenario not in SCENARIOS:
         raise Failure(f"there is no scenario '{scenario}'", "one of " + ", ".join(SCENARIOS))
     directory = new_run(f"{kernel.name}-{scenario}")
-    job, console = os.path.join(directory, "job"), os.path.join(directory, "console.log")
+    job, console = os.path.join(directory, "job"), os.path.join(directory, screen.CONSOLE)
     write_job(job, script)
     open(console, "w").close()
     screens = screen.Service(directory, heads(scenario))
