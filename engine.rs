@@ -328,6 +328,9 @@ impl Virtqueue {
             if let Some(client) = request.client {
                 client.give_back(1);
             }
+            if matches!(request.wanted, Wanted::Panic) {
+                self.set_aside(request.buffer);
+            }
         }
         while let Some(finished) = self.finished.pop() {
             let _ = finished.finish();
