@@ -458,7 +458,7 @@ fn change<'c>(
             // The image of a cursor is read once, and whole.
             if update.plane().kind() == PlaneKind::Cursor {
                 return match update.framebuffer_changed() {
-                    true => Change::Show(framebuffer, new.src(), true),
+                    true => Change::Show(framebuffer, whole(framebuffer), true),
                     false => Change::Nothing,
                 };
             }
@@ -494,6 +494,17 @@ fn wanted(update: &PlaneUpdate<'_, RustGpuDriver>, framebuffer: &Framebuffer) ->
         // CAST: as above.
         hot_x: hot_x as u32,
         hot_y: hot_y as u32,
+    }
+}
+
+/// Returns all of a framebuffer, whatever of it is on the screen.
+fn whole(framebuffer: &Framebuffer) -> kms::Rect {
+    kms::Rect {
+        x1: 0,
+        y1: 0,
+        // Neither is more than `MAX_SIDE`.
+        x2: framebuffer.width().try_into().unwrap_or(0),
+        y2: framebuffer.height().try_into().unwrap_or(0),
     }
 }
 
