@@ -7,6 +7,7 @@
 use super::{
     Framebuffer,
     KmsDriver,
+    PlaneUpdate,
     Rect,
     Setup, //
 };
@@ -19,7 +20,8 @@ use crate::{
     error::{
         from_err_ptr,
         from_result,
-        to_result, //
+        to_result,
+        VTABLE_DEFAULT_ERROR, //
     },
     ffi::{
         c_int,
@@ -99,6 +101,19 @@ pub trait DriverPlane: Send + Sync + Sized + 'static {
         _framebuffer: &Framebuffer<Self::Driver>,
     ) {
     }
+
+    /// Brings the state of a cursor plane to the hardware at once, without
+    /// [`KmsDriver::commit`]. Optional.
+    ///
+    /// Called for what user space asks for with the ioctls of old for cursors, which else wait
+    /// until the CRTC has flipped. The plane is on the same CRTC as before, which is on, and no
+    /// commit that has the plane is under way; commits of the CRTC's other planes may be. The state
+    /// was checked, and the framebuffer prepared.
+    ///
+    /// Process context, may sleep; the locks of the plane and of the CRTC are held.
+    fn async_update(_plane: &Plane<Self>, _update: &PlaneUpdate<'_, Self::Driver>) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 }
 
 /// A plane, with the data of the driver.
@@ -132,6 +147,14 @@ impl<T: DriverPlane> Plane<T> {
     const HELPER_FUNCS: bindings::drm_plane_helper_funcs = bindings::drm_plane_helper_funcs {
         prepare_fb: Some(Self::prepare_callback),
         atomic_check: Some(Self::check_callback),
+        atomic_async_check: match T::HAS_ASYNC_UPDATE {
+            true => Some(Self::async_check_callback),
+            false => None,
+        },
+        atomic_async_update: match T::HAS_ASYNC_UPDATE {
+            true => Some(Self::async_update_callback),
+            false => None,
+        },
         ..pin_init::zeroed()
     };
 
@@ -313,6 +336,67 @@ impl<T: DriverPlane> Plane<T> {
             }
             Ok(0)
         })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the DRM core alone, as `drm_plane_helper_funcs::atomic_async_check` of a plane of
+    /// this type that is in `commit`.
+    unsafe extern "C" fn async_check_callback(
+        plane: *mut bindings::drm_plane,
+        commit: *mut bindings::drm_atomic_commit,
+        flip: bool,
+    ) -> c_int {
+        // SAFETY: By the safety requirements.
+        if flip || unsafe { Self::from_raw(plane) }.kind() != PlaneKind::Cursor {
+            return EINVAL.to_errno();
+        }
+
+        // SAFETY: The plane is in `commit`, and on a CRTC if this is no flip. The check of the
+        // plane has added the state of the CRTC to `commit`.
+        let active = unsafe {
+            let new = bindings::drm_atomic_get_new_plane_state(commit, plane);
+            (*bindings::drm_atomic_get_new_crtc_state(commit, (*new).crtc)).active
+        };
+        match active {
+            true => 0,
+            false => EINVAL.to_errno(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the DRM core alone, as `drm_plane_helper_funcs::atomic_async_update` of a plane of
+    /// this type that is in `commit`, with no other plane.
+    unsafe extern "C" fn async_update_callback(
+        plane: *mut bindings::drm_plane,
+        commit: *mut bindings::drm_atomic_commit,
+    ) {
+        // SAFETY: By the safety requirements. The array has an entry for each plane.
+        let (this, entry) = unsafe {
+            let index = (*plane).index as usize;
+            (Self::from_raw(plane), &*(*commit).planes.add(index))
+        };
+
+        // SAFETY: The entry has both states of the plane. They do not change: the lock of the plane
+        // is held, and no commit that has the plane is under way.
+        T::async_update(this, &unsafe { PlaneUpdate::from_raw(entry) });
+
+        // The plane keeps its state, with what is new in it. What is left in `commit` is released
+        // with that: the framebuffer from before.
+        //
+        // SAFETY: Both states are valid, and nobody else uses them, as above.
+        unsafe {
+            let (state, new) = (&mut *(*plane).state, &mut *entry.new_state);
+            core::mem::swap(&mut state.fb, &mut new.fb);
+            (state.crtc_x, state.crtc_y) = (new.crtc_x, new.crtc_y);
+            (state.crtc_w, state.crtc_h) = (new.crtc_w, new.crtc_h);
+            (state.src_x, state.src_y) = (new.src_x, new.src_y);
+            (state.src_w, state.src_h) = (new.src_w, new.src_h);
+            (state.hotspot_x, state.hotspot_y) = (new.hotspot_x, new.hotspot_y);
+            (state.src, state.dst) = (new.src, new.dst);
+            state.visible = new.visible;
+        }
     }
 }
 
