@@ -323,6 +323,24 @@ impl<'a> Display<'a> {
         scheduler::report_vsync(&*self.adapter, scanout);
     }
 
+    /// Brings the state of a cursor, whose framebuffer is attached, to the device.
+    ///
+    /// Context: process; does not wait for the device.
+    pub(crate) fn show_cursor(&self, update: &PlaneUpdate<'_, RustGpuDriver>) -> Sent {
+        let mut batch = self.batch.lock();
+        match update.new().framebuffer() {
+            Some(framebuffer) if update.framebuffer_changed() => {
+                self.transfer(&mut batch, update, framebuffer, &whole(framebuffer));
+            }
+            Some(framebuffer) => {
+                let wanted = wanted(update, framebuffer);
+                update.plane().cursor.show(&self.adapter, wanted);
+            }
+            None => {}
+        }
+        self.send(&mut batch)
+    }
+
     /// Sends commands that found no room before.
     ///
     /// Context: process.

@@ -34,6 +34,7 @@ use kernel::{
             Plane,
             PlaneKind,
             PlaneState,
+            PlaneUpdate,
             ProbedModes,
             Setup, //
         },
@@ -62,7 +63,11 @@ use crate::{
         NO_RESOURCE, //
     },
     cursor::Cursor,
-    display::Framebuffer,
+    display::{
+        Display,
+        Framebuffer,
+        Sent, //
+    },
     driver::{
         RegistrationData,
         RustGpuDevice,
@@ -160,6 +165,10 @@ impl DriverPlane for PlaneData {
         device.registration_data_with(|data| {
             panic::flush(&data.adapter, bound(device), framebuffer);
         });
+    }
+
+    fn async_update(plane: &Plane<Self>, update: &PlaneUpdate<'_, RustGpuDriver>) {
+        bring(plane.device(), |display| display.show_cursor(update));
     }
 }
 
@@ -344,7 +353,7 @@ impl KmsDriver for RustGpuDriver {
             // What was parked is sent, also by switching the CRTC off.
             update.crtc().wait_for(NO_FENCE);
         }
-        let fence = bring(device, &commit);
+        let fence = bring(device, |display| display.show(&commit));
         for update in commit.crtcs() {
             let Some(event) = update.take_event() else {
                 continue;
@@ -404,14 +413,17 @@ fn add_scanout<'a>(
         .attach(encoder)
 }
 
-/// Brings the state of a commit to the device. Returns the last fence of its commands, or [`None`]
+/// Brings something to the device with `show`. Returns the last fence of its commands, or [`None`]
 /// if the device is gone.
 ///
 /// Waits, with no guard held, only if the control queue has no room for the commands.
-fn bring(device: &RustGpuDevice<drm::Ioctl>, commit: &Commit<'_, RustGpuDriver>) -> Option<u64> {
+fn bring(
+    device: &RustGpuDevice<drm::Ioctl>,
+    show: impl FnOnce(&Display<'_>) -> Sent,
+) -> Option<u64> {
     let mut mark = device.fences.generation();
     let guard = device.registration_guard()?;
-    let mut sent = guard.registration_data_with(|data| data.display.show(commit));
+    let mut sent = guard.registration_data_with(|data| show(&data.display));
     drop(guard);
     for _ in 0..ATTEMPTS {
         if !sent.left || device.fences.wait_change(mark).is_err() {

@@ -419,6 +419,32 @@ TEST_F_TIMEOUT(display, cursor, 180)
 	EXPECT_GT(0, cursor(display, DRM_MODE_CURSOR_BO, 0xfffff, 0, 0));
 }
 
+/* The cursor does not wait for a flip that is on its way. With the C driver it does. */
+TEST_F_TIMEOUT(display, cursor_while_flipping, 120)
+{
+	const struct display *display = &scene.display;
+	struct drm_event_vblank event;
+	unsigned int i, earlier = 0;
+	struct frame image[2];
+
+	ASSERT_EQ(0, show(1));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, buffer_create(display->fd, &image[i], 64, 64));
+	ASSERT_EQ(0, cursor(display, DRM_MODE_CURSOR_BO, image[0].handle, 0, 0));
+	for (i = 0; i < FLIPS; i++) {
+		ASSERT_EQ(0, page_flip(display, scene.frame.fb, i));
+		EXPECT_EQ(0, cursor(display, DRM_MODE_CURSOR_BO, image[i % 2].handle, 0, 0));
+		EXPECT_EQ(0, cursor(display, DRM_MODE_CURSOR_MOVE, 0, i, i));
+		if (read_event(display->fd, &event, 0)) {
+			earlier++;
+			ASSERT_EQ(0, read_event(display->fd, &event, 1000));
+		}
+	}
+	TH_LOG("%u of %u times the cursor was first", earlier, FLIPS);
+	EXPECT_GE(earlier, FLIPS / 2);
+	EXPECT_EQ(0, cursor(display, DRM_MODE_CURSOR_BO, 0, 0, 0));
+}
+
 /* Every pixel is right in the smallest mode, in the largest, and in the first again. */
 TEST_F_TIMEOUT(display, modes, 240)
 {
