@@ -169,6 +169,19 @@ TEST_F_TIMEOUT(errors, modes, 60)
 	display.mode.hdisplay = 0;
 	EXPECT_EQ(-EINVAL, set_crtc(&display, fb, &display.mode, 0, 0));
 	display = scene.display;
+	/* Frames of less than 1 ms and of more than 1 s. */
+	display.mode.clock = INT_MAX;
+	EXPECT_EQ(-EINVAL, set_crtc(&display, fb, &display.mode, 0, 0));
+	display.mode.clock = 1200 * display.mode.htotal * display.mode.vtotal / 1000;
+	EXPECT_EQ(-EINVAL, set_crtc(&display, fb, &display.mode, 0, 0));
+	display.mode.clock = 1;
+	EXPECT_EQ(-EINVAL, set_crtc(&display, fb, &display.mode, 0, 0));
+	display = scene.display;
+	display.mode.htotal = 32768;
+	display.mode.vtotal = 32768;
+	display.mode.vscan = 4;
+	EXPECT_EQ(-EINVAL, set_crtc(&display, fb, &display.mode, 0, 0));
+	display = scene.display;
 	display.connector = NONE;
 	EXPECT_EQ(-ENOENT, set_crtc(&display, fb, &display.mode, 0, 0));
 	display = scene.display;

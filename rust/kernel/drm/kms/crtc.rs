@@ -41,6 +41,11 @@ use core::{
 /// Number of CRTCs that fit into DRM's masks.
 const MAX_CRTCS: u32 = 32;
 
+/// Bounds of the time of a frame, in milliseconds. DRM keeps nanoseconds in 31 bits, and doubles or
+/// halves them for some modes. Shorter frames would keep a CPU busy with the vblank timer.
+const SHORTEST_FRAME_MS: u64 = 1;
+const LONGEST_FRAME_MS: u64 = 1000;
+
 /// What a driver does with a CRTC.
 #[vtable]
 pub trait DriverCrtc: Send + Sync + Sized + 'static {
@@ -102,6 +107,7 @@ impl<T: DriverCrtc> Crtc<T> {
         } else {
             None
         },
+        mode_valid: Some(Self::mode_valid_callback),
         atomic_enable: Some(bindings::drm_crtc_vblank_atomic_enable),
         atomic_disable: Some(Self::disable_callback),
         handle_vblank_timeout: if T::HAS_VBLANK {
@@ -217,6 +223,31 @@ impl<T: DriverCrtc> Crtc<T> {
         // SAFETY: By the type invariants the event is one of this CRTC. It is owned, together with
         // a reference to the vblank, by the invariant of `PendingEvent`.
         Some(unsafe { VblankEvent::new(self, event, true) })
+    }
+
+    /// Whether the vblank timer can follow `mode`: user space may ask for any.
+    ///
+    /// # Safety
+    ///
+    /// Called by the DRM core alone, as `drm_crtc_helper_funcs::mode_valid` of a CRTC of this type.
+    unsafe extern "C" fn mode_valid_callback(
+        _crtc: *mut bindings::drm_crtc,
+        mode: *const bindings::drm_display_mode,
+    ) -> bindings::drm_mode_status {
+        // SAFETY: By the safety requirements it is valid, and does not change during the call.
+        let mode = unsafe { &*mode };
+
+        let pixels = u64::from(mode.htotal) * u64::from(mode.vtotal) * u64::from(mode.vscan.max(1));
+        let clock = u64::try_from(mode.clock).unwrap_or(0);
+
+        // The clock is in kHz, so this compares milliseconds.
+        if pixels > clock.saturating_mul(LONGEST_FRAME_MS) {
+            bindings::drm_mode_status::MODE_CLOCK_LOW
+        } else if pixels < clock.saturating_mul(SHORTEST_FRAME_MS) {
+            bindings::drm_mode_status::MODE_CLOCK_HIGH
+        } else {
+            bindings::drm_mode_status::MODE_OK
+        }
     }
 
     /// # Safety
