@@ -13,9 +13,6 @@ use crate::driver::{
     RustGpuDriver, //
 };
 
-/// Largest width and height of a buffer, in pixels. With it the size of a buffer has 31 bits.
-const MAX_SIDE: u32 = 16384;
-
 /// The only depth, in bits, that the C driver takes; all formats of the device have it.
 const BITS_PER_PIXEL: u32 = 32;
 
@@ -44,9 +41,10 @@ impl gem::DriverObject for Inner {
     }
 }
 
-/// Refuses dumb buffers that the device could not show, with `EINVAL`. Process context.
+/// Refuses dumb buffers with pixels that the device could not show, with `EINVAL`. What is too
+/// large to be shown is memory all the same. Process context.
 fn check_dumb(_dev: &RustGpuDevice, dumb: &gem::DumbBuffer) -> Result {
-    if dumb.bpp != BITS_PER_PIXEL || dumb.width > MAX_SIDE || dumb.height > MAX_SIDE {
+    if dumb.bpp != BITS_PER_PIXEL {
         return Err(EINVAL);
     }
     Ok(())

@@ -2,9 +2,9 @@
 /*
  * Dumb buffers: made, mapped, shared, destroyed; bad input of every kind.
  *
- * Errors: -EINVAL for another depth than 32 bits, for no or more than 16384
- * pixels in one direction, and for what is no buffer of this device; -ENOENT
- * for no handle; -EACCES on the render node.
+ * Errors: -EINVAL for another depth than 32 bits, for no pixels or more than
+ * 2^32 bytes of them, and for what is no buffer of this device; -ENOENT for no
+ * handle; -EACCES on the render node.
  */
 #include <linux/udmabuf.h>
 #include <sys/mman.h>
@@ -13,8 +13,6 @@
 #include "rust_gpu_test.h"
 
 #include <drm/drm_mode.h>
-
-#define MAX_SIDE	16384
 
 FIXTURE(dumb)
 {
@@ -115,7 +113,7 @@ TEST_F_TIMEOUT(dumb, sizes, 60)
 		__u32 width, height;
 	} sizes[] = {
 		{ 1, 1 }, { 3, 1 }, { 1, 1024 }, { 1025, 1 }, { 1280, 800 }, { 1919, 1081 },
-		{ MAX_SIDE, 1 }, { 1, MAX_SIDE }, { MAX_SIDE, MAX_SIDE },
+		{ 16384, 16384 }, { 0x3ffffc00, 1 }, { 1, 0x3ffffc00 },
 	};
 	long page = sysconf(_SC_PAGESIZE);
 	struct drm_mode_create_dumb args;
@@ -194,7 +192,6 @@ TEST_F_TIMEOUT(dumb, bad_sizes, 60)
 		{ 64, 64, 1 }, { 64, 64, 8 }, { 64, 64, 15 }, { 64, 64, 16 }, { 64, 64, 24 },
 		{ 64, 64, 31 }, { 64, 64, 33 }, { 64, 64, 64 }, { 64, 64, 99 },
 		{ 64, 64, 0x7fffffff }, { 64, 64, 0xffffffff },
-		{ MAX_SIDE + 1, 1, 32 }, { 1, MAX_SIDE + 1, 32 },
 		{ 0x7fffffff, 1, 32 }, { 1, 0x7fffffff, 32 },
 		{ 0xffffffff, 1, 32 }, { 1, 0xffffffff, 32 }, { 0xffffffff, 0xffffffff, 32 },
 		{ 0xffffffff, 0xffffffff, 0xffffffff },
