@@ -10,7 +10,7 @@ export KDIR KERNEL_TARBALL FORCE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run check check-all shell lint tree untree bench clean distclean
+.PHONY: help run check check-all shell lint tree untree bench igt clean distclean
 
 define HELP
 rust_gpu: a DRM driver in Rust for the virtio GPU.
@@ -23,6 +23,7 @@ rust_gpu: a DRM driver in Rust for the virtio GPU.
   make tree KDIR=~/linux   put the driver into your own Linux 7.3 tree
   make untree KDIR=...     take it out again, without a trace
   make bench               speed and memory, on the production kernel
+  make igt                 Debian's IGT on the C driver and on this one, differences (hours)
   make clean               remove what was built, keep the build root and the sources
   make distclean           remove the whole cache
 
@@ -46,7 +47,7 @@ help:
 run shell:
 	@$(FRONT) $@ --kernel $(KERNEL) --scenario $(SCENARIO)
 
-check lint bench clean distclean:
+check lint bench igt clean distclean:
 	@$(FRONT) $@
 
 check-all:

@@ -5,7 +5,7 @@ import argparse
 import os
 import sys
 
-from . import buildroot, cache, clean, guest, host, integrate, kernel, source, vm
+from . import buildroot, cache, clean, guest, host, igt, integrate, kernel, source, vm
 from .scenarios import SCENARIOS
 from .stage import Failure, say
 
@@ -17,10 +17,10 @@ def prepare():
     return root, source.get(root)
 
 
-def bootable(name):
+def bootable(name, kind=guest.MINIMAL):
     """A kernel and a guest image to boot it with, up to date."""
     root, tree = prepare()
-    image = guest.get(root)
+    image = guest.get(root, kind)
     built = kernel.get(root, tree, name)
     cache.write(cache.path("filled"), "")
     return built, image
@@ -103,6 +103,12 @@ def command_check(args):
     return check.main(args.all, args.only, args.jobs)
 
 
+def command_igt(args):
+    """Runs IGT on the C driver and on this one, and compares."""
+    built, image = bootable("production", guest.IGT)
+    return igt.main(built, image, args.driver or igt.DRIVERS, args.runs, args.only)
+
+
 def command_lint(_args):
     """Style and warnings."""
     from . import lint  # pylint: disable=import-outside-toplevel
@@ -169,6 +175,11 @@ def parser():
                        help="steps at once (%(default)s)")
     add("lint", command_lint)
     add("bench", command_bench)
+    command = add("igt", command_igt)
+    command.add_argument("--driver", choices=igt.DRIVERS, action="append",
+                         help="the other one's results are those of its last runs")
+    command.add_argument("--runs", type=int, default=3, help="of each driver")
+    command.add_argument("--only", default="", help="tests whose names match: a regular expression")
     for name, function in (("tree", command_tree), ("untree", command_untree)):
         add(name, function).add_argument("kdir", nargs="?")
     add("clean", command_clean)

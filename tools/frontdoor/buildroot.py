@@ -79,20 +79,21 @@ def get():
     return BuildRoot(entry)
 
 
-def sources(mirror):
-    """The apt sources of the build root and of the guest."""
-    return [f"deb [signed-by={KEYRING}] {mirror} {suite} main"
-            for suite in ("trixie", "trixie-backports")]
+def sources(mirror, suites):
+    """The apt sources of the build root and of the guests."""
+    return [f"deb [signed-by={KEYRING}] {mirror} {suite} main" for suite in suites]
 
 
-def mmdebstrap(target, variant, packages, mirror, log):
-    """Makes a Debian directory."""
-    options = [f"--aptopt={option}" for option in APT_OPTIONS]
+def mmdebstrap(target, variant, packages, mirror, log, suites=("trixie", "trixie-backports")):
+    """Makes a Debian directory of the first suite, with packages of all of them."""
+    # They become lines of a configuration file, where a value is quoted.
+    options = [f'--aptopt={name} "{value}"'
+               for name, value in (option.split("=") for option in APT_OPTIONS)]
     for scheme, proxy in host.proxies().items():
         options.append(f'--aptopt=Acquire::{scheme.removesuffix("_proxy")}::Proxy "{proxy}"')
     run(["mmdebstrap", f"--variant={variant}", "--architectures=amd64", "--format=directory",
-         "--include=" + ",".join(packages), *options, "trixie", target, *sources(mirror)],
-        log, HINT)
+         "--include=" + ",".join(packages), *options, suites[0], target,
+         *sources(mirror, suites)], log, HINT)
 
 
 def make(new, log):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The guest's root file system: a minimal Debian trixie with the libc that the tests link to."""
+"""The guests' root file systems: a minimal Debian trixie, and a larger one that has IGT."""
 
+import dataclasses
 import os
 import shutil
 
@@ -8,9 +9,26 @@ from . import buildroot, cache, host
 from .kernel import make_image
 from .stage import stage
 
-PACKAGES = ["mount", "kmod", "pciutils", "procps", "strace", "busybox-static"]
-SIZE_MIB = 600
 SCRIPT = os.path.join(cache.REPO, "tools/guest/initramfs")
+
+
+@dataclasses.dataclass
+class Image:
+    """What a root file system is made of."""
+
+    name: str
+    about: str
+    suites: list
+    packages: list
+    mebibytes: int
+
+
+MINIMAL = Image("guest", "a minimal Debian trixie (1 minute)", ["trixie", "trixie-backports"],
+                ["mount", "kmod", "pciutils", "procps", "strace", "busybox-static"], 600)
+# trixie has no package of IGT's tests. They find the device through udev.
+IGT = Image("guest-forky", "a Debian forky with IGT's tests (2 minutes)", ["forky"],
+            [*MINIMAL.packages, "udev", "igt-gpu-tools", "igt-gpu-tools-tests", "libdrm-tests"],
+            600)
 
 
 class Guest:
@@ -21,28 +39,28 @@ class Guest:
         self.initramfs = os.path.join(entry, "initramfs.cpio")
 
 
-def get(root):
-    """Returns the guest's root image and initramfs, and makes them first when needed."""
-    content = cache.key(*PACKAGES, str(SIZE_MIB), cache.read(SCRIPT))
-    entry = cache.path(f"guest-{content}")
-    with cache.lock("guest"):
+def get(root, image=MINIMAL):
+    """Returns a guest's root image and initramfs, and makes them first when needed."""
+    content = cache.key(*image.packages, str(image.mebibytes), cache.read(SCRIPT))
+    entry = cache.path(f"{image.name}-{content}")
+    with cache.lock(image.name):
         if not os.path.isdir(entry):
             host.install_packages()
-            log = cache.log("guest")
-            with stage("guest image", "a minimal Debian trixie (1 minute)", log), \
-                    cache.aside(entry) as new:
-                make(root, Guest(new), os.path.join(new, "files"), log)
+            log = cache.log(image.name)
+            with stage("guest image", image.about, log), cache.aside(entry) as new:
+                make(root, image, Guest(new), os.path.join(new, "files"), log)
     return Guest(entry)
 
 
-def make(root, guest, directory, log):
+def make(root, image, guest, directory, log):
     """Makes both in the directory of a new cache entry."""
     os.makedirs(os.path.dirname(directory))
-    buildroot.mmdebstrap(directory, "essential", PACKAGES, host.mirror(), log)
+    buildroot.mmdebstrap(directory, "essential", image.packages, host.mirror(), log,
+                         image.suites)
     for name in ("var/lib/apt", "var/cache", "usr/share/doc", "usr/share/locale"):
         shutil.rmtree(os.path.join(directory, name), ignore_errors=True)
     make_initramfs(guest.initramfs, os.path.join(directory, "usr/bin/busybox"))
-    make_image(root, directory, guest.image, SIZE_MIB, log)
+    make_image(root, directory, guest.image, image.mebibytes, log)
     cache.remove(directory)
 
 

@@ -84,7 +84,7 @@ def clean(path):
         return file.read().replace("\r", "")
 
 
-def qemu(kernel, guest, scenario, job, console, append, screens):
+def qemu(kernel, guest, scenario, job, console, append, screens, disk=None):
     """QEMU's command line, to run in the build root; without a service for a person."""
     spec = SCENARIOS[scenario]
     # No blinking cursor: tests look at pixels, and count commands.
@@ -97,8 +97,9 @@ def qemu(kernel, guest, scenario, job, console, append, screens):
                "-initrd", guest.initramfs, "-append", " ".join(filter(None, arguments)),
                "-device", "nvme,id=nvme0,serial=0"]
     for number, file in enumerate((guest.image, kernel.medium, job), 1):
-        command += ["-drive", f"if=none,id=disk{number},format=raw,snapshot=on,file={file}",
-                    "-device", f"nvme-ns,drive=disk{number},bus=nvme0,nsid={number}"]
+        command += namespace(number, file, "on")
+    if disk:
+        command += namespace(4, disk, "off")
     command += spec.get("machine", [])
     if spec["gpu"]:
         command += ["-device", f"{spec['gpu']},id={screen.DEVICE}"]
@@ -106,6 +107,12 @@ def qemu(kernel, guest, scenario, job, console, append, screens):
         return command + ["-serial", "mon:stdio", "-serial", "null"]
     return command + ["-serial", f"file:{console}", "-chardev", "stdio,id=job,signal=off",
                       "-serial", "chardev:job", *screens.arguments()]
+
+
+def namespace(number, file, snapshot):
+    """QEMU's arguments for a namespace of the disk, which forgets what is written or does not."""
+    return ["-drive", f"if=none,id=disk{number},format=raw,snapshot={snapshot},file={file}",
+            "-device", f"nvme-ns,drive=disk{number},bus=nvme0,nsid={number}"]
 
 
 def heads(scenario):
@@ -136,8 +143,12 @@ def write_job(path, script):
         file.write(data + bytes(-len(data) % 4096))
 
 
-def boot(kernel, guest, scenario, script, timeout=120, echo=False, append=()):
-    """Boots a guest, runs a shell script in it as root and returns what came of it."""
+def boot(kernel, guest, scenario, script, timeout=120, echo=False, append=(), disk=None):
+    """Boots a guest, runs a shell script in it as root and returns what came of it.
+
+    With a disk, which the script can write to, the timeout is how long the guest may be silent:
+    neither print nor write.
+    """
     if scenario not in SCENARIOS:
         raise Failure(f"there is no scenario '{scenario}'", "one of " + ", ".join(SCENARIOS))
     directory = new_run(f"{kernel.name}-{scenario}")
@@ -145,7 +156,7 @@ def boot(kernel, guest, scenario, script, timeout=120, echo=False, append=()):
     write_job(job, script)
     open(console, "w").close()
     screens = screen.Service(directory, heads(scenario))
-    command = qemu(kernel, guest, scenario, job, console, append, screens)
+    command = qemu(kernel, guest, scenario, job, console, append, screens, disk)
     start = time.monotonic()
     with open(os.path.join(directory, screen.LOG), "w") as errors:
         errors.write(" ".join(command) + "\n")
@@ -154,10 +165,10 @@ def boot(kernel, guest, scenario, script, timeout=120, echo=False, append=()):
                                    stdout=subprocess.PIPE, stderr=errors,
                                    pass_fds=screens.descriptors())
         screens.start()
-        reader = threading.Thread(target=copy_output, args=(
-            process.stdout, os.path.join(directory, "output.log"), echo))
+        output = os.path.join(directory, "output.log")
+        reader = threading.Thread(target=copy_output, args=(process.stdout, output, echo))
         reader.start()
-        timed_out = wait(process, timeout)
+        timed_out = wait(process, timeout, [output, disk] if disk else [])
         reader.join()
         screens.stop()
     result = Result(directory, scenario, time.monotonic() - start, timed_out, screens.pictures)
@@ -167,13 +178,24 @@ def boot(kernel, guest, scenario, script, timeout=120, echo=False, append=()):
     return result
 
 
-def wait(process, timeout):
-    """Waits for QEMU to end; kills it when its time is over or the person interrupts."""
+def wait(process, timeout, signs=()):
+    """Waits for QEMU to end; kills it when its time is over or the person interrupts.
+
+    While any of the files `signs` changes, its time begins anew.
+    """
     try:
-        process.wait(timeout)
-        return False
-    except subprocess.TimeoutExpired:
-        return True
+        left = timeout
+        while True:
+            start = time.time()
+            try:
+                process.wait(left)
+                return False
+            except subprocess.TimeoutExpired:
+                pass
+            changed = max((os.path.getmtime(file) for file in signs), default=0)
+            if changed <= start:
+                return True
+            left = max(changed + timeout - time.time(), 1)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0
+"""IGT on the C driver and on this one, and where they differ."""
+
+import collections
+import json
+import os
+import re
+
+from . import cache, vm
+from .stage import Failure, say, stage
+
+DRIVERS = ("c", "rust")
+TESTS = r"(core_\w+|drm_read|dumb_buffer|fbdev|dmabuf\w*|sw_sync|syncobj_\w+|prime_\w+|kms_\w+)"
+DISK_MIB = 512
+# Seconds for a test, for a guest in which nothing happens at all, and guests for one run.
+TEST_TIMEOUT = 120
+SILENCE = 5 * TEST_TIMEOUT
+BOOTS = 10
+# Results that say nothing about the driver.
+ABSENT = ("skip", "notrun", "-")
+
+# The results are on a disk of their own, so that a guest that hangs loses only the test that hung:
+# the next one goes on after it. udev must not load the other driver.
+SCRIPT = r"""
+export IGT_FORCE_DRIVER=virtio_gpu
+for block in /sys/block/nvme*; do
+	if [ -e "$block/nsid" ] && [ "$(cat "$block/nsid")" = 4 ]; then
+		mount "/dev/${{block##*/}}" /media
+	fi
+done
+for module in {others}; do
+	echo "blacklist $module"
+done >/etc/modprobe.d/igt.conf
+modprobe -a {modules} || exit
+/usr/lib/systemd/systemd-udevd --daemon
+udevadm trigger
+udevadm settle
+if [ -e /media/igt/journal.txt ]; then
+	igt_resume /media/igt
+else
+	igt_runner --multiple-mode --sync --per-test-timeout {timeout} --prune-mode keep-subtests \
+		--include-tests '{tests}' /usr/libexec/igt-gpu-tools /media/igt
+fi 2>&1 | sed -u -E 's/^(.{{110}}).*/\1.../'
+umount /media
+"""
+MODULES = {"c": "virtio_pci virtio_gpu", "rust": "rust_gpu"}
+
+
+class Run:
+    """One run of the tests on one driver."""
+
+    def __init__(self, kernel, image, driver, number):
+        self.kernel = kernel
+        self.image = image
+        self.driver = driver
+        self.name = f"{driver}-{number}"
+        self.file = cache.path("igt", f"{self.name}.json")
+
+    def execute(self, only):
+        """Runs the tests whose names match `only`, in as many guests as it takes."""
+        log = cache.log(f"igt-{self.name}")
+        base = self.file.removesuffix(".json")
+        disk, output = f"{base}.ext4", f"{base}.results"
+        os.makedirs(os.path.dirname(base), exist_ok=True)
+        for file in (disk, output):
+            cache.remove(file)
+        self.kernel.root.run(["mke2fs", "-q", "-t", "ext4", disk, f"{DISK_MIB}M"], log)
+        others = " ".join(name for driver, name in MODULES.items() if driver != self.driver)
+        script = SCRIPT.format(modules=MODULES[self.driver], others=others, timeout=TEST_TIMEOUT,
+                               tests=f"^(?=.*({only}))igt@{TESTS}(@|$)")
+        for _ in range(BOOTS):
+            result = vm.boot(self.kernel, self.image, "msix3", script, SILENCE, echo=True,
+                             append=["log_buf_len=4M"], disk=disk)
+            if not result.timed_out and result.status is not None:
+                break
+            say(f"== igt: the guest hung or died ({result.console_file}): on in a new one")
+        self.kernel.root.run(["debugfs", "-R", f"dump /igt/results.json {output}", disk], log)
+        if not os.path.exists(output):
+            raise Failure("IGT left no results", "the output of the guest", result.output_file)
+        self.keep(json.loads(cache.read(output))["tests"], only)
+        cache.remove(disk)
+
+    def keep(self, tests, only):
+        """Keeps what is needed of the results; all others stay where only some tests ran."""
+        kept = load(self.file) if only else {}
+        for name, test in tests.items():
+            # A test that passed and wrote more to stderr than its name. IGT 2.5 takes lines of the
+            # test before for that as well.
+            result = test["result"] if test["result"] != "warn" else "pass"
+            kept[name.removeprefix("igt@")] = result
+        cache.write(self.file, json.dumps(kept, indent=0, sort_keys=True))
+
+
+def load(file):
+    """The kept results of one run."""
+    return json.loads(cache.read(file) or "{}")
+
+
+def merged(driver):
+    """What came of each test in all runs: one result, or several with slashes."""
+    found = collections.defaultdict(set)
+    directory = cache.path("igt")
+    for file in sorted(os.listdir(directory)):
+        if not re.fullmatch(rf"{driver}-\d+\.json", file):
+            continue
+        for name, result in load(os.path.join(directory, file)).items():
+            found[name].add(result)
+    return {name: "/".join(sorted(results)) for name, results in found.items()}
+
+
+def compare():
+    """Returns lines: each test in which the drivers differ, how many of each, and regressions."""
+    c_results, ours = merged("c"), merged("rust")
+    lines = [f"{'test':60} {'C':16} rust_gpu"]
+    regressions = []
+    for name in sorted(set(c_results) | set(ours)):
+        pair = c_results.get(name, "-"), ours.get(name, "-")
+        if pair[0] == pair[1] or all(result in ABSENT for result in pair):
+            continue
+        if pair[0] == "pass":
+            regressions.append(name)
+        lines.append(f"{name:60} {pair[0]:16} {pair[1]}")
+    for title, results in (("C", c_results), ("rust_gpu", ours)):
+        counts = collections.Counter(results.values())
+        lines.append(f"{title}: " + ", ".join(f"{count} {result}" for result, count
+                                              in counts.most_common()))
+    lines.append(f"{len(regressions)} of the tests that pass with C do not with rust_gpu")
+    return lines, regressions
+
+
+def main(kernel, image, drivers, runs, only):
+    """Runs IGT and compares; returns 1 if a test that passes with C does not with this driver."""
+    for driver in drivers:
+        for number in range(1, runs + 1):
+            run = Run(kernel, image, driver, number)
+            with stage("igt", f"run {number} of {runs} on {MODULES[driver]}"), \
+                    cache.lock(f"igt-{run.name}"):
+                run.execute(only)
+    lines, regressions = compare()
+    target = cache.path("igt", "differences.txt")
+    cache.write(target, "\n".join(lines) + "\n")
+    for line in lines:
+        say(line)
+    say(f"== igt: the differences are in {target}")
+    return 1 if regressions else 0
