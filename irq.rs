@@ -11,8 +11,8 @@
 //! - [`Adapter::synchronize_execution`] (`DxgkCbSynchronizeExecution`).
 //!
 //! Both hand out a [`Synchronized`], and only that type leads to the state (but for a panic, see
-//! `irq/panic.rs`) or can queue the DPC (`DxgkCbQueueDpc`). The DPC of the adapter (`DxgkDdiDpcRoutine`) runs on the interrupt thread of
-//! one message, the *home message*.
+//! `irq/panic.rs`) or can queue the DPC (`DxgkCbQueueDpc`). The DPC of the adapter
+//! (`DxgkDdiDpcRoutine`) runs on the interrupt thread of one message, the *home message*.
 //!
 //! # The lock
 //!
