@@ -319,8 +319,8 @@ impl Virtqueue {
         })
     }
 
-    /// Makes the queue what [`Virtqueue::new`] made, in the same memory, after the device was reset.
-    /// What was in it is lost; clients get their places back.
+    /// Makes the queue what [`Virtqueue::new`] made, in the same memory, after the device was
+    /// reset. What was in it is lost; clients get their places back.
     ///
     /// Errors: [`ENOMEM`]. Context: process, no message lock held.
     pub(crate) fn restart(&mut self) -> Result {

@@ -176,7 +176,8 @@ pub struct PlaneUpdate<'c, T: KmsDriver> {
 impl<'c, T: KmsDriver> PlaneUpdate<'c, T> {
     /// # Safety
     ///
-    /// `entry` must have a plane of `T` and two valid states of it, which do not change during `'c`.
+    /// `entry` must have a plane of `T` and two valid states of it, which do not change during
+    /// `'c`.
     pub(super) unsafe fn from_raw(entry: &'c bindings::__drm_planes_state) -> Self {
         // INVARIANT: By the safety requirements.
         Self {
