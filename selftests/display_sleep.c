@@ -61,14 +61,9 @@ FIXTURE_VARIANT_ADD(sleep, ram_devices)
 	.way = { "ram-devices", "mem", "deep", "devices" },
 };
 
-FIXTURE_VARIANT_ADD(sleep, disk_devices)
+FIXTURE_VARIANT_ADD(sleep, disk)
 {
-	.way = { "disk-devices", "disk", NULL, "devices" },
-};
-
-FIXTURE_VARIANT_ADD(sleep, disk_core)
-{
-	.way = { "disk-core", "disk", NULL, "core" },
+	.way = { "disk", "disk", NULL, "core" },
 };
 
 /* QEMU resets all devices. The last one: its firmware is no good for a second time. */
