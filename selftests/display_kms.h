@@ -182,7 +182,8 @@ static __maybe_unused void find_planes(struct display *display, unsigned int crt
 	}
 }
 
-static __maybe_unused const char *find_pipe(struct display *display)
+/* The connector with a mode that is the first one from the one with number @first on. */
+static __maybe_unused const char *find_pipe(struct display *display, unsigned int first)
 {
 	__u32 crtcs[MAX_OBJECTS], connectors[MAX_OBJECTS], encoder_id;
 	struct drm_mode_get_encoder encoder = {};
@@ -196,7 +197,7 @@ static __maybe_unused const char *find_pipe(struct display *display)
 
 	if (gpu_ioctl(display->fd, DRM_IOCTL_MODE_GETRESOURCES, &resources))
 		return "the driver has no display";
-	for (i = 0; i < resources.count_connectors && i < ARRAY_SIZE(connectors); i++) {
+	for (i = first; i < resources.count_connectors && i < ARRAY_SIZE(connectors); i++) {
 		if (read_connector(display, connectors[i], &encoder_id))
 			break;
 	}
@@ -232,7 +233,7 @@ static __maybe_unused const char *display_open(struct display *display)
 		return "the driver has no display";
 	if (gpu_ioctl(display->fd, DRM_IOCTL_SET_MASTER, NULL))
 		return "somebody else is the master";
-	return find_pipe(display);
+	return find_pipe(display, 0);
 }
 
 /*

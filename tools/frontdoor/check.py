@@ -30,6 +30,7 @@ GUESTS = [
     ("production", "msix3",
      "ioctl waits permissions dumb caps modes debugfs sync removal load.sh "
      "display display_atomic display_errors display_hotplug display_sleep display_flip display_import display_panic"),
+    ("production", "two-heads", "display_heads"),
     ("production", "handover", "handover.sh"),
     ("production", "vga", "modes display"),
     ("production", "intx",

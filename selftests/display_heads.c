@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Two screens with a picture each: of one client, of one lessee each, and of one
+ * master after the other.
+ *
+ * Environment: see display_screen.h
+ */
+#include "kselftest_harness.h"
+#include "display_kms.h"
+
+#define HEADS		2
+#define PATIENCE_NS	(10 * NSEC_PER_SEC)
+
+/* A screen, and who has it. */
+struct head {
+	struct display display;
+	struct frame frame;
+	struct picture picture;
+};
+
+/* Each test is a process of its own. */
+static struct {
+	struct head heads[HEADS];
+	int screen;
+} scene;
+
+/* Has the user open the window of the second screen, and waits for its connector. */
+static const char *connect_second(struct display *second)
+{
+	__s64 deadline = now_ns() + PATIENCE_NS;
+	char answer[64];
+
+	if (screen_ask(scene.screen, answer, sizeof(answer), "resize 800 600 1"))
+		return "the machine has one screen";
+	while (find_pipe(second, 1)) {
+		if (now_ns() > deadline)
+			return "the second screen does not come";
+		sleep_ns(100 * NSEC_PER_MSEC);
+	}
+	return NULL;
+}
+
+/* A frame of the head's size, with a picture that no other has. */
+static int head_draw(struct head *head, __u32 seed)
+{
+	const struct drm_mode_modeinfo *mode = &head->display.mode;
+	int ret = frame_create(head->display.fd, &head->frame, mode->hdisplay, mode->vdisplay);
+
+	if (!ret)
+		ret = picture_create(&head->picture, mode->hdisplay, mode->vdisplay);
+	if (ret)
+		return ret;
+	picture_fill(&head->picture, seed);
+	frame_draw(&head->frame, &head->picture);
+	return 0;
+}
+
+static int head_show(const struct head *head)
+{
+	return set_crtc(&head->display, head->frame.fb, &head->display.mode, 0, 0);
+}
+
+static bool head_shows(const struct head *head, const char *name)
+{
+	return screen_shows(scene.screen, name, head->display.head, &head->picture);
+}
+
+FIXTURE(heads)
+{
+};
+
+FIXTURE_SETUP(heads)
+{
+	struct display *first = &scene.heads[0].display, *second = &scene.heads[1].display;
+	const char *reason = display_screen_open(first, &scene.screen);
+
+	REQUIRE(return, !reason, reason);
+	second->fd = first->fd;
+	reason = connect_second(second);
+	REQUIRE(return, !reason, reason);
+	ASSERT_NE(first->crtc, second->crtc);
+	ASSERT_NE(first->connector, second->connector);
+	ASSERT_NE(first->primary, second->primary);
+}
+
+FIXTURE_TEARDOWN(heads)
+{
+	close(scene.heads[0].display.fd);
+}
+
+TEST_F_TIMEOUT(heads, own_pictures, 120)
+{
+	struct head *heads = scene.heads;
+	struct rect all;
+	__u32 width, height, crc;
+	int i;
+
+	for (i = 0; i < HEADS; i++) {
+		ASSERT_EQ(0, head_draw(&heads[i], 1 + i));
+		ASSERT_EQ(0, head_show(&heads[i]));
+	}
+	EXPECT_TRUE(head_shows(&heads[0], "heads-first"));
+	EXPECT_TRUE(head_shows(&heads[1], "heads-second"));
+	/* What happens to one is nothing to the other. */
+	picture_fill(&heads[0].picture, 3);
+	frame_draw(&heads[0].frame, &heads[0].picture);
+	ASSERT_EQ(0, head_show(&heads[0]));
+	ASSERT_EQ(0, crtc_off(&heads[1].display));
+	EXPECT_TRUE(head_shows(&heads[0], "heads-alone"));
+	all = picture_rect(&heads[1].picture);
+	ASSERT_EQ(0, screen_dump(scene.screen, "heads-off", 1, &width, &height, &crc));
+	EXPECT_NE(picture_crc(&heads[1].picture, &all), crc);
+}
+
+/* Leases a head. Returns 0 or -errno, and makes the head's display the lessee's. */
+static int head_lease(struct head *head, __u32 *lessee)
+{
+	const __u32 objects[] = { head->display.connector, head->display.crtc,
+				  head->display.primary };
+	struct drm_mode_create_lease create = {
+		.object_ids = user_pointer(objects),
+		.object_count = ARRAY_SIZE(objects),
+		.flags = O_CLOEXEC,
+	};
+	int ret = gpu_ioctl(head->display.fd, DRM_IOCTL_MODE_CREATE_LEASE, &create);
+
+	if (ret)
+		return ret;
+	head->display.fd = create.fd;
+	*lessee = create.lessee_id;
+	return set_client_cap(create.fd, DRM_CLIENT_CAP_UNIVERSAL_PLANES);
+}
+
+TEST_F_TIMEOUT(heads, leases, 120)
+{
+	struct drm_mode_revoke_lease revoke = {};
+	struct head *heads = scene.heads, wrong;
+	int master = heads[0].display.fd, i;
+	struct display seen;
+	__u32 lessees[HEADS];
+
+	for (i = 0; i < HEADS; i++) {
+		ASSERT_EQ(0, head_lease(&heads[i], &lessees[i]));
+		ASSERT_EQ(0, head_draw(&heads[i], 1 + i));
+	}
+	for (i = 0; i < HEADS; i++) {
+		/* It has this head, as the only one. */
+		seen = (struct display){ .fd = heads[i].display.fd };
+		ASSERT_EQ(NULL, find_pipe(&seen, 0));
+		EXPECT_EQ(heads[i].display.crtc, seen.crtc);
+		EXPECT_EQ(heads[i].display.connector, seen.connector);
+		seen = (struct display){ .fd = heads[i].display.fd };
+		EXPECT_NE(NULL, find_pipe(&seen, 1));
+		ASSERT_EQ(0, head_show(&heads[i]));
+	}
+	EXPECT_TRUE(head_shows(&heads[0], "heads-lease-first"));
+	EXPECT_TRUE(head_shows(&heads[1], "heads-lease-second"));
+
+	/* The other's head is not there for it. */
+	wrong = heads[0];
+	wrong.display.crtc = heads[1].display.crtc;
+	EXPECT_EQ(-ENOENT, head_show(&wrong));
+
+	/* Nor is its own any more, once that was taken back. */
+	revoke.lessee_id = lessees[0];
+	ASSERT_EQ(0, gpu_ioctl(master, DRM_IOCTL_MODE_REVOKE_LEASE, &revoke));
+	EXPECT_EQ(-ENOENT, head_show(&heads[0]));
+	picture_fill(&heads[1].picture, 3);
+	frame_draw(&heads[1].frame, &heads[1].picture);
+	EXPECT_EQ(0, head_show(&heads[1]));
+	EXPECT_TRUE(head_shows(&heads[1], "heads-lease-left"));
+	close(heads[0].display.fd);
+	close(heads[1].display.fd);
+	heads[0].display.fd = master;
+}
+
+TEST_F_TIMEOUT(heads, masters, 120)
+{
+	struct head *first = &scene.heads[0], next = *first;
+
+	ASSERT_EQ(0, head_draw(first, 1));
+	ASSERT_EQ(0, head_show(first));
+	next.display.fd = open(first->display.card, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(next.display.fd, 0);
+	ASSERT_EQ(0, head_draw(&next, 2));
+	EXPECT_EQ(-EACCES, head_show(&next));
+	EXPECT_EQ(-EBUSY, gpu_ioctl(next.display.fd, DRM_IOCTL_SET_MASTER, NULL));
+
+	ASSERT_EQ(0, gpu_ioctl(first->display.fd, DRM_IOCTL_DROP_MASTER, NULL));
+	/* The picture stays until there is another one. */
+	EXPECT_TRUE(head_shows(first, "heads-master-none"));
+	ASSERT_EQ(0, gpu_ioctl(next.display.fd, DRM_IOCTL_SET_MASTER, NULL));
+	ASSERT_EQ(0, head_show(&next));
+	EXPECT_TRUE(head_shows(&next, "heads-master-next"));
+	EXPECT_EQ(-EACCES, head_show(first));
+
+	ASSERT_EQ(0, gpu_ioctl(next.display.fd, DRM_IOCTL_DROP_MASTER, NULL));
+	ASSERT_EQ(0, gpu_ioctl(first->display.fd, DRM_IOCTL_SET_MASTER, NULL));
+	ASSERT_EQ(0, head_show(first));
+	close(next.display.fd);
+	EXPECT_TRUE(head_shows(first, "heads-master-back"));
+}
+
+TEST_HARNESS_MAIN
