@@ -383,14 +383,14 @@ mod tests {
         assert!(scheduler::submit_null(&adapter, Node::Control, count, &client).is_ok());
         let mut states = connection.disconnect();
         scheduler::complete_all(adapter.miniport(), &mut states, fences);
-        assert_eq!(fences.completed(Node::Control), count.into());
+        assert_eq!(fences.completed(Node::Control), u64::from(count));
         assert_eq!(fences.completed(Node::Cursor), 0);
         assert!(scheduler::query_current_fence(&adapter, Node::Control).is_err());
 
         let state = states.get_mut(0).ok_or(EINVAL)?;
         assert_eq!(
             Fake::notify(state).map(|n| n.completed()[0]),
-            Some(count.into())
+            Some(u64::from(count))
         );
         let queue = Fake::node(state, Node::Control).ok_or(EINVAL)?;
         scheduler::drop_lost::<Fake>(queue);
