@@ -171,6 +171,7 @@ TEST_F_TIMEOUT(display, page_flips_at_once, 120)
 	struct drm_event_vblank event;
 	unsigned int asked = 0, done = 0, busy = 0;
 	__s64 deadline = now_ns() + GPU_PATIENCE_NS;
+	__u32 sequence = 0;
 	int ret;
 
 	ASSERT_EQ(0, frame_create(display->fd, &other, scene.frame.width, scene.frame.height));
@@ -190,6 +191,10 @@ TEST_F_TIMEOUT(display, page_flips_at_once, 120)
 		ASSERT_EQ(0, read_event(display->fd, &event, 1000));
 		ASSERT_EQ(DRM_EVENT_FLIP_COMPLETE, event.base.type);
 		ASSERT_EQ(done, event.user_data);
+		/* Each at a vblank of its own. */
+		if (done)
+			EXPECT_GT((__s32)(event.sequence - sequence), 0);
+		sequence = event.sequence;
 		done++;
 	}
 	EXPECT_EQ(-ETIMEDOUT, read_event(display->fd, &event, 100));
