@@ -64,7 +64,7 @@ modprobe rust-gpu
 modprobe -r rust-gpu
 """
 
-# With nomodeset the driver takes no device, unless its parameter says so.
+# With nomodeset the driver takes no device, unless its parameter says so; it may say no as well.
 NOMODESET = """
 modprobe rust-gpu
 [ ! -e /sys/bus/pci/drivers/rust_gpu/0000:00:0?.0 ] || exit 1
@@ -72,6 +72,9 @@ modprobe rust-gpu
 modprobe -r rust-gpu
 modprobe rust-gpu modeset=1
 [ -e /sys/bus/pci/drivers/rust_gpu/0000:00:0?.0 ] || exit 3
+modprobe -r rust-gpu
+modprobe rust-gpu modeset=0
+[ ! -e /sys/bus/pci/drivers/rust_gpu/0000:00:0?.0 ] || exit 4
 modprobe -r rust-gpu
 """
 
