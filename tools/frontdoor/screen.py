@@ -17,10 +17,11 @@ One line is a request, and gets one line as its answer:
 
 or `error` and the reason. A CRC is zlib's CRC-32 of the red, green and blue bytes of all pixels,
 row by row from the top, in hexadecimal. A dump becomes NAME.png in the directory of the run; `crc`,
-`pixel` and `qr` are about the last one. After `panic` the guest is expected to panic: when its console says that it has, all heads
-are dumped a last time, as NAME-HEAD, and the machine is switched off. A dump also shows what was transferred to the device and never
-flushed, and it shows no cursor. So from `watch` on, `flushed` tells what was flushed since it was
-asked for before, in pixels of the resource, and `cursor` the last command of the cursor queue.
+`pixel` and `qr` are about the last one. After `panic` the guest is expected to panic: when its
+console says that it has, all heads are dumped a last time, as NAME-HEAD, and the machine is switched
+off. A dump also shows what was transferred to the device and never flushed, and it shows no cursor.
+So from `watch` on, `flushed` tells what was flushed since it was asked for before, in pixels of the
+resource, and `cursor` the last command of the cursor queue.
 `resize` is what a user does who gives the window of the screen another size: the device tells its
 driver of a wish, of which a size that it has already is none. It goes through VNC, of which each
 head has a server on a socket in the directory of the run; nobody connects before that. `wake` is
