@@ -50,23 +50,6 @@ static int vgem_open(void)
 	return -ENODEV;
 }
 
-static int to_fd(int fd, __u32 handle)
-{
-	struct drm_prime_handle prime = { .handle = handle, .flags = O_CLOEXEC | O_RDWR };
-	int ret = gpu_ioctl(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime);
-
-	return ret ? ret : prime.fd;
-}
-
-static int to_handle(int fd, int dma_buf, __u32 *handle)
-{
-	struct drm_prime_handle prime = { .fd = dma_buf };
-	int ret = gpu_ioctl(fd, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime);
-
-	*handle = prime.handle;
-	return ret;
-}
-
 static int handle_close(int fd, __u32 handle)
 {
 	struct drm_gem_close gem_close = { .handle = handle };
@@ -83,7 +66,7 @@ static const char *vgem_create(struct foreign *foreign, __u32 width, __u32 heigh
 		return "no vgem";
 	if (buffer_create(foreign->owner, &frame, width, height))
 		return "no buffer of vgem";
-	foreign->fd = to_fd(foreign->owner, frame.handle);
+	foreign->fd = prime_export(foreign->owner, frame.handle);
 	foreign->size = frame.size;
 	foreign->map = frame.map;
 	return foreign->fd < 0 ? "no dma-buf of vgem" : NULL;
@@ -157,7 +140,7 @@ FIXTURE_SETUP(import)
 	REQUIRE(return, !reason, reason);
 	ASSERT_EQ(0, picture_create(&scene.picture, width, height));
 	scene.frame.map = self->foreign.map;
-	REQUIRE(return, !to_handle(scene.display.fd, self->foreign.fd, &scene.frame.handle),
+	REQUIRE(return, !prime_import(scene.display.fd, self->foreign.fd, &scene.frame.handle),
 		"the driver does not import it");
 	ASSERT_EQ(0, frame_add(scene.display.fd, &scene.frame, width, height, 4 * width, 0));
 }
@@ -241,7 +224,7 @@ TEST_F_TIMEOUT(import, closed_after, 120)
 			EXPECT_EQ(0, let_go(orders[i][step], &self->foreign));
 		ASSERT_EQ(NULL, variant->create(&self->foreign, width, height));
 		scene.frame.map = self->foreign.map;
-		ASSERT_EQ(0, to_handle(scene.display.fd, self->foreign.fd, &scene.frame.handle));
+		ASSERT_EQ(0, prime_import(scene.display.fd, self->foreign.fd, &scene.frame.handle));
 		ASSERT_EQ(0, frame_add(scene.display.fd, &scene.frame, width, height, 4 * width,
 				       0));
 	}
@@ -269,9 +252,9 @@ TEST_F_TIMEOUT(import, once, 60)
 	__u32 handle;
 	int fd;
 
-	ASSERT_EQ(0, to_handle(scene.display.fd, self->foreign.fd, &handle));
+	ASSERT_EQ(0, prime_import(scene.display.fd, self->foreign.fd, &handle));
 	EXPECT_EQ(scene.frame.handle, handle);
-	fd = to_fd(scene.display.fd, handle);
+	fd = prime_export(scene.display.fd, handle);
 	ASSERT_GE(fd, 0);
 	ASSERT_EQ(0, fstat(fd, &ours));
 	ASSERT_EQ(0, fstat(self->foreign.fd, &theirs));
@@ -297,7 +280,7 @@ TEST_F_TIMEOUT(import, unbound, 180)
 	ASSERT_EQ(0, gpu_bind(&gpu));
 	reason = display_open(&scene.display);
 	ASSERT_EQ(NULL, reason) TH_LOG("%s", reason);
-	ASSERT_EQ(0, to_handle(scene.display.fd, self->foreign.fd, &scene.frame.handle));
+	ASSERT_EQ(0, prime_import(scene.display.fd, self->foreign.fd, &scene.frame.handle));
 	ASSERT_EQ(0, frame_add(scene.display.fd, &scene.frame, width, height, 4 * width, 0));
 	ASSERT_EQ(0, show());
 	EXPECT_TRUE(shows("import-rebound"));
@@ -319,15 +302,15 @@ TEST(own)
 	reason = geteuid() ? "not root" : display_open(&display);
 	REQUIRE(return, !reason, reason);
 	ASSERT_EQ(0, frame_create(display.fd, &frame, 64, 64));
-	fd = to_fd(display.fd, frame.handle);
+	fd = prime_export(display.fd, frame.handle);
 	ASSERT_GE(fd, 0);
-	ASSERT_EQ(0, to_handle(display.fd, fd, &handle));
+	ASSERT_EQ(0, prime_import(display.fd, fd, &handle));
 	EXPECT_EQ(frame.handle, handle);
 
 	/* In another file it is the same memory, and can be mapped as such. */
 	other = open(display.card, O_RDWR | O_CLOEXEC);
 	ASSERT_GE(other, 0);
-	ASSERT_EQ(0, to_handle(other, fd, &handle));
+	ASSERT_EQ(0, prime_import(other, fd, &handle));
 	close(fd);
 	memset(frame.map, 0x5a, frame.size);
 	{

@@ -70,23 +70,6 @@ static void *map(int fd, __u32 handle, size_t size)
 	return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
 }
 
-static int export(int fd, __u32 handle)
-{
-	struct drm_prime_handle args = { .handle = handle, .flags = DRM_CLOEXEC | DRM_RDWR };
-	int ret = gpu_ioctl(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &args);
-
-	return ret ? ret : args.fd;
-}
-
-static int import(int fd, int dma_buf, __u32 *handle)
-{
-	struct drm_prime_handle args = { .fd = dma_buf };
-	int ret = gpu_ioctl(fd, DRM_IOCTL_PRIME_FD_TO_HANDLE, &args);
-
-	*handle = args.handle;
-	return ret;
-}
-
 static void fill(__u32 *pixels, __u32 size, __u32 seed)
 {
 	__u32 i;
@@ -283,12 +266,12 @@ TEST_F_TIMEOUT(dumb, shared, 60)
 	pixels = map(self->fd, args.handle, args.size);
 	ASSERT_NE(MAP_FAILED, pixels);
 	fill(pixels, args.size, 3);
-	dma_buf = export(self->fd, args.handle);
+	dma_buf = prime_export(self->fd, args.handle);
 	ASSERT_GE(dma_buf, 0) TH_LOG("%d", dma_buf);
 
-	ASSERT_EQ(0, import(self->fd, dma_buf, &again));
+	ASSERT_EQ(0, prime_import(self->fd, dma_buf, &again));
 	EXPECT_EQ(args.handle, again);
-	ASSERT_EQ(0, import(other, dma_buf, &handle));
+	ASSERT_EQ(0, prime_import(other, dma_buf, &handle));
 
 	/* The importer's is the same memory, and stays when the exporter is gone. */
 	EXPECT_EQ(0, munmap(pixels, args.size));
@@ -299,9 +282,9 @@ TEST_F_TIMEOUT(dumb, shared, 60)
 	EXPECT_EQ(0, munmap(theirs, args.size));
 	close(dma_buf);
 
-	dma_buf = export(other, handle);
+	dma_buf = prime_export(other, handle);
 	ASSERT_GE(dma_buf, 0);
-	ASSERT_EQ(0, import(self->fd, dma_buf, &again));
+	ASSERT_EQ(0, prime_import(self->fd, dma_buf, &again));
 	close(dma_buf);
 	close(other);
 	pixels = map(self->fd, again, args.size);
@@ -318,8 +301,8 @@ TEST_F_TIMEOUT(dumb, no_buffer, 60)
 	__u32 handle;
 
 	ASSERT_GE(memfd, 0);
-	EXPECT_EQ(-EBADF, import(self->fd, 1000, &handle));
-	EXPECT_EQ(-EINVAL, import(self->fd, memfd, &handle));
+	EXPECT_EQ(-EBADF, prime_import(self->fd, 1000, &handle));
+	EXPECT_EQ(-EINVAL, prime_import(self->fd, memfd, &handle));
 	ASSERT_EQ(0, create(self->fd, 64, 64, 32, &args));
 	EXPECT_EQ(1, args.handle);
 

@@ -196,6 +196,25 @@ static __maybe_unused int gpu_ioctl(int fd, unsigned long request, void *arg)
 	return ioctl(fd, request, arg) < 0 ? -errno : 0;
 }
 
+/* Makes a dma-buf of a buffer: its descriptor, or -errno. */
+static __maybe_unused int prime_export(int fd, __u32 handle)
+{
+	struct drm_prime_handle prime = { .handle = handle, .flags = DRM_CLOEXEC | DRM_RDWR };
+	int ret = gpu_ioctl(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime);
+
+	return ret ? ret : prime.fd;
+}
+
+/* Makes a handle of a dma-buf: 0 or -errno. */
+static __maybe_unused int prime_import(int fd, int dma_buf, __u32 *handle)
+{
+	struct drm_prime_handle prime = { .fd = dma_buf };
+	int ret = gpu_ioctl(fd, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime);
+
+	*handle = prime.handle;
+	return ret;
+}
+
 static __maybe_unused int gpu_info(int fd, struct drm_rust_gpu_device_info *info)
 {
 	memset(info, 0, sizeof(*info));
