@@ -49,15 +49,16 @@ def file_hash(name):
 
 
 @contextlib.contextmanager
-def lock(name):
-    """Holds the lock of one cache entry; says so when another run has it."""
+def lock(name, shared=False):
+    """Holds the lock of one cache entry, alone or with others; says so when it has to wait."""
+    how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     os.makedirs(path("locks"), exist_ok=True)
     with open(path("locks", name), "w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, how | fcntl.LOCK_NB)
         except BlockingIOError:
             say(f"== {name}: waiting for another run that is using it")
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, how)
         yield
 
 

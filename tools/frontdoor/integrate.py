@@ -6,6 +6,7 @@ the tree, with the content of every changed file before and after, so that it ca
 exactly whatever happened to this repository in between.
 """
 
+import filecmp
 import json
 import os
 import re
@@ -107,11 +108,12 @@ class Record:
         self.new = content.get("new", {})
         self.patched = content.get("patched", [])
         self.directories = content.get("directories", [])
+        self.hooks = content.get("hooks")
 
     def save(self):
         """Writes the list; the contents before and after are written by `keep`."""
         content = {"new": self.new, "patched": sorted(self.patched),
-                   "directories": sorted(self.directories)}
+                   "directories": sorted(self.directories), "hooks": self.hooks}
         cache.write(os.path.join(self.base, "record.json"), json.dumps(content, indent=1) + "\n")
 
     def kept(self, when, name):
@@ -196,6 +198,28 @@ def replace(path, content):
     return True
 
 
+def hooks():
+    """A key of what the hooks are."""
+    return cache.key(*(cache.read(patch) for patch in patches()))
+
+
+def is_current(kdir):
+    """Whether `tree` would write nothing."""
+    record = Record(kdir)
+    if record.hooks != hooks():
+        return False
+    if record.new != {name: cache.file_hash(file) for name, file in sources().items()}:
+        return False
+    try:
+        return (all(cache.file_hash(os.path.join(kdir, name)) == was
+                    for name, was in record.new.items())
+                and all(filecmp.cmp(os.path.join(kdir, name),
+                                    os.path.join(record.base, "after", name), shallow=False)
+                        for name in record.patched))
+    except FileNotFoundError:
+        return False
+
+
 def tree(kdir, force=False):
     """Puts the driver into the tree or brings what is there up to date; returns what changed."""
     kdir = os.path.abspath(kdir)
@@ -247,7 +271,7 @@ def write_tree(record, files, before, after):
     for name in set(old.patched) - set(after):
         replace(os.path.join(kdir, name), before[name])
         changed.append(name)
-    record.new, record.patched = hashes, sorted(after)
+    record.new, record.patched, record.hooks = hashes, sorted(after), hooks()
     record.save()
     return changed
 

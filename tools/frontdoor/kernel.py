@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Kernel configurations, builds, and the medium with modules and tests for the guest."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -42,9 +43,17 @@ class Kernel:
                        f"-j{os.cpu_count()}", *arguments], log or self.log, hint)
 
 
-def integrate_tree(source):
-    """Brings the cached tree up to date with this repository; only what differs is written."""
-    return integrate.tree(source.tree, force=True)
+@contextlib.contextmanager
+def up_to_date(source):
+    """Holds the cached tree as this repository wants it, beside others that want the same."""
+    while True:
+        with cache.lock(source.name, shared=True):
+            if integrate.is_current(source.tree):
+                yield
+                return
+        with cache.lock(source.name):
+            changed = integrate.tree(source.tree, force=True)
+            say(f"== tree: {len(changed)} files brought up to date")
 
 
 def get(root, source, name):
@@ -52,10 +61,7 @@ def get(root, source, name):
     if name not in KERNELS:
         raise Failure(f"there is no kernel '{name}'", "one of " + ", ".join(KERNELS))
     kernel = Kernel(root, source, name)
-    with cache.lock(source.name):
-        changed = integrate_tree(source)
-        if changed:
-            say(f"== tree: {len(changed)} files brought up to date")
+    with up_to_date(source), cache.lock(f"{source.name}-{name}"):
         want = state(root, source, name)
         done = os.path.join(kernel.output, "built")
         if cache.read(done) != want:

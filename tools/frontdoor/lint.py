@@ -53,8 +53,7 @@ def scripts(interpreter):
 
 def steps(tally, root, source):
     """All linters, the quick ones first."""
-    with cache.lock(source.name):
-        kernel.integrate_tree(source)
+    with kernel.up_to_date(source), cache.lock(f"{source.name}-{KERNEL}"):
         rustfmt(tally, root, source)
         shellcheck(tally, root)
         python(tally)

@@ -6,7 +6,7 @@ import io
 import os
 import subprocess
 
-from . import cache, integrate
+from . import cache, integrate, kernel
 from .manifest import difference, manifest, pristine
 from .stage import Failure
 
@@ -31,8 +31,7 @@ def steps(tally, source):
     copy = cache.path("tree-test")
     with cache.lock("tree-test"):
         cache.remove(copy)
-        with cache.lock(source.name):
-            integrate.tree(source.tree, force=True)
+        with kernel.up_to_date(source):
             subprocess.run(["cp", "-al", source.tree, copy], check=True)
         try:
             test_round_trip(tally, copy, before)
