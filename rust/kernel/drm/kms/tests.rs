@@ -86,7 +86,14 @@ enum Scenario {
     PrimaryTwice,
 }
 
+/// What the checks refuse.
+const NOTHING: i32 = 0;
+const PLANES: i32 = 1;
+const CRTCS: i32 = 2;
+
 struct KunitData {
+    /// One of the above.
+    refused: Atomic<i32>,
     /// What callbacks have seen that must not be.
     wrong: Atomic<i32>,
     commits: Atomic<i32>,
@@ -106,6 +113,7 @@ struct KunitData {
 impl KunitData {
     fn new() -> Self {
         Self {
+            refused: Atomic::new(NOTHING),
             wrong: Atomic::new(0),
             commits: Atomic::new(0),
             active: Atomic::new(false),
@@ -193,6 +201,9 @@ impl DriverPlane for KunitPlane {
         if plane.kind() == PlaneKind::Primary && new.crtc_index() == Some(1) {
             return Err(EINVAL);
         }
+        if plane.device().refused.load(Relaxed) == PLANES {
+            return Err(EBUSY);
+        }
         Ok(())
     }
 
@@ -206,9 +217,12 @@ impl DriverPlane for KunitPlane {
 impl DriverCrtc for KunitCrtc {
     type Driver = KunitDriver;
 
-    fn check(_crtc: &Crtc<Self>, new: &CrtcState<'_, KunitDriver>) -> Result {
+    fn check(crtc: &Crtc<Self>, new: &CrtcState<'_, KunitDriver>) -> Result {
         if new.active() && new.mode_size() != (WIDTH, HEIGHT) {
             return Err(EINVAL);
+        }
+        if crtc.device().refused.load(Relaxed) == CRTCS {
+            return Err(EBUSY);
         }
         Ok(())
     }
@@ -484,8 +498,16 @@ mod cases {
         let fb = fb?;
         // SAFETY: The framebuffer is valid until it is put; the plane has a reference of its own.
         unsafe {
+            let refused = [PLANES, CRTCS].map(|objects| {
+                device.refused.store(objects, Relaxed);
+                show(&device, true, fb)
+            });
+            let prepared = device.prepared.load(Relaxed);
+            device.refused.store(NOTHING, Relaxed);
             let shown = show(&device, true, fb).and_then(|()| touch(fb));
             bindings::drm_mode_object_put(&raw mut (*fb).base);
+            assert_eq!(refused, [Err(EBUSY); 2]);
+            assert_eq!(prepared, 0);
             shown?;
         }
         assert_eq!(device.prepared.load(Relaxed), 2);
