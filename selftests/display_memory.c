@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory runs out: each allocation of a request fails in turn, until none is
+ * left that was not refused. The request succeeds or says -ENOMEM, and the screen
+ * shows what it showed before or what was asked for.
+ *
+ * Needs CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC and CONFIG_FAULT_INJECTION_DEBUG_FS.
+ *
+ * Environment: see display_screen.h
+ */
+#include "kselftest_harness.h"
+#include "display_kms.h"
+
+#define FAIL_NTH	"/proc/thread-self/fail-nth"
+/* No request has as many allocations. */
+#define MANY		2000
+#define SIDE		256
+
+/* Each test is a process of its own. */
+static struct {
+	struct display display;
+	struct gpu gpu;
+	struct frame frames[2];
+	struct picture pictures[2];
+	struct frame buffer;
+	struct request request;
+	int screen;
+	/* the frame that is shown */
+	unsigned int shown;
+	/* what the last run has made */
+	__u32 id;
+	int fd;
+	__s32 fence;
+} scene;
+
+FIXTURE(memory)
+{
+};
+
+struct operation {
+	int (*run)(void);
+	/* after a success */
+	void (*undo)(void);
+	/* a success shows the frame that was not shown */
+	bool shows;
+};
+
+FIXTURE_VARIANT(memory)
+{
+	struct operation operation;
+};
+
+static int run_create(void)
+{
+	struct drm_mode_create_dumb create = { .width = SIDE, .height = SIDE, .bpp = 32 };
+	int ret = gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_CREATE_DUMB, &create);
+
+	scene.id = create.handle;
+	return ret;
+}
+
+static void undo_create(void)
+{
+	struct drm_mode_destroy_dumb destroy = { .handle = scene.id };
+
+	gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_DESTROY_DUMB, &destroy);
+}
+
+FIXTURE_VARIANT_ADD(memory, create_dumb)
+{
+	.operation = { .run = run_create, .undo = undo_create },
+};
+
+static int run_map(void)
+{
+	struct drm_mode_map_dumb map = { .handle = scene.buffer.handle };
+
+	return gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_MAP_DUMB, &map);
+}
+
+FIXTURE_VARIANT_ADD(memory, map_dumb)
+{
+	.operation = { .run = run_map },
+};
+
+static int run_framebuffer(void)
+{
+	return frame_add(scene.display.fd, &scene.buffer, SIDE, SIDE,
+			 scene.buffer.buffer_pitch, 0);
+}
+
+static void undo_framebuffer(void)
+{
+	gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_RMFB, &scene.buffer.fb);
+	scene.buffer.fb = 0;
+}
+
+FIXTURE_VARIANT_ADD(memory, framebuffer)
+{
+	.operation = { .run = run_framebuffer, .undo = undo_framebuffer },
+};
+
+static int run_export(void)
+{
+	scene.fd = prime_export(scene.display.fd, scene.buffer.handle);
+	return scene.fd < 0 ? scene.fd : 0;
+}
+
+static void undo_export(void)
+{
+	close(scene.fd);
+}
+
+FIXTURE_VARIANT_ADD(memory, export)
+{
+	.operation = { .run = run_export, .undo = undo_export },
+};
+
+static int run_open(void)
+{
+	scene.fd = open(scene.display.card, O_RDWR | O_CLOEXEC);
+	return scene.fd < 0 ? -errno : 0;
+}
+
+FIXTURE_VARIANT_ADD(memory, open)
+{
+	.operation = { .run = run_open, .undo = undo_export },
+};
+
+static __u32 other_fb(void)
+{
+	return scene.frames[!scene.shown].fb;
+}
+
+static int run_set_crtc(void)
+{
+	return set_crtc(&scene.display, other_fb(), &scene.display.mode, 0, 0);
+}
+
+FIXTURE_VARIANT_ADD(memory, set_crtc)
+{
+	.operation = { .run = run_set_crtc, .shows = true },
+};
+
+static int run_flip(void)
+{
+	struct drm_mode_crtc_page_flip flip = {
+		.crtc_id = scene.display.crtc,
+		.fb_id = other_fb(),
+		.flags = DRM_MODE_PAGE_FLIP_EVENT,
+	};
+
+	return gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_PAGE_FLIP, &flip);
+}
+
+static void wait_for_event(void)
+{
+	struct drm_event_vblank event;
+	int ret = read_event(scene.display.fd, &event, GPU_PATIENCE_NS / NSEC_PER_MSEC);
+
+	if (ret)
+		fprintf(stderr, "# no event: %s\n", strerror(-ret));
+}
+
+FIXTURE_VARIANT_ADD(memory, page_flip)
+{
+	.operation = { .run = run_flip, .undo = wait_for_event, .shows = true },
+};
+
+static int run_atomic(void)
+{
+	unsigned int i;
+
+	/* The framebuffer is the first property of the first object. */
+	scene.request.values[0] = other_fb();
+	for (i = 0; i < scene.request.count; i++) {
+		if (scene.request.values[i] == user_pointer(&scene.fence))
+			scene.fence = -1;
+	}
+	return request_commit(&scene.display, &scene.request,
+			      DRM_MODE_ATOMIC_NONBLOCK | DRM_MODE_PAGE_FLIP_EVENT, 0);
+}
+
+static void undo_atomic(void)
+{
+	wait_for_event();
+	close(scene.fence);
+}
+
+FIXTURE_VARIANT_ADD(memory, atomic)
+{
+	.operation = { .run = run_atomic, .undo = undo_atomic, .shows = true },
+};
+
+static int run_dirty(void)
+{
+	struct drm_mode_fb_dirty_cmd dirty = { .fb_id = scene.frames[scene.shown].fb };
+
+	return gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_DIRTYFB, &dirty);
+}
+
+FIXTURE_VARIANT_ADD(memory, dirty)
+{
+	.operation = { .run = run_dirty },
+};
+
+static int run_cursor(void)
+{
+	struct drm_mode_cursor2 cursor = {
+		.flags = DRM_MODE_CURSOR_BO | DRM_MODE_CURSOR_MOVE,
+		.crtc_id = scene.display.crtc,
+		.width = 64,
+		.height = 64,
+		.handle = scene.buffer.handle,
+	};
+
+	return gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_CURSOR2, &cursor);
+}
+
+static void undo_cursor(void)
+{
+	struct drm_mode_cursor2 cursor = {
+		.flags = DRM_MODE_CURSOR_BO,
+		.crtc_id = scene.display.crtc,
+	};
+
+	gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_CURSOR2, &cursor);
+}
+
+FIXTURE_VARIANT_ADD(memory, cursor)
+{
+	.operation = { .run = run_cursor, .undo = undo_cursor },
+};
+
+static int run_submit(void)
+{
+	__u64 fence;
+	int ret = gpu_submit(scene.display.fd, RUST_GPU_NODE_CONTROL, 1, 0, &fence);
+
+	return ret == 1 ? gpu_wait_fence(scene.display.fd, RUST_GPU_NODE_CONTROL, fence,
+					 now_ns() + GPU_PATIENCE_NS) : ret;
+}
+
+FIXTURE_VARIANT_ADD(memory, submit)
+{
+	.operation = { .run = run_submit },
+};
+
+/* Also allocations that may wait fail, single pages too, and nothing is printed. */
+static bool prepare_failures(void)
+{
+	static const struct { const char *file, *value; } settings[] = {
+		{ "failslab/ignore-gfp-wait", "N" },
+		{ "failslab/verbose", "0" },
+		{ "fail_page_alloc/ignore-gfp-wait", "N" },
+		{ "fail_page_alloc/ignore-gfp-highmem", "N" },
+		{ "fail_page_alloc/min-order", "0" },
+		{ "fail_page_alloc/verbose", "0" },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(settings); i++) {
+		if (write_file(path("/sys/kernel/debug/%s", settings[i].file), settings[i].value))
+			return false;
+	}
+	return !access(FAIL_NTH, W_OK);
+}
+
+static void prepare_request(void)
+{
+	struct display *display = &scene.display;
+
+	request_set(&scene.request, display, display->primary, "FB_ID", 0);
+	request_set(&scene.request, display, display->crtc, "OUT_FENCE_PTR",
+		    user_pointer(&scene.fence));
+}
+
+FIXTURE_SETUP(memory)
+{
+	struct display *display = &scene.display;
+	const char *reason = display_screen_open(display, &scene.screen);
+	unsigned int i;
+
+	REQUIRE(return, !reason, reason);
+	REQUIRE(return, gpu_find(&scene.gpu), NO_GPU);
+	if (!prepare_failures())
+		SKIP(return, "the kernel cannot make allocations fail (CONFIG_FAILSLAB)");
+	ASSERT_EQ(0, set_client_cap(display->fd, DRM_CLIENT_CAP_ATOMIC));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, frame_create(display->fd, &scene.frames[i], display->mode.hdisplay,
+					  display->mode.vdisplay));
+		ASSERT_EQ(0, picture_create(&scene.pictures[i], scene.frames[i].width,
+					    scene.frames[i].height));
+		picture_fill(&scene.pictures[i], 1 + i);
+		frame_draw(&scene.frames[i], &scene.pictures[i]);
+	}
+	ASSERT_EQ(0, buffer_create(display->fd, &scene.buffer, SIDE, SIDE));
+	ASSERT_EQ(0, set_crtc(display, scene.frames[0].fb, &display->mode, 0, 0));
+	prepare_request();
+}
+
+FIXTURE_TEARDOWN(memory)
+{
+	unsigned int i;
+
+	frame_destroy(scene.display.fd, &scene.buffer);
+	for (i = 0; i < 2; i++)
+		frame_destroy(scene.display.fd, &scene.frames[i]);
+	close(scene.display.fd);
+}
+
+/*
+ * Runs with the allocation number @nth refused. Returns what the request said;
+ * *@refused tells whether it came that far.
+ */
+static int run_without(const struct operation *operation, unsigned int nth, bool *refused)
+{
+	int fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
+	char text[16] = "";
+	int ret;
+
+	*refused = false;
+	snprintf(text, sizeof(text), "%u", nth);
+	if (fd < 0 || write(fd, text, strlen(text)) < 0) {
+		close(fd);
+		return -EBADF;
+	}
+	ret = operation->run();
+	memset(text, 0, sizeof(text));
+	if (pread(fd, text, sizeof(text) - 1, 0) > 0)
+		*refused = !atoi(text);
+	/* The rest of the test gets its memory. */
+	if (pwrite(fd, "0", 1, 0) != 1)
+		ret = -EBADF;
+	close(fd);
+	return ret;
+}
+
+static __s64 dma_bytes(void)
+{
+	return file_number(path("/sys/kernel/debug/rust_gpu/%s/memory", scene.gpu.pci),
+			   "dma bytes:");
+}
+
+TEST_F_TIMEOUT(memory, runs_out, 600)
+{
+	const struct operation *operation = &variant->operation;
+	unsigned int nth, failures = 0;
+	bool refused = true;
+	__s64 before;
+
+	/* What is made once and kept is there before. */
+	ASSERT_EQ(0, operation->run());
+	if (operation->undo)
+		operation->undo();
+	scene.shown ^= operation->shows;
+	before = dma_bytes();
+	ASSERT_GT(before, 0);
+
+	for (nth = 1; refused && nth < MANY; nth++) {
+		int ret = run_without(operation, nth, &refused);
+
+		if (ret && ret != -ENOMEM) {
+			EXPECT_EQ(-ENOMEM, ret) TH_LOG("allocation %u", nth);
+			break;
+		}
+		failures += ret == -ENOMEM;
+		if (!ret && operation->undo)
+			operation->undo();
+		if (!operation->shows)
+			continue;
+		scene.shown ^= !ret;
+		if (!screen_shows(scene.screen, "memory", scene.display.head,
+				  &scene.pictures[scene.shown])) {
+			EXPECT_TRUE(false) TH_LOG("allocation %u: wrong picture, %d", nth, ret);
+			break;
+		}
+	}
+	EXPECT_FALSE(refused);
+	TH_LOG("%u allocations refused, %u requests failed", nth - 2, failures);
+	EXPECT_TRUE(screen_shows(scene.screen, "memory-after", scene.display.head,
+				 &scene.pictures[scene.shown]));
+	EXPECT_EQ(before, dma_bytes());
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A device that breaks the protocol is declared broken, at once and with one
+ * line, and works again when it is bound anew; nothing waits for ever for one that
+ * has stopped. The part of the device is played by this program: it finds the
+ * control queue in the common configuration, and writes into the ring's memory as
+ * the device would.
+ */
+#include <sys/mman.h>
+
+#include "kselftest_harness.h"
+#include "rust_gpu_test.h"
+
+/* PCI configuration space, and virtio 1.3, 4.1.4. */
+#define PCI_CAPABILITY_LIST	0x34
+#define PCI_CAP_ID_VNDR		0x09
+#define PCI_CAP_ID_MSIX		0x11
+#define MSIX_TABLE_BAR		0x7
+#define MSIX_VECTOR_CONTROL	12
+#define MSIX_MASKED		1
+#define COMMON_CFG		1
+#define NOTIFY_CFG		2
+#define COMMON_STATUS		0x14
+#define COMMON_QUEUE_SELECT	0x16
+#define COMMON_QUEUE_SIZE	0x18
+#define COMMON_QUEUE_NOTIFY_OFF	0x1e
+#define COMMON_QUEUE_DRIVER	0x28
+#define COMMON_QUEUE_DEVICE	0x30
+#define STATUS_NEEDS_RESET	0x40
+
+#define CONTROL_QUEUE	0
+#define PAGE		4096
+/* Both rings: flags, index, elements. */
+#define RING_INDEX	2
+#define RING_ELEMENTS	4
+
+/* Longest that "at once" takes on an emulated machine with a debug kernel. */
+#define AT_ONCE_NS	(5 * NSEC_PER_SEC)
+
+struct capability {
+	__u8 id, next, len, type, bar, pad[3];
+	__u32 offset, length;
+	__u32 multiplier;
+};
+
+/* What the device knows of the control queue. */
+struct device {
+	__u8 *common, *notify;
+	/* MSI-X table, NULL without one */
+	__u8 *vectors;
+	__u64 driver_area, device_area;
+	__u16 size;
+	/* physical memory */
+	int memory;
+};
+
+/* Finds a capability of the PCI function; of the vendor's own ones, that of a type. */
+static bool find_capability(const struct gpu *gpu, __u8 id, __u8 type, struct capability *found)
+{
+	int fd = open(path("/sys/bus/pci/devices/%s/config", gpu->pci), O_RDONLY | O_CLOEXEC);
+	__u8 at = 0;
+	int i;
+
+	if (fd < 0)
+		return false;
+	if (pread(fd, &at, 1, PCI_CAPABILITY_LIST) != 1)
+		at = 0;
+	for (i = 0; i < 48 && at >= 0x40; i++, at = found->next) {
+		if (pread(fd, found, sizeof(*found), at) != sizeof(*found))
+			break;
+		if (found->id == id && (id != PCI_CAP_ID_VNDR || found->type == type)) {
+			close(fd);
+			return true;
+		}
+	}
+	close(fd);
+	return false;
+}
+
+/* Maps the page of a BAR that a structure begins in. */
+static __u8 *map_structure(const struct gpu *gpu, __u8 bar, __u64 at)
+{
+	int fd = open(path("/sys/bus/pci/devices/%s/resource%u", gpu->pci, bar),
+		      O_RDWR | O_CLOEXEC);
+	__u8 *mapped;
+
+	if (fd < 0)
+		return NULL;
+	mapped = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, at & ~(PAGE - 1ULL));
+	close(fd);
+	return mapped == MAP_FAILED ? NULL : mapped + (at & (PAGE - 1));
+}
+
+static void unmap_structure(__u8 *structure)
+{
+	if (structure)
+		munmap(structure - (uintptr_t)structure % PAGE, PAGE);
+}
+
+/* Registers are read and written once, and whole. */
+static __u8 read8(__u8 *at)
+{
+	return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+
+static __u16 read16(__u8 *at)
+{
+	return __atomic_load_n((__u16 *)at, __ATOMIC_RELAXED);
+}
+
+static void write16(__u8 *at, __u16 value)
+{
+	__atomic_store_n((__u16 *)at, value, __ATOMIC_RELEASE);
+}
+
+static __u64 read64(__u8 *at)
+{
+	return __atomic_load_n((__u32 *)at, __ATOMIC_RELAXED) |
+	       (__u64)__atomic_load_n((__u32 *)(at + 4), __ATOMIC_RELAXED) << 32;
+}
+
+/* The table behind the MSI-X capability: 2 bytes of control, then where it is. */
+static __u8 *map_vectors(const struct gpu *gpu)
+{
+	struct capability msix;
+	__u32 table;
+
+	if (!find_capability(gpu, PCI_CAP_ID_MSIX, 0, &msix))
+		return NULL;
+	memcpy(&table, (__u8 *)&msix + 4, sizeof(table));
+	return map_structure(gpu, table & MSIX_TABLE_BAR, table & ~MSIX_TABLE_BAR);
+}
+
+static bool device_open(const struct gpu *gpu, struct device *device)
+{
+	struct capability capability;
+
+	device->memory = open("/dev/mem", O_RDWR | O_CLOEXEC);
+	if (device->memory < 0 || !find_capability(gpu, PCI_CAP_ID_VNDR, COMMON_CFG, &capability))
+		return false;
+	device->vectors = map_vectors(gpu);
+	device->common = map_structure(gpu, capability.bar, capability.offset);
+	if (!device->common)
+		return false;
+	write16(device->common + COMMON_QUEUE_SELECT, CONTROL_QUEUE);
+	device->size = read16(device->common + COMMON_QUEUE_SIZE);
+	device->driver_area = read64(device->common + COMMON_QUEUE_DRIVER);
+	device->device_area = read64(device->common + COMMON_QUEUE_DEVICE);
+	if (!find_capability(gpu, PCI_CAP_ID_VNDR, NOTIFY_CFG, &capability))
+		return false;
+	device->notify = map_structure(gpu, capability.bar, capability.offset +
+				       (__u64)capability.multiplier *
+				       read16(device->common + COMMON_QUEUE_NOTIFY_OFF));
+	return device->notify && device->size && device->driver_area && device->device_area;
+}
+
+static void device_close(struct device *device)
+{
+	unmap_structure(device->common);
+	unmap_structure(device->notify);
+	unmap_structure(device->vectors);
+	if (device->memory >= 0)
+		close(device->memory);
+}
+
+static bool read_memory(struct device *device, __u64 address, void *data, size_t len)
+{
+	return pread(device->memory, data, len, address) == (ssize_t)len;
+}
+
+static bool write_memory(struct device *device, __u64 address, const void *data, size_t len)
+{
+	return pwrite(device->memory, data, len, address) == (ssize_t)len;
+}
+
+/* Moves an index of the ring ahead of what is true. */
+static bool move_index(struct device *device, __u64 area, __u16 by)
+{
+	__u16 index;
+
+	if (!read_memory(device, area + RING_INDEX, &index, sizeof(index)))
+		return false;
+	index += by;
+	return write_memory(device, area + RING_INDEX, &index, sizeof(index));
+}
+
+/* QEMU's device stops and asks for a reset when the driver's half of the ring is wrong. */
+static bool ask_for_reset(struct device *device)
+{
+	if (!move_index(device, device->driver_area, device->size * 2))
+		return false;
+	write16(device->notify, CONTROL_QUEUE);
+	return true;
+}
+
+static bool move_used_index(struct device *device)
+{
+	return move_index(device, device->device_area, 1000);
+}
+
+/* The device stops, and the driver is not told. */
+static bool stall(struct device *device)
+{
+	__u8 *control = device->vectors + MSIX_VECTOR_CONTROL;
+
+	if (!device->vectors)
+		return false;
+	__atomic_store_n((__u32 *)control, MSIX_MASKED, __ATOMIC_RELEASE);
+	return ask_for_reset(device);
+}
+
+/* The id of what the driver has made available last. */
+static bool last_id(struct device *device, __u16 *id)
+{
+	__u16 index;
+
+	if (!read_memory(device, device->driver_area + RING_INDEX, &index, sizeof(index)))
+		return false;
+	index--;
+	return read_memory(device, device->driver_area + RING_ELEMENTS +
+			   index % device->size * sizeof(*id), id, sizeof(*id));
+}
+
+static bool use_element(struct device *device, __u32 id, __u32 len)
+{
+	const struct {
+		__u32 id, len;
+	} element = { id, len };
+	__u16 index;
+
+	return read_memory(device, device->device_area + RING_INDEX, &index, sizeof(index)) &&
+	       write_memory(device, device->device_area + RING_ELEMENTS +
+			    index % device->size * sizeof(element), &element, sizeof(element)) &&
+	       move_index(device, device->device_area, 1);
+}
+
+static bool use_id_out_of_range(struct device *device)
+{
+	return use_element(device, 0xdeadbeef, 24);
+}
+
+static bool use_id_not_in_flight(struct device *device)
+{
+	__u16 id;
+
+	return last_id(device, &id) &&
+	       use_element(device, (id + device->size / 2) % device->size, 24);
+}
+
+static bool use_too_much(struct device *device)
+{
+	__u16 id;
+
+	return last_id(device, &id) && use_element(device, id, 1 << 20);
+}
+
+FIXTURE(hostile)
+{
+	struct gpu gpu;
+	struct device device;
+	struct drm_rust_gpu_device_info info;
+	int fd, log;
+};
+
+FIXTURE_VARIANT(hostile)
+{
+	/* One packet is with the device, which does nothing with it. */
+	bool in_flight;
+	bool (*act)(struct device *device);
+	const char *line;
+};
+
+FIXTURE_VARIANT_ADD(hostile, needs_reset)
+{
+	.act = ask_for_reset,
+	.line = "device needs reset",
+};
+
+FIXTURE_VARIANT_ADD(hostile, used_index)
+{
+	.act = move_used_index,
+	.line = "used index ahead",
+};
+
+FIXTURE_VARIANT_ADD(hostile, id_out_of_range)
+{
+	.in_flight = true,
+	.act = use_id_out_of_range,
+	.line = "used id out of range",
+};
+
+FIXTURE_VARIANT_ADD(hostile, id_not_in_flight)
+{
+	.in_flight = true,
+	.act = use_id_not_in_flight,
+	.line = "used id not in flight",
+};
+
+FIXTURE_VARIANT_ADD(hostile, length)
+{
+	.in_flight = true,
+	.act = use_too_much,
+	.line = "used length exceeds",
+};
+
+/* It does nothing any more. */
+FIXTURE_VARIANT_ADD(hostile, stalled)
+{
+	.in_flight = true,
+};
+
+FIXTURE_SETUP(hostile)
+{
+	self->fd = -1;
+	self->log = -1;
+	self->device.memory = -1;
+	REQUIRE(return, !geteuid(), "not root");
+	REQUIRE(return, gpu_present(&self->gpu), NO_GPU);
+	if (access("/dev/mem", F_OK))
+		SKIP(return, "no /dev/mem (CONFIG_DEVMEM)");
+	if (!access(path("/sys/bus/pci/devices/%s/iommu", self->gpu.pci), F_OK))
+		SKIP(return, "the device's addresses are translated by an IOMMU");
+	self->fd = open(self->gpu.render, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(self->fd, 0);
+	ASSERT_EQ(0, gpu_works(self->fd));
+	ASSERT_EQ(0, gpu_info(self->fd, &self->info));
+	if (variant->in_flight && self->info.config_message == self->info.control_message)
+		SKIP(return, "no interrupt can be kept from the driver alone");
+	ASSERT_TRUE(device_open(&self->gpu, &self->device));
+	self->log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	ASSERT_GE(self->log, 0);
+	ASSERT_EQ(0, lseek(self->log, 0, SEEK_END));
+}
+
+FIXTURE_TEARDOWN(hostile)
+{
+	struct gpu gpu = self->gpu;
+
+	device_close(&self->device);
+	if (self->log >= 0)
+		close(self->log);
+	if (self->fd >= 0)
+		close(self->fd);
+	/* Also where a test ended early: what comes next needs a device that works. */
+	if (gpu.pci[0] && !gpu_unbind(&gpu))
+		gpu_bind(&gpu);
+}
+
+/* Until the device is found broken: 0 if it is, within the patience. */
+static int wait_until_broken(int fd)
+{
+	const __s64 end = now_ns() + GPU_PATIENCE_NS;
+	__u64 completed, submitted;
+	int ret;
+
+	do {
+		/* Looks at the ring itself, so no interrupt is needed. */
+		ret = gpu_query(fd, RUST_GPU_NODE_CONTROL, &completed, &submitted);
+		if (ret >= 0)
+			ret = gpu_submit(fd, RUST_GPU_NODE_CONTROL, 1, RUST_GPU_SUBMIT_NONBLOCK,
+					 &submitted);
+		sleep_ns(10 * NSEC_PER_MSEC);
+	} while (ret >= 0 && now_ns() < end);
+	return ret == -EIO ? 0 : ret < 0 ? ret : -ETIME;
+}
+
+/* Lines of the log since it was opened that have @text. */
+static unsigned int count_lines(int log, const char *text)
+{
+	unsigned int found = 0;
+	char line[1024];
+	ssize_t len;
+
+	for (;;) {
+		len = read(log, line, sizeof(line) - 1);
+		if (len < 0 && errno == EPIPE)
+			continue;
+		if (len <= 0)
+			return found;
+		line[len] = '\0';
+		found += strstr(line, "queue is broken") && strstr(line, text);
+	}
+}
+
+/* A client that waits for ever; returns its process. */
+static pid_t start_waiting(int fd, __u64 fence)
+{
+	pid_t child = fork();
+
+	if (!child) {
+		gpu_wait_fence(fd, RUST_GPU_NODE_CONTROL, fence,
+			       now_ns() + 3600 * NSEC_PER_SEC);
+		_exit(0);
+	}
+	return child;
+}
+
+/* Waiting ends when it should, and so do processes that wait. */
+static void check_stalled(struct __test_metadata *_metadata, int fd, __u64 fence)
+{
+	__s64 start = now_ns();
+	pid_t child;
+	int status;
+
+	EXPECT_EQ(-ETIME, gpu_wait_fence(fd, RUST_GPU_NODE_CONTROL, fence,
+					 start + NSEC_PER_SEC));
+	EXPECT_LT(now_ns() - start, NSEC_PER_SEC + AT_ONCE_NS);
+	EXPECT_GE(now_ns() - start, NSEC_PER_SEC);
+
+	child = start_waiting(fd, fence);
+	ASSERT_GT(child, 0);
+	sleep_ns(200 * NSEC_PER_MSEC);
+	ASSERT_EQ(0, waitpid(child, &status, WNOHANG));
+	start = now_ns();
+	kill(child, SIGKILL);
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_LT(now_ns() - start, AT_ONCE_NS);
+}
+
+TEST_F_TIMEOUT(hostile, is_survived, 120)
+{
+	__u64 fence = 0;
+	__s64 start;
+	__u32 node;
+
+	if (variant->in_flight) {
+		ASSERT_EQ(0, gpu_quiesce(self->fd));
+		ASSERT_TRUE(stall(&self->device));
+		ASSERT_EQ(1, gpu_submit(self->fd, RUST_GPU_NODE_CONTROL, 1, 0, &fence));
+	}
+	if (variant->act) {
+		ASSERT_TRUE(variant->act(&self->device));
+		ASSERT_EQ(0, wait_until_broken(self->fd));
+		for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+			EXPECT_EQ(-EIO, gpu_submit(self->fd, node, 1, 0, &fence))
+				TH_LOG("node %u", node);
+		}
+		/* One line, whatever comes after it. */
+		EXPECT_EQ(1, count_lines(self->log, variant->line));
+	} else {
+		check_stalled(_metadata, self->fd, fence);
+	}
+	if (variant->in_flight || variant->act == ask_for_reset)
+		EXPECT_TRUE(read8(self->device.common + COMMON_STATUS) & STATUS_NEEDS_RESET);
+
+	start = now_ns();
+	ASSERT_EQ(0, gpu_unbind(&self->gpu));
+	EXPECT_LT(now_ns() - start, GPU_PATIENCE_NS);
+	ASSERT_EQ(0, gpu_bind(&self->gpu));
+	close(self->fd);
+	self->fd = open(self->gpu.render, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(self->fd, 0);
+	EXPECT_EQ(0, gpu_works(self->fd));
+}
+
+TEST_HARNESS_MAIN
