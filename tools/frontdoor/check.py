@@ -6,13 +6,14 @@ import glob
 import os
 import subprocess
 import time
+import zlib
 
 from . import buildroot, cache, guest, host, kernel, lint, source, splat, tap, treetest, vm
 from .scenarios import SCENARIOS
 from .stage import Failure, say
 
 COLLECTION = "drivers/gpu/rust_gpu"
-CORE = "ioctl waits permissions dumb caps modes debugfs sync removal"
+CORE = "ioctl waits permissions dumb caps modes debugfs sync removal hostile"
 DISPLAY = ("display display_atomic display_errors display_hotplug display_flip display_import "
            "display_panic display_sleep")
 # kernel, scenario, tests of the collection. Not the hand-over on the debug kernel: the C driver
@@ -26,6 +27,8 @@ GUESTS = [
     ("debug", "threadirqs", "modes sync waits removal display"),
     ("debug", "up", "modes sync waits"),
     ("debug", "iommu", "modes display display_import"),
+    ("debug", "swiotlb", "modes dumb display display_atomic"),
+    ("debug", "headless", "modes"),
     ("debug", "vga", "modes"),
     ("debug", "pio-notify", "modes"),
     ("debug", "root-port-debug", "removal"),
@@ -45,6 +48,8 @@ INTERRUPTS = "waits modes sync removal torture"
 MORE_GUESTS = [(name, scenario, f"{CORE} torture" if scenario == "msix3" else INTERRUPTS)
                for name in ("debug", "production", "rt")
                for scenario in ("msix3", "msix2", "msix1", "intx", "smp4")]
+MORE_GUESTS += [(name, "two-heads", "display_random")
+                for name in ("debug", "production", "rt", "kmemleak")]
 MORE_GUESTS += [
     ("debug", "msix3", "load.sh"),
     ("rt", "up", "modes sync waits"),
@@ -52,7 +57,7 @@ MORE_GUESTS += [
     ("production", "threadirqs", "modes sync waits torture"),
     ("production", "threadirqs-intx", "modes sync waits removal"),
     ("kmemleak", "msix3", f"{CORE} load.sh"),
-    ("kmemleak", "msix3", DISPLAY),
+    ("kmemleak", "msix3", f"{DISPLAY} display_memory"),
     ("kmemleak", "intx", "waits removal"),
     ("kmemleak", "root-port-debug", "removal"),
 ]
@@ -80,16 +85,79 @@ modprobe rust-gpu modeset=0
 modprobe -r rust-gpu
 """
 
-# The console is on two screens, and the host is told to look at both in the end.
-PANIC = """
+# A device without scanouts has a render node, and neither connectors nor a console.
+HEADLESS = """
+modprobe rust-gpu
+[ -e /dev/dri/renderD128 ] || exit 1
+[ "$(find /sys/class/drm -name 'card*-*' | wc -l)" = 0 ] || exit 2
+[ ! -e /dev/fb0 ] || exit 3
+modprobe -r rust-gpu
+"""
+
+# Asks the host what the screen shows.
+ASK = """
 ask()
 {
 	echo "$1" >&3
 	head -n 1 <&3
 }
 
-modprobe rust-gpu
 exec 3<>"$RUST_GPU_SCREEN"
+"""
+
+# A device with a firmware's framebuffer: its console gives way to the driver's, and whenever the
+# host looks there is a picture.
+TAKEOVER = ASK + f"""
+look()
+{{
+	shown=$(ask "screendump $1")
+	case "$shown" in
+	"done $1 1024 768 {zlib.crc32(bytes(1024 * 768 * 3)):08x}") exit 2;;
+	"done $1 1280 800 {zlib.crc32(bytes(1280 * 800 * 3)):08x}") exit 3;;
+	"done $1 "*) ;;
+	*) exit 4;;
+	esac
+}}
+
+grep -q simple /proc/fb || exit 5
+for line in 1 2 3 4 5 6 7 8; do
+	echo "line $line of the console" >/dev/tty1
+done
+look before
+case "$shown" in
+*' 1024 768 '*) ;;
+*) exit 6;;
+esac
+modprobe rust-gpu &
+number=0 taken=0
+while [ $taken -lt 3 ]; do
+	[ $number -lt 100 ] || exit 7
+	look $number
+	number=$((number + 1))
+	case "$shown" in
+	*' 1280 800 '*) taken=$((taken + 1));;
+	esac
+done
+wait
+modprobe -r rust-gpu
+"""
+
+# DRM's log instead of the console: a line more on the screen.
+LOG = ASK + """
+modprobe rust-gpu
+sleep 1
+before=$(ask 'screendump before')
+echo '<3>one line more' >/dev/kmsg
+sleep 2
+after=$(ask 'screendump after')
+[ "${before%% before*}" = done ] && [ "${after%% after*}" = done ] || exit 1
+[ "${before##* }" != "${after##* }" ] || exit 2
+modprobe -r rust-gpu
+"""
+
+# The console is on two screens, and the host is told to look at both in the end.
+PANIC = ASK + """
+modprobe rust-gpu
 [ "$(ask 'resize 1024 768 1')" = "done resized 1024 768" ] || exit 1
 for second in 1 2 3 4 5 6 7 8 9 10; do
 	[ "$(cat /sys/class/drm/card?-Virtual-2/enabled)" = enabled ] && break
@@ -241,6 +309,9 @@ class Check:
             self.step(f"kselftest {name} {scenario}", self.kselftest, name, scenario, tests)
         self.step("script production nomodeset", self.script, "production", "nomodeset",
                   NOMODESET)
+        self.step("script debug vga-firmware", self.script, "debug", "vga-firmware", TAKEOVER)
+        self.step("script debug headless", self.script, "debug", "headless", HEADLESS)
+        self.step("script debug log", self.script, "debug", "log", LOG)
         self.step("script debug iommu-refused", self.script, "debug", "iommu-refused", REFUSED)
         for name in ("production", "debug"):
             self.step(f"panic {name}", self.panic, name)

@@ -20,8 +20,14 @@ SCENARIOS = {
     "msix1": {"gpu": "virtio-gpu-pci,vectors=1", "expect": "msix 1"},
     "intx": {"gpu": "virtio-gpu-pci,vectors=0", "expect": "intx 1"},
     "vga": {"gpu": "virtio-vga", "expect": "msix 3"},
+    # The firmware has set a mode, 1024x768 with 32 bits, by VESA's number.
+    "vga-firmware": {"gpu": "virtio-vga", "append": "vga=0x344"},
     "pio-notify": {"gpu": "virtio-gpu-pci,modern-pio-notify=on", "expect": "msix 3"},
     "iommu": {"gpu": "virtio-gpu-pci,iommu_platform=on", "expect": "msix 3", "machine": IOMMU},
+    # What the device reads are copies of the buffers. Not for buffers of udmabuf, which does not
+    # keep its segments within what can be copied.
+    "swiotlb": {"gpu": "virtio-gpu-pci,iommu_platform=on", "append": "swiotlb=force",
+                "expect": "msix 3"},
     "iommu-refused": {"gpu": "virtio-gpu-pci,iommu_platform=off", "machine": IOMMU},
     "root-port": {"gpu": "virtio-gpu-pci,bus=port0",
                   "expect": "msix 3", "machine": ROOT_PORT, **SLOT},
@@ -39,6 +45,9 @@ SCENARIOS = {
     "smp4": {"gpu": "virtio-gpu-pci", "expect": "msix 3", "smp": 4},
     # The C driver leaves its console's buffer behind when it is unbound, with a warning.
     "handover": {"gpu": "virtio-gpu-pci", "append": "drm_kms_helper.fbdev_emulation=0"},
+    "headless": {"gpu": "virtio-gpu-pci,max_outputs=0", "expect": "msix 3"},
+    "log": {"gpu": "virtio-gpu-pci",
+            "append": "drm_client_lib.active=log console=drm_log console=ttyS0"},
     "nomodeset": {"gpu": "virtio-gpu-pci", "append": "nomodeset"},
     # Stays as it is after a panic, for the host to look at.
     "panic": {"gpu": "virtio-gpu-pci,max_outputs=2", "append": "panic=0",
