@@ -184,12 +184,21 @@ static bool move_index(struct device *device, __u64 area, __u16 by)
 	return write_memory(device, area + RING_INDEX, &index, sizeof(index));
 }
 
-/* QEMU's device stops and asks for a reset when the driver's half of the ring is wrong. */
+/*
+ * QEMU's device stops and asks for a reset when the driver's half of the ring is
+ * wrong. It looks some time after it was told to, and the driver may have written
+ * the right index again by then, for the console: so more than once.
+ */
 static bool ask_for_reset(struct device *device)
 {
-	if (!move_index(device, device->driver_area, device->size * 2))
-		return false;
-	write16(device->notify, CONTROL_QUEUE);
+	const __s64 end = now_ns() + GPU_PATIENCE_NS;
+
+	while (!(read8(device->common + COMMON_STATUS) & STATUS_NEEDS_RESET)) {
+		if (now_ns() > end || !move_index(device, device->driver_area, device->size * 2))
+			return false;
+		write16(device->notify, CONTROL_QUEUE);
+		sleep_ns(5 * NSEC_PER_MSEC);
+	}
 	return true;
 }
 
@@ -441,9 +450,6 @@ TEST_F_TIMEOUT(hostile, is_survived, 120)
 	} else {
 		check_stalled(_metadata, self->fd, fence);
 	}
-	if (variant->in_flight || variant->act == ask_for_reset)
-		EXPECT_TRUE(read8(self->device.common + COMMON_STATUS) & STATUS_NEEDS_RESET);
-
 	start = now_ns();
 	ASSERT_EQ(0, gpu_unbind(&self->gpu));
 	EXPECT_LT(now_ns() - start, GPU_PATIENCE_NS);
