@@ -14,6 +14,9 @@ One line is a request, and gets one line as its answer:
     cursor                      done cursor update|move|hide|none X Y
     resize WIDTH HEIGHT [HEAD]  done resized WIDTH HEIGHT
     wake SECONDS                done wake, so much later
+    measure on|off              done measure
+    kicks                       done kicks NUMBER
+    latency                     done latency MICROSECONDS ...
 
 or `error` and the reason. A CRC is zlib's CRC-32 of the red, green and blue bytes of all pixels,
 row by row from the top, in hexadecimal. A dump becomes NAME.png in the directory of the run; `crc`,
@@ -26,8 +29,12 @@ resource, and `cursor` the last command of the cursor queue.
 driver of a wish, of which a size that it has already is none. It goes through VNC, of which each
 head has a server on a socket in the directory of the run; nobody connects before that. `wake` is
 for a guest that sleeps meanwhile and wakes up of the answer.
+From `measure on` to `measure off`, `kicks` tells how many doorbells rang since it was asked for
+before, and `latency` how long it took from each mark since then to the first flush that came after
+it. A mark is a write to the register INTERRUPT_LINE of the host bridge.
 """
 
+import datetime
 import json
 import os
 import re
@@ -50,12 +57,26 @@ PANICKED = "---[ end Kernel panic"
 # Longest that a guest may take to panic, in seconds.
 PANIC_PATIENCE = 60
 EVENTS = ("virtio_gpu_cmd_res_flush", "virtio_gpu_update_cursor")
+MEASURED = ("virtio_gpu_cmd_res_flush", "virtio_queue_notify", "pci_cfg_write")
+KICK = re.compile(r"virtio_queue_notify vdev ")
+# QEMU begins each line with the time because of -msg timestamp=on; releases differ in how.
+TIMED = re.compile(r"^(?:\d+@(?P<seconds>\d+\.\d+):|(?P<date>\d{4}-\d\d-\d\dT\S+) )"
+                   r"(?:(?P<mark>pci_cfg_write \S+ 00:00\.0 @0x3c <- )|virtio_gpu_cmd_res_flush )",
+                   re.M)
 FLUSHED = re.compile(r"virtio_gpu_cmd_res_flush res \w+, w (\d+), h (\d+), "
                      r"x (\d+), y (\d+)$", re.M)
 CURSOR = re.compile(r"virtio_gpu_update_cursor scanout \d+, x (-?\d+), y (-?\d+), (\w+), "
                     r"res 0x(\w+)$", re.M)
 NO_CURSOR = "none", "0", "0"
+TOLD = ("watch", "flushed", "cursor", "measure", "kicks", "latency")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
+
+
+def seconds_of(event):
+    """The time of an event."""
+    if event["seconds"]:
+        return float(event["seconds"])
+    return datetime.datetime.fromisoformat(event["date"]).timestamp()
 
 
 class Refused(Exception):
@@ -161,6 +182,7 @@ class Service:
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.name = self.picture = None
         self.seen, self.flushes, self.cursor = 0, [], NO_CURSOR
+        self.kicks, self.mark, self.latencies = 0, None, []
         self.panic, self.pictures = None, []
 
     def descriptors(self):
@@ -223,8 +245,8 @@ class Service:
         kind, *arguments = words or [""]
         if words == ["ping"]:
             return "ping"
-        if kind in ("watch", "flushed", "cursor"):
-            return " ".join([kind, *getattr(self, f"tell_{kind}")(monitor)])
+        if kind in TOLD:
+            return " ".join([kind, *getattr(self, f"tell_{kind}")(monitor, *arguments)])
         if kind == "wake":
             time.sleep(min(max(float(*arguments), 0), PATIENCE))
             return "wake"
@@ -249,16 +271,45 @@ class Service:
         return f"{name} " + getattr(self.picture, kind)(*numbers)
 
     def read_log(self):
-        """Takes what is new in QEMU's log."""
+        """Takes the whole lines that are new in QEMU's log."""
         with open(os.path.join(self.directory, LOG), "rb") as file:
             file.seek(self.seen)
             text = file.read()
+        text = text[:text.rfind(b"\n") + 1]
         self.seen += len(text)
         text = text.decode(errors="replace")
         self.flushes += [f"{x},{y},{w},{h}" for w, h, x, y in FLUSHED.findall(text)]
         for x, y, kind, resource in CURSOR.findall(text):
             hides = kind == "update" and int(resource, 16) == 0
             self.cursor = "hide" if hides else kind, x, y
+        self.kicks += len(KICK.findall(text))
+        for event in TIMED.finditer(text):
+            seconds = seconds_of(event)
+            if event["mark"]:
+                self.mark = seconds
+            elif self.mark is not None:
+                self.latencies.append(1e6 * (seconds - self.mark))
+                self.mark = None
+
+    def tell_measure(self, monitor, switch):
+        """Lets QEMU trace what is measured, or not."""
+        for event in MEASURED:
+            monitor.execute("trace-event-set-state", name=event, enable=switch == "on")
+        self.read_log()
+        self.kicks, self.mark, self.latencies = 0, None, []
+        return []
+
+    def tell_kicks(self, _monitor):
+        """How many doorbells rang."""
+        self.read_log()
+        found, self.kicks = self.kicks, 0
+        return [str(found)]
+
+    def tell_latency(self, _monitor):
+        """How long flushes took."""
+        self.read_log()
+        found, self.latencies = self.latencies, []
+        return [f"{latency:.0f}" for latency in found]
 
     def tell_watch(self, monitor):
         """Lets QEMU trace the commands."""

@@ -93,7 +93,7 @@ def qemu(kernel, guest, scenario, job, console, append, screens, disk=None):
     command = ["qemu-system-x86_64", "-M", "q35", "-accel", spec.get("accel", accelerator()),
                "-cpu", "max,la57=off",
                "-m", "2G", "-smp", str(spec.get("smp", 2)), "-nodefaults", "-no-user-config",
-               "-display", "none", "-no-reboot", "-kernel", kernel.image,
+               "-display", "none", "-no-reboot", "-msg", "timestamp=on", "-kernel", kernel.image,
                "-initrd", guest.initramfs, "-append", " ".join(filter(None, arguments)),
                "-device", "nvme,id=nvme0,serial=0"]
     for number, file in enumerate((guest.image, kernel.medium, job), 1):
