@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Counts what an operation of the display costs: guest instructions, doorbells and
+ * interrupts.
+ *
+ * Instructions: QEMU's -icount makes one of them one nanosecond of CLOCK_MONOTONIC,
+ * on one CPU. Operations of the display sleep until a vblank, and what the CPU does
+ * not do meanwhile passes on that clock as well. So a thread of the policy SCHED_IDLE
+ * takes all of the time that nobody else wants, in a loop of a fixed number of
+ * instructions, and counts how often it was round: the rest was spent by somebody.
+ * What the idle machine spends by itself, on its ticks, is measured before and taken
+ * off. What the vblank timer does is part of the operation.
+ */
+#ifndef _DISPLAY_COUNT_H
+#define _DISPLAY_COUNT_H
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "display_screen.h"
+#include "rust_gpu_test.h"
+
+struct counter {
+	pthread_t thread;
+	bool stop;
+	__u64 rounds;		/* of the loop */
+	double loop;		/* instructions of one round */
+	double background;	/* instructions of the idle machine, for each nanosecond */
+};
+
+/* A point in time. */
+struct moment {
+	__s64 ns;
+	__u64 rounds;
+	__u64 interrupts;
+};
+
+static void *counter_spin(void *data)
+{
+	struct counter *counter = data;
+	struct sched_param param = {};
+
+	if (sched_setscheduler(0, SCHED_IDLE, &param))
+		return "no policy SCHED_IDLE";
+	while (!__atomic_load_n(&counter->stop, __ATOMIC_RELAXED)) {
+		/* These cost an emulator nothing: time passes about as fast as it should. */
+		asm volatile(".rept 28\n\tnop\n\t.endr");
+		__atomic_store_n(&counter->rounds, counter->rounds + 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* Interrupts of the device so far, of all messages and CPUs, whichever driver has it. */
+static __u64 device_interrupts(void)
+{
+	static char text[65536];
+	char *line, *next, *end;
+	__u64 n, sum = 0;
+
+	if (read_file("/proc/interrupts", text, sizeof(text)) <= 0)
+		return 0;
+	for (line = strtok_r(text, "\n", &next); line; line = strtok_r(NULL, "\n", &next)) {
+		if (!strstr(line, "rust_gpu") && !strstr(line, "virtio"))
+			continue;
+		line = strchr(line, ':');
+		if (!line)
+			continue;
+		for (line++;; line = end) {
+			n = strtoull(line, &end, 10);
+			/* The columns of the CPUs end where the controller's name begins. */
+			if (end == line || (*end != ' ' && *end != '\0'))
+				break;
+			sum += n;
+		}
+	}
+	return sum;
+}
+
+static void counter_now(const struct counter *counter, struct moment *now)
+{
+	/* Nothing between the two: the thread does not run meanwhile. */
+	now->rounds = __atomic_load_n(&counter->rounds, __ATOMIC_RELAXED);
+	now->ns = now_ns();
+}
+
+/* What is read of the interrupts is read outside of what is measured. */
+static struct moment counter_begin(const struct counter *counter)
+{
+	struct moment now = { .interrupts = device_interrupts() };
+
+	counter_now(counter, &now);
+	return now;
+}
+
+static struct moment counter_end(const struct counter *counter)
+{
+	struct moment now;
+
+	counter_now(counter, &now);
+	now.interrupts = device_interrupts();
+	return now;
+}
+
+/* Instructions that were neither the loop's nor the idle machine's. */
+static double counter_spent(const struct counter *counter, const struct moment *from,
+			    const struct moment *to)
+{
+	double ns = to->ns - from->ns;
+
+	return ns * (1 - counter->background) - counter->loop * (to->rounds - from->rounds);
+}
+
+/* Executes @count rounds of two instructions, at least one. */
+static void known_loop(unsigned long count)
+{
+#if defined(__x86_64__)
+	asm volatile("1: sub $1, %0\n\tjnz 1b" : "+r"(count) : : "cc");
+#else
+	for (; count; count--)
+		asm volatile("" : "+r"(count));
+#endif
+}
+
+#define KNOWN_ROUNDS	500000UL
+#define KNOWN_TIMES	20
+
+/* Instructions of a loop of which it is known, each time after a pause. */
+static double counter_known(const struct counter *counter, unsigned long rounds)
+{
+	struct moment from = counter_begin(counter), to;
+	int i;
+
+	for (i = 0; i < KNOWN_TIMES; i++) {
+		sleep_ns(2 * NSEC_PER_MSEC);
+		known_loop(rounds);
+	}
+	to = counter_end(counter);
+	return counter_spent(counter, &from, &to) / KNOWN_TIMES;
+}
+
+/*
+ * Begins to count, on a machine that does nothing else: vblanks go on for some seconds
+ * after the last one that somebody waited for. Returns why that is not possible, or NULL.
+ */
+static const char *counter_start(struct counter *counter)
+{
+	sleep_ns(7 * NSEC_PER_SEC);
+	counter->stop = false;
+	if (pthread_create(&counter->thread, NULL, counter_spin, counter))
+		return "no thread";
+	sleep_ns(50 * NSEC_PER_MSEC);
+	return NULL;
+}
+
+static void counter_stop(struct counter *counter)
+{
+	__atomic_store_n(&counter->stop, true, __ATOMIC_RELAXED);
+	pthread_join(counter->thread, NULL);
+}
+
+/*
+ * Finds out what the loop and the idle machine take. Returns why that is not possible,
+ * or NULL; @known gets as what a million instructions are counted.
+ */
+static const char *counter_calibrate(struct counter *counter, double *known)
+{
+	const char *reason = cpus_online() == 1 ? NULL : "it takes a machine with one CPU";
+	struct moment from, to;
+	double ns, rounds;
+
+	memset(counter, 0, sizeof(*counter));
+	if (!reason)
+		reason = counter_start(counter);
+	if (reason)
+		return reason;
+	from = counter_begin(counter);
+	sleep_ns(NSEC_PER_SEC);
+	to = counter_end(counter);
+	ns = to.ns - from.ns;
+	rounds = to.rounds - from.rounds;
+	/* A whole number; what the machine takes is a small part of one. */
+	counter->loop = (int)(ns / rounds);
+	counter->background = (ns - counter->loop * rounds) / ns;
+	*known = counter_known(counter, 2 * KNOWN_ROUNDS) - counter_known(counter, KNOWN_ROUNDS);
+	counter_stop(counter);
+	if (counter->background < 0.05 && *known > 990000 && *known < 1010000)
+		return NULL;
+	return "one nanosecond is not one instruction here (QEMU: -icount shift=0,sleep=off)";
+}
+
+/* Doorbells that the host has seen since it was asked before; -errno if it does not tell. */
+static long screen_kicks(int screen)
+{
+	char answer[64];
+	int ret = screen_ask(screen, answer, sizeof(answer), "kicks");
+	long kicks;
+
+	if (ret)
+		return ret;
+	return sscanf(answer, "kicks %ld", &kicks) == 1 ? kicks : -EPROTO;
+}
+
+/* The host begins to look at doorbells, marks and flushes, or ends. */
+static int screen_measure(int screen, bool on)
+{
+	char answer[64];
+
+	return screen_ask(screen, answer, sizeof(answer), "measure %s", on ? "on" : "off");
+}
+
+#endif /* _DISPLAY_COUNT_H */

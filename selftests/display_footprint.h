@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a device and its buffers take of the kernel's memory.
+ */
+#ifndef _DISPLAY_FOOTPRINT_H
+#define _DISPLAY_FOOTPRINT_H
+
+#include "display_bench.h"
+
+#define BUFFERS		1024
+#define BUFFER_SIDE	64
+#define BINDS		15
+
+/* Memory of the kernel's own, and all that is free, in kB. */
+static void read_memory(double *kernel, double *free_pages)
+{
+	static const char *const keys[] = { "\nSlab:", "\nVmallocUsed:", "\nPercpu:",
+					    "\nKernelStack:" };
+	unsigned int i;
+
+	sleep_ns(200 * NSEC_PER_MSEC);
+	write_file("/proc/sys/vm/drop_caches", "3");
+	sleep_ns(20 * NSEC_PER_MSEC);
+	*kernel = 0;
+	for (i = 0; i < ARRAY_SIZE(keys); i++)
+		*kernel += file_number("/proc/meminfo", keys[i]);
+	*free_pages = file_number("/proc/meminfo", "\nMemFree:");
+}
+
+/* What a device takes that a driver has and nobody uses. */
+static const char *measure_device(struct scene *scene)
+{
+	double kernel[BINDS], pages[BINDS], bound_kernel, bound_pages;
+	char driver[PATH_MAX];
+	const char *reason = NULL;
+	int i;
+
+	if (!link_name(path("/sys/bus/pci/devices/%s/driver", scene->pci), driver,
+		       sizeof(driver)))
+		return "the device has no driver";
+	for (i = 0; i < BINDS && !reason; i++) {
+		close(scene->display.fd);
+		scene->display.fd = -1;
+		read_memory(&bound_kernel, &bound_pages);
+		if (write_file(path("/sys/bus/pci/drivers/%s/unbind", driver), scene->pci))
+			return "it cannot be unbound";
+		read_memory(&kernel[i], &pages[i]);
+		kernel[i] = bound_kernel - kernel[i];
+		pages[i] -= bound_pages;
+		if (write_file(path("/sys/bus/pci/drivers/%s/bind", driver), scene->pci))
+			return "it cannot be bound";
+		reason = scene_open(scene);
+	}
+	if (reason)
+		return reason;
+	tell(scene, "idle device: slab, stacks, vmalloc", "kB", median(kernel, BINDS));
+	tell(scene, "idle device: all pages", "kB", median(pages, BINDS));
+	return NULL;
+}
+
+/* One more state of the buffers: what each takes of the kernel's own memory so far. */
+static void tell_buffers(struct scene *scene, const char *what, double before)
+{
+	double kernel, pages;
+
+	read_memory(&kernel, &pages);
+	tell(scene, what, "bytes", (kernel - before) * 1024 / BUFFERS);
+}
+
+/* What a buffer takes: made, with a framebuffer, and after it was shown. */
+static const char *measure_buffers(struct scene *scene)
+{
+	static struct frame frames[BUFFERS];
+	struct drm_mode_modeinfo mode = {
+		.clock = 1000,
+		.hdisplay = BUFFER_SIDE, .hsync_start = 72, .hsync_end = 80, .htotal = 100,
+		.vdisplay = BUFFER_SIDE, .vsync_start = 72, .vsync_end = 80, .vtotal = 100,
+		.vrefresh = 100,
+		.name = "64x64",
+	};
+	int fd = scene->display.fd, ret = 0, i;
+	struct drm_event_vblank event;
+	double before, pages;
+
+	read_memory(&before, &pages);
+	for (i = 0; i < BUFFERS && !ret; i++)
+		ret = buffer_create(fd, &frames[i], BUFFER_SIDE, BUFFER_SIDE);
+	if (!ret)
+		tell_buffers(scene, "buffer, written to", before);
+	for (i = 0; i < BUFFERS && !ret; i++)
+		ret = frame_add(fd, &frames[i], BUFFER_SIDE, BUFFER_SIDE,
+				frames[i].buffer_pitch, 0);
+	if (!ret)
+		tell_buffers(scene, "buffer with framebuffer", before);
+	if (!ret)
+		ret = set_crtc(&scene->display, frames[0].fb, &mode, 0, 0);
+	for (i = 1; i < BUFFERS && !ret; i++)
+		ret = flip_to(scene, frames[i].fb, 0, &event);
+	if (!ret)
+		tell_buffers(scene, "buffer with framebuffer, shown", before);
+	crtc_off(&scene->display);
+	for (i = 0; i < BUFFERS; i++)
+		frame_destroy(fd, &frames[i]);
+	return ret ? strerror(-ret) : NULL;
+}
+
+#endif /* _DISPLAY_FOOTPRINT_H */
