@@ -5,7 +5,7 @@ import argparse
 import os
 import sys
 
-from . import buildroot, cache, clean, guest, host, igt, integrate, kernel, source, vm
+from . import bench, buildroot, cache, clean, guest, host, igt, integrate, kernel, source, vm
 from .scenarios import SCENARIOS
 from .stage import Failure, say
 
@@ -66,21 +66,9 @@ def command_run(args):
     return 0
 
 
-def command_bench(_args):
+def command_bench(args):
     """Measures speed and memory on the production kernel."""
-    built, image = bootable("production")
-    status = 0
-    for scenario, arguments, about in (
-            ("msix3", "", "times, ratios within one boot"),
-            ("icount", "--only-a --loops 20000", "instructions: read ns as instructions")):
-        say(f"== bench: {about}")
-        result = vm.boot(built, image, scenario,
-                         f"modprobe rust-gpu && $TESTS/rust_gpu_bench {arguments}", 600,
-                         echo=True, append=["kunit.enable=0"])
-        if result.problems() or result.status:
-            vm.explain(result)
-            status = 1
-    return status
+    return bench.main(*bootable("production"), args.part or bench.PARTS, args.rounds)
 
 
 def command_shell(args):
@@ -174,7 +162,11 @@ def parser():
     check.add_argument("--jobs", type=int, default=min(2, os.cpu_count()),
                        help="steps at once (%(default)s)")
     add("lint", command_lint)
-    add("bench", command_bench)
+    command = add("bench", command_bench)
+    command.add_argument("--part", choices=bench.PARTS, action="append",
+                         help="only this one; may be repeated")
+    command.add_argument("--rounds", type=int, default=5,
+                         help="in which times are measured with each driver (%(default)s)")
     command = add("igt", command_igt)
     command.add_argument("--driver", choices=igt.DRIVERS, action="append",
                          help="the other one's results are those of its last runs")

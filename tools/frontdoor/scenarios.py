@@ -55,5 +55,8 @@ SCENARIOS = {
     "two-heads": {"gpu": "virtio-gpu-pci,max_outputs=2"},
     "icount": {"gpu": "virtio-gpu-pci", "smp": 1, "machine": ICOUNT,
                "accel": "tcg,thread=single"},
+    "icount-handover": {"gpu": "virtio-gpu-pci", "smp": 1, "machine": ICOUNT,
+                        "accel": "tcg,thread=single",
+                        "append": "drm_kms_helper.fbdev_emulation=0"},
     "no-gpu": {"gpu": None},
 }

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Speed and memory: the driver by itself, and its display beside that of the C driver."""
+
+import collections
+import statistics
+
+from . import vm
+from .stage import say
+
+PARTS = ("driver", "display")
+DRIVERS = {"virtio_gpu": "c", "rust_gpu": "rust"}
+TIMEOUT = 1800
+# What this driver may take at most, as a part of what the C driver takes. The first row counts
+# whose beginning and unit fit.
+LIMITS = (
+    ("modeset", "kicks", 0.5),
+    ("modeset", "interrupts", 0.5),
+    ("", "kicks", 1.0),
+    ("", "interrupts", 1.0),
+    ("", "instructions", 0.8),
+    ("", "us", 0.9),
+    ("", "missed vblanks", 1.0),
+    ("", "kB", 1.0),
+    ("", "bytes", 1.0),
+)
+# Of several rounds: a busy host makes each time longer, and none shorter.
+CHOICE = {"us": min}
+
+
+def main(built, image, parts, rounds):
+    """Runs the parts. Returns 1 if something could not be measured."""
+    status = 0
+    if "driver" in parts:
+        status |= bench_driver(built, image)
+    if "display" in parts:
+        status |= bench_display(built, image, rounds)
+    return status
+
+
+def run(built, image, scenario, script, echo):
+    """Runs one guest. Returns its output and whether something is wrong."""
+    result = vm.boot(built, image, scenario, script, TIMEOUT, echo=echo, append=["kunit.enable=0"])
+    wrong = bool(result.problems() or result.status)
+    if wrong:
+        vm.explain(result)
+    return result.output, wrong
+
+
+def bench_driver(built, image):
+    """What has no counterpart in the C driver: messages, packets, a device."""
+    status = 0
+    for scenario, arguments, about in (
+            ("msix3", "", "times, ratios within one boot"),
+            ("icount", "--only-a --loops 20000", "instructions: read ns as instructions")):
+        say(f"== bench: {about}")
+        script = f"modprobe rust-gpu && $TESTS/rust_gpu_bench {arguments}"
+        status |= run(built, image, scenario, script, True)[1]
+    return status
+
+
+def script_for(groups, rounds):
+    """Both drivers in one boot, in turns."""
+    lines = ["cd $TESTS", "modprobe virtio_pci", "modprobe virtio_gpu", "modprobe rust-gpu",
+             "status=0"]
+    for number in range(rounds):
+        for driver, name in DRIVERS.items():
+            lines += [f"echo '# round {number + 1}, {driver}'",
+                      f"./handover {name} >/dev/null || exit 1",
+                      f"./display_bench --machine {groups} || status=1"]
+    return "\n".join([*lines, "exit $status"])
+
+
+def bench_display(built, image, rounds):
+    """The display, with the same program for both drivers."""
+    figures = collections.defaultdict(lambda: collections.defaultdict(list))
+    status = 0
+    for scenario, groups, count in (("icount-handover", "counts memory", 1),
+                                    ("handover", "time flips", rounds)):
+        say(f"== bench: the display, {groups.replace(' ', ' and ')}")
+        text, wrong = run(built, image, scenario, script_for(groups, count), False)
+        status |= wrong
+        for line in text.splitlines():
+            if line.startswith("#"):
+                say(line)
+            if not line.startswith("=\t"):
+                continue
+            _, driver, what, unit, value = line.split("\t")
+            figures[what, unit][driver].append(float(value))
+    for line in table(figures):
+        say(line)
+    return status
+
+
+def limit(what, unit):
+    """What this driver may take at most, as a part; None if nothing was agreed on."""
+    for beginning, limited, part in LIMITS:
+        if what.startswith(beginning) and unit == limited:
+            return part
+    return None
+
+
+def table(figures):
+    """The figures of both drivers side by side."""
+    yield f"{'':42}{'':16}{'C':>12}{'rust_gpu':>12}{'ratio':>8}{'limit':>7}"
+    for (what, unit), found in figures.items():
+        choose = CHOICE.get(unit, statistics.median)
+        theirs, ours = (choose(found[name]) if name in found else None for name in DRIVERS)
+        most = limit(what, unit)
+        line = f"{what:42}{unit:16}{number(theirs):>12}{number(ours):>12}"
+        if theirs is not None and ours is not None and most is not None:
+            line += f"{ours / theirs if theirs else float(ours > 0):8.2f}{most:7.2f}  "
+            line += "ok" if ours <= most * theirs else "over"
+        yield line
+
+
+def number(value):
+    """A figure for the table."""
+    return "-" if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
