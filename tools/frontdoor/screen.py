@@ -11,8 +11,12 @@ One line is a request, and gets one line as its answer:
     panic NAME                  done NAME
     watch                       done watch
     flushed                     done flushed X,Y,WIDTH,HEIGHT ...
-    cursor                      done cursor update|move|hide|none X Y
+    cursor [HEAD]               done cursor update|move|hide|none X Y
+    pointer [HEAD]              done pointer WIDTH HEIGHT X Y CRC
     resize WIDTH HEIGHT [HEAD]  done resized WIDTH HEIGHT
+    unplug [HEAD]               done unplugged
+    key NAME ...                done key
+    mouse X Y                   done mouse
     wake SECONDS                done wake, so much later
     measure on|off              done measure
     kicks                       done kicks NUMBER
@@ -21,14 +25,17 @@ One line is a request, and gets one line as its answer:
 or `error` and the reason. A CRC is zlib's CRC-32 of the red, green and blue bytes of all pixels,
 row by row from the top, in hexadecimal. A dump becomes NAME.png in the directory of the run; `crc`,
 `pixel` and `qr` are about the last one. After `panic` the guest is expected to panic: when its
-console says that it has, all heads are dumped a last time, as NAME-HEAD, and the machine is switched
-off. A dump also shows what was transferred to the device and never flushed, and it shows no cursor.
-So from `watch` on, `flushed` tells what was flushed since it was asked for before, in pixels of the
-resource, and `cursor` the last command of the cursor queue.
-`resize` is what a user does who gives the window of the screen another size: the device tells its
-driver of a wish, of which a size that it has already is none. It goes through VNC, of which each
-head has a server on a socket in the directory of the run; nobody connects before that. `wake` is
-for a guest that sleeps meanwhile and wakes up of the answer.
+console says that it has, all heads are dumped a last time, as NAME-HEAD, and the machine is
+switched off. A dump also shows what was transferred to the device and never flushed, and it shows
+no cursor. So from `watch` on, `flushed` tells what was flushed since it was asked for before, in
+pixels of the resource, and `cursor` the last command of the cursor queue, of all heads or of one.
+`pointer` is the image that a viewer has for a head's cursor, with its hot spot and the CRC of its
+bytes. `resize` is what a user does who gives the window of the screen another size: the device
+tells its driver of a wish, of which a size that it has already is none. It goes through VNC, of
+which each head has a server on a socket in the directory of the run; nobody connects before that. A
+head that is unplugged comes back with a size. `key` presses keys all at once, which have the names
+of QEMU's QKeyCode, and `mouse` moves the mouse, if the guest has drivers for them. `wake` is for a
+guest that sleeps meanwhile and wakes up of the answer.
 From `measure on` to `measure off`, `kicks` tells how many doorbells rang since it was asked for
 before, and `latency` how long it took from each mark since then to the first flush that came after
 it. A mark is a write to the register INTERRUPT_LINE of the host bridge.
@@ -65,10 +72,10 @@ TIMED = re.compile(r"^(?:\d+@(?P<seconds>\d+\.\d+):|(?P<date>\d{4}-\d\d-\d\dT\S+
                    re.M)
 FLUSHED = re.compile(r"virtio_gpu_cmd_res_flush res \w+, w (\d+), h (\d+), "
                      r"x (\d+), y (\d+)$", re.M)
-CURSOR = re.compile(r"virtio_gpu_update_cursor scanout \d+, x (-?\d+), y (-?\d+), (\w+), "
+CURSOR = re.compile(r"virtio_gpu_update_cursor scanout (\d+), x (-?\d+), y (-?\d+), (\w+), "
                     r"res 0x(\w+)$", re.M)
 NO_CURSOR = "none", "0", "0"
-TOLD = ("watch", "flushed", "cursor", "measure", "kicks", "latency")
+TOLD = ("watch", "flushed", "cursor", "pointer", "key", "mouse", "measure", "kicks", "latency")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
 
 
@@ -181,7 +188,8 @@ class Service:
         self.monitor, self.qemus_monitor = socket.socketpair()
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.name = self.picture = None
-        self.seen, self.flushes, self.cursor = 0, [], NO_CURSOR
+        # The last command of the cursor queue for each head, and for all of them.
+        self.seen, self.flushes, self.cursors = 0, [], {}
         self.kicks, self.mark, self.latencies = 0, None, []
         self.panic, self.pictures = None, []
 
@@ -252,6 +260,10 @@ class Service:
             return "wake"
         if kind == "resize":
             return "resized " + self.resize(*map(int, arguments))
+        if kind == "unplug":
+            with self.viewer(*arguments) as viewer:
+                viewer.resize(0, 0)
+            return "unplugged"
         if kind not in ("screendump", "crc", "pixel", "qr", "panic") or not arguments:
             raise Refused("there is no such request")
         name, *numbers = arguments
@@ -279,9 +291,9 @@ class Service:
         self.seen += len(text)
         text = text.decode(errors="replace")
         self.flushes += [f"{x},{y},{w},{h}" for w, h, x, y in FLUSHED.findall(text)]
-        for x, y, kind, resource in CURSOR.findall(text):
+        for head, x, y, kind, resource in CURSOR.findall(text):
             hides = kind == "update" and int(resource, 16) == 0
-            self.cursor = "hide" if hides else kind, x, y
+            self.cursors[head] = self.cursors[None] = "hide" if hides else kind, x, y
         self.kicks += len(KICK.findall(text))
         for event in TIMED.finditer(text):
             seconds = seconds_of(event)
@@ -316,7 +328,7 @@ class Service:
         for event in EVENTS:
             monitor.execute("trace-event-set-state", name=event, enable=True)
         self.read_log()
-        self.flushes, self.cursor = [], NO_CURSOR
+        self.flushes, self.cursors = [], {}
         return []
 
     def tell_flushed(self, _monitor):
@@ -325,18 +337,41 @@ class Service:
         found, self.flushes = self.flushes, []
         return found
 
-    def tell_cursor(self, _monitor):
+    def tell_cursor(self, _monitor, head=None):
         """What the cursor was told."""
         self.read_log()
-        return self.cursor
+        return self.cursors.get(head, NO_CURSOR)
+
+    def tell_pointer(self, _monitor, head=0):
+        """What a viewer has for a cursor."""
+        with self.viewer(head) as viewer:
+            cursor = viewer.cursor()
+        fields = cursor.width, cursor.height, cursor.x, cursor.y
+        return [*map(str, fields), f"{zlib.crc32(cursor.data):08x}"]
+
+    def tell_key(self, monitor, *names):
+        """Presses keys, and lets them go."""
+        monitor.execute("send-key", keys=[{"type": "qcode", "data": name} for name in names])
+        return []
+
+    def tell_mouse(self, monitor, x, y):
+        """Moves the mouse."""
+        events = [{"type": "rel", "data": {"axis": axis, "value": int(value)}}
+                  for axis, value in (("x", x), ("y", y))]
+        monitor.execute("input-send-event", events=events)
+        return []
+
+    def viewer(self, head=0):
+        """A connection to the VNC server of a head."""
+        if not 0 <= int(head) < self.heads:
+            raise Refused("there is no such head")
+        return vnc.Viewer(self.vnc_path(head))
 
     def resize(self, width, height, head=0):
         """Has the display ask the guest for another size."""
         if not (0 < width <= LARGEST and 0 < height <= LARGEST):
             raise Refused("that is no size for a screen")
-        if not 0 <= head < self.heads:
-            raise Refused("there is no such head")
-        with vnc.Viewer(self.vnc_path(head)) as viewer:
+        with self.viewer(head) as viewer:
             viewer.resize(width, height)
         return f"{width} {height}"
 

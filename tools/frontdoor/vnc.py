@@ -1,22 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0
-"""As much of a VNC viewer (RFC 6143) as it takes to ask the display for another size."""
+"""As much of a VNC viewer (RFC 6143) as it takes to ask for another size, and to see the cursor."""
 
+import collections
 import socket
 import struct
 import time
 
 PATIENCE = 20
 LONGEST_TEXT = 4096
+LARGEST_CURSOR = 512 * 512
 SECURITY_NONE = 1
-# Messages of the client, one of the server, and the encoding that stands for a size.
+# Messages of the client, one of the server, and the encodings that stand for a size, and for a
+# cursor with what that contains in turn.
 SET_ENCODINGS = 2
 SET_DESKTOP_SIZE = 251
 FRAMEBUFFER_UPDATE = 0
 EXTENDED_DESKTOP_SIZE = -308
+ALPHA_CURSOR = -314
+RAW = 0
 # Why a size is told: another client asked, this one did. How that went.
 THIS_CLIENT = 1
 FORWARDED = 4
 STATUS = {0: "taken", 1: "prohibited", 2: "out of resources", 3: "not a layout that it knows"}
+
+
+Rectangle = collections.namedtuple("Rectangle", "x y width height encoding data")
 
 
 class Broken(OSError):
@@ -90,29 +98,50 @@ class Viewer:
         self.write(">B", 1)
         self.read(">HH16s")
         self.read_text()
-        self.write(">BxHi", SET_ENCODINGS, 1, EXTENDED_DESKTOP_SIZE)
+        self.see(EXTENDED_DESKTOP_SIZE)
 
-    def read_size(self):
-        """The next rectangles' reason and status: without a request for pixels all are sizes."""
+    def see(self, encoding):
+        """Says what this viewer wants to see."""
+        self.write(">BxHi", SET_ENCODINGS, 1, encoding)
+
+    def read_rectangles(self):
+        """The rectangles of the next update. Nobody asks for pixels, so none has any."""
         kind, count = self.read(">BxH")
-        told = []
-        for _ in range(count if kind == FRAMEBUFFER_UPDATE else 0):
-            reason, status, _, _, encoding = self.read(">HHHHi")
-            if encoding != EXTENDED_DESKTOP_SIZE:
-                break
-            for _ in range(self.read(">Bxxx")):
-                self.read(">16s")
-            told.append((reason, status))
-        if not told or len(told) != count:
+        if kind != FRAMEBUFFER_UPDATE:
             raise Broken("the VNC server sends what nobody asked for")
-        return told
+        return [self.read_rectangle() for _ in range(count)]
+
+    def read_rectangle(self):
+        """One rectangle, with what comes after its head."""
+        x, y, width, height, encoding = self.read(">HHHHi")
+        if encoding == EXTENDED_DESKTOP_SIZE:
+            data = [self.read(">16s") for _ in range(self.read(">Bxxx"))]
+        elif encoding == ALPHA_CURSOR and width * height <= LARGEST_CURSOR and \
+                self.read(">i") == RAW:
+            data = self.read(f">{4 * width * height}s")
+        else:
+            raise Broken("the VNC server sends what nobody asked for")
+        return Rectangle(x, y, width, height, encoding, data)
+
+    def next(self, encoding):
+        """The next rectangle of a kind."""
+        while True:
+            for rectangle in self.read_rectangles():
+                if rectangle.encoding == encoding:
+                    return rectangle
 
     def resize(self, width, height):
         """Asks for a size, and returns when the server has passed that on to its guest."""
         self.write(">BxHHBxIHHHHI", SET_DESKTOP_SIZE, width, height, 1, 0, 0, 0, width, height, 0)
         while True:
-            for reason, status in self.read_size():
-                if reason == THIS_CLIENT:
-                    if status not in (0, FORWARDED):
-                        raise Broken(f"the display refuses: {STATUS.get(status, status)}")
-                    return
+            # A size has its reason and its status where others have a place.
+            reason, status = self.next(EXTENDED_DESKTOP_SIZE)[:2]
+            if reason == THIS_CLIENT:
+                if status not in (0, FORWARDED):
+                    raise Broken(f"the display refuses: {STATUS.get(status, status)}")
+                return
+
+    def cursor(self):
+        """The cursor that the display has, shown or not: the hot spot is where others begin."""
+        self.see(ALPHA_CURSOR)
+        return self.next(ALPHA_CURSOR)
