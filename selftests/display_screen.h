@@ -97,24 +97,32 @@ static __maybe_unused void picture_copy(struct picture *to, const struct picture
 	}
 }
 
-/* zlib's CRC-32 of the red, green and blue bytes. */
-static __maybe_unused __u32 picture_crc(const struct picture *picture, const struct rect *rect)
+/* One more byte of a CRC-32 as zlib has it, which begins with ~0 and ends with ~. */
+static inline __u32 crc_step(__u32 crc, __u8 byte)
 {
 	static __u32 table[256];
-	__u32 i, bit, crc = ~0u;
-	__s32 x, y, shift;
+	__u32 i, bit;
 
 	for (i = 0; !table[255] && i < 256; i++) {
 		table[i] = i;
 		for (bit = 0; bit < 8; bit++)
 			table[i] = table[i] >> 1 ^ (table[i] & 1 ? 0xedb88320 : 0);
 	}
+	return crc >> 8 ^ table[(crc ^ byte) & 255];
+}
+
+/* zlib's CRC-32 of the red, green and blue bytes. */
+static __maybe_unused __u32 picture_crc(const struct picture *picture, const struct rect *rect)
+{
+	__s32 x, y, shift;
+	__u32 crc = ~0u;
+
 	for (y = rect->y1; y < rect->y2; y++) {
 		for (x = rect->x1; x < rect->x2; x++) {
 			__u32 pixel = picture->pixels[(size_t)y * picture->width + x];
 
 			for (shift = 16; shift >= 0; shift -= 8)
-				crc = crc >> 8 ^ table[(crc ^ pixel >> shift) & 255];
+				crc = crc_step(crc, pixel >> shift);
 		}
 	}
 	return ~crc;
@@ -389,20 +397,29 @@ static __maybe_unused bool screen_flushed(int screen, const struct rect *parts,
 	return found == count;
 }
 
-/* Waits until the last command of the cursor queue is this one. */
-static __maybe_unused bool screen_cursor(int screen, const char *kind, __s32 x, __s32 y)
+/* Asks until the host gives this answer. */
+static __maybe_unused bool screen_answers(int screen, const char *question, const char *want)
 {
 	__s64 deadline = now_ns() + 2 * NSEC_PER_SEC;
-	char answer[64] = "", want[64];
+	char answer[64] = "";
 
-	snprintf(want, sizeof(want), "cursor %s %d %d", kind, x, y);
 	do {
-		if (!screen_ask(screen, answer, sizeof(answer), "cursor") && !strcmp(answer, want))
+		if (!screen_ask(screen, answer, sizeof(answer), "%s", question) &&
+		    !strcmp(answer, want))
 			return true;
 		sleep_ns(20 * NSEC_PER_MSEC);
 	} while (now_ns() < deadline);
 	fprintf(stderr, "# should be: %s, is: %s\n", want, answer);
 	return false;
+}
+
+/* Waits until the last command of the cursor queue is this one. */
+static __maybe_unused bool screen_cursor(int screen, const char *kind, __s32 x, __s32 y)
+{
+	char want[64];
+
+	snprintf(want, sizeof(want), "cursor %s %d %d", kind, x, y);
+	return screen_answers(screen, "cursor", want);
 }
 
 #endif /* _DISPLAY_SCREEN_H */

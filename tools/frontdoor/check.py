@@ -14,8 +14,8 @@ from .stage import Failure, say
 
 COLLECTION = "drivers/gpu/rust_gpu"
 CORE = "ioctl waits permissions dumb caps modes debugfs sync removal hostile"
-DISPLAY = ("display display_atomic display_errors display_hotplug display_flip display_import "
-           "display_panic display_sleep")
+DISPLAY = ("display display_atomic display_cursor display_errors display_hotplug display_flip "
+           "display_import display_panic display_sleep")
 # kernel, scenario, tests of the collection. Not the hand-over on the debug kernel: the C driver
 # leaves DMA mappings behind when it is unbound, which DMA_API_DEBUG reports.
 GUESTS = [

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The cursor of an atomic client: hidden from those that do not know what a hot
+ * spot is, and with its hot spot for those that do.
+ *
+ * Environment: see display_screen.h
+ */
+#include "kselftest_harness.h"
+#include "display_kms.h"
+
+#ifndef DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT
+#define DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT	6
+#endif
+
+#define SIZE	64
+
+/* What a cursor is told by one commit. */
+struct place {
+	__u32 fb;
+	__s32 x, y, hot_x, hot_y;
+};
+
+/* Each test is a process of its own. */
+static struct {
+	struct display display;
+	struct frame frame;
+	struct picture picture;
+	struct frame images[2];
+	int screen;
+} scene;
+
+FIXTURE(cursor)
+{
+};
+
+FIXTURE_SETUP(cursor)
+{
+	struct display *display = &scene.display;
+	const char *reason = display_screen_open(display, &scene.screen);
+
+	REQUIRE(return, !reason, reason);
+	ASSERT_NE(0, display->cursor);
+	ASSERT_EQ(0, frame_create(display->fd, &scene.frame, display->mode.hdisplay,
+				  display->mode.vdisplay));
+	ASSERT_EQ(0, picture_create(&scene.picture, scene.frame.width, scene.frame.height));
+	picture_fill(&scene.picture, 1);
+	frame_draw(&scene.frame, &scene.picture);
+	ASSERT_EQ(0, set_crtc(display, scene.frame.fb, &display->mode, 0, 0));
+	REQUIRE(return, !set_client_cap(display->fd, DRM_CLIENT_CAP_ATOMIC),
+		"the driver has no atomic commits");
+}
+
+FIXTURE_TEARDOWN(cursor)
+{
+	close(scene.display.fd);
+}
+
+/* The cursor plane that the client sees now, 0 if it sees none. */
+static __u32 visible_cursor(void)
+{
+	struct display seen = { .fd = scene.display.fd };
+
+	return find_pipe(&seen, 0) ? 0 : seen.cursor;
+}
+
+TEST_F_TIMEOUT(cursor, visibility, 60)
+{
+	__u32 plane = scene.display.cursor;
+	__u64 value;
+
+	EXPECT_EQ(0, visible_cursor());
+	ASSERT_EQ(0, set_client_cap(scene.display.fd, DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT));
+	EXPECT_EQ(plane, visible_cursor());
+	EXPECT_NE(0, find_property(scene.display.fd, plane, "HOTSPOT_X", &value));
+	EXPECT_NE(0, find_property(scene.display.fd, plane, "HOTSPOT_Y", &value));
+	EXPECT_EQ(0, find_property(scene.display.fd, scene.display.primary, "HOTSPOT_X", &value));
+}
+
+/* An image that cannot be taken for another one. Returns 0 or -errno. */
+static int image_create(struct frame *image, __u32 seed)
+{
+	struct drm_mode_fb_cmd2 add = {
+		.width = SIZE,
+		.height = SIZE,
+		.pixel_format = DRM_FORMAT_ARGB8888,
+	};
+	int ret = buffer_create(scene.display.fd, image, SIZE, SIZE);
+	__u32 i;
+
+	if (ret)
+		return ret;
+	for (i = 0; i < SIZE * SIZE; i++) {
+		__u32 pixel = 0xff000000 | (i * 0x010307 + seed) % 0x1000000;
+
+		memcpy(image->map + 4 * i, &pixel, sizeof(pixel));
+	}
+	add.handles[0] = image->handle;
+	add.pitches[0] = image->buffer_pitch;
+	ret = gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_ADDFB2, &add);
+	image->fb = add.fb_id;
+	return ret;
+}
+
+/* Commits all of the cursor. Returns 0 or -errno. */
+static int commit(const struct place *place)
+{
+	const struct display *display = &scene.display;
+	const struct { const char *name; __u64 value; } properties[] = {
+		{ "FB_ID", place->fb },
+		{ "CRTC_ID", place->fb ? display->crtc : 0 },
+		{ "SRC_X", 0 },
+		{ "SRC_Y", 0 },
+		{ "SRC_W", SIZE << 16 },
+		{ "SRC_H", SIZE << 16 },
+		{ "CRTC_X", place->x },
+		{ "CRTC_Y", place->y },
+		{ "CRTC_W", SIZE },
+		{ "CRTC_H", SIZE },
+		{ "HOTSPOT_X", place->hot_x },
+		{ "HOTSPOT_Y", place->hot_y },
+	};
+	struct request request = {};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(properties); i++)
+		request_set(&request, display, display->cursor, properties[i].name,
+			    properties[i].value);
+	return request_commit(display, &request, 0, 0);
+}
+
+/* Whether who looks at the screen has the image as his pointer, with its hot spot. */
+static bool is_pointer(const struct frame *image, const struct place *place)
+{
+	char question[32], want[64];
+	__u32 i, crc = ~0u;
+
+	for (i = 0; i < 4 * SIZE * SIZE; i++)
+		crc = crc_step(crc, image->map[i]);
+	snprintf(question, sizeof(question), "pointer %u", scene.display.head);
+	snprintf(want, sizeof(want), "pointer %d %d %d %d %08x", SIZE, SIZE, place->hot_x,
+		 place->hot_y, ~crc);
+	return screen_answers(scene.screen, question, want);
+}
+
+TEST_F_TIMEOUT(cursor, hotspot, 180)
+{
+	/* Each differs from the one before in what the comment says. */
+	const struct {
+		unsigned int image;
+		__s32 x, y, hot_x, hot_y;
+		const char *command;
+	} steps[] = {
+		{ 0, 100, 50, 3, 5, "update" },
+		{ 0, 101, 52, 3, 5, "move" },		/* the place */
+		{ 0, 101, 52, 63, 0, "update" },	/* the hot spot */
+		{ 1, 101, 52, 63, 0, "update" },	/* the image */
+		{ 1, -20, -30, 31, 32, "update" },	/* the place and the hot spot */
+		{ 0, 7, 8, 0, 0, "update" },		/* all */
+	};
+	struct place place = {};
+	unsigned int i;
+
+	ASSERT_EQ(0, set_client_cap(scene.display.fd, DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT));
+	ASSERT_EQ(0, image_create(&scene.images[0], 0x123456));
+	ASSERT_EQ(0, image_create(&scene.images[1], 0xfedcba));
+	ASSERT_EQ(0, screen_watch(scene.screen));
+	for (i = 0; i < ARRAY_SIZE(steps); i++) {
+		const struct frame *image = &scene.images[steps[i].image];
+
+		place = (struct place){ image->fb, steps[i].x, steps[i].y, steps[i].hot_x,
+					steps[i].hot_y };
+		ASSERT_EQ(0, commit(&place));
+		EXPECT_TRUE(screen_cursor(scene.screen, steps[i].command, place.x, place.y));
+		EXPECT_TRUE(is_pointer(image, &place)) TH_LOG("step %u", i);
+	}
+	EXPECT_TRUE(screen_shows(scene.screen, "cursor-hotspot", scene.display.head,
+				 &scene.picture));
+	place.fb = 0;
+	ASSERT_EQ(0, commit(&place));
+	EXPECT_TRUE(screen_cursor(scene.screen, "hide", 0, 0));
+	EXPECT_TRUE(screen_shows(scene.screen, "cursor-hidden", scene.display.head,
+				 &scene.picture));
+}
+
+TEST_HARNESS_MAIN
