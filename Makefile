@@ -6,11 +6,12 @@
 FRONT := tools/front
 KERNEL ?= production
 SCENARIO ?= msix3
+MINUTES ?= 1
 export KDIR KERNEL_TARBALL FORCE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run check check-all shell lint tree untree bench igt clean distclean
+.PHONY: help run check check-all shell lint tree untree bench igt clients clean distclean
 
 define HELP
 rust_gpu: a DRM driver in Rust for the virtio GPU.
@@ -24,6 +25,7 @@ rust_gpu: a DRM driver in Rust for the virtio GPU.
   make untree KDIR=...     take it out again, without a trace
   make bench               speed and memory, on the production kernel
   make igt                 Debian's IGT on the C driver and on this one, differences (hours)
+  make clients             modetest, Weston and Xorg: do the screens show what they drew?
   make clean               remove what was built, keep the build root and the sources
   make distclean           remove the whole cache
 
@@ -33,6 +35,7 @@ On the command line or in the environment:
   KERNEL_TARBALL=FILE      run, check: take it from a tarball; by default it is Debian's package
   KERNEL=NAME              run, shell: production (default), debug, rt, kmemleak
   SCENARIO=NAME            run, shell: the machine, see tools/frontdoor/scenarios.py ($(SCENARIO))
+  MINUTES=N                clients: how long a session with a resizing window lasts ($(MINUTES))
   RUST_GPU_CACHE=DIR       everything heavy (default: ~/.cache/rust_gpu, about 8 GB)
   RUST_GPU_ACCEL=NAME      QEMU's accelerator: kvm or tcg (default: kvm where it surely works)
   FORCE=1                  tree, untree: lose what you changed in the driver's files there
@@ -49,6 +52,9 @@ run shell:
 
 check lint bench igt clean distclean:
 	@$(FRONT) $@
+
+clients:
+	@$(FRONT) $@ --minutes $(MINUTES)
 
 check-all:
 	@$(FRONT) check --all

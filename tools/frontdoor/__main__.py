@@ -5,7 +5,8 @@ import argparse
 import os
 import sys
 
-from . import bench, buildroot, cache, clean, guest, host, igt, integrate, kernel, source, vm
+from . import (bench, buildroot, cache, clean, clients, guest, host, igt, integrate, kernel, source,
+               vm)
 from .scenarios import SCENARIOS
 from .stage import Failure, say
 
@@ -97,6 +98,12 @@ def command_igt(args):
     return igt.main(built, image, args.driver or igt.DRIVERS, args.runs, args.only)
 
 
+def command_clients(args):
+    """Runs modetest, Weston and Xorg, and compares the screen with what they drew."""
+    built, image = bootable(args.kernel, guest.CLIENTS)
+    return clients.main(built, image, args.only or clients.CLIENTS, args.driver, args.minutes)
+
+
 def command_lint(_args):
     """Style and warnings."""
     from . import lint  # pylint: disable=import-outside-toplevel
@@ -172,6 +179,12 @@ def parser():
                          help="the other one's results are those of its last runs")
     command.add_argument("--runs", type=int, default=3, help="of each driver")
     command.add_argument("--only", default="", help="tests whose names match: a regular expression")
+    command = add("clients", command_clients)
+    command.add_argument("--kernel", choices=kernel.KERNELS, default="debug")
+    command.add_argument("--only", choices=clients.CLIENTS, action="append")
+    command.add_argument("--minutes", type=int, default=1,
+                         help="how long Weston and Xorg resize their window (%(default)s)")
+    command.add_argument("--driver", choices=igt.DRIVERS, default="rust")
     for name, function in (("tree", command_tree), ("untree", command_untree)):
         add(name, function).add_argument("kdir", nargs="?")
     add("clean", command_clean)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The guests' root file systems: a minimal Debian trixie, and a larger one that has IGT."""
+"""The guests' root file systems: a minimal Debian trixie, one with IGT, one with clients."""
 
 import dataclasses
 import os
@@ -29,6 +29,11 @@ MINIMAL = Image("guest", "a minimal Debian trixie (1 minute)", ["trixie", "trixi
 IGT = Image("guest-forky", "a Debian forky with IGT's tests (2 minutes)", ["forky"],
             [*MINIMAL.packages, "udev", "igt-gpu-tools", "igt-gpu-tools-tests", "libdrm-tests"],
             600)
+# Programs that people use, and netpbm, which has to do with their pictures.
+CLIENTS = Image("guest-clients", "a Debian trixie with Weston and Xorg (4 minutes)", ["trixie"],
+                [*MINIMAL.packages, "udev", "libdrm-tests", "weston", "seatd",
+                 "xserver-xorg-core", "xserver-xorg-input-libinput", "x11-apps",
+                 "x11-xserver-utils", "xdotool", "netpbm"], 2000)
 
 
 class Guest:

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Programs that people use, as Debian has them: each runs in a guest, and the host looks on."""
+
+import os
+
+from . import cache, igt, tap, vm
+from .stage import say
+
+SCRIPTS = os.path.join(cache.REPO, "tools/guest/clients")
+CLIENTS = ("modetest", "weston", "xorg")
+SCENARIO = "two-heads"
+# Seconds for all but the session, on a busy host.
+TIMEOUT = 1500
+
+
+def job(client, driver, minutes):
+    """What the guest runs: settings, what all scripts share, and the client's own one."""
+    others = " ".join(names for name, names in igt.MODULES.items() if name != driver)
+    settings = f'MODULES="{igt.MODULES[driver]}"\nOTHERS="{others}"\nMINUTES={minutes}\n'
+    return settings + "".join(cache.read(os.path.join(SCRIPTS, f"{name}.sh"))
+                              for name in ("common", client))
+
+
+def count(tally, client, output):
+    """Counts the results that a script has printed, and whether these are all."""
+    planned, found = None, 0
+    for line in output.splitlines():
+        plan = tap.PLAN.match(line)
+        if plan:
+            planned = int(plan.group(1))
+        found += tap.take(tally, line, f"{client}: ")
+    if found != planned:
+        tally.failures.append(f"{client}: {found} of {planned or 'no'} results")
+
+
+def run(kernel, image, client, driver, minutes):
+    """Runs one client."""
+    script = job(client, driver, minutes)
+    timeout = TIMEOUT + 60 * minutes
+    arguments = kernel, image, SCENARIO, script, timeout
+    result = vm.boot(*arguments, echo=True, append=["kunit.enable=0"])
+    if result.is_emulators_fault():
+        say(f"   QEMU ran a stale breakpoint ({result.console_file}): once more")
+        result = vm.boot(*arguments, echo=True, append=["kunit.enable=0"])
+    tally = tap.Tally()
+    count(tally, client, result.output)
+    problems = result.problems()
+    if problems:
+        vm.explain(result)
+    tally.count(not problems, f"{client}: a clean kernel log ({result.console_file})")
+    if result.status:
+        tally.failures.append(f"{client}: its script returned {result.status}")
+    say(f"== clients: {client}: {tally} in {result.seconds:.1f} s, pictures in "
+        f"{result.directory}")
+    return tally
+
+
+def main(kernel, image, names, driver, minutes):
+    """Runs clients; the last line is the sum."""
+    total = tap.Tally()
+    for client in names:
+        say(f"== clients: {client} on {igt.MODULES[driver]}, kernel {kernel.name}")
+        total.add(run(kernel, image, client, driver, minutes))
+    for line in total.failures:
+        say(f"FAILED {line}")
+    say(str(total))
+    return 1 if total.failures else 0

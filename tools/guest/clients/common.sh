@@ -1,0 +1,277 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# What the scripts of all clients share. It comes before each of them in the job of its guest, and
+# these before it (tools/frontdoor/clients.py): MODULES, the driver; OTHERS, which udev must not
+# load; MINUTES, how long a session shall last. Results are TAP.
+
+COUNT=0
+FAILED=0
+WORK=/tmp/clients
+mkdir -p "$WORK"
+
+# The host sees the screen (tools/frontdoor/screen.py).
+exec 3<>"$RUST_GPU_SCREEN"
+
+# check NAME COMMAND...: one result. What the command prints becomes comments.
+check()
+{
+	check_name=$1
+	check_result=ok
+	shift
+	"$@" >"$WORK/check" 2>&1 || {
+		check_result="not ok"
+		FAILED=1
+	}
+	COUNT=$((COUNT + 1))
+	sed 's/^/# /' "$WORK/check"
+	echo "$check_result $COUNT $check_name"
+}
+
+# finish FILE...: the end; logs of the client, if not all is well.
+finish()
+{
+	for finish_file in "$@"; do
+		[ "$FAILED" = 0 ] || sed "s|^|# ${finish_file##*/}: |" "$finish_file"
+	done
+	echo "1..$COUNT"
+}
+
+# ask WORD...: prints the host's answer without its "done".
+ask()
+{
+	echo "$*" >&3
+	ask_answer=$(timeout 90 head -n 1 <&3) || ask_answer="no answer"
+	case $ask_answer in
+	"done "*)
+		echo "${ask_answer#done }"
+		;;
+	*)
+		echo "$*: the host says: $ask_answer" >&2
+		return 1
+		;;
+	esac
+}
+
+# await SECONDS COMMAND...: whether the command succeeds within some time. What it prints last is
+# printed if not.
+await()
+{
+	await_end=$(($(date +%s) + $1))
+	shift
+	until "$@" >"$WORK/await" 2>&1; do
+		if [ "$(date +%s)" -ge "$await_end" ]; then
+			cat "$WORK/await"
+			echo "waited in vain: $*"
+			return 1
+		fi
+		sleep 0.5
+	done
+}
+
+# is_over PID: whether a child of this shell has ended.
+is_over()
+{
+	[ ! -e "/proc/$1" ] || grep -q '^State:.*Z' "/proc/$1/status"
+}
+
+# ends PID [STATUS]: whether a child ends soon, and well.
+ends()
+{
+	if ! await 120 is_over "$1"; then
+		kill -KILL "$1"
+		return 1
+	fi
+	wait "$1"
+	ends_status=$?
+	[ "$ends_status" = "${2-0}" ] || {
+		echo "it returned $ends_status"
+		return 1
+	}
+}
+
+start_driver()
+{
+	for start_module in $OTHERS; do
+		echo "blacklist $start_module"
+	done >/etc/modprobe.d/clients.conf
+	# shellcheck disable=SC2086 # these are words
+	modprobe -a $MODULES || exit
+	modprobe -a i8042 atkbd psmouse evdev
+	/usr/lib/systemd/systemd-udevd --daemon 3>&-
+	udevadm trigger --subsystem-match=drm --subsystem-match=input
+	udevadm settle --timeout=300
+}
+
+# connector HEAD: its directory in sysfs.
+connector()
+{
+	echo /sys/class/drm/card?-Virtual-$(($1 + 1))
+}
+
+# best_mode HEAD: the first mode of its connector, as WIDTHxHEIGHT.
+best_mode()
+{
+	best_connector=$(connector "$1")
+	echo detect >"$best_connector/status"
+	head -n 1 "$best_connector/modes"
+}
+
+has_mode()
+{
+	has_mode=$(best_mode "$1")
+	echo "head $1 has $has_mode"
+	[ "$has_mode" = "$2" ]
+}
+
+# plug HEAD WIDTH HEIGHT: gives a head a size, whether it has one or not.
+plug()
+{
+	ask resize "$2" "$3" "$1" && await 30 has_mode "$1" "$2x$3"
+}
+
+# size FILE: width and height of a PPM file.
+size()
+{
+	head -n 2 "$1" | tail -n 1
+}
+
+# crc FILE: the CRC-32 of its pixels, which gzip has in the last bytes of what it makes.
+crc()
+{
+	tail -n +4 "$1" | gzip -1 | tail -c 8 | od -An -v -N4 -tx4 | tr -d ' '
+}
+
+# explain NAME FILE: says in which parts a head's last picture differs from a file.
+explain()
+{
+	# shellcheck disable=SC2046 # two words
+	set -- "$1" "$2" $(size "$2")
+	explain_rows=$(($4 / 20))
+	explain_top=0
+	while [ $((explain_top + explain_rows)) -le "$4" ]; do
+		pamcut -top $explain_top -height $explain_rows "$2" >"$WORK/part"
+		explain_is=$(ask crc "$1" 0 $explain_top "$3" $explain_rows)
+		[ "$explain_is" = "$1 $(crc "$WORK/part")" ] ||
+			echo "rows from $explain_top to $((explain_top + explain_rows)) differ"
+		explain_top=$((explain_top + explain_rows))
+	done
+}
+
+# shows NAME HEAD FILE: whether the head shows exactly what is in a PPM file.
+shows()
+{
+	shows_is=$(ask screendump "$1" "$2") || return 1
+	shows_want="$1 $(size "$3") $(crc "$3")"
+	[ "$shows_is" != "$shows_want" ] || return 0
+	echo "head $2 shows $shows_is, and not $shows_want"
+	return 1
+}
+
+# shows_soon NAME HEAD FILE: the same, but it may take a while.
+shows_soon()
+{
+	await 60 shows "$@" || {
+		explain "$1" "$3"
+		return 1
+	}
+}
+
+# has_size HEAD WIDTH HEIGHT: whether the head's picture has that size.
+has_size()
+{
+	has_size=$(ask screendump size "$1") || return 1
+	echo "head $1 shows $has_size"
+	case $has_size in
+	"size $2 $3 "*) ;;
+	*) return 1 ;;
+	esac
+}
+
+# pictures NAME: what both heads show.
+pictures()
+{
+	ask screendump "$1-0" 0 && ask screendump "$1-1" 1
+}
+
+# agrees NAME: whether what both heads show is what the client has in its own picture of all of the
+# screen, for which it has the function `shot`: side by side, at a moment at which nothing moves.
+agrees()
+{
+	for agrees_try in 1 2 3 4 5 6 7 8; do
+		agrees_shows=$(pictures "$1") || return 1
+		shot "$WORK/shot.ppm" || return 1
+		[ "$agrees_shows" != "$(pictures "$1")" ] || break
+		[ "$agrees_try" != 8 ] || {
+			echo "the picture does not come to rest"
+			return 1
+		}
+		sleep 1
+	done
+	agrees_left=0
+	agrees_head=0
+	# Not in a pipeline, whose commands are subshells.
+	echo "$agrees_shows" >"$WORK/agrees"
+	while read -r agrees_name agrees_width agrees_height agrees_crc; do
+		pamcut -left "$agrees_left" -width "$agrees_width" -top 0 -height "$agrees_height" \
+			"$WORK/shot.ppm" >"$WORK/head.ppm" || return 1
+		if [ "$(crc "$WORK/head.ppm")" != "$agrees_crc" ]; then
+			ask screendump "$agrees_name" "$agrees_head"
+			explain "$agrees_name" "$WORK/head.ppm"
+			return 1
+		fi
+		agrees_left=$((agrees_left + agrees_width))
+		agrees_head=$((agrees_head + 1))
+	done <"$WORK/agrees"
+}
+
+# look NAME: keeps what both heads show, for `changed`.
+look()
+{
+	SHOWN=$(pictures "$1")
+}
+
+# changed NAME: whether a head shows something else than it did when this was asked before.
+changed()
+{
+	changed_is=$(pictures "$1") || return 1
+	echo "$changed_is"
+	[ "$changed_is" != "$SHOWN" ] && SHOWN=$changed_is
+}
+
+# console NAME: writes to the console, and prints what the first head shows then.
+console()
+{
+	printf '\033c\033[?25lrust_gpu' >/dev/tty1
+	sleep 2
+	ask screendump "$1" 0
+}
+
+# keep_console: keeps what the console shows before there is a client.
+keep_console()
+{
+	CONSOLE=$(console console-before)
+}
+
+# console_is_back: whether it shows the same afterwards.
+console_is_back()
+{
+	console_is=$(console console-after)
+	echo "$CONSOLE; $console_is"
+	[ "${CONSOLE#* }" = "${console_is#* }" ]
+}
+
+# session COMMAND...: runs the command for MINUTES, each time with the number of the round.
+session()
+{
+	session_end=$(($(date +%s) + MINUTES * 60))
+	session_round=0
+	while [ "$(date +%s)" -lt "$session_end" ]; do
+		session_round=$((session_round + 1))
+		"$@" "$session_round" || {
+			echo "in round $session_round"
+			return 1
+		}
+	done
+	echo "$session_round rounds in $MINUTES minutes"
+}
