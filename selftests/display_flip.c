@@ -134,7 +134,8 @@ static void compare(struct __test_metadata *_metadata,
 		TH_LOG("%d flips: paced %lld ms, async %lld ms, %d of them %lld ms", FLIPS,
 		       paced / NSEC_PER_MSEC, async / NSEC_PER_MSEC, WINDOW,
 		       window / NSEC_PER_MSEC);
-		if (window < WINDOW * frame_ns() / 2)
+		/* So many paced ones take a frame more, also on a machine that is slow. */
+		if (window < (WINDOW - 1) * frame_ns())
 			break;
 	}
 	EXPECT_LT(round, ROUNDS);
