@@ -40,11 +40,7 @@ FIXTURE_SETUP(cursor)
 
 	REQUIRE(return, !reason, reason);
 	ASSERT_NE(0, display->cursor);
-	ASSERT_EQ(0, frame_create(display->fd, &scene.frame, display->mode.hdisplay,
-				  display->mode.vdisplay));
-	ASSERT_EQ(0, picture_create(&scene.picture, scene.frame.width, scene.frame.height));
-	picture_fill(&scene.picture, 1);
-	frame_draw(&scene.frame, &scene.picture);
+	ASSERT_EQ(0, frame_of_screen(display, &scene.frame, &scene.picture, 1));
 	ASSERT_EQ(0, set_crtc(display, scene.frame.fb, &display->mode, 0, 0));
 	REQUIRE(return, !set_client_cap(display->fd, DRM_CLIENT_CAP_ATOMIC),
 		"the driver has no atomic commits");

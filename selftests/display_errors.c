@@ -32,11 +32,7 @@ FIXTURE_SETUP(errors)
 
 	reason = display_screen_open(display, &scene.screen);
 	REQUIRE(return, !reason, reason);
-	ASSERT_EQ(0, frame_create(display->fd, &scene.frame, display->mode.hdisplay,
-				  display->mode.vdisplay));
-	ASSERT_EQ(0, picture_create(&scene.picture, scene.frame.width, scene.frame.height));
-	picture_fill(&scene.picture, 1);
-	frame_draw(&scene.frame, &scene.picture);
+	ASSERT_EQ(0, frame_of_screen(display, &scene.frame, &scene.picture, 1));
 	ASSERT_EQ(0, set_crtc(display, scene.frame.fb, &display->mode, 0, 0));
 	ASSERT_EQ(0, buffer_create(display->fd, &scene.buffer, SIDE, SIDE));
 	ASSERT_EQ(PITCH, scene.buffer.buffer_pitch);

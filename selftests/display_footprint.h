@@ -11,26 +11,18 @@
 #define BUFFER_SIDE	64
 #define BINDS		15
 
-/* Memory of the kernel's own, and all that is free, in kB. */
-static void read_memory(double *kernel, double *free_pages)
+/* As kernel_memory(), when what is freed some time later is freed. */
+static void read_settled(__s64 *kernel, __s64 *free_pages)
 {
-	static const char *const keys[] = { "\nSlab:", "\nVmallocUsed:", "\nPercpu:",
-					    "\nKernelStack:" };
-	unsigned int i;
-
 	sleep_ns(200 * NSEC_PER_MSEC);
-	write_file("/proc/sys/vm/drop_caches", "3");
-	sleep_ns(20 * NSEC_PER_MSEC);
-	*kernel = 0;
-	for (i = 0; i < ARRAY_SIZE(keys); i++)
-		*kernel += file_number("/proc/meminfo", keys[i]);
-	*free_pages = file_number("/proc/meminfo", "\nMemFree:");
+	kernel_memory(kernel, free_pages);
 }
 
 /* What a device takes that a driver has and nobody uses. */
 static const char *measure_device(struct scene *scene)
 {
-	double kernel[BINDS], pages[BINDS], bound_kernel, bound_pages;
+	__s64 bound_kernel, bound_pages, idle_kernel, idle_pages;
+	double kernel[BINDS], pages[BINDS];
 	char driver[PATH_MAX];
 	const char *reason = NULL;
 	int i;
@@ -41,12 +33,12 @@ static const char *measure_device(struct scene *scene)
 	for (i = 0; i < BINDS && !reason; i++) {
 		close(scene->display.fd);
 		scene->display.fd = -1;
-		read_memory(&bound_kernel, &bound_pages);
+		read_settled(&bound_kernel, &bound_pages);
 		if (write_file(path("/sys/bus/pci/drivers/%s/unbind", driver), scene->pci))
 			return "it cannot be unbound";
-		read_memory(&kernel[i], &pages[i]);
-		kernel[i] = bound_kernel - kernel[i];
-		pages[i] -= bound_pages;
+		read_settled(&idle_kernel, &idle_pages);
+		kernel[i] = bound_kernel - idle_kernel;
+		pages[i] = idle_pages - bound_pages;
 		if (write_file(path("/sys/bus/pci/drivers/%s/bind", driver), scene->pci))
 			return "it cannot be bound";
 		reason = scene_open(scene);
@@ -59,12 +51,12 @@ static const char *measure_device(struct scene *scene)
 }
 
 /* One more state of the buffers: what each takes of the kernel's own memory so far. */
-static void tell_buffers(struct scene *scene, const char *what, double before)
+static void tell_buffers(struct scene *scene, const char *what, __s64 before)
 {
-	double kernel, pages;
+	__s64 kernel, pages;
 
-	read_memory(&kernel, &pages);
-	tell(scene, what, "bytes", (kernel - before) * 1024 / BUFFERS);
+	read_settled(&kernel, &pages);
+	tell(scene, what, "bytes", (kernel - before) * 1024.0 / BUFFERS);
 }
 
 /* What a buffer takes: made, with a framebuffer, and after it was shown. */
@@ -80,9 +72,9 @@ static const char *measure_buffers(struct scene *scene)
 	};
 	int fd = scene->display.fd, ret = 0, i;
 	struct drm_event_vblank event;
-	double before, pages;
+	__s64 before, pages;
 
-	read_memory(&before, &pages);
+	read_settled(&before, &pages);
 	for (i = 0; i < BUFFERS && !ret; i++)
 		ret = buffer_create(fd, &frames[i], BUFFER_SIDE, BUFFER_SIDE);
 	if (!ret)

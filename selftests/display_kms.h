@@ -335,6 +335,25 @@ static __maybe_unused void frame_draw(const struct frame *frame, const struct pi
 	}
 }
 
+/*
+ * A framebuffer that has the size of the screen, with a test pattern in it. Returns 0
+ * or -errno.
+ */
+static __maybe_unused int frame_of_screen(const struct display *display, struct frame *frame,
+					  struct picture *picture, __u32 seed)
+{
+	int ret = frame_create(display->fd, frame, display->mode.hdisplay,
+			       display->mode.vdisplay);
+
+	if (!ret)
+		ret = picture_create(picture, frame->width, frame->height);
+	if (ret)
+		return ret;
+	picture_fill(picture, seed);
+	frame_draw(frame, picture);
+	return 0;
+}
+
 static __maybe_unused void frame_destroy(int fd, struct frame *frame)
 {
 	struct drm_mode_destroy_dumb destroy = { .handle = frame->handle };

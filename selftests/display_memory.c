@@ -286,14 +286,8 @@ FIXTURE_SETUP(memory)
 	if (!prepare_failures())
 		SKIP(return, "the kernel cannot make allocations fail (CONFIG_FAILSLAB)");
 	ASSERT_EQ(0, set_client_cap(display->fd, DRM_CLIENT_CAP_ATOMIC));
-	for (i = 0; i < 2; i++) {
-		ASSERT_EQ(0, frame_create(display->fd, &scene.frames[i], display->mode.hdisplay,
-					  display->mode.vdisplay));
-		ASSERT_EQ(0, picture_create(&scene.pictures[i], scene.frames[i].width,
-					    scene.frames[i].height));
-		picture_fill(&scene.pictures[i], 1 + i);
-		frame_draw(&scene.frames[i], &scene.pictures[i]);
-	}
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, frame_of_screen(display, &scene.frames[i], &scene.pictures[i], 1 + i));
 	ASSERT_EQ(0, buffer_create(display->fd, &scene.buffer, SIDE, SIDE));
 	ASSERT_EQ(0, set_crtc(display, scene.frames[0].fb, &display->mode, 0, 0));
 	prepare_request();

@@ -186,20 +186,6 @@ static __s64 median(__s64 *values)
 	return values[MEMORY_ROUNDS / 2];
 }
 
-static void read_memory(__s64 *kernel, __s64 *free_pages)
-{
-	static const char *const keys[] = { "\nSlab:", "\nVmallocUsed:", "\nPercpu:",
-					    "\nKernelStack:" };
-	unsigned int i;
-
-	write_file("/proc/sys/vm/drop_caches", "3");
-	sleep_ns(20 * NSEC_PER_MSEC);
-	*kernel = 0;
-	for (i = 0; i < ARRAY_SIZE(keys); i++)
-		*kernel += file_number("/proc/meminfo", keys[i]);
-	*free_pages = file_number("/proc/meminfo", "\nMemFree:");
-}
-
 /* (d) what a bound device occupies. */
 static int bench_memory(struct bench *bench)
 {
@@ -212,11 +198,11 @@ static int bench_memory(struct bench *bench)
 	dma = file_number(path("/sys/kernel/debug/rust_gpu/%s/memory", bench->gpu.pci),
 			  "dma bytes:");
 	for (i = 0; i < MEMORY_ROUNDS && !ret; i++) {
-		read_memory(&bound_kernel, &bound_pages);
+		kernel_memory(&bound_kernel, &bound_pages);
 		ret = gpu_unbind(&bench->gpu);
 		if (ret)
 			break;
-		read_memory(&kernel[i], &pages[i]);
+		kernel_memory(&kernel[i], &pages[i]);
 		kernel[i] = bound_kernel - kernel[i];
 		pages[i] -= bound_pages;
 		ret = gpu_bind(&bench->gpu);

@@ -143,6 +143,21 @@ static __maybe_unused __s64 file_number(const char *name, const char *key)
 	return found ? strtoll(found + strlen(key), NULL, 0) : -1;
 }
 
+/* Memory of the kernel's own, and all that is free, in kB. */
+static __maybe_unused void kernel_memory(__s64 *kernel, __s64 *free_pages)
+{
+	static const char *const keys[] = { "\nSlab:", "\nVmallocUsed:", "\nPercpu:",
+					    "\nKernelStack:" };
+	unsigned int i;
+
+	write_file("/proc/sys/vm/drop_caches", "3");
+	sleep_ns(20 * NSEC_PER_MSEC);
+	*kernel = 0;
+	for (i = 0; i < ARRAY_SIZE(keys); i++)
+		*kernel += file_number("/proc/meminfo", keys[i]);
+	*free_pages = file_number("/proc/meminfo", "\nMemFree:");
+}
+
 /*
  * Finds the nodes of the first device that the driver rust_gpu is bound to.
  * Returns false if there is none.
