@@ -34,15 +34,13 @@ use kernel::{
 };
 
 use crate::{
+    attached::Attached,
     command::{
         self,
         DisplayInfo, //
     },
     debugfs::DebugFiles,
-    display::{
-        Attached,
-        Display, //
-    },
+    display::Display,
     dma::DmaContext,
     driver::{
         DriverData,

@@ -5,7 +5,8 @@
 //!
 //! Each framebuffer that is shown has a resource of the host with the framebuffer's own pitch: the
 //! device reads lines at the pitch of the resource. The resource reads from the pages of the
-//! framebuffer's object, which [`Attached`] keeps until the device has let go of them.
+//! framebuffer's object, which [`attached`](crate::attached) keeps until the device has let go of
+//! them.
 //!
 //! The commands of a commit are sent in one batch: first all transfers, then what the scanouts
 //! show, then all flushes; so no scanout shows a resource before it has its picture.
@@ -24,12 +25,7 @@ use kernel::{
     },
     new_mutex,
     prelude::*,
-    rbtree::{
-        RBTree,
-        RBTreeNodeReservation, //
-    },
     sync::{
-        aref::ARef,
         atomic::{
             Atomic,
             Relaxed, //
@@ -83,74 +79,16 @@ const BATCH: usize = 64;
 /// A framebuffer of this driver.
 pub(crate) type Framebuffer = kms::Framebuffer<RustGpuDriver>;
 
-/// The objects behind resources of the host. The device may read them until they are detached or it
-/// is reset, whatever happens to their framebuffers.
-#[pin_data]
-pub(crate) struct Attached {
-    /// By the number of the resource. Taken alone.
-    #[pin]
-    objects: Mutex<RBTree<u32, ARef<gem::Object>>>,
-}
-
-impl Attached {
-    /// Makes an empty set.
-    ///
-    /// Errors: [`ENOMEM`]. Context: process.
-    pub(crate) fn new() -> Result<Pin<KBox<Self>>> {
-        KBox::pin_init(
-            pin_init!(Self {
-                objects <- new_mutex!(RBTree::new(), "rust_gpu::Attached"),
-            }),
-            GFP_KERNEL,
-        )
-    }
-
-    /// Never frees what is attached: the device did not reset. The device of the objects must not
-    /// be freed either.
-    ///
-    /// Context: process.
-    pub(crate) fn abandon(&self) {
-        let objects = core::mem::take(&mut *self.objects.lock());
-        core::mem::forget(objects);
-    }
-
-    /// Returns whether the device has this resource, or is about to.
-    ///
-    /// Context: process.
-    pub(crate) fn contains(&self, resource: u32) -> bool {
-        self.objects.lock().get(&resource).is_some()
-    }
-
-    /// Takes all objects out: the device was reset and has no resource any more.
-    ///
-    /// Context: process.
-    pub(crate) fn clear(&self) {
-        let objects = core::mem::take(&mut *self.objects.lock());
-        // Outside of the lock.
-        drop(objects);
-    }
-
-    fn insert(&self, resource: u32, object: &gem::Object) -> Result {
-        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-        let mut objects = self.objects.lock();
-        objects.insert(node.into_node(resource, object.into()));
-        Ok(())
-    }
-
-    /// Takes out the object behind a resource that the device has no more.
-    ///
-    /// Context: process.
-    pub(crate) fn remove(&self, resource: u32) -> Option<ARef<gem::Object>> {
-        self.objects.lock().remove(&resource)
-    }
-}
-
 /// The display of one device.
 #[pin_data]
 pub(crate) struct Display<'a> {
     adapter: Arc<Adapter<Gpu<'a>>>,
     /// Last number given to a resource; they are not reused before they wrap.
     last_resource: Atomic<u32>,
+    /// Held while resources are made, as several commits may want the same. `batch` is taken under
+    /// it.
+    #[pin]
+    making: Mutex<()>,
     /// Commands on their way to the control queue, in order. Message locks are taken under it.
     #[pin]
     batch: Mutex<Fifo<Packet>>,
@@ -183,6 +121,7 @@ impl<'a> Display<'a> {
             pin_init!(Self {
                 adapter,
                 last_resource: Atomic::new(NO_RESOURCE),
+                making <- new_mutex!((), "rust_gpu::Display::making"),
                 batch <- new_mutex!(batch, "rust_gpu::Display"),
             }),
             GFP_KERNEL,
@@ -201,8 +140,9 @@ impl<'a> Display<'a> {
     ///
     /// Errors: [`ENOMEM`], and those of mapping the object. Context: process.
     pub(crate) fn attach(&self, framebuffer: &Framebuffer) -> Result {
-        let _making = framebuffer.making.lock();
-        if self.gpu().attached().contains(framebuffer.resource()) {
+        let _making = self.making.lock();
+        let attached = self.gpu().attached();
+        if attached.share(framebuffer) {
             return Ok(());
         }
         let id = self.new_resource();
@@ -216,10 +156,11 @@ impl<'a> Display<'a> {
             width,
             height,
         };
-        let create = self.gpu().packet(Node::Control, &create, After::Nothing)?;
+        let create = self
+            .gpu()
+            .packet(Node::Control, &create, After::Created(id))?;
         let attach = self.backing(id, framebuffer.object())?;
-        self.gpu().attached().insert(id, framebuffer.object())?;
-        framebuffer.resource.store(id, Relaxed);
+        attached.insert(id, framebuffer)?;
 
         let mut batch = self.batch.lock();
         self.queue(&mut batch, Ok(create));
@@ -262,14 +203,26 @@ impl<'a> Display<'a> {
         }
     }
 
-    /// Has the host forget the resource of a framebuffer that nobody shows any more.
+    /// Takes the resource of a framebuffer that nobody shows any more.
     ///
     /// Context: process.
     pub(crate) fn detach(&self, framebuffer: &Framebuffer) {
-        let resource_id = framebuffer.resource.xchg(NO_RESOURCE, Relaxed);
-        if !self.gpu().attached().contains(resource_id) {
-            return;
+        if let Some(resource) = self.gpu().attached().leave(framebuffer) {
+            self.unref(resource);
         }
+    }
+
+    /// The last handle of an object was closed.
+    ///
+    /// Context: process.
+    pub(crate) fn close(&self, object: &gem::Object) {
+        if let Some(resource) = self.gpu().attached().close(object) {
+            self.unref(resource);
+        }
+    }
+
+    /// Has the host forget a resource that nobody uses any more.
+    fn unref(&self, resource_id: u32) {
         let mut batch = self.batch.lock();
         let detach = ResourceDetachBacking { resource_id };
         self.control(&mut batch, &detach, After::Nothing);
@@ -279,10 +232,11 @@ impl<'a> Display<'a> {
         self.send(&mut batch);
     }
 
-    /// Brings the state of `commit` to the device.
+    /// Brings the state of `commit` to the device. If that is to be `quiet` the device need not tell
+    /// when it is done, before the next [`vsync`](Self::vsync) or [`listen`](Self::listen).
     ///
     /// Context: process; does not wait for the device.
-    pub(crate) fn show(&self, commit: &Commit<'_, RustGpuDriver>) -> Sent {
+    pub(crate) fn show(&self, commit: &Commit<'_, RustGpuDriver>, quiet: bool) -> Sent {
         for update in commit.crtcs() {
             if update.old_active() != update.active() {
                 let target = update.crtc().index();
@@ -290,9 +244,12 @@ impl<'a> Display<'a> {
             }
         }
         let mut batch = self.batch.lock();
+        let mut quiet = quiet;
         for update in commit.planes() {
             if let Change::Show(framebuffer, part, _) = change(commit, &update) {
                 self.transfer(&mut batch, &update, framebuffer, &part);
+                // The command that shows the image of a cursor waits for its transfer.
+                quiet &= update.plane().kind() != PlaneKind::Cursor;
             }
         }
         for update in commit.planes() {
@@ -313,14 +270,25 @@ impl<'a> Display<'a> {
                 self.control(&mut batch, &flush, After::Nothing);
             }
         }
-        self.send(&mut batch)
+        self.send_all(&mut batch, quiet)
     }
 
-    /// Tells the scheduler of a vertical retrace of a scanout.
+    /// Tells the scheduler of a vertical retrace of a scanout. Looks for what the device completed
+    /// if there is somebody to `look` for.
+    ///
+    /// Returns the last fence of the control queue that is known to be complete; 0 if the device is
+    /// stopped.
     ///
     /// Context: as [`scheduler::report_vsync`].
-    pub(crate) fn vsync(&self, scanout: u32) {
-        scheduler::report_vsync(&*self.adapter, scanout);
+    pub(crate) fn vsync(&self, scanout: u32, look: bool) -> u64 {
+        scheduler::report_vsync(&*self.adapter, scanout, look).map_or(0, |(_, completed)| completed)
+    }
+
+    /// Has the device tell when it is done with what it has.
+    ///
+    /// Context: process.
+    pub(crate) fn listen(&self) {
+        let _ = scheduler::query_current_fence(&*self.adapter, Node::Control);
     }
 
     /// Brings the state of a cursor, whose framebuffer is attached, to the device.
@@ -454,7 +422,13 @@ impl<'a> Display<'a> {
 
     /// Sends what was collected, with one doorbell.
     fn send(&self, batch: &mut Fifo<Packet>) -> Sent {
-        let fence = scheduler::submit_batch(&*self.adapter, Node::Control, batch).unwrap_or(0);
+        self.send_all(batch, false)
+    }
+
+    /// The same. For `quiet` see [`scheduler::submit_batch`].
+    fn send_all(&self, batch: &mut Fifo<Packet>, quiet: bool) -> Sent {
+        let sent = scheduler::submit_batch(&*self.adapter, Node::Control, batch, quiet);
+        let fence = sent.unwrap_or(0);
         Sent {
             fence,
             left: !batch.is_empty(),

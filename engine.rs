@@ -118,6 +118,8 @@ enum Wanted {
 pub(crate) enum After {
     /// Nothing.
     Nothing,
+    /// The device has this resource, unless it refused.
+    Created(u32),
     /// The device does not read from the object behind this resource any more.
     Detached(u32),
     /// The image of a cursor is with the device.
@@ -508,7 +510,14 @@ impl Engine for Virtqueue {
         Err(packet)
     }
 
-    fn publish(&mut self) -> bool {
+    fn publish(&mut self, quiet: bool) -> bool {
+        if quiet && self.ring.is_idle() {
+            self.ring.disable_notifications();
+        }
         self.ring.publish()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.poisoned().is_none() && !self.ring.is_armed()
     }
 }

@@ -4,13 +4,25 @@
 //! imports buffers of other devices.
 
 use kernel::{
-    drm::gem,
-    prelude::*, //
+    drm::{
+        self,
+        gem, //
+    },
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Full,
+        Relaxed, //
+    },
 };
 
-use crate::driver::{
-    RustGpuDevice,
-    RustGpuDriver, //
+use crate::{
+    command::NO_RESOURCE,
+    driver::{
+        File,
+        RustGpuDevice,
+        RustGpuDriver, //
+    },
 };
 
 /// The only depth, in bits, that the C driver takes; all formats of the device have it.
@@ -24,7 +36,20 @@ pub(crate) type Object = gem::shmem::Object<Inner>;
 
 /// What the driver keeps of an object.
 #[pin_data]
-pub(crate) struct Inner {}
+pub(crate) struct Inner {
+    /// Number of the resource of the host that framebuffers of this object share. Changed under the
+    /// lock of [`Attached`](crate::attached::Attached), which may not have it any more.
+    pub(crate) resource: Atomic<u32>,
+    /// Handles of all files.
+    handles: Atomic<u32>,
+}
+
+impl Inner {
+    /// Returns whether user space has a handle of the object.
+    pub(crate) fn has_handles(&self) -> bool {
+        self.handles.load(Relaxed) != 0
+    }
+}
 
 impl gem::DriverObject for Inner {
     type Driver = RustGpuDriver;
@@ -37,7 +62,27 @@ impl gem::DriverObject for Inner {
     const IMPORT: Option<gem::ImportArgsFn<Self>> = Some(|_dev, _size| Ok(()));
 
     fn new(_dev: &RustGpuDevice, _size: usize, _args: ()) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {})
+        try_pin_init!(Self {
+            resource: Atomic::new(NO_RESOURCE),
+            handles: Atomic::new(0),
+        })
+    }
+
+    fn open(object: &Object, _file: &drm::File<File>) -> Result {
+        object.handles.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// With the last handle goes the resource of the host, if no framebuffer uses it.
+    fn close(object: &Object, file: &drm::File<File>) {
+        // Before the look at who uses the resource, as who leaves it looks at the handles last.
+        if object.handles.fetch_sub(1, Full) != 1 {
+            return;
+        }
+        // Without a device the resource ended with its reset.
+        if let Some(guard) = file.device().registration_guard() {
+            guard.registration_data_with(|data| data.display.close(object));
+        }
     }
 }
 

@@ -22,12 +22,12 @@ use kernel::{
 };
 
 use crate::{
+    attached::Attached,
     buffer::CommandPool,
     command::{
         Command,
         ResponseError, //
     },
-    display::Attached,
     dma::DmaContext,
     engine::{
         After,
@@ -380,11 +380,14 @@ impl Gpu<'_> {
         };
         while let Some(finished) = list.pop() {
             let (after, result) = finished.finish();
+            let refused = result.is_err();
             if let Err(error) = result {
                 self.refused(error);
             }
             match after {
                 After::Nothing => {}
+                After::Created(resource) if refused => self.attached.refused(resource),
+                After::Created(_) => {}
                 After::Detached(resource) => drop(self.attached.remove(resource)),
                 After::Cursor(image) => image.arrived(adapter),
             }

@@ -39,7 +39,7 @@ use kernel::{
             Setup, //
         },
     },
-    new_mutex, pci,
+    pci,
     prelude::*,
     sync::{
         atomic::{
@@ -48,8 +48,7 @@ use kernel::{
             Relaxed,
             Release, //
         },
-        Arc,
-        Mutex, //
+        Arc, //
     },
     time::{
         ClockSource,
@@ -207,14 +206,15 @@ impl DriverCrtc for CrtcData {
     /// Tells the scheduler, and sends the event of a commit that the device has executed. Also if
     /// the device is broken, or takes too long: who waits for the event must not hang with it.
     fn vblank(crtc: &Crtc<Self>) {
-        if let Some(guard) = crtc.device().registration_guard() {
-            guard.registration_data_with(|data| data.display.vsync(crtc.index()));
-        }
         let fence = crtc.fence.load(Acquire);
-        if fence == NO_FENCE {
+        let look = fence != NO_FENCE;
+        let completed = crtc.device().registration_guard().map_or(0, |guard| {
+            guard.registration_data_with(|data| data.display.vsync(crtc.index(), look))
+        });
+        if !look {
             return;
         }
-        let done = crtc.fences.completed(Node::Control) >= fence
+        let done = completed >= fence
             || crtc.fences.check().is_err()
             || crtc.vblanks.fetch_add(1, Relaxed) >= PATIENCE;
         if !done {
@@ -279,10 +279,6 @@ pub(crate) struct FramebufferData {
     /// Number of the resource of the host behind it; [`NO_RESOURCE`] until it is first shown. Set
     /// by who prepares the first commit that shows it.
     pub(crate) resource: Atomic<u32>,
-    /// Held while the resource is made, as several commits may want to. The lock of the batch is
-    /// taken under it.
-    #[pin]
-    pub(crate) making: Mutex<()>,
 }
 
 impl FramebufferData {
@@ -299,7 +295,6 @@ impl DriverFramebuffer for FramebufferData {
     fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             resource: Atomic::new(NO_RESOURCE),
-            making <- new_mutex!((), "rust_gpu::Framebuffer"),
         })
     }
 
@@ -356,7 +351,12 @@ impl KmsDriver for RustGpuDriver {
             // What was parked is sent, also by switching the CRTC off.
             update.crtc().wait_for(NO_FENCE);
         }
-        let fence = bring(device, |display| display.show(&commit));
+        // The vblank that sends the event looks whether the device is done.
+        let quiet = commit
+            .crtcs()
+            .all(|update| update.active() && !update.async_flip());
+        let mut parked = false;
+        let fence = bring(device, |display| display.show(&commit, quiet));
         for update in commit.crtcs() {
             let Some(event) = update.take_event() else {
                 continue;
@@ -368,9 +368,15 @@ impl KmsDriver for RustGpuDriver {
                         continue;
                     }
                     update.crtc().wait_for(fence);
+                    parked |= event.has_vblank();
                     event.set_pending();
                 }
                 _ => event.send(),
+            }
+        }
+        if quiet && !parked {
+            if let Some(guard) = device.registration_guard() {
+                guard.registration_data_with(|data| data.display.listen());
             }
         }
         commit.hw_done()

@@ -425,7 +425,6 @@ where
     /// Tells the device that no notifications are needed. A hint: some may come all the same.
     ///
     /// C counterpart: `virtqueue_disable_cb_split()`.
-    #[allow(dead_code, reason = "for owners that poll")]
     pub(crate) fn disable_notifications(&mut self) {
         if self.poison.is_some() || !self.armed {
             return;
@@ -473,6 +472,17 @@ where
             }
         }
         None
+    }
+
+    /// Returns whether the device was asked for notifications since it was last told that none are
+    /// needed.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed
+    }
+
+    /// Returns whether the device has no request.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.visible() == 0
     }
 
     /// Returns the queue size in descriptors.

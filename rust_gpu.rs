@@ -15,6 +15,7 @@ use kernel::{
     InPlaceModule, //
 };
 
+mod attached;
 mod buffer;
 mod caps;
 mod command;

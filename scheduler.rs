@@ -193,7 +193,7 @@ pub(crate) fn submit_null<H: Hardware>(
     count: u32,
     client: &Arc<Client>,
 ) -> Result<(u32, u64), Status> {
-    submit_with(adapter, node, |queue| {
+    submit_with(adapter, node, false, |queue| {
         let mut taken = 0;
         while taken < count {
             let packet = H::null_packet(node, Some(client.clone()));
@@ -217,11 +217,14 @@ pub(crate) fn submit<H: Hardware>(
     node: Node,
     packet: <H::Engine as Engine>::Packet,
 ) -> Result<Result<u64, <H::Engine as Engine>::Packet>, Status> {
-    submit_with(adapter, node, |queue| queue.submit(packet, 0))
+    submit_with(adapter, node, false, |queue| queue.submit(packet, 0))
 }
 
 /// Submits the packets of `batch` to `node` in their order, all in one critical section and with
 /// one doorbell. Leaves in `batch` what did not fit.
+///
+/// If this is to be `quiet`, and all fitted, and the engine has nothing else to do, it does not
+/// interrupt when it is done: the caller has [`report_vsync`] or [`query_current_fence`] look.
 ///
 /// Returns the last fence id handed out on the node.
 ///
@@ -230,8 +233,9 @@ pub(crate) fn submit_batch<H: Hardware>(
     adapter: &Adapter<H>,
     node: Node,
     batch: &mut Fifo<<H::Engine as Engine>::Packet>,
+    quiet: bool,
 ) -> Result<u64, Status> {
-    submit_with(adapter, node, |queue| {
+    submit_with(adapter, node, quiet, |queue| {
         while let Some(packet) = batch.pop() {
             if let Err(packet) = queue.submit(packet, 0) {
                 // Cannot fail: its place was made free just now.
@@ -284,11 +288,24 @@ pub(crate) fn drop_lost<H: Hardware>(queue: &mut NodeQueue<H::Engine>) {
     }
 }
 
+/// Publishes what the engine of `node` was given. Returns whether the doorbell has to be rung.
+///
+/// Context: synchronised routine of the node's message.
+fn publish<H: Hardware>(state: &mut Synchronized<'_, H>, node: Node, quiet: bool) -> bool {
+    let (ring, look) = H::node(state, node).map_or((false, false), |queue| queue.publish(quiet));
+    if look {
+        // Afterwards, so that it asks for an interrupt for what was published.
+        H::poll(state);
+    }
+    ring
+}
+
 /// Runs `f` on the queue of `node`, then rings the doorbell and wakes the submission thread as
-/// needed.
+/// needed. For `quiet` see [`submit_batch`].
 fn submit_with<H: Hardware, R>(
     adapter: &Adapter<H>,
     node: Node,
+    quiet: bool,
     f: impl FnOnce(&mut NodeQueue<H::Engine>) -> R,
 ) -> Result<R, Status> {
     let hardware = adapter.miniport();
@@ -297,8 +314,8 @@ fn submit_with<H: Hardware, R>(
     let (result, ring, waiting) =
         adapter.synchronize_execution(hardware.message_of(node), |state| {
             let queue = H::node(state, node).ok_or(Status::Unsuccessful)?;
-            let result = f(queue);
-            Ok((result, queue.publish(), queue.queued() != 0))
+            let (result, waiting) = (f(queue), queue.queued() != 0);
+            Ok((result, publish(state, node, quiet), waiting))
         })??;
     // Outside the lock: the write leaves the virtual machine.
     if ring {
@@ -377,14 +394,25 @@ pub(crate) fn control_vsync<H: Hardware>(adapter: &Adapter<H>, target: u32, on: 
 }
 
 /// Reports a vertical retrace of scanout `target`, from a synchronised routine of the notify
-/// message. Returns false if that is turned off.
+/// message, after a look at what its engines completed if there is somebody to `look` for.
 ///
-/// Context: as [`Adapter::synchronize_execution`], none of DRM's vblank locks held.
-pub(crate) fn report_vsync<H: Hardware>(adapter: &Adapter<H>, target: u32) -> bool {
-    let told = adapter.synchronize_execution(adapter.miniport().notify_message(), |state| {
-        notify_interrupt(state, &InterruptData::CrtcVsync { target })
-    });
-    told.unwrap_or(false)
+/// Returns whether retraces are reported, and the last completed fence of [`Node::Control`].
+///
+/// Errors: as [`query_current_fence`]. Context: as [`Adapter::synchronize_execution`], none of DRM's
+/// vblank locks held.
+pub(crate) fn report_vsync<H: Hardware>(
+    adapter: &Adapter<H>,
+    target: u32,
+    look: bool,
+) -> Result<(bool, u64), Status> {
+    adapter.synchronize_execution(adapter.miniport().notify_message(), |state| {
+        if look {
+            H::poll(state);
+        }
+        let told = notify_interrupt(state, &InterruptData::CrtcVsync { target });
+        let completed = H::node(state, Node::Control).map_or(0, |queue| queue.completed());
+        (told, completed)
+    })
 }
 
 /// Returns how many vertical retraces were reported.
@@ -437,10 +465,10 @@ pub(crate) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
         // As in `submit_with`.
         let _section = rcu::read_lock();
         let ring = adapter.synchronize_execution(hardware.message_of(node), |state| {
-            H::node(state, node).is_some_and(|queue| {
+            if let Some(queue) = H::node(state, node) {
                 queue.feed();
-                queue.publish()
-            })
+            }
+            publish(state, node, false)
         });
         if ring.unwrap_or(false) {
             hardware.doorbell(node);

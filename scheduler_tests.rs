@@ -53,6 +53,7 @@ struct FakeEngine {
     /// Fences of the packets taken, oldest first.
     taken: Fifo<u64>,
     published: u32,
+    quiet: bool,
 }
 
 impl Engine for FakeEngine {
@@ -62,9 +63,14 @@ impl Engine for FakeEngine {
         self.taken.push(fence).map_err(|_| packet)
     }
 
-    fn publish(&mut self) -> bool {
+    fn publish(&mut self, quiet: bool) -> bool {
         self.published += 1;
+        self.quiet |= quiet;
         true
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.quiet
     }
 }
 
@@ -117,6 +123,11 @@ impl Hardware for Fake {
     }
 
     fn poll(state: &mut Synchronized<'_, Self>) {
+        for queue in state.nodes.iter_mut().flatten() {
+            if let Some(engine) = &mut queue.engine {
+                engine.quiet = false;
+            }
+        }
         // The fake engine completes what it took when it is looked at.
         if let Some(queue) = Self::node(state, Node::Cursor) {
             while let Some(fence) = queue.engine.as_mut().and_then(|engine| engine.taken.pop()) {
@@ -154,6 +165,7 @@ fn states() -> Result<KVec<FakeState>> {
         NodeQueue::new(Some(FakeEngine {
             taken: Fifo::new(ROOM)?,
             published: 0,
+            quiet: false,
         }))
     };
     let mut states = KVec::new();
@@ -307,24 +319,25 @@ mod tests {
         let adapter = fake()?;
         let connection = connect(&adapter, &domain)?;
         let queued = || adapter.counters(0).map(|counters| counters.dpcs_queued);
+        let report = |target| scheduler::report_vsync(&adapter, target, false).map(|told| told.0);
 
-        assert!(!scheduler::report_vsync(&adapter, 1));
+        assert_eq!(report(1), Ok(false));
         assert_eq!(queued(), Ok(0));
         scheduler::control_vsync(&adapter, 1, true);
-        assert!(scheduler::report_vsync(&adapter, 1));
+        assert_eq!(report(1), Ok(true));
         assert_eq!(queued(), Ok(1));
         // Those of another scanout, and of one that cannot be.
-        assert!(!scheduler::report_vsync(&adapter, 0));
+        assert_eq!(report(0), Ok(false));
         scheduler::control_vsync(&adapter, 32, true);
-        assert!(!scheduler::report_vsync(&adapter, 32));
+        assert_eq!(report(32), Ok(false));
         scheduler::control_vsync(&adapter, 0, true);
         scheduler::control_vsync(&adapter, 1, false);
-        assert!(scheduler::report_vsync(&adapter, 0));
-        assert!(!scheduler::report_vsync(&adapter, 1));
+        assert_eq!(report(0), Ok(true));
+        assert_eq!(report(1), Ok(false));
         assert_eq!(scheduler::vsyncs(&adapter), Ok(2));
 
         drop(connection);
-        assert!(!scheduler::report_vsync(&adapter, 0));
+        assert_eq!(report(0), Err(Status::Unsuccessful));
         assert_eq!(scheduler::vsyncs(&adapter), Err(Status::Unsuccessful));
         Ok(())
     }
@@ -366,6 +379,46 @@ mod tests {
             scheduler::query_current_fence(&adapter, Node::Control),
             Ok((all, all))
         );
+        Ok(())
+    }
+
+    #[test]
+    fn quiet_engines_are_looked_at_when_others_follow() -> Result {
+        let domain = Domain::new(2)?;
+        let adapter = fake()?;
+        let _connection = connect(&adapter, &domain)?;
+        let client = Client::new()?;
+        let mut batch = Fifo::new(ROOM)?;
+        let mut send = |count, quiet| {
+            for _ in 0..count {
+                let _ = batch.push(None);
+            }
+            scheduler::submit_batch(&adapter, Node::Control, &mut batch, quiet)
+        };
+        let is_quiet = || {
+            adapter.synchronize_execution(0, |state| {
+                Some(Fake::node(state, Node::Control)?.engine.as_ref()?.quiet)
+            })
+        };
+
+        assert_eq!(send(1, true), Ok(1));
+        assert_eq!(is_quiet(), Ok(Some(true)));
+        assert_eq!(scheduler::report_vsync(&adapter, 0, false), Ok((false, 0)));
+        assert_eq!(is_quiet(), Ok(Some(true)));
+        assert_eq!(scheduler::report_vsync(&adapter, 0, true), Ok((false, 0)));
+        assert_eq!(is_quiet(), Ok(Some(false)));
+
+        assert_eq!(send(1, true), Ok(2));
+        assert_eq!(is_quiet(), Ok(Some(true)));
+        assert_eq!(
+            scheduler::submit_null(&adapter, Node::Control, 1, &client),
+            Ok((1, 3))
+        );
+        assert_eq!(is_quiet(), Ok(Some(false)));
+
+        // What waits for room would wait for long.
+        assert_eq!(send(ROOM, true), Ok(3 + ROOM as u64));
+        assert_eq!(is_quiet(), Ok(Some(false)));
         Ok(())
     }
 

@@ -21,8 +21,16 @@ pub(crate) trait Engine: Send {
 
     /// Makes what was submitted visible. Returns whether the doorbell has to be rung.
     ///
+    /// If this is to be `quiet` the engine need not interrupt when it is done: somebody is going to
+    /// look.
+    ///
     /// Context: lock of the message held.
-    fn publish(&mut self) -> bool;
+    fn publish(&mut self, quiet: bool) -> bool;
+
+    /// Returns whether the engine does not interrupt, until somebody has looked.
+    ///
+    /// Context: lock of the message held.
+    fn is_quiet(&self) -> bool;
 }
 
 /// Packets a node queues while its engine has no room.
@@ -108,9 +116,14 @@ impl<E: Engine> NodeQueue<E> {
         }
     }
 
-    /// Publishes what was fed. Returns whether the doorbell has to be rung.
-    pub(super) fn publish(&mut self) -> bool {
-        self.engine.as_mut().is_some_and(E::publish)
+    /// Publishes what was fed. Returns whether the doorbell has to be rung, and whether there is a
+    /// need to look now, as the engine does not interrupt: not all of it may be `quiet`.
+    pub(super) fn publish(&mut self, quiet: bool) -> (bool, bool) {
+        let quiet = quiet && self.pending.is_empty();
+        self.engine.as_mut().map_or((false, false), |engine| {
+            let ring = engine.publish(quiet);
+            (ring, !quiet && engine.is_quiet())
+        })
     }
 
     /// Takes the oldest waiting packet, with its fence id: the submission thread's way to execute

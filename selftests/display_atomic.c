@@ -101,6 +101,37 @@ TEST_F_TIMEOUT(atomic, full_frame, 120)
 	EXPECT_TRUE(shows("atomic-again"));
 }
 
+/* Framebuffers of one buffer may share what the host has of it: that stays for the last one. */
+TEST_F_TIMEOUT(atomic, one_buffer, 120)
+{
+	const int fd = scene.display.fd;
+	struct frame *first = &scene.frame, second;
+	struct drm_mode_destroy_dumb destroy = { .handle = first->handle };
+
+	ASSERT_EQ(0, show(1));
+	second = *first;
+	ASSERT_EQ(0, frame_add(fd, &second, first->width, first->height, first->pitch, 0));
+	picture_fill(&scene.picture, 2);
+	frame_draw(&second, &scene.picture);
+	ASSERT_EQ(0, set_plane("FB_ID", second.fb, 0));
+	EXPECT_TRUE(shows("one-buffer-second"));
+
+	ASSERT_EQ(0, gpu_ioctl(fd, DRM_IOCTL_MODE_RMFB, &first->fb));
+	first->fb = 0;
+	picture_fill(&scene.picture, 3);
+	frame_draw(&second, &scene.picture);
+	ASSERT_EQ(0, set_plane("FB_ID", second.fb, 0));
+	EXPECT_TRUE(shows("one-buffer-removed"));
+
+	ASSERT_EQ(0, gpu_ioctl(fd, DRM_IOCTL_MODE_DESTROY_DUMB, &destroy));
+	first->handle = 0;
+	picture_fill(&scene.picture, 4);
+	frame_draw(&second, &scene.picture);
+	ASSERT_EQ(0, set_plane("FB_ID", second.fb, 0));
+	EXPECT_TRUE(shows("one-buffer-closed"));
+	EXPECT_EQ(0, gpu_ioctl(fd, DRM_IOCTL_MODE_RMFB, &second.fb));
+}
+
 /* Sets a framebuffer with damage. Returns 0 or -errno. */
 static int set_damaged(__u32 fb, const struct rect *clips, unsigned int count)
 {

@@ -204,6 +204,36 @@ TEST_F_TIMEOUT(flip, refused, 60)
 	EXPECT_EQ(-EBUSY, page_flip(1, ASYNC));
 }
 
+static __u64 interrupts(void)
+{
+	__u64 counts[3] = {}, sum = 0;
+	unsigned int i, found = irq_counts(counts, ARRAY_SIZE(counts));
+
+	for (i = 0; i < found; i++)
+		sum += counts[i];
+	return sum;
+}
+
+/* The vblank that sends the event finds the flip complete: that takes no interrupt. */
+TEST_F_TIMEOUT(flip, no_interrupts, 60)
+{
+	__s64 window;
+	__u64 before;
+	struct gpu gpu;
+
+	REQUIRE(return, gpu_find(&gpu), NO_GPU);
+	REQUIRE(return, !irqs_are_threaded(), "threads of interrupts are woken as well");
+	before = interrupts();
+	REQUIRE(return, before, "another driver");
+	ASSERT_GT(time_flips(page_flip, 0, &window), 0);
+	/* Those that the device takes longer for than for a frame, if any. */
+	EXPECT_LT(interrupts() - before, FLIPS / 2);
+
+	before = interrupts();
+	ASSERT_GT(time_flips(page_flip, ASYNC, &window), 0);
+	EXPECT_GE(interrupts() - before, FLIPS);
+}
+
 static __s64 read_vsyncs(const struct gpu *gpu)
 {
 	return file_number(path("/sys/kernel/debug/rust_gpu/%s/messages", gpu->pci),
