@@ -232,8 +232,8 @@ impl<'a> Display<'a> {
         self.send(&mut batch);
     }
 
-    /// Brings the state of `commit` to the device. If that is to be `quiet` the device need not tell
-    /// when it is done, before the next [`vsync`](Self::vsync) or [`listen`](Self::listen).
+    /// Brings the state of `commit` to the device. If that is to be `quiet` the device need not
+    /// tell when it is done, before the next [`vsync`](Self::vsync) or [`listen`](Self::listen).
     ///
     /// Context: process; does not wait for the device.
     pub(crate) fn show(&self, commit: &Commit<'_, RustGpuDriver>, quiet: bool) -> Sent {

@@ -380,9 +380,15 @@ impl Virtqueue {
             fence,
             client,
         } = used.request;
-        // The buffer of a null packet is one of the pool and goes back here.
-        let command = match wanted {
-            Wanted::Completion(_) => None,
+        // Buffers of the pool go back here: those of null packets, and those of commands that
+        // succeeded, after which nothing happens.
+        let command = match (&wanted, &buffer) {
+            (Wanted::Completion(_), _) => None,
+            (Wanted::Success(After::Nothing), CommandBuffer::Slot(_))
+                if succeeded(&buffer, used.written).is_ok() =>
+            {
+                None
+            }
             _ => Some((buffer, used.written)),
         };
         if client.is_some() || command.is_some() {
@@ -426,9 +432,9 @@ impl Virtqueue {
         self.ring.poisoned()
     }
 
-    /// Poisons the ring.
-    pub(crate) fn poison(&mut self, cause: Poison) {
-        self.ring.poison(cause);
+    /// Poisons the ring. Returns the cause, the first one's if it was poisoned before.
+    pub(crate) fn poison(&mut self, cause: Poison) -> Poison {
+        self.ring.poison(cause)
     }
 
     /// Returns what debugfs shows.

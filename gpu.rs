@@ -64,7 +64,7 @@ use crate::{
 };
 
 /// The nodes that are virtqueues. The index of the queue is the ordinal of the node.
-pub(crate) const QUEUES: [Node; 2] = [Node::Control, Node::Cursor];
+pub(crate) const QUEUES: [Node; 2] = Node::ENGINES;
 
 /// Which message serves what: the one place where that is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -369,13 +369,20 @@ impl<'a> Gpu<'a> {
 /// The parts of the DPC.
 impl Gpu<'_> {
     /// Finishes what the queue of `node` completed, and puts used elements that found no room in
-    /// its list into the emptied list.
+    /// its list into the emptied list. Says so if the queue is broken.
     fn finish(&self, adapter: &Adapter<Self>, node: Node) {
         let message = self.map.of(node);
-        let taken = adapter.synchronize_execution(message, |state| {
-            state.virtqueue(node).and_then(Virtqueue::take_finished)
+        let found = adapter.synchronize_execution(message, |state| {
+            let queue = state.virtqueue(node)?;
+            Some((queue.take_finished(), queue.poisoned()))
         });
-        let Ok(Some(mut list)) = taken else {
+        let Ok(Some((list, poison))) = found else {
+            return;
+        };
+        if let Some(poison) = poison {
+            self.broken(node, poison);
+        }
+        let Some(mut list) = list else {
             return;
         };
         while let Some(finished) = list.pop() {
@@ -432,11 +439,12 @@ impl Gpu<'_> {
         };
         if let Some(cause) = cause {
             for node in QUEUES {
-                let _ = adapter.synchronize_execution(self.map.of(node), |state| {
-                    if let Some(queue) = state.virtqueue(node) {
-                        queue.poison(cause);
-                    }
+                let poison = adapter.synchronize_execution(self.map.of(node), |state| {
+                    state.virtqueue(node).map(|queue| queue.poison(cause))
                 });
+                if let Ok(Some(poison)) = poison {
+                    self.broken(node, poison);
+                }
             }
             return;
         }
@@ -447,18 +455,10 @@ impl Gpu<'_> {
         }
     }
 
-    /// Tells the waiters, once and with one line, if the device broke.
-    fn check_poison(&self, adapter: &Adapter<Self>) {
-        for node in QUEUES {
-            let poison = adapter.synchronize_execution(self.map.of(node), |state| {
-                state.virtqueue(node).and_then(|queue| queue.poisoned())
-            });
-            let Ok(Some(poison)) = poison else {
-                continue;
-            };
-            if self.fences.fail() {
-                dev_err!(self.dev, "{:?} queue is broken: {}\n", node, Text(poison));
-            }
+    /// Tells the waiters, once and with one line, that the device broke.
+    fn broken(&self, node: Node, poison: Poison) {
+        if self.fences.fail() {
+            dev_err!(self.dev, "{:?} queue is broken: {}\n", node, Text(poison));
         }
     }
 }
@@ -505,13 +505,15 @@ impl Miniport for Gpu<'_> {
     }
 
     fn dpc_routine(&self, adapter: &Adapter<Self>) {
+        // First: what is complete by then is finished below, before waiters learn of it.
+        let Some(news) = scheduler::begin_dpc(adapter) else {
+            return;
+        };
         for node in QUEUES {
             self.finish(adapter, node);
         }
-        scheduler::report_completions(adapter);
         self.check_config(adapter);
-        self.check_poison(adapter);
-        scheduler::notify_dpc(adapter, &self.fences);
+        scheduler::notify_dpc(adapter, &self.fences, &news);
     }
 }
 

@@ -14,7 +14,7 @@
 //! routine or from a synchronised routine of the notify message, [`notify_interrupt`] records the
 //! last reported fence of the node and queues the DPC; the DPC calls [`notify_dpc`], which wakes
 //! the waiters. What completes on another message queues the DPC, which reports it with
-//! [`report_completions`].
+//! [`begin_dpc`].
 //!
 //! This module knows no device: the engines are behind [`Engine`], their place in the messages
 //! behind [`Hardware`].
@@ -77,6 +77,9 @@ pub(crate) enum Node {
 impl Node {
     /// All nodes, in the order of their ordinals.
     pub(crate) const ALL: [Self; NODES] = [Self::Control, Self::Cursor, Self::Software];
+
+    /// The nodes with an engine.
+    pub(crate) const ENGINES: [Self; 2] = [Self::Control, Self::Cursor];
 
     /// Returns the index of the node in arrays of [`NODES`] items.
     pub(crate) const fn index(self) -> usize {
@@ -364,22 +367,50 @@ fn fences_of<H: Hardware>(
         .ok_or(Status::Unsuccessful)
 }
 
-/// Reports, from a synchronised routine of the notify message, what completed on nodes of other
-/// messages.
+/// What the DPC has found when it began.
+pub(crate) struct News {
+    /// Last fences reported as complete.
+    completed: [u64; NODES],
+    /// Something waits for room in an engine.
+    waiting: bool,
+}
+
+/// Begins the DPC: finds what was reported, and reports, from a synchronised routine of the notify
+/// message, what completed on nodes of other messages. That is for another run of the DPC.
+///
+/// [`None`] if the device is stopped.
 ///
 /// Context: the DPC.
-pub(crate) fn report_completions<H: Hardware>(adapter: &Adapter<H>) {
-    let notify = adapter.miniport().notify_message();
-    for node in Node::ALL {
-        if adapter.miniport().message_of(node) == notify {
+pub(crate) fn begin_dpc<H: Hardware>(adapter: &Adapter<H>) -> Option<News> {
+    let hardware = adapter.miniport();
+    let notify = hardware.notify_message();
+    let is_here = |node| hardware.message_of(node) == notify;
+    let mut news = adapter
+        .synchronize_execution(notify, |state| {
+            let completed = H::notify(state).map(|notify| notify.completed())?;
+            let waiting = Node::ENGINES
+                .into_iter()
+                .filter(|node| is_here(*node))
+                .any(|node| H::node(state, node).is_some_and(|queue| queue.queued() != 0));
+            Some(News { completed, waiting })
+        })
+        .ok()??;
+    for (node, known) in Node::ALL.into_iter().zip(news.completed) {
+        if is_here(node) {
             continue;
         }
-        let Ok((completed, _)) = known_fences(adapter, node) else {
-            return;
-        };
-        let _ =
-            adapter.synchronize_execution(notify, |state| notify_completed(state, node, completed));
+        let (completed, queued) = adapter
+            .synchronize_execution(hardware.message_of(node), |state| {
+                H::node(state, node).map(|queue| (queue.completed(), queue.queued()))
+            })
+            .ok()??;
+        news.waiting |= queued != 0;
+        if completed > known {
+            let _ = adapter
+                .synchronize_execution(notify, |state| notify_completed(state, node, completed));
+        }
     }
+    Some(news)
 }
 
 /// Turns the reporting of vertical retraces of scanout `target` on or off,
@@ -398,8 +429,8 @@ pub(crate) fn control_vsync<H: Hardware>(adapter: &Adapter<H>, target: u32, on: 
 ///
 /// Returns whether retraces are reported, and the last completed fence of [`Node::Control`].
 ///
-/// Errors: as [`query_current_fence`]. Context: as [`Adapter::synchronize_execution`], none of DRM's
-/// vblank locks held.
+/// Errors: as [`query_current_fence`]. Context: as [`Adapter::synchronize_execution`], none of
+/// DRM's vblank locks held.
 pub(crate) fn report_vsync<H: Hardware>(
     adapter: &Adapter<H>,
     target: u32,
@@ -425,25 +456,14 @@ pub(crate) fn vsyncs<H: Hardware>(adapter: &Adapter<H>) -> Result<u64, Status> {
 }
 
 /// The second half of a notification, `DxgkCbNotifyDpc`: publishes the fences to waiters and wakes
-/// them; wakes the submission thread if an engine may have room for what waits.
+/// them; wakes the submission thread if an engine may have room for what waits. Whatever waiters
+/// find behind these fences has to be there.
 ///
 /// Context: the DPC.
-pub(crate) fn notify_dpc<H: Hardware>(adapter: &Adapter<H>, fences: &Fences) {
-    let hardware = adapter.miniport();
-    let completed = adapter.synchronize_execution(hardware.notify_message(), |state| {
-        H::notify(state).map(|notify| notify.completed())
-    });
-    if let Ok(Some(completed)) = completed {
-        fences.publish(&completed);
-    }
-    let waiting = [Node::Control, Node::Cursor].into_iter().any(|node| {
-        let queued = adapter.synchronize_execution(hardware.message_of(node), |state| {
-            H::node(state, node).is_some_and(|queue| queue.queued() != 0)
-        });
-        queued.unwrap_or(false)
-    });
-    if waiting {
-        hardware.wake_submission_thread();
+pub(crate) fn notify_dpc<H: Hardware>(adapter: &Adapter<H>, fences: &Fences, news: &News) {
+    fences.publish(&news.completed);
+    if news.waiting {
+        adapter.miniport().wake_submission_thread();
     }
 }
 
@@ -460,7 +480,7 @@ pub(crate) fn submission_thread<H: Hardware>(adapter: &Adapter<H>, thread: &kthr
 ///
 /// Context: process.
 pub(crate) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
-    for node in [Node::Control, Node::Cursor] {
+    for node in Node::ENGINES {
         let hardware = adapter.miniport();
         // As in `submit_with`.
         let _section = rcu::read_lock();

@@ -98,8 +98,9 @@ impl Miniport for Fake {
     }
 
     fn dpc_routine(&self, adapter: &Adapter<Self>) {
-        scheduler::report_completions(adapter);
-        scheduler::notify_dpc(adapter, &self.fences);
+        if let Some(news) = scheduler::begin_dpc(adapter) {
+            scheduler::notify_dpc(adapter, &self.fences, &news);
+        }
     }
 }
 

@@ -90,9 +90,21 @@ impl<E: Engine> NodeQueue<E> {
             return Err(packet);
         }
         let fence = self.submitted + 1;
+        let packet = match &mut self.engine {
+            Some(engine) if self.given == self.submitted && self.tracker.in_window(fence) => {
+                match engine.submit(packet, fence) {
+                    Ok(()) => {
+                        self.given = fence;
+                        self.submitted = fence;
+                        return Ok(fence);
+                    }
+                    Err(packet) => packet,
+                }
+            }
+            _ => packet,
+        };
         self.pending.push(packet)?;
         self.submitted = fence;
-        self.feed();
         Ok(fence)
     }
 
