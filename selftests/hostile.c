@@ -185,6 +185,24 @@ static bool move_index(struct device *device, __u64 area, __u16 by)
 }
 
 /*
+ * No element of the driver's half of the ring is the number of a descriptor any
+ * more. The device takes whatever is there when the index is wrong, also what was
+ * done long ago, with buffers that belong to somebody else by now.
+ */
+static bool spoil_elements(struct device *device)
+{
+	const __u16 none = 0xffff;
+	unsigned int i;
+
+	for (i = 0; i < device->size; i++) {
+		if (!write_memory(device, device->driver_area + RING_ELEMENTS + i * sizeof(none),
+				  &none, sizeof(none)))
+			return false;
+	}
+	return true;
+}
+
+/*
  * QEMU's device stops and asks for a reset when the driver's half of the ring is
  * wrong. It looks some time after it was told to, and the driver may have written
  * the right index again by then, for the console: so more than once.
@@ -194,7 +212,8 @@ static bool ask_for_reset(struct device *device)
 	const __s64 end = now_ns() + GPU_PATIENCE_NS;
 
 	while (!(read8(device->common + COMMON_STATUS) & STATUS_NEEDS_RESET)) {
-		if (now_ns() > end || !move_index(device, device->driver_area, device->size * 2))
+		if (now_ns() > end || !spoil_elements(device) ||
+		    !move_index(device, device->driver_area, 1))
 			return false;
 		write16(device->notify, CONTROL_QUEUE);
 		sleep_ns(5 * NSEC_PER_MSEC);
