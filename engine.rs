@@ -4,7 +4,7 @@
 //!
 //! A [`Virtqueue`] lives in the lock of its interrupt message. What has to be freed, or looked at
 //! without haste, leaves the lock through its list of finished requests ([`Finished`]), which the
-//! DPC takes. The list has fixed room: while it is full, used elements wait in the ring.
+//! DPC takes. The list has room for as many as the ring: while it is full, used elements wait.
 
 use kernel::{
     device::{
@@ -66,9 +66,6 @@ mod panic;
 
 /// Parts of one request: the command and the room for its response.
 const MAX_PARTS: u16 = 2;
-
-/// Finished requests that wait for the DPC.
-const FINISHED_DEPTH: usize = 256;
 
 /// Where the answer to a command arrives: the submitter holds one reference, the packet another.
 #[pin_data]
@@ -316,8 +313,8 @@ impl Virtqueue {
             descriptors: if config.indirect { 1 } else { MAX_PARTS },
             aside: KVec::new(),
             pool: CommandPool::new(dev, dma, size)?,
-            finished: Fifo::new(FINISHED_DEPTH)?,
-            spare: Some(Fifo::new(FINISHED_DEPTH)?),
+            finished: Fifo::new(size.into())?,
+            spare: Some(Fifo::new(size.into())?),
         })
     }
 
@@ -339,7 +336,7 @@ impl Virtqueue {
         }
         if self.spare.is_none() {
             // The DPC could not give it back.
-            self.spare = Some(Fifo::new(FINISHED_DEPTH)?);
+            self.spare = Some(Fifo::new(self.ring.size().into())?);
         }
         self.ring.restart();
         Ok(())
