@@ -125,10 +125,11 @@ TEST_F_TIMEOUT(atomic, one_buffer, 120)
 
 	ASSERT_EQ(0, gpu_ioctl(fd, DRM_IOCTL_MODE_DESTROY_DUMB, &destroy));
 	first->handle = 0;
+	EXPECT_TRUE(shows("one-buffer-closed"));
 	picture_fill(&scene.picture, 4);
 	frame_draw(&second, &scene.picture);
 	ASSERT_EQ(0, set_plane("FB_ID", second.fb, 0));
-	EXPECT_TRUE(shows("one-buffer-closed"));
+	EXPECT_TRUE(shows("one-buffer-again"));
 	EXPECT_EQ(0, gpu_ioctl(fd, DRM_IOCTL_MODE_RMFB, &second.fb));
 }
 
