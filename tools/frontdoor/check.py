@@ -211,7 +211,7 @@ class Check:
         built = self.kernel(name)
         result = vm.boot(built, self.image, scenario, script, timeout, append=append)
         if result.is_emulators_fault():
-            say(f"   QEMU ran a stale breakpoint ({result.console_file}): once more")
+            say(f"   QEMU hung or ran a stale breakpoint ({result.console_file}): once more")
             result = vm.boot(built, self.image, scenario, script, timeout, append=append)
         problems = result.problems()
         if problems:

@@ -40,7 +40,7 @@ def run(kernel, image, client, driver, minutes):
     arguments = kernel, image, SCENARIO, script, timeout
     result = vm.boot(*arguments, echo=True, append=["kunit.enable=0"])
     if result.is_emulators_fault():
-        say(f"   QEMU ran a stale breakpoint ({result.console_file}): once more")
+        say(f"   QEMU hung or ran a stale breakpoint ({result.console_file}): once more")
         result = vm.boot(*arguments, echo=True, append=["kunit.enable=0"])
     tally = tap.Tally()
     count(tally, client, result.output)

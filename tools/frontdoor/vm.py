@@ -16,6 +16,9 @@ from .stage import Failure, say, tail
 KEEP_RUNS = 60
 # The kernel traps on a breakpoint that it has already replaced by the patched instruction.
 STALE_BREAKPOINT = re.compile(r"Oops: int3\b|\bint3: 0000\b")
+# How long a kernel may take to start its first program, in seconds, and how it says so.
+BOOT = 300
+BEGUN = "Run /init as init process"
 END = re.compile(r"^@guest exit=(\d+) taint=(\d+)$", re.M)
 
 
@@ -60,11 +63,12 @@ class Result:
         self.taint = int(ends[-1].group(2)) if ends else None
 
     def is_emulators_fault(self):
-        """Whether the guest died of QEMU running an instruction that was patched meanwhile.
+        """Whether the guest hung before its first program, or died of a patched instruction.
 
         Multi-threaded TCG does so on rare occasions, mostly early in the boot.
         """
-        return self.status is None and STALE_BREAKPOINT.search(self.console) is not None
+        hung = self.timed_out and BEGUN not in self.console
+        return hung or (self.status is None and STALE_BREAKPOINT.search(self.console) is not None)
 
     def problems(self):
         """Everything that is wrong with the run itself: not what the job's tests say."""
@@ -168,7 +172,7 @@ def boot(kernel, guest, scenario, script, timeout=120, echo=False, append=(), di
         output = os.path.join(directory, "output.log")
         reader = threading.Thread(target=copy_output, args=(process.stdout, output, echo))
         reader.start()
-        timed_out = wait(process, timeout, [output, disk] if disk else [])
+        timed_out = wait(process, timeout, console, [output, disk] if disk else [])
         reader.join()
         screens.stop()
     result = Result(directory, scenario, time.monotonic() - start, timed_out, screens.pictures)
@@ -178,12 +182,27 @@ def boot(kernel, guest, scenario, script, timeout=120, echo=False, append=(), di
     return result
 
 
-def wait(process, timeout, signs=()):
+def begins(process, timeout, console):
+    """Waits until the guest starts its first program; not if it hangs before."""
+    end = time.monotonic() + min(timeout, BOOT)
+    while BEGUN not in clean(console):
+        try:
+            process.wait(1)
+            return True
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > end:
+                return False
+    return True
+
+
+def wait(process, timeout, console, signs=()):
     """Waits for QEMU to end; kills it when its time is over or the person interrupts.
 
     While any of the files `signs` changes, its time begins anew.
     """
     try:
+        if not begins(process, timeout, console):
+            return True
         left = timeout
         while True:
             start = time.time()
