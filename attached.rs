@@ -83,7 +83,10 @@ impl Attached {
     /// Context: process.
     pub(crate) fn abandon(&self) {
         let backings = core::mem::take(&mut *self.backings.lock());
-        core::mem::forget(backings);
+        for (_, backing) in &backings {
+            // A reference that nobody gives back.
+            core::mem::forget(backing.object.clone());
+        }
     }
 
     /// Takes all objects out: the device was reset and has no resource any more.
