@@ -150,9 +150,11 @@ def build_medium(kernel):
                                    "Makefile")):
         # Their makefiles know no headers: built with an older one they would be kept.
         shutil.rmtree(os.path.join(kernel.output, "kselftest", SELFTESTS), ignore_errors=True)
-        kernel.make("kselftest-install", f"TARGETS={SELFTESTS}", "FORCE_TARGETS=1",
-                    f"INSTALL_PATH={medium}/kselftest", f"KDIR={kernel.output}",
-                    hint="the tests in selftests/")
+        # The module among them is built in the tree itself, where another kernel's would be.
+        with cache.lock(f"{kernel.source.name}-kselftest"):
+            kernel.make("kselftest-install", f"TARGETS={SELFTESTS}", "FORCE_TARGETS=1",
+                        f"INSTALL_PATH={medium}/kselftest", f"KDIR={kernel.output}",
+                        hint="the tests in selftests/")
     for name in GUEST_FILES:
         shutil.copy(os.path.join(GUEST, name), os.path.join(medium, name))
     with cache.aside(kernel.medium) as new:
