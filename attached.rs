@@ -59,7 +59,7 @@ struct Backing {
 /// The resources of the host by their numbers.
 #[pin_data]
 pub(crate) struct Attached {
-    /// Taken alone. Also guards the `resource` of objects.
+    /// Taken alone, or while resources are made. Also guards the `resource` of objects.
     #[pin]
     backings: Mutex<RBTree<u32, Backing>>,
 }
