@@ -218,11 +218,7 @@ class Check:
 
     def boot(self, tally, name, scenario, script, timeout=TIMEOUT, append=("kunit.enable=0",)):
         """Runs a guest and counts whether it kept its log clean."""
-        built = self.kernel(name)
-        result = vm.boot(built, self.image, scenario, script, timeout, append=append)
-        if result.is_emulators_fault():
-            say(f"   QEMU hung or ran a stale breakpoint ({result.console_file}): once more")
-            result = vm.boot(built, self.image, scenario, script, timeout, append=append)
+        result = vm.boot(self.kernel(name), self.image, scenario, script, timeout, append=append)
         problems = result.problems()
         if problems:
             vm.explain(result)

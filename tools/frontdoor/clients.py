@@ -37,11 +37,8 @@ def run(kernel, image, client, driver, minutes):
     """Runs one client."""
     script = job(client, driver, minutes)
     timeout = TIMEOUT + 60 * minutes
-    arguments = kernel, image, SCENARIO, script, timeout
-    result = vm.boot(*arguments, echo=True, append=["kunit.enable=0"])
-    if result.is_emulators_fault():
-        say(f"   QEMU hung or ran a stale breakpoint ({result.console_file}): once more")
-        result = vm.boot(*arguments, echo=True, append=["kunit.enable=0"])
+    result = vm.boot(kernel, image, SCENARIO, script, timeout, echo=True,
+                     append=["kunit.enable=0"])
     tally = tap.Tally()
     count(tally, client, result.output)
     problems = result.problems()
