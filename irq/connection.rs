@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The interrupts of an adapter: requested, connected to the states of its messages, and freed.
+
+use kernel::{
+    irq::{
+        self,
+        Flags,
+        IrqRequest,
+        IrqReturn,
+        Registration,
+        ThreadedHandler,
+        ThreadedIrqReturn,
+        ThreadedRegistration, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+use super::{
+    Adapter,
+    Miniport,
+    Phase, //
+};
+
+/// The handler of one message.
+struct Handler<M: Miniport> {
+    adapter: Arc<Adapter<M>>,
+    message: u32,
+}
+
+/// Of the messages other than the home message: there is no thread to wake.
+impl<M: Miniport> irq::Handler for Handler<M> {
+    fn handle(&self) -> IrqReturn {
+        match self.adapter.handle(self.message) {
+            ThreadedIrqReturn::None => IrqReturn::None,
+            _ => IrqReturn::Handled,
+        }
+    }
+}
+
+/// Of the home message, whose thread runs the DPC.
+impl<M: Miniport> ThreadedHandler for Handler<M> {
+    fn handle(&self) -> ThreadedIrqReturn {
+        self.adapter.handle(self.message)
+    }
+
+    fn handle_threaded(&self) -> IrqReturn {
+        self.adapter.run_dpc();
+        IrqReturn::Handled
+    }
+}
+
+/// The connected interrupts of an adapter.
+///
+/// Ends in two steps, so that a device can be reset between them: [`Connection::disconnect`], from
+/// whose beginning callers of [`Adapter::synchronize_execution`] get [`Status::Unsuccessful`] and
+/// line interrupts are only acknowledged; and drop, which makes the handlers quiet, waits for those
+/// that run, and frees the interrupts.
+///
+/// Must be dropped in process context, not from the DPC (which it waits for).
+pub(crate) struct Connection<'a, M: Miniport + 'a> {
+    adapter: Arc<Adapter<M>>,
+    home: Option<Pin<KBox<ThreadedRegistration<'a, Handler<M>>>>>,
+    others: KVec<Pin<KBox<Registration<'a, Handler<M>>>>>,
+    /// Room for the states, so that disconnecting cannot fail for want of memory.
+    states: KVec<M::State>,
+}
+
+impl<'a, M: Miniport + 'a> Connection<'a, M> {
+    /// Requests the interrupts of all messages. Until [`Connection::connect`] they are only
+    /// acknowledged.
+    ///
+    /// `requests` has one item per message, in the order of the messages.
+    ///
+    /// Errors: [`EINVAL`] if their number is not that of the adapter's messages, [`ENOMEM`], or
+    /// what `request_threaded_irq()` returned.
+    ///
+    /// Context: process.
+    ///
+    /// # Safety
+    ///
+    /// The connection must not be forgotten: its drop frees the interrupts, whose handlers use what
+    /// `'a` borrows.
+    pub(crate) unsafe fn new(
+        adapter: Arc<Adapter<M>>,
+        name: &'static CStr,
+        requests: impl IntoIterator<Item = Result<IrqRequest<'a>>>,
+    ) -> Result<Self> {
+        let count = adapter.messages.len();
+        let mut this = Self {
+            home: None,
+            others: KVec::with_capacity(count, GFP_KERNEL)?,
+            states: KVec::with_capacity(count, GFP_KERNEL)?,
+            adapter,
+        };
+        for (message, request) in requests.into_iter().enumerate() {
+            let handler = Handler {
+                adapter: this.adapter.clone(),
+                message: message.try_into()?,
+            };
+            let (request, flags) = (request?, Flags::SHARED);
+            if handler.message == this.adapter.home {
+                // SAFETY: The registration is kept in `this`, which the caller does not forget.
+                let registration =
+                    unsafe { ThreadedRegistration::new(request, flags, name, Ok(handler)) };
+                this.home = Some(KBox::pin_init(registration, GFP_KERNEL)?);
+            } else {
+                // SAFETY: As above.
+                let registration = unsafe { Registration::new(request, flags, name, Ok(handler)) };
+                let registration = KBox::pin_init(registration, GFP_KERNEL)?;
+                this.others.push(registration, GFP_KERNEL)?;
+            }
+        }
+        if this.home.is_none() || this.others.len() + 1 != count {
+            return Err(EINVAL);
+        }
+        Ok(this)
+    }
+
+    /// Hands the states over, one per message, and leaves `states` empty: from here on the
+    /// interrupt routine runs.
+    ///
+    /// Errors: [`EINVAL`] if their number is not that of the messages; `states` is left alone.
+    ///
+    /// Context: process.
+    pub(crate) fn connect(&mut self, states: &mut KVec<M::State>) -> Result {
+        if states.len() != self.adapter.messages.len() {
+            return Err(EINVAL);
+        }
+        let home = self.home.as_ref().ok_or(EINVAL)?;
+        // SAFETY: `disconnect`, which the drop of `self` calls before the registrations go, takes
+        // every copy of the waker out of the messages.
+        let waker = unsafe { home.waker() };
+        for (slot, state) in self.adapter.messages.iter().zip(states.drain_all()) {
+            slot.locked(|inner| inner.phase = Phase::Connected(state, waker));
+        }
+        // Emptied, it is the room to take them back.
+        self.states = core::mem::take(states);
+        Ok(())
+    }
+
+    /// Begins to disconnect, and returns the states, in the order of the messages; empty if that
+    /// was done before.
+    ///
+    /// Interrupts go on arriving until the connection is dropped; those of a line are acknowledged.
+    /// No DPC runs any more. The states may be [connected](Self::connect) again.
+    ///
+    /// Context: process, not from the DPC.
+    pub(crate) fn disconnect(&mut self) -> KVec<M::State> {
+        let mut states = core::mem::take(&mut self.states);
+        for slot in &self.adapter.messages {
+            let phase =
+                slot.locked(|inner| core::mem::replace(&mut inner.phase, Phase::Disconnected));
+            if let Phase::Connected(state, _) = phase {
+                // Cannot fail: `new` reserved one place per message. If it did, the state would be
+                // dropped here, outside the lock.
+                let _ = states.push_within_capacity(state);
+            }
+        }
+        self.home.iter().for_each(|irq| irq.synchronize());
+        self.others.iter().for_each(|irq| irq.synchronize());
+        states
+    }
+}
+
+impl<'a, M: Miniport + 'a> Drop for Connection<'a, M> {
+    fn drop(&mut self) {
+        // Only after a failed start: the states go first, as the device never used them.
+        drop(self.disconnect());
+        for slot in &self.adapter.messages {
+            slot.locked(|inner| inner.phase = Phase::Quiet);
+        }
+        // The registrations are dropped next: `free_irq()` waits for the handlers and the thread.
+        // A handler that runs now, also the one that CONFIG_DEBUG_SHIRQ calls, answers NONE.
+    }
+}
