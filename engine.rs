@@ -419,9 +419,14 @@ impl Virtqueue {
         self.spare = emptied.take();
     }
 
-    /// Returns whether there is a finished request for the DPC.
-    pub(crate) fn has_finished(&self) -> bool {
-        !self.finished.is_empty()
+    /// Returns whether there is something for the DPC: a finished request, or a ring that broke.
+    pub(crate) fn needs_dpc(&self) -> bool {
+        !self.finished.is_empty() || self.poisoned().is_some()
+    }
+
+    /// Returns whether the DPC works on finished requests.
+    pub(crate) fn is_in_dpc(&self) -> bool {
+        self.spare.is_none()
     }
 
     /// Returns why the ring is poisoned, if it is.

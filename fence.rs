@@ -13,6 +13,7 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
+            Full,
             Relaxed,
             Release, //
         },
@@ -115,18 +116,24 @@ const SLEEP_LIMIT_MS: i64 = 1000;
 
 /// The completed fences of a device as waiters see them, and the state of the device itself.
 ///
-/// Shared by the device and its open files. Written by the DPC and by stop; read by anybody in
-/// process context. Wakes waiters that would otherwise pin an unbinding device.
+/// Shared by the device and its open files. Written by the DPC, by stop, and under the lock of the
+/// notify message; read by anybody in process context. Wakes waiters that would otherwise pin an
+/// unbinding device.
 #[pin_data]
 pub(crate) struct Fences {
     completed: [Atomic<u64>; NODES],
     /// 0, or the negative errno that every waiter and later ioctl gets: EIO once the device broke,
     /// ENODEV once it is gone, which is final.
     gone: Atomic<i32>,
-    /// Counts publications, so that a waiter for room can tell that something happened. Taken
-    /// alone; nothing is locked under it but the queue of `changed`.
+    /// Counts publications, so that a waiter for room can tell that something happened.
+    generation: Atomic<u64>,
+    /// Those who wait, or are about to.
+    waiters: Atomic<u32>,
+    /// Guards nothing but the sleep of waiters: who wakes them takes it, so that none of them is
+    /// between its last look and its sleep. Taken alone; nothing is locked under it but the queue
+    /// of `changed`.
     #[pin]
-    generation: Mutex<u64>,
+    sleep: Mutex<()>,
     #[pin]
     changed: CondVar,
 }
@@ -140,7 +147,9 @@ impl Fences {
             pin_init!(Self {
                 completed: [const { Atomic::new(0) }; NODES],
                 gone: Atomic::new(0),
-                generation <- new_mutex!(0, "rust_gpu::Fences"),
+                generation: Atomic::new(0),
+                waiters: Atomic::new(0),
+                sleep <- new_mutex!((), "rust_gpu::Fences"),
                 changed <- new_condvar!("rust_gpu::Fences"),
             }),
             GFP_KERNEL,
@@ -149,7 +158,7 @@ impl Fences {
 
     /// Returns the last completed fence of `node`.
     pub(crate) fn completed(&self, node: Node) -> u64 {
-        // Pairs with the store in `publish`: who sees the fence sees what came before it.
+        // Pairs with the store in `raise`: who sees the fence sees what came before it.
         self.completed
             .get(node.index())
             .map_or(0, |fence| fence.load(Acquire))
@@ -157,12 +166,25 @@ impl Fences {
 
     /// Publishes the last completed fence of each node and wakes all waiters.
     ///
-    /// Context: process (the DPC); one caller at a time.
+    /// Context: process (the DPC).
     pub(crate) fn publish(&self, completed: &[u64; NODES]) {
         for (shown, fence) in self.completed.iter().zip(completed) {
-            shown.store(*fence, Release);
+            raise(shown, *fence);
         }
         self.wake();
+    }
+
+    /// Publishes the last completed fence of one node and wakes nobody. Returns whether there is
+    /// somebody to wake, by [`publish`](Self::publish).
+    ///
+    /// Context: any.
+    pub(crate) fn show(&self, node: Node, fence: u64) -> bool {
+        if let Some(shown) = self.completed.get(node.index()) {
+            raise(shown, fence);
+        }
+        // Fully ordered, as is what a waiter does first: it sees the fence, or is seen here.
+        self.generation.fetch_add(1, Full);
+        self.waiters.load(Relaxed) != 0
     }
 
     /// Ends all waits with [`ENODEV`], now and from here on: the device goes.
@@ -191,8 +213,8 @@ impl Fences {
     }
 
     fn wake(&self) {
-        let mut generation = self.generation.lock();
-        *generation = generation.wrapping_add(1);
+        let _sleep = self.sleep.lock();
+        self.generation.fetch_add(1, Full);
         self.changed.notify_all();
     }
 
@@ -212,12 +234,12 @@ impl Fences {
     ///
     /// Context: process, no lock and no registration guard held.
     pub(crate) fn wait(&self, node: Node, fence: u64, deadline_ns: i64) -> Result {
-        self.wait_until(deadline_ns, |_| self.completed(node) >= fence)
+        self.wait_until(deadline_ns, || self.completed(node) >= fence)
     }
 
     /// Returns a mark for [`Fences::wait_change`].
     pub(crate) fn generation(&self) -> u64 {
-        *self.generation.lock()
+        self.generation.load(Acquire)
     }
 
     /// Waits until something was published since `mark`, at the longest for a second.
@@ -225,17 +247,25 @@ impl Fences {
     /// Errors: [`ERESTARTSYS`] after a signal, and that of [`Fences::check`]. Context: process.
     pub(crate) fn wait_change(&self, mark: u64) -> Result {
         let deadline = Monotonic::ktime_get().saturating_add(SLEEP_LIMIT_MS * 1_000_000);
-        match self.wait_until(deadline, |generation| generation != mark) {
+        match self.wait_until(deadline, || self.generation() != mark) {
             Err(e) if e == ETIME => Ok(()),
             other => other,
         }
     }
 
-    /// Sleeps until `done`, given the count of publications, says so.
-    fn wait_until(&self, deadline_ns: i64, done: impl Fn(u64) -> bool) -> Result {
-        let mut generation = self.generation.lock();
+    /// Counts the caller among the waiters, and sleeps until `done`.
+    fn wait_until(&self, deadline_ns: i64, done: impl Fn() -> bool) -> Result {
+        // Before the first look: see `show`.
+        self.waiters.fetch_add(1, Full);
+        let result = self.sleep_until(deadline_ns, done);
+        self.waiters.fetch_sub(1, Relaxed);
+        result
+    }
+
+    fn sleep_until(&self, deadline_ns: i64, done: impl Fn() -> bool) -> Result {
+        let mut sleep = self.sleep.lock();
         loop {
-            if done(*generation) {
+            if done() {
                 return Ok(());
             }
             self.check()?;
@@ -247,12 +277,22 @@ impl Fences {
             let left_ms = left.saturating_add(999_999) / 1_000_000;
             // CAST: at most `SLEEP_LIMIT_MS`.
             let jiffies = msecs_to_jiffies(left_ms.min(SLEEP_LIMIT_MS) as u32);
-            if let CondVarTimeoutResult::Signal { .. } = self
-                .changed
-                .wait_interruptible_timeout(&mut generation, jiffies)
+            if let CondVarTimeoutResult::Signal { .. } =
+                self.changed.wait_interruptible_timeout(&mut sleep, jiffies)
             {
                 return Err(ERESTARTSYS);
             }
+        }
+    }
+}
+
+/// Stores `fence` unless `shown` is beyond it already.
+fn raise(shown: &Atomic<u64>, fence: u64) {
+    let mut before = shown.load(Relaxed);
+    while before < fence {
+        match shown.cmpxchg(before, fence, Release) {
+            Ok(_) => return,
+            Err(now) => before = now,
         }
     }
 }

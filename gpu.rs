@@ -40,6 +40,7 @@ use crate::{
     },
     irq::{
         Adapter,
+        Importance,
         Miniport,
         Synchronized,
         Vectors, //
@@ -164,29 +165,33 @@ impl State {
         Ok(())
     }
 
-    /// Takes what the device used out of the queues of this message. Returns true if there was
-    /// anything, or anything waits for the DPC.
-    fn reap(&mut self) -> bool {
-        let mut work = false;
-        for node in &mut self.nodes {
-            let Some(queue) = node else {
-                continue;
-            };
+    /// Takes what the device used out of the queues of this message. Returns, if there was
+    /// anything or anything waits for the DPC, of what importance that is.
+    fn reap(&mut self) -> Option<Importance> {
+        let mut found = None;
+        for queue in self.nodes.iter_mut().flatten() {
+            let mut completed = false;
             loop {
                 while let Some(fence) = queue.engine.as_mut().and_then(Virtqueue::pop) {
                     queue.complete(fence);
-                    work = true;
+                    completed = true;
                 }
                 if !queue.engine.as_mut().is_some_and(Virtqueue::rearm) {
                     break;
                 }
             }
-            work |= queue
-                .engine
-                .as_ref()
-                .is_some_and(|engine| engine.has_finished() || engine.poisoned().is_some());
+            let Some(engine) = &queue.engine else {
+                continue;
+            };
+            // What the DPC has not done yet, waiters must not take for done.
+            let with_dpc = engine.is_in_dpc() || queue.queued() != 0;
+            if engine.needs_dpc() || (completed && with_dpc) {
+                found = Some(Importance::Medium);
+            } else if completed {
+                found = found.or(Some(Importance::Low));
+            }
         }
-        work
+        found
     }
 }
 
@@ -463,15 +468,24 @@ impl Gpu<'_> {
     }
 }
 
-/// Reports to the scheduler what completed on the nodes of this message; does nothing on another
-/// message than the notify message.
-fn notify_all(state: &mut Synchronized<'_, Gpu<'_>>) {
+/// Reports to the scheduler what was [found](State::reap) on the nodes of this message, and queues
+/// the DPC. On another message than the notify message the DPC has it all to do.
+fn report(state: &mut Synchronized<'_, Gpu<'_>>, mut importance: Importance) {
+    if state.notify.is_none() {
+        importance = Importance::Medium;
+    }
     for node in QUEUES {
         let queue = state.nodes.get(node.index()).and_then(Option::as_ref);
-        if let Some(completed) = queue.map(|queue| queue.completed()) {
-            scheduler::notify_completed(state, node, completed);
+        let Some(completed) = queue.map(|queue| queue.completed()) else {
+            continue;
+        };
+        // Who waits is woken by the DPC.
+        if importance == Importance::Low && state.miniport().fences.show(node, completed) {
+            importance = Importance::Medium;
         }
+        scheduler::notify_completed(state, node, completed, importance);
     }
+    state.queue_dpc_of(importance);
 }
 
 impl Miniport for Gpu<'_> {
@@ -490,11 +504,12 @@ impl Miniport for Gpu<'_> {
             (true, message == self.map.config)
         };
         state.config_changed |= config;
-        let work = queues && state.reap();
-        if work {
-            notify_all(state);
+        if queues {
+            if let Some(importance) = state.reap() {
+                report(state, importance);
+            }
         }
-        if work || config {
+        if config {
             state.queue_dpc();
         }
         true
@@ -537,9 +552,8 @@ impl Hardware for Gpu<'_> {
     }
 
     fn poll(state: &mut Synchronized<'_, Self>) {
-        if state.reap() {
-            notify_all(state);
-            state.queue_dpc();
+        if let Some(importance) = state.reap() {
+            report(state, importance);
         }
     }
 

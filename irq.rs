@@ -139,6 +139,24 @@ pub(crate) trait Miniport: Send + Sync + Sized {
     fn dpc_routine(&self, adapter: &Adapter<Self>);
 }
 
+/// How soon a queued DPC is to run, as `KeSetImportanceDpc` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Importance {
+    /// `LowImportance`: with the next one that is of more importance. Nobody waits for it.
+    Low,
+    /// `MediumImportance`: at once.
+    Medium,
+}
+
+/// No DPC is queued.
+const NO_DPC: u32 = 0;
+
+/// A DPC of [`Importance::Low`] is queued: nobody was woken for it.
+const DPC_LATER: u32 = 1;
+
+/// A DPC is queued, and its thread woken or about to be.
+const DPC_DUE: u32 = 2;
+
 /// What one message counted since the adapter was made; kept under its lock.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Counters {
@@ -242,16 +260,34 @@ impl<M: Miniport> Synchronized<'_, M> {
     ///
     /// Context: any, lock of the message held (given by the type).
     pub(crate) fn queue_dpc(&mut self) -> bool {
-        if self.adapter.dpc_queued.xchg(true, Full) {
-            count(&mut self.counters.dpcs_refused);
-            return false;
-        }
-        count(&mut self.counters.dpcs_queued);
-        if !self.at_home {
+        self.queue_dpc_of(Importance::Medium)
+    }
+
+    /// The same, of some importance: a queued DPC gets the highest one it was queued with.
+    pub(crate) fn queue_dpc_of(&mut self, importance: Importance) -> bool {
+        let dpc = &self.adapter.dpc;
+        let before = match importance {
+            Importance::Medium => dpc.xchg(DPC_DUE, Full),
+            Importance::Low => dpc
+                .cmpxchg(NO_DPC, DPC_LATER, Full)
+                .unwrap_or_else(|now| now),
+        };
+        if importance == Importance::Medium && before != DPC_DUE && !self.at_home {
             self.adapter.woken.store(true, Relaxed);
             self.waker.wake();
         }
-        true
+        let queued = before == NO_DPC;
+        count(if queued {
+            &mut self.counters.dpcs_queued
+        } else {
+            &mut self.counters.dpcs_refused
+        });
+        queued
+    }
+
+    /// Returns the miniport.
+    pub(crate) fn miniport(&self) -> &M {
+        &self.adapter.miniport
     }
 
     /// Returns what the message counted.
@@ -292,9 +328,9 @@ pub(crate) struct Adapter<M: Miniport> {
     miniport: M,
     messages: KVec<Pin<KBox<Message<M::State>>>>,
     home: u32,
-    /// A DPC is queued and has not begun. Set by anybody with a message lock held, cleared by the
-    /// home message's interrupt thread.
-    dpc_queued: Atomic<bool>,
+    /// Whether a DPC is queued and has not begun: [`NO_DPC`], [`DPC_LATER`] or [`DPC_DUE`]. Set by
+    /// anybody with a message lock held, cleared by the home message's interrupt thread.
+    dpc: Atomic<u32>,
     /// The home message's thread was woken for a DPC, not by an interrupt. Set by anybody with a
     /// message lock held; with forced threading taken by the next run of the home message's
     /// handler, else never looked at.
@@ -324,7 +360,7 @@ impl<M: Miniport> Adapter<M> {
                 miniport,
                 messages,
                 home: vectors.home,
-                dpc_queued: Atomic::new(false),
+                dpc: Atomic::new(NO_DPC),
                 woken: Atomic::new(false),
                 dpcs_run: Atomic::new(0),
                 invalid: Atomic::new(0),
@@ -431,7 +467,7 @@ impl<M: Miniport> Adapter<M> {
                     message,
                 ),
             };
-            let wake = home && self.dpc_queued.load(Relaxed);
+            let wake = home && self.dpc.load(Relaxed) == DPC_DUE;
             // A device may not know whether it raised an interrupt. A run that a wake-up asked for
             // counts as an interrupt only if the routine found work for the DPC.
             let ours = ours && (!woken || inner.counters.dpcs_asked() != asked);
@@ -455,7 +491,7 @@ impl<M: Miniport> Adapter<M> {
         // Cleared before the routine begins: what is queued from here on is a new DPC. Full
         // ordering pairs with the one in `queue_dpc`: what was done before a refused call is seen
         // by the run that made it superfluous.
-        if self.dpc_queued.xchg(false, Full) {
+        if self.dpc.xchg(NO_DPC, Full) != NO_DPC {
             self.dpcs_run
                 .store(self.dpcs_run.load(Relaxed) + 1, Relaxed);
             self.miniport.dpc_routine(self);

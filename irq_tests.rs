@@ -31,6 +31,7 @@ use crate::irq::{
     ntstatus,
     Adapter,
     Connection,
+    Importance,
     Miniport,
     Status,
     Synchronized,
@@ -364,6 +365,28 @@ mod tests {
             let runs = message + 1;
             assert!(wait(|| adapter.miniport().dpcs.load(Acquire) == runs));
         }
+        Ok(())
+    }
+
+    #[test]
+    fn dpc_of_low_importance_runs_with_the_next() -> Result {
+        let domain = Domain::new(2)?;
+        let adapter = adapter(2, 0)?;
+        let mut connection = request(&adapter, &domain)?;
+        connection.connect(&mut states(2)?)?;
+        let queue = |message, importance| {
+            adapter.synchronize_execution(message, |words| words.queue_dpc_of(importance))
+        };
+        assert_eq!(queue(1, Importance::Low), Ok(true));
+        assert_eq!(queue(0, Importance::Low), Ok(false));
+        fsleep(Delta::from_millis(20));
+        assert_eq!(adapter.dpcs_run(), 0);
+        // It is queued already, but now it is due.
+        assert_eq!(queue(1, Importance::Medium), Ok(false));
+        assert!(wait(|| adapter.dpcs_run() == 1));
+        assert_eq!(queue(1, Importance::Low), Ok(true));
+        drop(connection);
+        assert_eq!(adapter.dpcs_run(), 1);
         Ok(())
     }
 

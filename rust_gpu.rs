@@ -28,6 +28,8 @@ mod driver;
 mod engine;
 mod export;
 mod fence;
+#[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
+mod fence_tests;
 mod fifo;
 mod gem;
 mod gpu;

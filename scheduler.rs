@@ -37,6 +37,7 @@ use crate::{
     fifo::Fifo,
     irq::{
         Adapter,
+        Importance,
         Miniport,
         Status,
         Synchronized, //
@@ -144,7 +145,8 @@ pub(crate) trait Hardware: Miniport {
 }
 
 /// Tells the scheduler of a hardware event, `DxgkCbNotifyInterrupt`, and queues the DPC, as the
-/// contract demands before the routine ends.
+/// contract demands before the routine ends. Of low importance if nothing but the event itself is
+/// left to it, and nobody waits for that.
 ///
 /// Returns false if `state` is not that of the notify message (in WDDM: "no scheduler callback is
 /// there to call"), or if events of this type are turned off: then nothing was recorded.
@@ -153,11 +155,12 @@ pub(crate) trait Hardware: Miniport {
 pub(crate) fn notify_interrupt<H: Hardware>(
     state: &mut Synchronized<'_, H>,
     data: &InterruptData,
+    importance: Importance,
 ) -> bool {
     if !H::notify(state).is_some_and(|notify| notify.record(data)) {
         return false;
     }
-    state.queue_dpc();
+    state.queue_dpc_of(importance);
     true
 }
 
@@ -168,6 +171,7 @@ pub(crate) fn notify_completed<H: Hardware>(
     state: &mut Synchronized<'_, H>,
     node: Node,
     completed: u64,
+    importance: Importance,
 ) -> bool {
     let known = H::notify(state).map(|notify| notify.completed().get(node.index()).copied());
     if known.flatten().is_none_or(|known| known >= completed) {
@@ -179,6 +183,7 @@ pub(crate) fn notify_completed<H: Hardware>(
             submission_fence_id: completed,
             node,
         },
+        importance,
     )
 }
 
@@ -406,8 +411,9 @@ pub(crate) fn begin_dpc<H: Hardware>(adapter: &Adapter<H>) -> Option<News> {
             .ok()??;
         news.waiting |= queued != 0;
         if completed > known {
-            let _ = adapter
-                .synchronize_execution(notify, |state| notify_completed(state, node, completed));
+            let _ = adapter.synchronize_execution(notify, |state| {
+                notify_completed(state, node, completed, Importance::Medium)
+            });
         }
     }
     Some(news)
@@ -440,7 +446,9 @@ pub(crate) fn report_vsync<H: Hardware>(
         if look {
             H::poll(state);
         }
-        let told = notify_interrupt(state, &InterruptData::CrtcVsync { target });
+        // A retrace is recorded, and that is all.
+        let data = InterruptData::CrtcVsync { target };
+        let told = notify_interrupt(state, &data, Importance::Low);
         let completed = H::node(state, Node::Control).map_or(0, |queue| queue.completed());
         (told, completed)
     })
@@ -525,6 +533,7 @@ fn execute_software<H: Hardware>(adapter: &Adapter<H>) -> bool {
                 submission_fence_id: fence,
                 node: Node::Software,
             },
+            Importance::Medium,
         )
     });
     reported.unwrap_or(false)

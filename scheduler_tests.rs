@@ -22,7 +22,6 @@ use kernel::{
 use crate::{
     fence::{
         Client,
-        FenceTracker,
         Fences,
         CLIENT_LIMIT, //
     },
@@ -30,6 +29,7 @@ use crate::{
     irq::{
         Adapter,
         Connection,
+        Importance,
         Miniport,
         Status,
         Synchronized,
@@ -214,51 +214,6 @@ fn wait(adapter: &Adapter<Fake>, node: Node, fence: u64) -> bool {
 #[kunit_tests(rust_gpu_scheduler)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fence_tracker_reports_the_contiguous_prefix() {
-        let mut tracker = FenceTracker::new();
-        assert_eq!(tracker.record(2), None);
-        assert_eq!(tracker.record(3), None);
-        assert_eq!(tracker.completed(), 0);
-        assert_eq!(tracker.record(1), Some(3));
-        // Again, or never handed out: nothing changes.
-        assert_eq!(tracker.record(1), None);
-        assert_eq!(tracker.record(3), None);
-        assert_eq!(tracker.record(0), None);
-        assert_eq!(tracker.completed(), 3);
-        for fence in (4..=1003).rev() {
-            assert_eq!(tracker.record(fence), (fence == 4).then_some(1003));
-        }
-        // The window's bits are clean after it went round.
-        for fence in 1004..5000 {
-            assert_eq!(tracker.record(fence), Some(fence));
-        }
-    }
-
-    #[test]
-    fn fence_tracker_has_a_window() {
-        let mut tracker = FenceTracker::new();
-        assert!(tracker.in_window(1024));
-        assert!(!tracker.in_window(1025));
-        assert_eq!(tracker.record(1025), None);
-        assert_eq!(tracker.record(1), Some(1));
-        assert!(tracker.in_window(1025));
-        assert!(!tracker.in_window(1));
-    }
-
-    #[test]
-    fn fence_tracker_records_all_at_once() {
-        let mut tracker = FenceTracker::new();
-        for fence in [1, 3, 5] {
-            tracker.record(fence);
-        }
-        tracker.record_all(4);
-        assert_eq!(tracker.completed(), 4);
-        // Nothing is left of what was recorded beyond.
-        assert_eq!(tracker.record(6), None);
-        assert_eq!(tracker.record(5), Some(6));
-    }
 
     #[test]
     fn fifo_keeps_order_and_bound() -> Result {
@@ -489,7 +444,7 @@ mod tests {
                 let queue = Fake::node(state, Node::Control)?;
                 queue.complete(fence);
                 let completed = queue.completed();
-                scheduler::notify_completed(state, Node::Control, completed);
+                scheduler::notify_completed(state, Node::Control, completed, Importance::Medium);
                 Fake::notify(state).map(|notify| notify.completed()[0])
             })
         };
@@ -513,7 +468,7 @@ mod tests {
                 queue.complete(2);
             }
             // Not here: the scheduler's state is not in this message.
-            let told = scheduler::notify_completed(state, Node::Cursor, 2);
+            let told = scheduler::notify_completed(state, Node::Cursor, 2, Importance::Medium);
             state.queue_dpc();
             told
         });
@@ -570,35 +525,6 @@ mod tests {
             scheduler::submit_null(&adapter, Node::Software, 1, &client),
             Err(Status::Unsuccessful)
         );
-        Ok(())
-    }
-
-    #[test]
-    fn a_stopped_device_ends_waits() -> Result {
-        let fences = Fences::new()?;
-        assert_eq!(fences.wait(Node::Control, 1, 0), Err(ETIME));
-        fences.publish(&[1, 0, 0]);
-        assert_eq!(fences.wait(Node::Control, 1, 0), Ok(()));
-        assert!(fences.fail());
-        assert!(!fences.fail());
-        assert_eq!(fences.wait(Node::Control, 2, i64::MAX), Err(EIO));
-        fences.stop();
-        assert!(!fences.fail());
-        assert_eq!(fences.wait(Node::Control, 2, i64::MAX), Err(ENODEV));
-        // What was complete stays complete.
-        assert_eq!(fences.wait(Node::Control, 1, 0), Ok(()));
-        assert_eq!(fences.wait_change(fences.generation()), Err(ENODEV));
-        Ok(())
-    }
-
-    #[test]
-    fn a_client_has_a_limit() -> Result {
-        let client = Client::new()?;
-        assert_eq!(client.reserve(200), 200);
-        assert_eq!(client.reserve(200), crate::fence::CLIENT_LIMIT - 200);
-        assert_eq!(client.reserve(1), 0);
-        client.give_back(10);
-        assert_eq!(client.reserve(64), 10);
         Ok(())
     }
 }

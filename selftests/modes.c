@@ -189,7 +189,10 @@ TEST_F_TIMEOUT(modes, counters_advance, 120)
 	}
 }
 
-/* No DPC runs that was not queued, and one that was queued runs. */
+/*
+ * No DPC runs that was not queued, and one that was queued runs; one of low importance, for a
+ * retrace, when the next one does.
+ */
 TEST_F_TIMEOUT(modes, dpcs, 120)
 {
 	struct drm_rust_gpu_message_counters counters;
@@ -210,7 +213,8 @@ TEST_F_TIMEOUT(modes, dpcs, 120)
 		run = counters.dpcs_run;
 	}
 	EXPECT_GT(queued, 0);
-	EXPECT_EQ(queued, run);
+	EXPECT_GE(queued, run);
+	EXPECT_LE(queued, run + 1);
 	TH_LOG("%llu DPCs queued, %llu refused, %llu run", queued, refused, run);
 }
 

@@ -354,8 +354,9 @@ TEST_F_TIMEOUT(torture, all, 800)
 		}
 		queued += after[message].dpcs_queued;
 	}
-	/* A DPC runs once for each time that it was queued. */
-	EXPECT_EQ(queued, after[0].dpcs_run);
+	/* A DPC runs once for each time that it was queued; one for a retrace may not have, yet. */
+	EXPECT_GE(queued, after[0].dpcs_run);
+	EXPECT_LE(queued, after[0].dpcs_run + 1);
 	/* Each software packet notifies once; interrupts notify once for several. */
 	notified = after[notify].notifications - before[notify].notifications;
 	EXPECT_GT(notified, packets[RUST_GPU_NODE_SOFTWARE]);
