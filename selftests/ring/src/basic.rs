@@ -361,6 +361,33 @@ fn doorbell_only_when_wanted() {
     }
 }
 
+/// What a driver goes by that looks for itself when the device is done.
+#[test]
+fn idle_and_armed_are_known() {
+    let ledger = Rc::new(Ledger::default());
+    for event_idx in [false, true] {
+        let (memory, mut ring) = Strict::ring(&config(4, 1, false, event_idx));
+        memory.begin_call();
+        assert!(ring.is_armed());
+        ring.disable_notifications();
+        assert!(!ring.is_armed());
+
+        push(&mut ring, ledger.simple(1, 0));
+        // The device does not see it yet.
+        assert!(ring.is_idle());
+        publish(&mut ring);
+        assert!(!ring.is_idle());
+
+        use_id(&memory, 0, 0, 0);
+        memory.begin_call();
+        assert!(ring.pop().unwrap().is_some());
+        assert!(ring.is_idle());
+        memory.begin_call();
+        assert!(!ring.enable_notifications());
+        assert!(ring.is_armed());
+    }
+}
+
 /// Against the definition: some index from `old` to before `new` is the event.
 #[test]
 fn need_event_wraps() {
