@@ -164,7 +164,8 @@ impl CommandPool {
         let index = self.0.free.take()?;
         Some(CommandSlot {
             index,
-            parts: Parts::NONE,
+            request_len: 0,
+            response_len: 0,
             pool: self.0.clone(),
         })
     }
@@ -179,85 +180,51 @@ impl CommandPool {
     }
 }
 
-/// The parts of a request: one that the device reads, and one or none that it writes.
-struct Parts {
-    readable: Part,
-    writable: Part,
+/// One part of a request as a ring takes it, or none if it is empty.
+pub(crate) struct OnePart(Part);
+
+impl AsRef<[Part]> for OnePart {
+    fn as_ref(&self) -> &[Part] {
+        match self.0.len {
+            0 => &[],
+            _ => slice::from_ref(&self.0),
+        }
+    }
 }
 
-impl Parts {
-    /// No request yet. A ring refuses it.
-    const NONE: Self = Self {
-        readable: Part { address: 0, len: 0 },
-        writable: Part { address: 0, len: 0 },
-    };
+/// Returns a part of `memory`; none if there is no such part.
+fn part(memory: &DmaMemory, start: usize, len: usize) -> OnePart {
+    OnePart(memory.part(start, len).unwrap_or(Part { address: 0, len: 0 }))
+}
 
-    /// Puts the request that `encode` makes into `request`, makes room for `response_len` bytes in
-    /// `response`, and returns the parts for both. `tail` bytes behind the request belong to it.
-    fn write(
-        memory: &DmaMemory,
-        request: Range<usize>,
-        tail: usize,
-        response: Range<usize>,
-        response_len: usize,
-        encode: impl FnOnce(&mut [u8]) -> Result<usize>,
-    ) -> Result<Self> {
-        if response_len > response.len() {
-            return Err(EMSGSIZE);
-        }
-
-        let mut bytes = [0; REQUEST_SIZE];
-        let len = encode(&mut bytes)?;
-        let bytes = bytes.get(..len).ok_or(EMSGSIZE)?;
-        if bytes.is_empty() || len > request.len() {
-            return Err(EMSGSIZE);
-        }
-        memory.copy_in(request.start, bytes)?;
-        let len = len.checked_add(tail).ok_or(EOVERFLOW)?;
-
-        Ok(Self {
-            readable: memory.part(request.start, len)?,
-            writable: memory.part(response.start, response_len)?,
-        })
+/// Puts the request that `encode` makes into `range` of `memory`, and returns its length.
+fn write(
+    memory: &DmaMemory,
+    range: Range<usize>,
+    encode: impl FnOnce(&mut [u8]) -> Result<usize>,
+) -> Result<usize> {
+    let mut bytes = [0; REQUEST_SIZE];
+    let len = encode(&mut bytes)?;
+    let bytes = bytes.get(..len).ok_or(EMSGSIZE)?;
+    if bytes.is_empty() || len > range.len() {
+        return Err(EMSGSIZE);
     }
-
-    /// Copies what the device wrote, `written` bytes of it at `offset`, and returns the copy.
-    fn read<'a>(
-        &self,
-        memory: &DmaMemory,
-        offset: usize,
-        written: u32,
-        bytes: &'a mut [u8],
-    ) -> &'a [u8] {
-        let len = (written.min(self.writable.len) as usize).min(bytes.len());
-        let (response, _) = bytes.split_at_mut(len);
-        match memory.copy_out(offset, response) {
-            Ok(()) => response,
-            Err(_) => &[],
-        }
-    }
-
-    /// See [`Request::readable`].
-    fn readable(&self) -> &[Part] {
-        slice::from_ref(&self.readable)
-    }
-
-    /// See [`Request::writable`].
-    fn writable(&self) -> &[Part] {
-        match self.writable.len {
-            0 => &[],
-            _ => slice::from_ref(&self.writable),
-        }
-    }
+    memory.copy_in(range.start, bytes)?;
+    Ok(len)
 }
 
 /// Room for one request of up to [`REQUEST_SIZE`] bytes and one response of up to
 /// [`RESPONSE_SIZE`].
 ///
 /// Goes back to its [`CommandPool`] when it is dropped.
+///
+/// Small: it is moved several times on its way, and queues have room for hundreds.
 pub(crate) struct CommandSlot {
     index: u16,
-    parts: Parts,
+    /// Bytes of the request; 0 before there is one, which a ring refuses.
+    request_len: u16,
+    /// Bytes that the device may write.
+    response_len: u16,
     pool: Arc<PoolInner>,
 }
 
@@ -288,7 +255,10 @@ pub(crate) struct OwnBuffer {
     /// Bytes behind the request that belong to it.
     tail: usize,
     response: Range<usize>,
-    parts: Parts,
+    /// Bytes of the request with its tail; 0 before there is one, which a ring refuses.
+    request_len: usize,
+    /// Bytes that the device may write.
+    response_len: usize,
 }
 
 impl OwnBuffer {
@@ -327,7 +297,8 @@ impl OwnBuffer {
             request: 0..request,
             tail,
             response: start..end,
-            parts: Parts::NONE,
+            request_len: 0,
+            response_len: 0,
         };
         Ok(KBox::new(own, gfp)?)
     }
@@ -381,18 +352,19 @@ impl CommandBuffer {
         response_len: usize,
         encode: impl FnOnce(&mut [u8]) -> Result<usize>,
     ) -> Result {
+        if response_len > self.response().len() {
+            return Err(EMSGSIZE);
+        }
         match self {
             Self::Slot(slot) => {
-                let request = slot.request();
-                let response = slot.response();
-                let memory = &slot.pool.memory;
-                slot.parts = Parts::write(memory, request, 0, response, response_len, encode)?;
+                let len = write(&slot.pool.memory, slot.request(), encode)?;
+                slot.request_len = len.try_into()?;
+                slot.response_len = response_len.try_into()?;
             }
             Self::Own(own) => {
-                let request = own.request.clone();
-                let (tail, response) = (own.tail, own.response.clone());
-                own.parts =
-                    Parts::write(&own.memory, request, tail, response, response_len, encode)?;
+                let len = write(&own.memory, own.request.clone(), encode)?;
+                own.request_len = len.checked_add(own.tail).ok_or(EOVERFLOW)?;
+                own.response_len = response_len;
             }
         }
         Ok(())
@@ -407,34 +379,56 @@ impl CommandBuffer {
     ///
     /// Any. Only after the ring has given the buffer back: before, the answer means nothing.
     pub(crate) fn read_response<'a>(&self, written: u32, bytes: &'a mut [u8]) -> &'a [u8] {
-        match self {
-            Self::Slot(slot) => {
-                let memory = &slot.pool.memory;
-                slot.parts
-                    .read(memory, slot.response().start, written, bytes)
-            }
-            Self::Own(own) => own
-                .parts
-                .read(&own.memory, own.response.start, written, bytes),
+        // CAST: usize has at least 32 bits.
+        let len = (written as usize).min(self.response_len()).min(bytes.len());
+        let (response, _) = bytes.split_at_mut(len);
+        match self.memory().copy_out(self.response().start, response) {
+            Ok(()) => response,
+            Err(_) => &[],
         }
     }
 
-    /// Returns the parts.
-    fn parts(&self) -> &Parts {
+    /// Returns whether the device may write a response.
+    pub(crate) fn has_response(&self) -> bool {
+        self.response_len() != 0
+    }
+
+    /// The memory that it is in.
+    fn memory(&self) -> &DmaMemory {
         match self {
-            Self::Slot(slot) => &slot.parts,
-            Self::Own(own) => &own.parts,
+            Self::Slot(slot) => &slot.pool.memory,
+            Self::Own(own) => &own.memory,
+        }
+    }
+
+    /// Where the response is in that memory.
+    fn response(&self) -> Range<usize> {
+        match self {
+            Self::Slot(slot) => slot.response(),
+            Self::Own(own) => own.response.clone(),
+        }
+    }
+
+    /// Bytes that the device may write.
+    fn response_len(&self) -> usize {
+        match self {
+            Self::Slot(slot) => slot.response_len.into(),
+            Self::Own(own) => own.response_len,
         }
     }
 }
 
 impl Request for CommandBuffer {
-    fn readable(&self) -> &[Part] {
-        self.parts().readable()
+    fn readable(&self) -> impl AsRef<[Part]> {
+        let (start, len) = match self {
+            Self::Slot(slot) => (slot.request().start, slot.request_len.into()),
+            Self::Own(own) => (own.request.start, own.request_len),
+        };
+        part(self.memory(), start, len)
     }
 
-    fn writable(&self) -> &[Part] {
-        self.parts().writable()
+    fn writable(&self) -> impl AsRef<[Part]> {
+        part(self.memory(), self.response().start, self.response_len())
     }
 }
 

@@ -132,7 +132,7 @@ pub(crate) struct Packet {
 }
 
 // The queues of all nodes have room for many.
-const _: () = assert!(size_of::<Packet>() <= 80);
+const _: () = assert!(size_of::<Packet>() <= 48);
 
 impl Packet {
     /// Makes a packet that does nothing but complete. Does not allocate.
@@ -213,11 +213,11 @@ struct Request {
 }
 
 impl ring::Request for Request {
-    fn readable(&self) -> &[Part] {
+    fn readable(&self) -> impl AsRef<[Part]> {
         self.buffer.readable()
     }
 
-    fn writable(&self) -> &[Part] {
+    fn writable(&self) -> impl AsRef<[Part]> {
         self.buffer.writable()
     }
 }
@@ -253,7 +253,7 @@ impl Finished {
 
 /// Returns whether the device did what it was asked to. Commands without a response did.
 fn succeeded(buffer: &CommandBuffer, written: u32) -> Result<(), ResponseError> {
-    if ring::Request::writable(buffer).is_empty() {
+    if !buffer.has_response() {
         return Ok(());
     }
     let mut bytes = [0; NoData::SIZE];

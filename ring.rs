@@ -108,10 +108,10 @@ pub(crate) struct Part {
 /// The parts stay valid for the device until the request is dropped, wherever it is moved.
 pub(crate) trait Request {
     /// Returns the parts that the device reads, at least one.
-    fn readable(&self) -> &[Part];
+    fn readable(&self) -> impl AsRef<[Part]>;
 
     /// Returns the parts that the device writes, maybe none.
-    fn writable(&self) -> &[Part];
+    fn writable(&self) -> impl AsRef<[Part]>;
 }
 
 /// A request that the device is done with.
@@ -268,7 +268,8 @@ where
     ///
     /// The request comes back with the [`PushReason`], and nothing has changed.
     pub(crate) fn push(&mut self, request: R) -> Result<u16, PushError<R>> {
-        match self.describe(request.readable(), request.writable()) {
+        let described = self.describe(request.readable().as_ref(), request.writable().as_ref());
+        match described {
             Ok(head) => {
                 if let Some(slot) = self.slot_mut(head) {
                     slot.request = Some(request);

@@ -218,11 +218,11 @@ impl Numbered {
 }
 
 impl Request for Numbered {
-    fn readable(&self) -> &[Part] {
+    fn readable(&self) -> impl AsRef<[Part]> {
         &self.0[..1]
     }
 
-    fn writable(&self) -> &[Part] {
+    fn writable(&self) -> impl AsRef<[Part]> {
         &self.0[1..]
     }
 }

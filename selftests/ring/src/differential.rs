@@ -117,18 +117,21 @@ struct Buffers {
 }
 
 impl Request for Buffers {
-    fn readable(&self) -> &[Part] {
+    fn readable(&self) -> impl AsRef<[Part]> {
         &self.parts[..self.readable]
     }
 
-    fn writable(&self) -> &[Part] {
+    fn writable(&self) -> impl AsRef<[Part]> {
         &self.parts[self.readable..]
     }
 }
 
 impl Buffers {
     fn writable_len(&self) -> usize {
-        self.writable().iter().map(|part| part.len as usize).sum()
+        self.parts[self.readable..]
+            .iter()
+            .map(|part| part.len as usize)
+            .sum()
     }
 }
 
@@ -310,7 +313,7 @@ impl<'a> Bench<'a> {
             expected.extend(content(request.serial, 1).take(written as usize));
             expected.resize(request.writable_len(), FILL);
             let mut expected = expected.as_slice();
-            for part in request.writable() {
+            for part in request.writable().as_ref() {
                 let mut bytes = [0; MAX_LEN];
                 let bytes = &mut bytes[..part.len as usize];
                 self.memory

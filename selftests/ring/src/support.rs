@@ -103,11 +103,11 @@ impl TestRequest {
 }
 
 impl Request for TestRequest {
-    fn readable(&self) -> &[Part] {
+    fn readable(&self) -> impl AsRef<[Part]> {
         &self.readable
     }
 
-    fn writable(&self) -> &[Part] {
+    fn writable(&self) -> impl AsRef<[Part]> {
         &self.writable
     }
 }
