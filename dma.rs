@@ -289,6 +289,18 @@ impl Memory for DmaMemory {
         self.write_u32(offset + size_of::<u32>(), (value >> u32::BITS) as u32);
     }
 
+    /// Two stores where there are such of 64 bits: on the way of each command, and they add up.
+    #[cfg(CONFIG_64BIT)]
+    #[inline]
+    fn write_desc(&self, offset: usize, part: Part, flags: u16, next: u16) {
+        let rest = u64::from(part.len) | u64::from(flags) << 32 | u64::from(next) << 48;
+        let written = self.region().and_then(|region| {
+            region.try_write64(part.address.to_le(), offset)?;
+            region.try_write64(rest.to_le(), offset + size_of::<u64>())
+        });
+        debug_assert!(written.is_ok());
+    }
+
     #[inline]
     fn virt_mb(&self) {
         if self.context.order_platform {

@@ -23,6 +23,10 @@ use core::ops::DerefMut;
 use self::layout::{
     AVAIL_ENTRY_SIZE,
     AVAIL_F_NO_INTERRUPT,
+    DESC_ADDR,
+    DESC_FLAGS,
+    DESC_LEN,
+    DESC_NEXT,
     DESC_SIZE,
     RING_ENTRIES,
     RING_FLAGS,
@@ -54,9 +58,9 @@ pub(crate) use self::{
 
 /// The memory shared with the device, and the barriers that order accesses to it.
 ///
-/// Values are in CPU order; implementations convert from and to little endian. Each function makes
-/// exactly one volatile access, at an `offset` in bytes that is aligned for it. The ring stays
-/// within the [`Layout::total`] bytes that [`Ring::new`] checked.
+/// Values are in CPU order; implementations convert from and to little endian. Each function but
+/// [`write_desc`](Self::write_desc) makes exactly one volatile access, at an `offset` in bytes that
+/// is aligned for it. The ring stays within the [`Layout::total`] bytes that [`Ring::new`] checked.
 pub(crate) trait Memory {
     /// Returns the address of offset 0 as the device sees it.
     fn dma_address(&self) -> u64;
@@ -78,6 +82,15 @@ pub(crate) trait Memory {
 
     /// Stores 64 bits.
     fn write_u64(&self, offset: usize, value: u64);
+
+    /// Stores a descriptor. May do so with fewer stores: the device does not look at it before an
+    /// index that is written later says so.
+    fn write_desc(&self, offset: usize, part: Part, flags: u16, next: u16) {
+        self.write_u64(offset + DESC_ADDR, part.address);
+        self.write_u32(offset + DESC_LEN, part.len);
+        self.write_u16(offset + DESC_FLAGS, flags);
+        self.write_u16(offset + DESC_NEXT, next);
+    }
 
     /// Full barrier: `virt_mb()`, or `mb()` if `VIRTIO_F_ORDER_PLATFORM` was negotiated.
     ///
@@ -242,14 +255,14 @@ where
         let none = Part { address: 0, len: 0 };
 
         for id in 0..self.config.size {
-            self.write_desc(self.desc_offset(id), none, 0, 0);
+            self.memory.write_desc(self.desc_offset(id), none, 0, 0);
             self.memory.write_u16(self.avail_entry_offset(id), 0);
             let elem = self.used_elem_offset(id);
             self.memory.write_u32(elem + USED_ELEM_ID, 0);
             self.memory.write_u32(elem + USED_ELEM_LEN, 0);
         }
         for table in (self.layout.tables..self.layout.total).step_by(DESC_SIZE) {
-            self.write_desc(table, none, 0, 0);
+            self.memory.write_desc(table, none, 0, 0);
         }
         for ring in [self.layout.avail, self.layout.used] {
             self.memory.write_u16(ring + RING_FLAGS, 0);

@@ -6,13 +6,9 @@ use core::ops::DerefMut;
 
 use super::{
     layout::{
-        DESC_ADDR,
-        DESC_FLAGS,
         DESC_F_INDIRECT,
         DESC_F_NEXT,
         DESC_F_WRITE,
-        DESC_LEN,
-        DESC_NEXT,
         DESC_SIZE, //
     },
     Memory,
@@ -95,34 +91,54 @@ where
     fn write_chain(&self, head: u16, parts: u16, readable: &[Part], writable: &[Part]) {
         let mut id = head;
 
-        for (part, flags, last) in flagged(parts, readable, writable) {
-            let next = if last { 0 } else { self.next(id) };
-            self.write_desc(self.desc_offset(id), part, flags, next);
-            id = next;
-        }
+        self.write_parts(parts, readable, writable, || {
+            let desc = self.desc_offset(id);
+            id = self.next(id);
+            (desc, id)
+        });
     }
 
     /// Writes a request to the indirect table of `head`, and that to the descriptor.
     fn write_table(&self, head: u16, parts: u16, readable: &[Part], writable: &[Part]) {
         let table = self.layout.tables + usize::from(head) * self.config.table_size();
-        let descs = (table..).step_by(DESC_SIZE).zip(1u16..);
+        let mut number = 0;
 
-        for ((desc, next), (part, flags, last)) in descs.zip(flagged(parts, readable, writable)) {
-            self.write_desc(desc, part, flags, if last { 0 } else { next });
-        }
+        self.write_parts(parts, readable, writable, || {
+            let desc = table + usize::from(number) * DESC_SIZE;
+            number += 1;
+            (desc, number)
+        });
 
         let part = Part {
             address: self.memory.dma_address() + table as u64,
             len: u32::from(parts) * DESC_SIZE as u32,
         };
-        self.write_desc(self.desc_offset(head), part, DESC_F_INDIRECT, 0);
+        self.memory
+            .write_desc(self.desc_offset(head), part, DESC_F_INDIRECT, 0);
     }
 
-    pub(super) fn write_desc(&self, desc: usize, part: Part, flags: u16, next: u16) {
-        self.memory.write_u64(desc + DESC_ADDR, part.address);
-        self.memory.write_u32(desc + DESC_LEN, part.len);
-        self.memory.write_u16(desc + DESC_FLAGS, flags);
-        self.memory.write_u16(desc + DESC_NEXT, next);
+    /// Writes the descriptors of a request with `parts` parts. `place` returns where the next one
+    /// goes and the number of the one after it.
+    fn write_parts(
+        &self,
+        parts: u16,
+        readable: &[Part],
+        writable: &[Part],
+        mut place: impl FnMut() -> (usize, u16),
+    ) {
+        let mut left = parts;
+
+        for (list, kind) in [(readable, 0), (writable, DESC_F_WRITE)] {
+            for part in list {
+                let (desc, next) = place();
+                left -= 1;
+                let (flags, next) = match left {
+                    0 => (kind, 0),
+                    _ => (kind | DESC_F_NEXT, next),
+                };
+                self.memory.write_desc(desc, *part, flags, next);
+            }
+        }
     }
 }
 
@@ -136,22 +152,4 @@ fn total_len(parts: &[Part], len: u32) -> Result<u32, PushReason> {
             .ok_or(PushReason::BadPart)?;
         len.checked_add(part.len).ok_or(PushReason::TooLong)
     })
-}
-
-/// Yields each part with its descriptor flags and whether it is the last of the `parts`.
-fn flagged<'a>(
-    parts: u16,
-    readable: &'a [Part],
-    writable: &'a [Part],
-) -> impl Iterator<Item = (Part, u16, bool)> + 'a {
-    let readable = readable.iter().map(|part| (*part, 0));
-    let writable = writable.iter().map(|part| (*part, DESC_F_WRITE));
-
-    readable
-        .chain(writable)
-        .zip(1..=parts)
-        .map(move |((part, flags), number)| {
-            let last = number == parts;
-            (part, if last { flags } else { flags | DESC_F_NEXT }, last)
-        })
 }
