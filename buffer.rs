@@ -41,6 +41,7 @@ use crate::{
         DmaMemory, //
     },
     ring::{
+        Memory,
         Part,
         Request, //
     },
@@ -194,7 +195,11 @@ impl AsRef<[Part]> for OnePart {
 
 /// Returns a part of `memory`; none if there is no such part.
 fn part(memory: &DmaMemory, start: usize, len: usize) -> OnePart {
-    OnePart(memory.part(start, len).unwrap_or(Part { address: 0, len: 0 }))
+    OnePart(
+        memory
+            .part(start, len)
+            .unwrap_or(Part { address: 0, len: 0 }),
+    )
 }
 
 /// Puts the request that `encode` makes into `range` of `memory`, and returns its length.
@@ -386,6 +391,16 @@ impl CommandBuffer {
             Ok(()) => response,
             Err(_) => &[],
         }
+    }
+
+    /// Returns the first word of the response, in which it says what it is. Means nothing if the
+    /// device wrote less.
+    ///
+    /// # Context
+    ///
+    /// As [`read_response`](Self::read_response).
+    pub(crate) fn response_kind(&self) -> u32 {
+        self.memory().read_u32(self.response().start)
     }
 
     /// Returns whether the device may write a response.

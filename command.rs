@@ -317,6 +317,14 @@ impl Response for NoResponse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoData;
 
+impl NoData {
+    /// Returns whether a response of `written` bytes that begins with `kind` is this one.
+    pub(crate) fn is(kind: u32, written: u32) -> bool {
+        // CAST: a small constant.
+        kind == RESP_OK_NODATA && written >= HEADER_SIZE as u32
+    }
+}
+
 impl Response for NoData {
     const SIZE: usize = HEADER_SIZE;
 

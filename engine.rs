@@ -253,7 +253,7 @@ impl Finished {
 
 /// Returns whether the device did what it was asked to. Commands without a response did.
 fn succeeded(buffer: &CommandBuffer, written: u32) -> Result<(), ResponseError> {
-    if !buffer.has_response() {
+    if !buffer.has_response() || NoData::is(buffer.response_kind(), written) {
         return Ok(());
     }
     let mut bytes = [0; NoData::SIZE];
