@@ -51,6 +51,7 @@ use crate::{
         SetScanout,
         TransferToHost2d,
         UpdateCursor,
+        MAX_SCANOUTS,
         NO_RESOURCE, //
     },
     driver::RustGpuDriver,
@@ -89,9 +90,19 @@ pub(crate) struct Display<'a> {
     /// it.
     #[pin]
     making: Mutex<()>,
-    /// Commands on their way to the control queue, in order. Message locks are taken under it.
+    /// Commands on their way to the control queue. Message locks are taken under it.
     #[pin]
-    batch: Mutex<Fifo<Packet>>,
+    batch: Mutex<Batch>,
+}
+
+/// Commands on their way to the control queue.
+struct Batch {
+    /// In the order in which the device gets them.
+    packets: Fifo<Packet>,
+    /// What follows the transfers of the commit that is brought to the device, and what follows
+    /// that; one for each scanout at the most. Empty between commits.
+    scanouts: Fifo<SetScanout>,
+    flushes: Fifo<ResourceFlush>,
 }
 
 /// What came of sending a batch.
@@ -116,7 +127,11 @@ impl<'a> Display<'a> {
     ///
     /// Errors: [`ENOMEM`]. Context: process.
     pub(crate) fn new(adapter: Arc<Adapter<Gpu<'a>>>) -> Result<Arc<Self>> {
-        let batch = Fifo::new(BATCH)?;
+        let batch = Batch {
+            packets: Fifo::new(BATCH)?,
+            scanouts: Fifo::new(MAX_SCANOUTS)?,
+            flushes: Fifo::new(MAX_SCANOUTS)?,
+        };
         Arc::pin_init(
             pin_init!(Self {
                 adapter,
@@ -162,10 +177,10 @@ impl<'a> Display<'a> {
         let attach = self.backing(id, framebuffer.object())?;
         attached.insert(id, framebuffer)?;
 
-        let mut batch = self.batch.lock();
-        self.queue(&mut batch, Ok(create));
-        self.queue(&mut batch, Ok(attach));
-        self.send(&mut batch);
+        let packets = &mut self.batch.lock().packets;
+        self.queue(packets, Ok(create));
+        self.queue(packets, Ok(attach));
+        self.send(packets);
         Ok(())
     }
 
@@ -223,13 +238,13 @@ impl<'a> Display<'a> {
 
     /// Has the host forget a resource that nobody uses any more.
     fn unref(&self, resource_id: u32) {
-        let mut batch = self.batch.lock();
+        let packets = &mut self.batch.lock().packets;
         let detach = ResourceDetachBacking { resource_id };
-        self.control(&mut batch, &detach, After::Nothing);
+        self.control(packets, &detach, After::Nothing);
         // If this one is lost the object stays until the device is reset.
         let after = After::Detached(resource_id);
-        self.control(&mut batch, &ResourceUnref { resource_id }, after);
-        self.send(&mut batch);
+        self.control(packets, &ResourceUnref { resource_id }, after);
+        self.send(packets);
     }
 
     /// Brings the state of `commit` to the device. If that is to be `quiet` the device need not
@@ -244,33 +259,41 @@ impl<'a> Display<'a> {
             }
         }
         let mut batch = self.batch.lock();
+        let Batch {
+            packets,
+            scanouts,
+            flushes,
+        } = &mut *batch;
         let mut quiet = quiet;
         for update in commit.planes() {
-            if let Change::Show(framebuffer, part, _) = change(commit, &update) {
-                self.transfer(&mut batch, &update, framebuffer, &part);
-                // The command that shows the image of a cursor waits for its transfer.
-                quiet &= update.plane().kind() != PlaneKind::Cursor;
+            let change = change(commit, &update);
+            if let Change::Show(framebuffer, part, _) = &change {
+                self.transfer(packets, &update, framebuffer, part);
             }
-        }
-        for update in commit.planes() {
-            match update.plane().kind() {
-                PlaneKind::Cursor => self.cursor(commit, &update),
-                PlaneKind::Primary => self.scanout(&mut batch, commit, &update),
-            }
-        }
-        for update in commit.planes() {
             if update.plane().kind() == PlaneKind::Cursor {
+                // The command that shows the image of a cursor waits for its transfer.
+                quiet &= !matches!(change, Change::Show(..));
+                self.cursor(&update, &change);
                 continue;
             }
-            if let Change::Show(framebuffer, part, _) = change(commit, &update) {
-                let flush = ResourceFlush {
+            // There is room, as there is one primary plane for each scanout.
+            if let Some(scanout) = scanout(&update, &change) {
+                let _ = scanouts.push(scanout);
+            }
+            if let Change::Show(framebuffer, part, _) = change {
+                let _ = flushes.push(ResourceFlush {
                     r: rect(&part),
                     resource_id: framebuffer.resource(),
-                };
-                self.control(&mut batch, &flush, After::Nothing);
+                });
             }
         }
-        self.send_all(&mut batch, quiet)
+        while let Some(scanout) = scanouts.pop() {
+            self.control(packets, &scanout, After::Nothing);
+        }
+        while let Some(flush) = flushes.pop() {
+            self.control(packets, &flush, After::Nothing);
+        }
+        self.send_all(packets, quiet)
     }
 
     /// Tells the scheduler of a vertical retrace of a scanout. Looks for what the device completed
@@ -295,10 +318,10 @@ impl<'a> Display<'a> {
     ///
     /// Context: process; does not wait for the device.
     pub(crate) fn show_cursor(&self, update: &PlaneUpdate<'_, RustGpuDriver>) -> Sent {
-        let mut batch = self.batch.lock();
+        let packets = &mut self.batch.lock().packets;
         match update.new().framebuffer() {
             Some(framebuffer) if update.framebuffer_changed() => {
-                self.transfer(&mut batch, update, framebuffer, &whole(framebuffer));
+                self.transfer(packets, update, framebuffer, &whole(framebuffer));
             }
             Some(framebuffer) => {
                 let wanted = wanted(update, framebuffer);
@@ -306,14 +329,14 @@ impl<'a> Display<'a> {
             }
             None => {}
         }
-        self.send(&mut batch)
+        self.send(packets)
     }
 
     /// Sends commands that found no room before.
     ///
     /// Context: process.
     pub(crate) fn send_rest(&self) -> Sent {
-        self.send(&mut self.batch.lock())
+        self.send(&mut self.batch.lock().packets)
     }
 
     /// Forgets what the device was told, and was to be told: it was reset and knows nothing of it.
@@ -321,8 +344,8 @@ impl<'a> Display<'a> {
     ///
     /// Context: process.
     pub(crate) fn forget(&self) {
-        let mut batch = self.batch.lock();
-        while batch.pop().is_some() {}
+        let packets = &mut self.batch.lock().packets;
+        while packets.pop().is_some() {}
         self.gpu().attached().clear();
     }
 
@@ -330,11 +353,11 @@ impl<'a> Display<'a> {
     ///
     /// Context: process.
     pub(crate) fn give_up(&self) {
-        let mut batch = self.batch.lock();
-        if !batch.is_empty() {
+        let packets = &mut self.batch.lock().packets;
+        if !packets.is_empty() {
             dev_warn!(self.device(), "the device is stuck: commands are lost\n");
         }
-        while batch.pop().is_some() {}
+        while packets.pop().is_some() {}
     }
 
     /// Has the device read a part of a framebuffer.
@@ -366,34 +389,10 @@ impl<'a> Display<'a> {
         self.control(batch, &command, after);
     }
 
-    /// Tells a scanout what it shows, if that changes.
-    fn scanout(
-        &self,
-        batch: &mut Fifo<Packet>,
-        commit: &Commit<'_, RustGpuDriver>,
-        update: &PlaneUpdate<'_, RustGpuDriver>,
-    ) {
-        let scanout_id = update.plane().scanout;
-        let command = match change(commit, update) {
-            Change::Nothing | Change::Show(_, _, false) => return,
-            Change::Show(framebuffer, _, true) => SetScanout {
-                r: rect(&update.new().src()),
-                scanout_id,
-                resource_id: framebuffer.resource(),
-            },
-            Change::Off => SetScanout {
-                r: Rect::default(),
-                scanout_id,
-                resource_id: NO_RESOURCE,
-            },
-        };
-        self.control(batch, &command, After::Nothing);
-    }
-
     /// Moves a cursor, or hides it; a new image follows its transfer.
-    fn cursor(&self, commit: &Commit<'_, RustGpuDriver>, update: &PlaneUpdate<'_, RustGpuDriver>) {
+    fn cursor(&self, update: &PlaneUpdate<'_, RustGpuDriver>, change: &Change<'_>) {
         let cursor = &update.plane().cursor;
-        match (update.new().framebuffer(), change(commit, update)) {
+        match (update.new().framebuffer(), change) {
             (_, Change::Off) | (None, _) => cursor.hide(&self.adapter),
             (Some(framebuffer), _) if !update.framebuffer_changed() => {
                 cursor.show(&self.adapter, wanted(update, framebuffer));
@@ -463,6 +462,20 @@ fn change<'c>(
         _ if old.framebuffer().is_some() => Change::Off,
         _ => Change::Nothing,
     }
+}
+
+/// Returns the command that tells a scanout what it shows, if that changes.
+fn scanout(update: &PlaneUpdate<'_, RustGpuDriver>, change: &Change<'_>) -> Option<SetScanout> {
+    let (r, resource_id) = match change {
+        Change::Nothing | Change::Show(_, _, false) => return None,
+        Change::Show(framebuffer, _, true) => (rect(&update.new().src()), framebuffer.resource()),
+        Change::Off => (Rect::default(), NO_RESOURCE),
+    };
+    Some(SetScanout {
+        r,
+        scanout_id: update.plane().scanout,
+        resource_id,
+    })
 }
 
 /// Returns what `commit` does to a CRTC.
