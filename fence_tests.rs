@@ -146,6 +146,13 @@ mod tests {
         assert!(known);
         assert_eq!(woken.load(Acquire), 0);
         fences.publish(&[2, 0, 0]);
+        // Not by dropping the thread: that would interrupt its sleep.
+        for _ in 0..10_000 {
+            if woken.load(Acquire) == 1 {
+                break;
+            }
+            fsleep(Delta::from_millis(1));
+        }
         drop(thread);
         assert_eq!(woken.load(Acquire), 1);
         assert!(!fences.show(Node::Control, 2));
