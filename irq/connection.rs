@@ -54,9 +54,9 @@ impl<M: Miniport> ThreadedHandler for Handler<M> {
 /// The connected interrupts of an adapter.
 ///
 /// Ends in two steps, so that a device can be reset between them: [`Connection::disconnect`], from
-/// whose beginning callers of [`Adapter::synchronize_execution`] get [`Status::Unsuccessful`] and
-/// line interrupts are only acknowledged; and drop, which makes the handlers quiet, waits for those
-/// that run, and frees the interrupts.
+/// whose beginning callers of [`Adapter::synchronize_execution`] get
+/// [`Status::Unsuccessful`](super::Status::Unsuccessful) and line interrupts are only acknowledged;
+/// and drop, which makes the handlers quiet, waits for those that run, and frees the interrupts.
 ///
 /// Must be dropped in process context, not from the DPC (which it waits for).
 pub(crate) struct Connection<'a, M: Miniport + 'a> {
