@@ -43,12 +43,13 @@ GUESTS = [
 ]
 # What depends on how interrupts arrive.
 INTERRUPTS = "waits modes sync removal torture"
-MORE_GUESTS = [(name, scenario, f"{CORE} load.sh torture" if scenario == "msix3" else INTERRUPTS)
+MORE_GUESTS = [(name, scenario, f"{CORE} torture" if scenario == "msix3" else INTERRUPTS)
                for name in ("debug", "production", "rt")
                for scenario in ("msix3", "msix2", "msix1", "intx", "smp4")]
 MORE_GUESTS += [(name, "two-heads", "display_random")
                 for name in ("debug", "production", "rt", "kmemleak")]
 MORE_GUESTS += [
+    ("debug", "msix3", "load.sh"),
     ("debug", "threadirqs", "display"),
     ("debug", "up", "modes sync waits"),
     ("debug", "headless", "modes"),
