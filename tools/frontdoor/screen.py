@@ -121,6 +121,8 @@ class Monitor:
     def __init__(self, connection):
         self.lines = Lines(connection)
         self.number = 0
+        # It did not answer once. QEMU's main loop runs it, so nothing in the guest gets on either.
+        self.silent = False
 
     def execute(self, command, **arguments):
         """Runs one command. What is not its answer is the greeting or an event."""
@@ -131,7 +133,11 @@ class Monitor:
         self.lines.write(json.dumps({"execute": command, "arguments": arguments,
                                      "id": self.number}))
         while True:
-            answer = json.loads(self.lines.read(deadline))
+            try:
+                answer = json.loads(self.lines.read(deadline))
+            except TimeoutError:
+                self.silent = True
+                raise
             if answer.get("id") != self.number:
                 continue
             if "error" in answer:
@@ -187,11 +193,13 @@ class Service:
         self.port, self.guests_port = socket.socketpair()
         self.monitor, self.qemus_monitor = socket.socketpair()
         self.thread = threading.Thread(target=self.serve, daemon=True)
-        self.name = self.picture = None
+        self.name = self.picture = self.kill = None
         # The last command of the cursor queue for each head, and for all of them.
         self.seen, self.flushes, self.cursors = 0, [], {}
         self.kicks, self.mark, self.latencies = 0, None, []
         self.panic, self.pictures = None, []
+        # QEMU hung, and was killed for it.
+        self.hung = False
 
     def descriptors(self):
         """What QEMU has to inherit."""
@@ -215,10 +223,11 @@ class Service:
                 for word in ("-vnc", f"unix:{self.vnc_path(head)},id=head{head},"
                                      f"display={DEVICE},head={head}")]
 
-    def start(self):
-        """Begins to answer; QEMU has its descriptors."""
+    def start(self, kill):
+        """Begins to answer; QEMU has its descriptors, and `kill` ends it if it hangs."""
         self.guests_port.close()
         self.qemus_monitor.close()
+        self.kill = kill
         self.thread.start()
 
     def stop(self):
@@ -242,6 +251,10 @@ class Service:
                     answer = "done " + self.answer(monitor, request.split())
                 except (Refused, ValueError, TypeError, EOFError, OSError) as error:
                     answer = f"error {error or 'QEMU has gone'}"
+                if monitor.silent:
+                    self.hung = True
+                    self.kill()
+                    return
                 lines.write(answer)
                 if self.panic:
                     self.await_panic(monitor)

@@ -47,11 +47,12 @@ def can_open(path):
 class Result:
     """What a guest left behind."""
 
-    def __init__(self, directory, scenario, seconds, timed_out, pictures):
+    def __init__(self, directory, scenario, seconds, timed_out, screens):
         self.directory = directory
         self.allow = SCENARIOS[scenario].get("allow")
         self.seconds = seconds
         self.timed_out = timed_out
+        self.qemu_hung = screens.hung
         self.console_file = os.path.join(directory, screen.CONSOLE)
         self.output_file = os.path.join(directory, "output.log")
         self.console = clean(self.console_file)
@@ -59,23 +60,28 @@ class Result:
         ends = list(END.finditer(text))
         self.output = text[:ends[-1].start()] if ends else text
         # What the heads showed after a panic.
-        self.pictures = pictures
+        self.pictures = screens.pictures
         self.status = int(ends[-1].group(1)) if ends else None
         self.taint = int(ends[-1].group(2)) if ends else None
 
     def is_emulators_fault(self):
-        """Whether the guest hung before its first program, or died of a patched instruction.
+        """Whether the guest hung before its first program, or died of a patched instruction, or
+        QEMU itself hung.
 
-        Multi-threaded TCG does so on rare occasions, mostly early in the boot.
+        Multi-threaded TCG does so on rare occasions, the first two mostly early in the boot. QEMU
+        hangs when a VGA screen is dumped while the guest resets the device: each of the two waits
+        for the other.
         """
         # KUnit's tests run before the first program: one that hangs is no fault of QEMU's.
         hung = self.timed_out and BEGUN not in self.console and TESTING not in self.console
-        return hung or (self.status is None and STALE_BREAKPOINT.search(self.console) is not None)
+        return hung or self.qemu_hung or (self.status is None and STALE_BREAKPOINT.search(self.console) is not None)
 
     def problems(self):
         """Everything that is wrong with the run itself: not what the job's tests say."""
         found = list(splat.find(self.console, self.allow))
-        if self.timed_out:
+        if self.qemu_hung:
+            found.append("QEMU did not answer its monitor")
+        elif self.timed_out:
             found.append(f"the guest did not end within its {self.seconds:.0f} s")
         elif self.status is None:
             found.append("the guest ended before its job did")
@@ -181,15 +187,15 @@ def boot_once(kernel, guest, scenario, script, timeout, echo, append, disk):
         process = subprocess.Popen(kernel.root.argv(command), stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=errors,
                                    pass_fds=screens.descriptors())
-        screens.start()
+        screens.start(process.kill)
         output = os.path.join(directory, "output.log")
         reader = threading.Thread(target=copy_output, args=(process.stdout, output, echo))
         reader.start()
         timed_out = wait(process, timeout, console, [output, disk] if disk else [])
         reader.join()
         screens.stop()
-    result = Result(directory, scenario, time.monotonic() - start, timed_out, screens.pictures)
-    if process.returncode and not timed_out:
+    result = Result(directory, scenario, time.monotonic() - start, timed_out, screens)
+    if process.returncode and not timed_out and not screens.hung:
         raise Failure(f"QEMU returned {process.returncode}", "RUST_GPU_ACCEL=tcg if it is KVM",
                       os.path.join(directory, "qemu.log"))
     return result
