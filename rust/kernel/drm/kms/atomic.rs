@@ -410,23 +410,24 @@ pub(super) unsafe extern "C" fn commit_tail_callback<T: KmsDriver>(
     // SAFETY: By the safety requirements.
     let dev = unsafe { (*commit).dev };
 
-    // SAFETY: By the safety requirements. CRTCs that are to be on have vblanks after this.
-    unsafe {
-        bindings::drm_atomic_helper_commit_modeset_disables(dev, commit);
-        bindings::drm_atomic_helper_commit_modeset_enables(dev, commit);
+    // INVARIANT: The states were swapped before this callback, and it is valid until that returns.
+    let this = Commit::<'_, T> {
+        commit,
+        _token: PhantomData,
+    };
+
+    // Without a modeset there is nothing in these but work: a hundredth of all that a flip costs.
+    if this.crtcs().any(|update| update.needs_modeset()) {
+        // SAFETY: By the safety requirements. CRTCs that are to be on have vblanks after this.
+        unsafe {
+            bindings::drm_atomic_helper_commit_modeset_disables(dev, commit);
+            bindings::drm_atomic_helper_commit_modeset_enables(dev, commit);
+        }
     }
 
     // SAFETY: By the safety requirements. There are no commits before registration.
     let device = unsafe { drm::Device::<T, drm::Ioctl>::from_raw(dev) };
-    let _done: HwDone<'_, T> = T::commit(
-        device,
-        // INVARIANT: The states were swapped before this callback, and it is valid until that
-        // returns.
-        Commit {
-            commit,
-            _token: PhantomData,
-        },
-    );
+    let _done: HwDone<'_, T> = T::commit(device, this);
 
     // SAFETY: By the safety requirements, `drm_atomic_helper_commit_hw_done()` was called, of
     // which `_done` is the proof.
