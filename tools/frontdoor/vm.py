@@ -74,7 +74,8 @@ class Result:
         """
         # KUnit's tests run before the first program: one that hangs is no fault of QEMU's.
         hung = self.timed_out and BEGUN not in self.console and TESTING not in self.console
-        return hung or self.qemu_hung or (self.status is None and STALE_BREAKPOINT.search(self.console) is not None)
+        stale = self.status is None and STALE_BREAKPOINT.search(self.console) is not None
+        return hung or stale or self.qemu_hung
 
     def problems(self):
         """Everything that is wrong with the run itself: not what the job's tests say."""
