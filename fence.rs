@@ -116,8 +116,8 @@ const SLEEP_LIMIT_MS: i64 = 1000;
 
 /// The completed fences of a device as waiters see them, and the state of the device itself.
 ///
-/// Shared by the device and its open files. Written by the DPC, by stop, and under the lock of the
-/// notify message; read by anybody in process context. Wakes waiters that would otherwise pin an
+/// Shared by the device and its open files. Written by the DPC, by stop, and under the lock of a
+/// node's message; read by anybody in process context. Wakes waiters that would otherwise pin an
 /// unbinding device.
 #[pin_data]
 pub(crate) struct Fences {

@@ -469,11 +469,8 @@ impl Gpu<'_> {
 }
 
 /// Reports to the scheduler what was [found](State::reap) on the nodes of this message, and queues
-/// the DPC. On another message than the notify message the DPC has it all to do.
+/// the DPC. On another message than the notify message the report is left to the DPC.
 fn report(state: &mut Synchronized<'_, Gpu<'_>>, mut importance: Importance) {
-    if state.notify.is_none() {
-        importance = Importance::Medium;
-    }
     for node in QUEUES {
         let queue = state.nodes.get(node.index()).and_then(Option::as_ref);
         let Some(completed) = queue.map(|queue| queue.completed()) else {
