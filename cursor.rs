@@ -5,17 +5,25 @@
 //! A new image goes to the device by the control queue, and the command that shows it by the cursor
 //! queue. The two are not ordered, so the second one is sent when the first is complete, from the
 //! DPC. What happens to the cursor meanwhile goes into that same command.
+//!
+//! The same goes for moves: while the device has not executed the last one, those that follow are
+//! not sent but remembered, and the DPC sends what came of them. A device that is slower than the
+//! mouse so gets fewer commands and not later ones, and one that was stuck does not repeat what the
+//! mouse did meanwhile.
 
 use kernel::{
     new_mutex,
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
-            Relaxed, //
+            Relaxed,
+            Release, //
         },
         Arc,
-        Mutex, //
+        Mutex,
+        SetOnce, //
     },
 };
 
@@ -24,6 +32,7 @@ use crate::{
         Command,
         MoveCursor,
         UpdateCursor,
+        MAX_SCANOUTS,
         NO_RESOURCE, //
     },
     engine::After,
@@ -38,12 +47,96 @@ use crate::{
 /// The cursor of one scanout.
 #[pin_data]
 pub(crate) struct Cursor {
-    /// What it shall be. Taken by commits and by the DPC. Message locks are taken under it.
+    /// Taken by commits and by the DPC. Message locks are taken under it.
     #[pin]
-    wanted: Mutex<UpdateCursor>,
+    state: Mutex<State>,
     /// Images that are on their way; while there are any, nothing is sent. Raised by commits,
     /// lowered by whoever drops the [`Image`].
     images: Atomic<u32>,
+}
+
+/// What is known of a cursor.
+struct State {
+    /// What it shall be.
+    wanted: UpdateCursor,
+    /// What the device was told last; [`None`] if it has to be told all of `wanted` again.
+    told: Option<UpdateCursor>,
+    /// The fence of that command.
+    fence: u64,
+}
+
+impl State {
+    /// Tells the device what the cursor shall be, if that is news and the device has done what it
+    /// was told before. Else the DPC [catches up](Cursors::catch_up).
+    fn tell(&mut self, adapter: &Adapter<Gpu<'_>>) {
+        let wanted = self.wanted;
+        if self.told == Some(wanted) || self.is_busy(adapter) {
+            return;
+        }
+        let image = |cursor: UpdateCursor| (cursor.resource_id, cursor.hot_x, cursor.hot_y);
+        let sent = match self.told {
+            Some(told) if image(told) == image(wanted) => {
+                let command = MoveCursor {
+                    scanout_id: wanted.scanout_id,
+                    x: wanted.x,
+                    y: wanted.y,
+                    resource_id: wanted.resource_id,
+                };
+                send(adapter, &command)
+            }
+            _ => send(adapter, &wanted),
+        };
+        // A command that is lost is made up for by the next one.
+        self.told = sent.map(|_| wanted);
+        self.fence = sent.unwrap_or(0);
+    }
+
+    /// Returns whether the device has not done what it was told last. Then the DPC catches up.
+    fn is_busy(&self, adapter: &Adapter<Gpu<'_>>) -> bool {
+        if self.fence == 0 {
+            return false;
+        }
+        // First, as the DPC may run before the call returns.
+        adapter.miniport().cursors().behind.store(true, Release);
+        // A stopped device does nothing, and takes nothing.
+        scheduler::call_back(adapter, Node::Cursor, self.fence).unwrap_or(false)
+    }
+}
+
+/// The cursors of all scanouts, and whether any is to be sent by the DPC.
+pub(crate) struct Cursors {
+    list: [SetOnce<Arc<Cursor>>; MAX_SCANOUTS],
+    /// Set by whoever finds the device busy, taken by the DPC.
+    behind: Atomic<bool>,
+}
+
+impl Cursors {
+    pub(crate) const fn new() -> Self {
+        Self {
+            list: [const { SetOnce::new() }; MAX_SCANOUTS],
+            behind: Atomic::new(false),
+        }
+    }
+
+    /// Adds the cursor of a scanout. Later calls for the same scanout change nothing.
+    pub(crate) fn add(&self, scanout: u32, cursor: &Arc<Cursor>) {
+        // CAST: usize has at least 32 bits.
+        if let Some(place) = self.list.get(scanout as usize) {
+            place.populate(cursor.clone());
+        }
+    }
+
+    /// Sends what became of cursors while the device was busy with others.
+    ///
+    /// Context: process (the DPC).
+    pub(crate) fn catch_up(&self, adapter: &Adapter<Gpu<'_>>) {
+        if !self.behind.xchg(false, Acquire) {
+            return;
+        }
+        for cursor in self.list.iter().filter_map(SetOnce::as_ref) {
+            cursor.tell(&mut cursor.state.lock(), adapter);
+        }
+    }
 }
 
 /// An image on its way to the device. If it is lost, what comes next is shown without it.
@@ -61,11 +154,9 @@ impl Image {
     /// Context: process (the DPC).
     pub(crate) fn arrived(self, adapter: &Adapter<Gpu<'_>>) {
         let cursor = self.0.clone();
-        let wanted = cursor.wanted.lock();
+        let mut state = cursor.state.lock();
         drop(self);
-        if cursor.images.load(Relaxed) == 0 {
-            send(adapter, &*wanted);
-        }
+        cursor.tell(&mut state, adapter);
     }
 }
 
@@ -74,17 +165,15 @@ impl Cursor {
     ///
     /// Errors: [`ENOMEM`]. Context: process.
     pub(crate) fn new(scanout_id: u32) -> Result<Arc<Self>> {
-        let wanted = UpdateCursor {
-            scanout_id,
-            x: 0,
-            y: 0,
-            resource_id: NO_RESOURCE,
-            hot_x: 0,
-            hot_y: 0,
+        let hidden = hidden(scanout_id);
+        let state = State {
+            wanted: hidden,
+            told: Some(hidden),
+            fence: 0,
         };
         Arc::pin_init(
             pin_init!(Self {
-                wanted <- new_mutex!(wanted, "rust_gpu::Cursor"),
+                state <- new_mutex!(state, "rust_gpu::Cursor"),
                 images: Atomic::new(0),
             }),
             GFP_KERNEL,
@@ -96,8 +185,9 @@ impl Cursor {
     ///
     /// Context: process.
     pub(crate) fn image(self: &Arc<Self>, wanted: UpdateCursor) -> Image {
-        let mut state = self.wanted.lock();
-        *state = wanted;
+        let mut state = self.state.lock();
+        state.wanted = wanted;
+        state.told = None;
         // Under the lock, so that nobody shows `wanted` before.
         self.images.fetch_add(1, Relaxed);
         Image(self.clone())
@@ -107,44 +197,47 @@ impl Cursor {
     ///
     /// Context: process.
     pub(crate) fn show(&self, adapter: &Adapter<Gpu<'_>>, wanted: UpdateCursor) {
-        let mut state = self.wanted.lock();
-        let old = core::mem::replace(&mut *state, wanted);
-        if self.images.load(Relaxed) != 0 || old == wanted {
-            return;
-        }
-        if (old.resource_id, old.hot_x, old.hot_y)
-            == (wanted.resource_id, wanted.hot_x, wanted.hot_y)
-        {
-            let command = MoveCursor {
-                scanout_id: wanted.scanout_id,
-                x: wanted.x,
-                y: wanted.y,
-                resource_id: wanted.resource_id,
-            };
-            send(adapter, &command);
-        } else {
-            send(adapter, &wanted);
-        }
+        let mut state = self.state.lock();
+        state.wanted = wanted;
+        self.tell(&mut state, adapter);
     }
 
     /// Hides the cursor.
     ///
     /// Context: process.
     pub(crate) fn hide(&self, adapter: &Adapter<Gpu<'_>>) {
-        let mut wanted = *self.wanted.lock();
-        wanted.resource_id = NO_RESOURCE;
-        (wanted.x, wanted.y, wanted.hot_x, wanted.hot_y) = (0, 0, 0, 0);
-        self.show(adapter, wanted);
+        let mut state = self.state.lock();
+        state.wanted = hidden(state.wanted.scanout_id);
+        self.tell(&mut state, adapter);
+    }
+
+    /// Tells the device of `state`, unless its image is on its way.
+    fn tell(&self, state: &mut State, adapter: &Adapter<Gpu<'_>>) {
+        if self.images.load(Relaxed) == 0 {
+            state.tell(adapter);
+        }
     }
 }
 
-/// Sends a command of the cursor queue. If the queue is full, or there is no memory, the command is
-/// lost: the next one has the whole state too.
-fn send<C: Command>(adapter: &Adapter<Gpu<'_>>, command: &C) {
+/// Returns the state of a cursor that is not shown.
+fn hidden(scanout_id: u32) -> UpdateCursor {
+    UpdateCursor {
+        scanout_id,
+        x: 0,
+        y: 0,
+        resource_id: NO_RESOURCE,
+        hot_x: 0,
+        hot_y: 0,
+    }
+}
+
+/// Sends a command of the cursor queue, and returns its fence. If the queue is full, or there is no
+/// memory, the command is lost.
+fn send<C: Command>(adapter: &Adapter<Gpu<'_>>, command: &C) -> Option<u64> {
     let packet = adapter
         .miniport()
         .packet(Node::Cursor, command, After::Nothing);
-    if let Ok(packet) = packet {
-        let _ = scheduler::submit(adapter, Node::Cursor, packet);
-    }
+    scheduler::submit(adapter, Node::Cursor, packet.ok()?)
+        .ok()?
+        .ok()
 }

@@ -113,6 +113,14 @@ pub(crate) struct Sent {
     pub(crate) left: bool,
 }
 
+impl Sent {
+    /// Nothing was sent by the control queue.
+    const NOTHING: Self = Self {
+        fence: 0,
+        left: false,
+    };
+}
+
 /// What a commit does to a plane.
 enum Change<'c> {
     Nothing,
@@ -318,18 +326,19 @@ impl<'a> Display<'a> {
     ///
     /// Context: process; does not wait for the device.
     pub(crate) fn show_cursor(&self, update: &PlaneUpdate<'_, RustGpuDriver>) -> Sent {
-        let packets = &mut self.batch.lock().packets;
         match update.new().framebuffer() {
             Some(framebuffer) if update.framebuffer_changed() => {
+                let packets = &mut self.batch.lock().packets;
                 self.transfer(packets, update, framebuffer, &whole(framebuffer));
+                self.send(packets)
             }
             Some(framebuffer) => {
                 let wanted = wanted(update, framebuffer);
                 update.plane().cursor.show(&self.adapter, wanted);
+                Sent::NOTHING
             }
-            None => {}
+            None => Sent::NOTHING,
         }
-        self.send(packets)
     }
 
     /// Sends commands that found no room before.

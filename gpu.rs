@@ -28,6 +28,7 @@ use crate::{
         Command,
         ResponseError, //
     },
+    cursor::Cursors,
     dma::DmaContext,
     engine::{
         After,
@@ -180,11 +181,12 @@ impl State {
                     break;
                 }
             }
+            let awaited = completed && queue.take_awaited();
             let Some(engine) = &queue.engine else {
                 continue;
             };
             // What the DPC has not done yet, waiters must not take for done.
-            let with_dpc = engine.is_in_dpc() || queue.queued() != 0;
+            let with_dpc = awaited || engine.is_in_dpc() || queue.queued() != 0;
             if engine.needs_dpc() || (completed && with_dpc) {
                 found = Some(Importance::Medium);
             } else if completed {
@@ -247,6 +249,8 @@ pub(crate) struct Gpu<'a> {
     pools: [SetOnce<CommandPool>; QUEUES.len()],
     /// The objects that the device may read at any time, by the number of their resource.
     attached: Pin<KBox<Attached>>,
+    /// The cursors, for those that the DPC has to send.
+    cursors: Cursors,
     /// A command that was to succeed did not, and the log says so.
     warned: Atomic<bool>,
     /// The submission thread: there is something to submit. Called by submitters and the DPC.
@@ -276,6 +280,7 @@ impl<'a> Gpu<'a> {
             doorbells: [const { SetOnce::new() }; QUEUES.len()],
             pools: [const { SetOnce::new() }; QUEUES.len()],
             attached,
+            cursors: Cursors::new(),
             warned: Atomic::new(false),
             submission: Summons::new(),
             outputs: Summons::new(),
@@ -337,6 +342,11 @@ impl<'a> Gpu<'a> {
     /// Returns the objects that the device may read at any time.
     pub(crate) fn attached(&self) -> &Attached {
         &self.attached
+    }
+
+    /// Returns the cursors.
+    pub(crate) fn cursors(&self) -> &Cursors {
+        &self.cursors
     }
 
     /// Returns the device.
@@ -524,6 +534,7 @@ impl Miniport for Gpu<'_> {
         for node in QUEUES {
             self.finish(adapter, node);
         }
+        self.cursors.catch_up(adapter);
         self.check_config(adapter);
         scheduler::notify_dpc(adapter, &self.fences, &news);
     }

@@ -362,6 +362,21 @@ pub(crate) fn known_fences<H: Hardware>(
     })?
 }
 
+/// Returns whether `fence` of `node` is not complete yet, after a look at the engine. Then the DPC
+/// runs when something of the node completes, and whoever called may ask again.
+///
+/// Errors and context: as [`query_current_fence`].
+pub(crate) fn call_back<H: Hardware>(
+    adapter: &Adapter<H>,
+    node: Node,
+    fence: u64,
+) -> Result<bool, Status> {
+    adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
+        H::poll(state);
+        H::node(state, node).is_some_and(|queue| queue.call_back(fence))
+    })
+}
+
 /// Returns the last completed and the last submitted fence of a node that lives in `state`.
 fn fences_of<H: Hardware>(
     state: &mut Synchronized<'_, H>,

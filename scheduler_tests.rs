@@ -379,6 +379,37 @@ mod tests {
     }
 
     #[test]
+    fn who_finds_a_packet_incomplete_is_called_back() -> Result {
+        let domain = Domain::new(2)?;
+        let adapter = fake()?;
+        let _connection = connect(&adapter, &domain)?;
+        let client = Client::new()?;
+        let complete = |fence| {
+            adapter.synchronize_execution(0, |state| {
+                Fake::node(state, Node::Control).map(|queue| {
+                    queue.complete(fence);
+                    queue.take_awaited()
+                })
+            })
+        };
+        let call_back = |fence| scheduler::call_back(&adapter, Node::Control, fence);
+
+        assert_eq!(
+            scheduler::submit_null(&adapter, Node::Control, 3, &client),
+            Ok((3, 3))
+        );
+        assert_eq!(complete(1), Ok(Some(false)));
+        assert_eq!(call_back(1), Ok(false));
+        assert_eq!(call_back(3), Ok(true));
+        assert_eq!(complete(2), Ok(Some(true)));
+        // Called back once, and it has to ask again.
+        assert_eq!(complete(3), Ok(Some(false)));
+        assert_eq!(call_back(3), Ok(false));
+        assert_eq!(complete(3), Ok(Some(false)));
+        Ok(())
+    }
+
+    #[test]
     fn lost_packets_are_complete_and_ids_go_on() -> Result {
         let domain = Domain::new(2)?;
         let adapter = fake()?;

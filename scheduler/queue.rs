@@ -49,6 +49,8 @@ pub(crate) struct NodeQueue<E: Engine> {
     given: u64,
     pending: Fifo<E::Packet>,
     tracker: FenceTracker,
+    /// The DPC is to run when a packet completes.
+    awaited: bool,
 }
 
 impl<E: Engine> NodeQueue<E> {
@@ -62,6 +64,7 @@ impl<E: Engine> NodeQueue<E> {
             given: 0,
             pending: Fifo::new(QUEUE_DEPTH)?,
             tracker: FenceTracker::new(),
+            awaited: false,
         })
     }
 
@@ -158,6 +161,18 @@ impl<E: Engine> NodeQueue<E> {
     pub(super) fn take_lost(&mut self) -> Option<E::Packet> {
         self.given = self.submitted;
         self.pending.pop()
+    }
+
+    /// Returns whether `fence` is not complete yet. Then the DPC runs at the next completion.
+    pub(super) fn call_back(&mut self, fence: u64) -> bool {
+        let waits = fence > self.completed();
+        self.awaited |= waits;
+        waits
+    }
+
+    /// Returns, after a completion, whether the DPC [is to run](Self::call_back) for it.
+    pub(crate) fn take_awaited(&mut self) -> bool {
+        core::mem::take(&mut self.awaited)
     }
 
     /// Records the completion of one packet.

@@ -178,4 +178,39 @@ TEST_F_TIMEOUT(cursor, hotspot, 180)
 				 &scene.picture));
 }
 
+static int move(__s32 x, __s32 y)
+{
+	struct drm_mode_cursor cmd = {
+		.flags = DRM_MODE_CURSOR_MOVE,
+		.crtc_id = scene.display.crtc,
+		.x = x,
+		.y = y,
+	};
+
+	return gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_CURSOR, &cmd);
+}
+
+/*
+ * Of moves that come faster than the device takes them some may be left out, but
+ * never the last one.
+ */
+TEST_F_TIMEOUT(cursor, burst, 180)
+{
+	struct place place = { .x = 10, .y = 10 };
+	__s32 round, i;
+
+	ASSERT_EQ(0, set_client_cap(scene.display.fd, DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT));
+	ASSERT_EQ(0, image_create(&scene.images[0], 0x123456));
+	place.fb = scene.images[0].fb;
+	ASSERT_EQ(0, screen_watch(scene.screen));
+	ASSERT_EQ(0, commit(&place));
+	ASSERT_TRUE(screen_cursor(scene.screen, "update", place.x, place.y));
+	for (round = 0; round < 10; round++) {
+		for (i = 1; i <= 50; i++)
+			ASSERT_EQ(0, move(round + i, round * i));
+		EXPECT_TRUE(screen_cursor(scene.screen, "move", round + 50, round * 50))
+			TH_LOG("round %d", round);
+	}
+}
+
 TEST_HARNESS_MAIN
