@@ -182,7 +182,7 @@ impl CommandPool {
 }
 
 /// One part of a request as a ring takes it, or none if it is empty.
-pub(crate) struct OnePart(Part);
+struct OnePart(Part);
 
 impl AsRef<[Part]> for OnePart {
     fn as_ref(&self) -> &[Part] {
