@@ -181,31 +181,16 @@ static void time_operation(struct scene *scene, const struct operation *operatio
 	sleep_ns(300 * NSEC_PER_MSEC);
 }
 
-/*
- * Time from the ioctl to the device at work on the flush. Before each ioctl the guest
- * writes to a register of the host bridge that nobody reads: a write that QEMU traces
- * with its time, as it does with the flush.
- */
-static void time_flush(struct scene *scene, const struct operation *operation)
+/* Prints how long it took from the marks to the first command of a kind that followed. */
+static void tell_latency(struct scene *scene, const struct operation *operation, const char *kind)
 {
-	const char *what = path("ioctl to flush, %s",
+	const char *what = path("ioctl to %s, %s", kind,
 				sized(scene, operation->name, operation->sized));
 	double times[LATENCIES + 1];
 	char answer[4096], *word, *save;
-	unsigned int i, count = 0;
-	int ret = screen_measure(scene->screen, true);
+	unsigned int count = 0;
+	int ret = screen_ask(scene->screen, answer, sizeof(answer), path("latency %s", kind));
 
-	for (i = 0; i < LATENCIES && !ret; i++) {
-		/* No vblank is waited for any more. */
-		sleep_ns(20 * NSEC_PER_MSEC);
-		if (pwrite(scene->mark, &(__u8){ i }, 1, 0x3c) != 1)
-			ret = -errno;
-		else
-			ret = operation->run(scene, i + 1);
-	}
-	if (!ret)
-		ret = screen_ask(scene->screen, answer, sizeof(answer), "latency");
-	screen_measure(scene->screen, false);
 	if (ret) {
 		fail(scene, what, strerror(-ret));
 		return;
@@ -217,6 +202,33 @@ static void time_flush(struct scene *scene, const struct operation *operation)
 		fail(scene, what, "the host has not seen it");
 	else
 		tell(scene, what, "us", median(times, count));
+}
+
+/*
+ * Time from the ioctl to the device at work on the transfer, and on the flush. Before
+ * each ioctl the guest writes to a register of the host bridge that nobody reads: a
+ * write that QEMU traces with its time, as it does with the commands.
+ */
+static void time_commands(struct scene *scene, const struct operation *operation)
+{
+	int ret = screen_measure(scene->screen, true);
+	unsigned int i;
+
+	for (i = 0; i < LATENCIES && !ret; i++) {
+		/* No vblank is waited for any more. */
+		sleep_ns(20 * NSEC_PER_MSEC);
+		if (pwrite(scene->mark, &(__u8){ i }, 1, 0x3c) != 1)
+			ret = -errno;
+		else
+			ret = operation->run(scene, i + 1);
+	}
+	if (ret) {
+		fail(scene, operation->name, strerror(-ret));
+	} else {
+		tell_latency(scene, operation, "transfer");
+		tell_latency(scene, operation, "flush");
+	}
+	screen_measure(scene->screen, false);
 }
 
 /* Group time: what nothing paces. */
@@ -246,7 +258,7 @@ static void bench_time(struct scene *scene)
 				time_operation(scene, &timed[i]);
 		}
 		for (i = 0; i < ARRAY_SIZE(paced) && !ret; i++)
-			time_flush(scene, &paced[i]);
+			time_commands(scene, &paced[i]);
 		if (!size)
 			hide_cursor(scene);
 		scene_hide(scene);

@@ -12,6 +12,7 @@ One line is a request, and gets one line as its answer:
     watch                       done watch
     flushed                     done flushed X,Y,WIDTH,HEIGHT ...
     cursor [HEAD]               done cursor update|move|hide|none X Y
+    order                       done order SCANOUTS EARLY
     pointer [HEAD]              done pointer WIDTH HEIGHT X Y CRC
     resize WIDTH HEIGHT [HEAD]  done resized WIDTH HEIGHT
     unplug [HEAD]               done unplugged
@@ -20,7 +21,8 @@ One line is a request, and gets one line as its answer:
     wake SECONDS                done wake, so much later
     measure on|off              done measure
     kicks                       done kicks NUMBER
-    latency                     done latency MICROSECONDS ...
+    latency flush|transfer      done latency MICROSECONDS ...
+    trace EVENT                 done trace
 
 or `error` and the reason. A CRC is zlib's CRC-32 of the red, green and blue bytes of all pixels,
 row by row from the top, in hexadecimal. A dump becomes NAME.png in the directory of the run; `crc`,
@@ -28,7 +30,8 @@ row by row from the top, in hexadecimal. A dump becomes NAME.png in the director
 console says that it has, all heads are dumped a last time, as NAME-HEAD, and the machine is
 switched off. A dump also shows what was transferred to the device and never flushed, and it shows
 no cursor. So from `watch` on, `flushed` tells what was flushed since it was asked for before, in
-pixels of the resource, and `cursor` the last command of the cursor queue, of all heads or of one.
+pixels of the resource, `cursor` the last command of the cursor queue, of all heads or of one, and
+`order` how often a scanout was given a resource, and one into which nothing had been transferred.
 `pointer` is the image that a viewer has for a head's cursor, with its hot spot and the CRC of its
 bytes. `resize` is what a user does who gives the window of the screen another size: the device
 tells its driver of a wish, of which a size that it has already is none. It goes through VNC, of
@@ -37,8 +40,9 @@ head that is unplugged comes back with a size. `key` presses keys all at once, w
 of QEMU's QKeyCode, and `mouse` moves the mouse, if the guest has drivers for them. `wake` is for a
 guest that sleeps meanwhile and wakes up of the answer.
 From `measure on` to `measure off`, `kicks` tells how many doorbells rang since it was asked for
-before, and `latency` how long it took from each mark since then to the first flush that came after
-it. A mark is a write to the register INTERRUPT_LINE of the host bridge.
+before, and `latency` how long it took from each mark since then to the first flush, or transfer,
+that came after it. A mark is a write to the register INTERRUPT_LINE of the host bridge. From `trace` on QEMU writes
+each event of one kind to qemu.log in the directory of the run.
 """
 
 import datetime
@@ -63,19 +67,25 @@ CONSOLE = "console.log"
 PANICKED = "---[ end Kernel panic"
 # Longest that a guest may take to panic, in seconds.
 PANIC_PATIENCE = 60
-EVENTS = ("virtio_gpu_cmd_res_flush", "virtio_gpu_update_cursor")
-MEASURED = ("virtio_gpu_cmd_res_flush", "virtio_queue_notify", "pci_cfg_write")
+EVENTS = ("virtio_gpu_cmd_res_flush", "virtio_gpu_update_cursor", "virtio_gpu_cmd_set_scanout",
+          "virtio_gpu_cmd_res_xfer_toh_2d")
+MEASURED = ("virtio_gpu_cmd_res_flush", "virtio_gpu_cmd_res_xfer_toh_2d", "virtio_queue_notify",
+            "pci_cfg_write")
 KICK = re.compile(r"virtio_queue_notify vdev ")
 # QEMU begins each line with the time because of -msg timestamp=on; releases differ in how.
 TIMED = re.compile(r"^(?:\d+@(?P<seconds>\d+\.\d+):|(?P<date>\d{4}-\d\d-\d\dT\S+) )"
-                   r"(?:(?P<mark>pci_cfg_write \S+ 00:00\.0 @0x3c <- )|virtio_gpu_cmd_res_flush )",
-                   re.M)
+                   r"(?:(?P<mark>pci_cfg_write \S+ 00:00\.0 @0x3c <- )|"
+                   r"virtio_gpu_cmd_res_(?P<kind>flush|xfer)\S* )", re.M)
+KINDS = {"flush": "flush", "transfer": "xfer"}
 FLUSHED = re.compile(r"virtio_gpu_cmd_res_flush res \w+, w (\d+), h (\d+), "
                      r"x (\d+), y (\d+)$", re.M)
 CURSOR = re.compile(r"virtio_gpu_update_cursor scanout (\d+), x (-?\d+), y (-?\d+), (\w+), "
                     r"res 0x(\w+)$", re.M)
+FILLED_OR_SHOWN = re.compile(r"virtio_gpu_cmd_(?:res_xfer_toh_2d res (?P<filled>\w+)|"
+                             r"set_scanout id \d+, res (?P<shown>\w+),)")
 NO_CURSOR = "none", "0", "0"
-TOLD = ("watch", "flushed", "cursor", "pointer", "key", "mouse", "measure", "kicks", "latency")
+TOLD = ("watch", "flushed", "cursor", "order", "pointer", "key", "mouse", "measure", "kicks",
+        "latency", "trace")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
 
 
@@ -196,7 +206,10 @@ class Service:
         self.name = self.picture = self.kill = None
         # The last command of the cursor queue for each head, and for all of them.
         self.seen, self.flushes, self.cursors = 0, [], {}
-        self.kicks, self.mark, self.latencies = 0, None, []
+        # Resources with something in them; how often one was shown, and how often another one.
+        self.filled, self.shown, self.early = set(), 0, 0
+        # Doorbells; the last mark for each kind that nothing followed yet, and how long others took.
+        self.kicks, self.marks, self.latencies = 0, {}, {kind: [] for kind in KINDS.values()}
         self.panic, self.pictures = None, []
         # QEMU hung, and was killed for it.
         self.hung = False
@@ -307,21 +320,27 @@ class Service:
         for head, x, y, kind, resource in CURSOR.findall(text):
             hides = kind == "update" and int(resource, 16) == 0
             self.cursors[head] = self.cursors[None] = "hide" if hides else kind, x, y
+        for event in FILLED_OR_SHOWN.finditer(text):
+            if event["filled"]:
+                self.filled.add(event["filled"])
+            elif int(event["shown"], 16):
+                self.shown += 1
+                self.early += event["shown"] not in self.filled
         self.kicks += len(KICK.findall(text))
         for event in TIMED.finditer(text):
             seconds = seconds_of(event)
             if event["mark"]:
-                self.mark = seconds
-            elif self.mark is not None:
-                self.latencies.append(1e6 * (seconds - self.mark))
-                self.mark = None
+                self.marks = dict.fromkeys(self.latencies, seconds)
+            elif event["kind"] in self.marks:
+                mark = self.marks.pop(event["kind"])
+                self.latencies[event["kind"]].append(1e6 * (seconds - mark))
 
     def tell_measure(self, monitor, switch):
         """Lets QEMU trace what is measured, or not."""
         for event in MEASURED:
             monitor.execute("trace-event-set-state", name=event, enable=switch == "on")
         self.read_log()
-        self.kicks, self.mark, self.latencies = 0, None, []
+        self.kicks, self.marks, self.latencies = 0, {}, {kind: [] for kind in KINDS.values()}
         return []
 
     def tell_kicks(self, _monitor):
@@ -330,10 +349,13 @@ class Service:
         found, self.kicks = self.kicks, 0
         return [str(found)]
 
-    def tell_latency(self, _monitor):
-        """How long flushes took."""
+    def tell_latency(self, _monitor, kind):
+        """How long it took to the flushes, or transfers."""
         self.read_log()
-        found, self.latencies = self.latencies, []
+        if kind not in KINDS:
+            raise Refused("there is no such kind")
+        found = self.latencies[KINDS[kind]]
+        self.latencies[KINDS[kind]] = []
         return [f"{latency:.0f}" for latency in found]
 
     def tell_watch(self, monitor):
@@ -341,7 +363,17 @@ class Service:
         for event in EVENTS:
             monitor.execute("trace-event-set-state", name=event, enable=True)
         self.read_log()
-        self.flushes, self.cursors = [], {}
+        self.flushes, self.cursors, self.shown, self.early = [], {}, 0, 0
+        return []
+
+    def tell_order(self, _monitor):
+        """How often something was shown, and how often before it was filled."""
+        self.read_log()
+        return [str(self.shown), str(self.early)]
+
+    def tell_trace(self, monitor, event):
+        """Lets QEMU trace an event."""
+        monitor.execute("trace-event-set-state", name=event, enable=True)
         return []
 
     def tell_flushed(self, _monitor):
