@@ -4,7 +4,9 @@
  * screen shows the same picture in the same mode, without anybody drawing it, and
  * everything else goes on as well.
  *
- * Environment: see display_screen.h
+ * Environment: see display_screen.h, and
+ * RUST_GPU_IMAGE	the machine is started again when it is off, and finds its image in
+ *			the swap space
  */
 #include "kselftest_harness.h"
 #include "display_kms.h"
@@ -20,12 +22,16 @@
 #define CURSOR_X	31
 #define CURSOR_Y	57
 
-/* What goes into /sys/power: how to sleep, and where to turn back, if that is not the end. */
+/*
+ * What goes into /sys/power: how to sleep, and where to turn back, if that is not the end.
+ * The machine is switched off if @image, and whoever started it starts it again.
+ */
 struct way {
 	const char *name;
 	const char *state;
 	const char *mem_sleep;
 	const char *pm_test;
+	bool image;
 };
 
 /* Each test is a process of its own. */
@@ -53,23 +59,29 @@ FIXTURE_VARIANT(sleep)
 
 FIXTURE_VARIANT_ADD(sleep, idle)
 {
-	.way = { "idle", "freeze", NULL, NULL },
+	.way = { .name = "idle", .state = "freeze" },
 };
 
 FIXTURE_VARIANT_ADD(sleep, ram_devices)
 {
-	.way = { "ram-devices", "mem", "deep", "devices" },
+	.way = { .name = "ram-devices", .state = "mem", .mem_sleep = "deep",
+		 .pm_test = "devices" },
 };
 
 FIXTURE_VARIANT_ADD(sleep, disk)
 {
-	.way = { "disk", "disk", NULL, "core" },
+	.way = { .name = "disk", .state = "disk", .pm_test = "core" },
+};
+
+FIXTURE_VARIANT_ADD(sleep, image)
+{
+	.way = { .name = "image", .state = "disk", .image = true },
 };
 
 /* QEMU resets all devices. The last one: its firmware is no good for a second time. */
 FIXTURE_VARIANT_ADD(sleep, ram)
 {
-	.way = { "ram", "mem", "deep", NULL },
+	.way = { .name = "ram", .state = "mem", .mem_sleep = "deep" },
 };
 
 /* Whether one of the words in a file, maybe in brackets, is @word. */
@@ -95,6 +107,8 @@ static const char *missing(const struct way *way)
 		return "the machine does not sleep like that";
 	if (way->pm_test && !offers("pm_test", way->pm_test))
 		return "the kernel does not test its sleep";
+	if (way->image && !getenv("RUST_GPU_IMAGE"))
+		return "nobody would start the machine again";
 	if (way->mem_sleep && !way->pm_test && access(WAKE_ALARM, W_OK))
 		return "no clock would wake the machine";
 	return NULL;
@@ -195,7 +209,7 @@ static int set_alarm(void)
 /* Returns after the system has slept: 0 or -errno. */
 static int sleep_and_wake(const struct way *way)
 {
-	bool by_host = !way->pm_test && !way->mem_sleep;
+	bool by_host = !way->pm_test && !way->mem_sleep && !way->image;
 	int ret;
 
 	/* Not everywhere; it is only about time. */
@@ -203,7 +217,9 @@ static int sleep_and_wake(const struct way *way)
 	ret = write_file("/sys/power/pm_test", way->pm_test ? way->pm_test : "none");
 	if (!ret && way->mem_sleep)
 		ret = write_file("/sys/power/mem_sleep", way->mem_sleep);
-	if (!ret && !way->pm_test)
+	if (!ret && way->image)
+		ret = write_file("/sys/power/disk", "shutdown");
+	else if (!ret && !way->pm_test)
 		ret = by_host ? let_host_wake() : set_alarm();
 	if (!ret)
 		ret = write_file("/sys/power/state", way->state);
@@ -264,7 +280,8 @@ static void check_fences(struct __test_metadata *_metadata, int render, const __
 
 TEST_F_TIMEOUT(sleep, same_picture, 300)
 {
-	bool watched = !screen_watch(scene.screen);
+	/* Who starts the machine again has not seen what it was told before. */
+	bool watched = !variant->way.image && !screen_watch(scene.screen);
 	struct rust_gpu_sync_test_start start = {
 		.handle = self->info.handle,
 		.messages = self->info.messages,

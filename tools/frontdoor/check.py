@@ -4,11 +4,13 @@
 import concurrent.futures
 import glob
 import os
+import re
 import subprocess
 import time
 import zlib
 
-from . import buildroot, cache, guest, host, kernel, lint, source, splat, tap, treetest, vm
+from . import buildroot, cache, guest, host, kernel, lint, screen, source, splat, tap, \
+    treetest, vm
 from .scenarios import SCENARIOS
 from .stage import Failure, say
 
@@ -112,7 +114,7 @@ exec 3<>"$RUST_GPU_SCREEN"
 
 # A device with a firmware's framebuffer: its console gives way to the driver's, and whenever the
 # host looks there is a picture; but for a few looks, as the new console sets its mode before it
-# draws its text.
+# draws its text. No scanout gets a resource before that is filled.
 TAKEOVER = ASK + f"""
 look()
 {{
@@ -138,6 +140,7 @@ case "$shown" in
 *' 1024 768 '*) ;;
 *) exit 6;;
 esac
+[ "$(ask watch)" = "done watch" ] || exit 8
 modprobe rust-gpu &
 number=0 taken=0
 while [ $taken -lt 3 ]; do
@@ -149,8 +152,20 @@ while [ $taken -lt 3 ]; do
 	esac
 done
 wait
+case "$(ask order)" in
+"done order 0 0") exit 9;;
+"done order "*" 0") ;;
+*) exit 10;;
+esac
 modprobe -r rust-gpu
 """
+
+# The host shall see what the driver does about the device when the system ends.
+SHUTDOWN = ASK + """
+modprobe rust-gpu
+[ "$(ask 'trace virtio_set_status')" = "done trace" ]
+"""
+STATUS = re.compile(r"virtio_set_status vdev \S+ val (\d+)")
 
 # DRM's log instead of the console: a line more on the screen.
 LOG = ASK + """
@@ -164,6 +179,29 @@ after=$(ask 'screendump after')
 [ "${before##* }" != "${after##* }" ] || exit 2
 modprobe -r rust-gpu
 """
+
+# Goes to sleep with its memory on a disk, and is switched off.
+DISK = """
+for block in /sys/block/nvme*; do
+	[ -e "$block/nsid" ] && [ "$(cat "$block/nsid")" = 4 ] && break
+done
+"""
+HIBERNATE = DISK + """
+mkswap "/dev/${block##*/}" >/dev/null && swapon "/dev/${block##*/}" || exit 100
+modprobe rust-gpu
+cd "$TESTS"
+# What it writes is lost with the machine.
+sync
+mount -o remount,ro /mnt && mount -o remount,ro / || exit 101
+RUST_GPU_IMAGE=1 RUST_GPU_REQUIRED=1 ./display_sleep -v image
+"""
+# A machine with that disk becomes the one that slept: nothing comes back from the last line.
+RESUME = DISK + """
+cat "$block/dev" >/sys/power/resume
+exit 102
+"""
+# Of an image, compressed, of all that a guest may have in its memory.
+IMAGE_SIZE = 1 << 31
 
 # The console is on two screens, and the host is told to look at both in the end.
 PANIC = ASK + """
@@ -275,6 +313,13 @@ class Check:
         result = self.boot(tally, name, scenario, script)
         tally.count(result.status == 0, f"exit status {result.status}")
 
+    def shutdown(self, tally, name):
+        """Ends a system whose driver has the device: that is reset, so that it writes nothing."""
+        result = self.boot(tally, name, "msix3", SHUTDOWN)
+        tally.count(result.status == 0, f"exit status {result.status}")
+        statuses = STATUS.findall(cache.read(os.path.join(result.directory, screen.LOG)))
+        tally.count(statuses[-1:] == ["0"], f"a reset at the end, not {statuses or 'nothing'}")
+
     def panic(self, tally, name):
         """Has a guest panic: its screen tells so, and its log nothing else."""
         result = vm.boot(self.kernel(name), self.image, "panic", PANIC, TIMEOUT,
@@ -285,6 +330,31 @@ class Check:
         tally.count(len(result.pictures) == 2, "two pictures")
         for head, picture in enumerate(result.pictures):
             tally.count(picture.has_qr(), f"a QR code in {result.directory}/panic-{head}.png")
+
+    def hibernation(self, tally, name):
+        """Has a guest sleep with its memory on a disk, and another machine wake up as that."""
+        disk = cache.path(f"sleeping-{name}-{os.getpid()}")
+        try:
+            with open(disk, "wb") as file:
+                file.truncate(IMAGE_SIZE)
+            slept = vm.boot(self.kernel(name), self.image, "msix3", HIBERNATE, TIMEOUT,
+                            append=("kunit.enable=0",), disk=disk)
+            tally.count(slept.status is None and not slept.timed_out,
+                        f"the guest is switched off ({slept.output_file})")
+            if tally.failures:
+                vm.explain(slept)
+                return
+            for line in splat.find(slept.console, slept.allow):
+                tally.failures.append(line)
+            result = vm.boot(self.kernel(name), self.image, "msix3", RESUME, TIMEOUT,
+                             append=("kunit.enable=0",), disk=disk)
+        finally:
+            cache.remove(disk)
+        problems = result.problems()
+        if problems:
+            vm.explain(result)
+        tally.count(not problems, f"a clean kernel log ({result.console_file})")
+        tally.count(result.status == 0, f"exit status {result.status} ({result.output_file})")
 
     def cargo(self, tally, crate):
         """Runs the tests of a crate in user space."""
@@ -320,7 +390,9 @@ class Check:
             self.step(f"script {name} headless", self.script, name, "headless", HEADLESS)
             self.step(f"script {name} log", self.script, name, "log", LOG)
             self.step(f"script {name} iommu-refused", self.script, name, "iommu-refused", REFUSED)
+            self.step(f"shutdown {name}", self.shutdown, name)
             self.step(f"panic {name}", self.panic, name)
+            self.step(f"hibernation {name}", self.hibernation, name)
 
     def run(self, jobs):
         """Takes the planned steps, so many at once, and returns the sum."""
