@@ -99,7 +99,7 @@ def command_igt(args):
 
 
 def command_clients(args):
-    """Runs modetest, Weston and Xorg, and compares the screen with what they drew."""
+    """Runs modetest, kmscube, Weston and Xorg, and compares the screen with what they drew."""
     built, image = bootable(args.kernel, guest.CLIENTS)
     return clients.main(built, image, args.only or clients.CLIENTS, args.driver, args.minutes)
 

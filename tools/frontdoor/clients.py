@@ -7,7 +7,7 @@ from . import cache, igt, tap, vm
 from .stage import say
 
 SCRIPTS = os.path.join(cache.REPO, "tools/guest/clients")
-CLIENTS = ("modetest", "weston", "xorg")
+CLIENTS = ("modetest", "kmscube", "weston", "xorg")
 SCENARIO = "two-heads"
 # Seconds for all but the session, on a busy host.
 TIMEOUT = 1500

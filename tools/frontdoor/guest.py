@@ -31,7 +31,7 @@ IGT = Image("guest-forky", "a Debian forky with IGT's tests (2 minutes)", ["fork
             600)
 # Programs that people use, and netpbm, which has to do with their pictures.
 CLIENTS = Image("guest-clients", "a Debian trixie with Weston and Xorg (4 minutes)", ["trixie"],
-                [*MINIMAL.packages, "udev", "libdrm-tests", "weston", "seatd",
+                [*MINIMAL.packages, "udev", "libdrm-tests", "kmscube", "weston", "seatd",
                  "xserver-xorg-core", "xserver-xorg-input-libinput", "x11-apps",
                  "x11-xserver-utils", "xdotool", "netpbm"], 2000)
 

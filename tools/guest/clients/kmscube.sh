@@ -1,0 +1,95 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# kmscube: Mesa draws a cube that turns, by software, and GBM gives its buffers to the screen: with
+# the ioctls of old and with atomic commits.
+
+# begin ARGUMENT...: starts kmscube, which goes on until it gets a character.
+begin()
+{
+	rm -f "$WORK/key"
+	mkfifo "$WORK/key"
+	kmscube -D "$CARD" "$@" <"$WORK/key" >"$WORK/kmscube.log" 2>&1 3>&- &
+	PID=$!
+	exec 4>"$WORK/key"
+}
+
+# over: whether it has ended without a complaint. It does complain that there are no modifiers.
+over()
+{
+	exec 4>&-
+	ends "$PID" || return
+	cat "$WORK/kmscube.log" >>"$WORK/kmscube.all"
+	if grep -i -E '^(failed|error|cannot|could not|no )' "$WORK/kmscube.log"; then
+		return 1
+	fi
+}
+
+# end: has it end.
+end()
+{
+	echo >&4
+	over
+}
+
+# has_cube NAME: whether there is something coloured amid the grey with which it begins each frame.
+has_cube()
+{
+	ask screendump "$1" 0 || return
+	has_cube_corner=$(ask pixel "$1" 3 3)
+	has_cube_middle=$(ask pixel "$1" $((WIDTH / 2)) $((HEIGHT / 2)))
+	echo "$has_cube_corner in the corner, $has_cube_middle in the middle"
+	case ${has_cube_corner#"$1 "} in
+	7f7f7f | 808080) ;;
+	*) return 1 ;;
+	esac
+	[ "$has_cube_middle" != "$has_cube_corner" ]
+}
+
+# turns NAME: whether the picture is another one each of three times.
+turns()
+{
+	look "$1"
+	for _ in 1 2 3; do
+		await 60 changed "$1" || return
+	done
+	has_cube "$1"
+}
+
+by_software()
+{
+	grep -E 'renderer: .*(llvmpipe|softpipe)' "$WORK/kmscube.log"
+}
+
+# frames COUNT: whether it ends by itself after so many.
+frames()
+{
+	begin -c "$1"
+	await 120 is_over "$PID"
+	over
+}
+
+# cube NAME ARGUMENT...: all that is tested in one of its modes.
+cube()
+{
+	cube_name=$1
+	shift
+	begin "$@"
+	check "$cube_name: a cube" await 120 has_cube "$cube_name"
+	check "$cube_name: it turns" turns "$cube_name"
+	check "$cube_name: drawn by software" by_software
+	check "$cube_name: it ends" end
+}
+
+start_driver
+MODE=$(best_mode 0)
+WIDTH=${MODE%x*}
+HEIGHT=${MODE#*x}
+CARD=$(echo /dev/dri/card?)
+check "there are two heads" plug 1 800 600
+keep_console
+cube old
+cube atomic -A
+check "30 frames" frames 30
+check "the console is back" console_is_back
+finish "$WORK/kmscube.all"
