@@ -9,7 +9,9 @@
 //! The same goes for moves: while the device has not executed the last one, those that follow are
 //! not sent but remembered, and the DPC sends what came of them. A device that is slower than the
 //! mouse so gets fewer commands and not later ones, and one that was stuck does not repeat what the
-//! mouse did meanwhile.
+//! mouse did meanwhile. That the device has executed it is known from its interrupt: QEMU goes on
+//! with the cursor queue, and with nothing else, until that is empty, so who looks by himself and
+//! sends the next command at once can keep it from the control queue.
 
 use kernel::{
     new_mutex,
@@ -24,6 +26,10 @@ use kernel::{
         Arc,
         Mutex,
         SetOnce, //
+    },
+    time::{
+        ClockSource,
+        Monotonic, //
     },
 };
 
@@ -44,6 +50,9 @@ use crate::{
     },
 };
 
+/// After how long an interrupt may be lost, in nanoseconds: then the device is looked at.
+const LOST_NS: i64 = 20_000_000;
+
 /// The cursor of one scanout.
 #[pin_data]
 pub(crate) struct Cursor {
@@ -61,8 +70,9 @@ struct State {
     wanted: UpdateCursor,
     /// What the device was told last; [`None`] if it has to be told all of `wanted` again.
     told: Option<UpdateCursor>,
-    /// The fence of that command.
+    /// The fence of that command, and when it was sent, in nanoseconds of CLOCK_MONOTONIC.
     fence: u64,
+    sent_ns: i64,
 }
 
 impl State {
@@ -89,6 +99,7 @@ impl State {
         // A command that is lost is made up for by the next one.
         self.told = sent.map(|_| wanted);
         self.fence = sent.unwrap_or(0);
+        self.sent_ns = Monotonic::ktime_get();
     }
 
     /// Returns whether the device has not done what it was told last. Then the DPC catches up.
@@ -98,8 +109,9 @@ impl State {
         }
         // First, as the DPC may run before the call returns.
         adapter.miniport().cursors().behind.store(true, Release);
+        let look = Monotonic::ktime_get().saturating_sub(self.sent_ns) > LOST_NS;
         // A stopped device does nothing, and takes nothing.
-        scheduler::call_back(adapter, Node::Cursor, self.fence).unwrap_or(false)
+        scheduler::call_back(adapter, Node::Cursor, self.fence, look).unwrap_or(false)
     }
 }
 
@@ -170,6 +182,7 @@ impl Cursor {
             wanted: hidden,
             told: Some(hidden),
             fence: 0,
+            sent_ns: 0,
         };
         Arc::pin_init(
             pin_init!(Self {

@@ -362,17 +362,21 @@ pub(crate) fn known_fences<H: Hardware>(
     })?
 }
 
-/// Returns whether `fence` of `node` is not complete yet, after a look at the engine. Then the DPC
-/// runs when something of the node completes, and whoever called may ask again.
+/// Returns whether `fence` of `node` is not complete yet, as far as interrupts told, or after a
+/// `look` at the engine. Then the DPC runs when something of the node completes, and whoever called
+/// may ask again.
 ///
 /// Errors and context: as [`query_current_fence`].
 pub(crate) fn call_back<H: Hardware>(
     adapter: &Adapter<H>,
     node: Node,
     fence: u64,
+    look: bool,
 ) -> Result<bool, Status> {
     adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
-        H::poll(state);
+        if look {
+            H::poll(state);
+        }
         H::node(state, node).is_some_and(|queue| queue.call_back(fence))
     })
 }

@@ -392,7 +392,7 @@ mod tests {
                 })
             })
         };
-        let call_back = |fence| scheduler::call_back(&adapter, Node::Control, fence);
+        let call_back = |fence| scheduler::call_back(&adapter, Node::Control, fence, false);
 
         assert_eq!(
             scheduler::submit_null(&adapter, Node::Control, 3, &client),
@@ -406,6 +406,15 @@ mod tests {
         assert_eq!(complete(3), Ok(Some(false)));
         assert_eq!(call_back(3), Ok(false));
         assert_eq!(complete(3), Ok(Some(false)));
+
+        // The fake engine completes what it has on that node when it is looked at.
+        assert_eq!(
+            scheduler::submit_null(&adapter, Node::Cursor, 1, &client),
+            Ok((1, 1))
+        );
+        let call_back = |look| scheduler::call_back(&adapter, Node::Cursor, 1, look);
+        assert_eq!(call_back(false), Ok(true));
+        assert_eq!(call_back(true), Ok(false));
         Ok(())
     }
 
