@@ -90,6 +90,34 @@ ends()
 	}
 }
 
+# begin PROGRAM ARGUMENT...: starts a program that goes on until it gets a character.
+begin()
+{
+	rm -f "$WORK/key"
+	mkfifo "$WORK/key"
+	"$@" <"$WORK/key" >"$WORK/$1.log" 2>&1 3>&- &
+	PID=$!
+	exec 4>"$WORK/key"
+}
+
+# over PROGRAM PATTERN: whether it ends by itself, without such a line in its log.
+over()
+{
+	exec 4>&-
+	ends "$PID" || return
+	cat "$WORK/$1.log" >>"$WORK/$1.all"
+	if grep -i -E "$2" "$WORK/$1.log"; then
+		return 1
+	fi
+}
+
+# end PROGRAM PATTERN: the same, after it was told to.
+end()
+{
+	echo >&4
+	over "$@"
+}
+
 start_driver()
 {
 	for start_module in $OTHERS; do

@@ -4,32 +4,19 @@
 # kmscube: Mesa draws a cube that turns, by software, and GBM gives its buffers to the screen: with
 # the ioctls of old and with atomic commits.
 
-# begin ARGUMENT...: starts kmscube, which goes on until it gets a character.
-begin()
+# What it says when something goes wrong. It does complain that there are no modifiers.
+COMPLAINT='^(failed|error|cannot|could not|no )'
+
+# start ARGUMENT...: starts kmscube, which goes on until it is told to end.
+start()
 {
-	rm -f "$WORK/key"
-	mkfifo "$WORK/key"
-	kmscube -D "$CARD" "$@" <"$WORK/key" >"$WORK/kmscube.log" 2>&1 3>&- &
-	PID=$!
-	exec 4>"$WORK/key"
+	begin kmscube -D "$CARD" "$@"
 }
 
-# over: whether it has ended without a complaint. It does complain that there are no modifiers.
-over()
+# stop: has it end, without a complaint.
+stop()
 {
-	exec 4>&-
-	ends "$PID" || return
-	cat "$WORK/kmscube.log" >>"$WORK/kmscube.all"
-	if grep -i -E '^(failed|error|cannot|could not|no )' "$WORK/kmscube.log"; then
-		return 1
-	fi
-}
-
-# end: has it end.
-end()
-{
-	echo >&4
-	over
+	end kmscube "$COMPLAINT"
 }
 
 # has_cube NAME: whether there is something coloured amid the grey with which it begins each frame.
@@ -64,9 +51,9 @@ by_software()
 # frames COUNT: whether it ends by itself after so many.
 frames()
 {
-	begin -c "$1"
+	start -c "$1"
 	await 120 is_over "$PID"
-	over
+	over kmscube "$COMPLAINT"
 }
 
 # cube NAME ARGUMENT...: all that is tested in one of its modes.
@@ -74,11 +61,11 @@ cube()
 {
 	cube_name=$1
 	shift
-	begin "$@"
+	start "$@"
 	check "$cube_name: a cube" await 120 has_cube "$cube_name"
 	check "$cube_name: it turns" turns "$cube_name"
 	check "$cube_name: drawn by software" by_software
-	check "$cube_name: it ends" end
+	check "$cube_name: it ends" stop
 }
 
 start_driver

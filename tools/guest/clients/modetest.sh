@@ -4,26 +4,16 @@
 # modetest (libdrm-tests): its patterns on each head, by the ioctls of old and by atomic commits;
 # its cursor, and its flips.
 
-# begin ARGUMENT...: starts modetest, which shows something until it gets a character.
-begin()
+# start ARGUMENT...: starts modetest, which shows something until it is told to end.
+start()
 {
-	rm -f "$WORK/key"
-	mkfifo "$WORK/key"
-	modetest -M virtio_gpu "$@" <"$WORK/key" >"$WORK/modetest.log" 2>&1 3>&- &
-	PID=$!
-	exec 4>"$WORK/key"
+	begin modetest -M virtio_gpu "$@"
 }
 
-# end: has it end, without a word of complaint.
-end()
+# stop: has it end, without a word of complaint.
+stop()
 {
-	echo >&4
-	exec 4>&-
-	ends "$PID" || return
-	cat "$WORK/modetest.log" >>"$WORK/modetest.all"
-	if grep -i -E 'fail|error|cannot|unable' "$WORK/modetest.log"; then
-		return 1
-	fi
+	end modetest 'fail|error|cannot|unable'
 }
 
 # Keeps the list of the objects.
@@ -130,32 +120,32 @@ head_alone()
 	head_pipe="$(connector_id "$1")@$(crtc_id "$1")"
 	smpte "$head_width" "$head_height" "$WORK/smpte$1.ppm"
 
-	begin -s "$head_pipe:#0" -F smpte
+	start -s "$head_pipe:#0" -F smpte
 	check "head $1: SMPTE bars, ioctls of old" shows_soon "legacy-$1" "$1" "$WORK/smpte$1.ppm"
-	check "head $1: it ends" end
+	check "head $1: it ends" stop
 
-	begin -a -s "$head_pipe:#0" -P "$(primary_id "$1")@$(crtc_id "$1"):$head_mode+0+0" \
+	start -a -s "$head_pipe:#0" -P "$(primary_id "$1")@$(crtc_id "$1"):$head_mode+0+0" \
 		-F smpte
 	check "head $1: SMPTE bars, atomic" shows_soon "atomic-$1" "$1" "$WORK/smpte$1.ppm"
-	check "head $1: it ends" end
+	check "head $1: it ends" stop
 
 	ask watch >"$WORK/watch"
-	begin -s "$head_pipe:#0" -F smpte -C
+	start -s "$head_pipe:#0" -F smpte -C
 	check "head $1: SMPTE bars below a cursor" shows_soon "cursor-$1" "$1" \
 		"$WORK/smpte$1.ppm"
 	check "head $1: the cursor moves" await 20 cursor_moves "$1"
-	check "head $1: it ends" end
+	check "head $1: it ends" stop
 	check "head $1: the cursor is hidden" await 5 cursor_is_hidden "$1"
 
-	begin -s "$head_pipe:#0" -F smpte -v
+	start -s "$head_pipe:#0" -F smpte -v
 	check "head $1: flips" await 60 flips
-	check "head $1: it ends" end
+	check "head $1: it ends" stop
 }
 
 # Both heads at once have a part each of one framebuffer.
 both()
 {
-	begin -s "$(connector_id 0)@$(crtc_id 0):#0" -s "$(connector_id 1)@$(crtc_id 1):#0" -F smpte
+	start -s "$(connector_id 0)@$(crtc_id 0):#0" -s "$(connector_id 1)@$(crtc_id 1):#0" -F smpte
 	set -- "$(best_mode 0)" "$(best_mode 1)"
 	smpte $((${1%x*} + ${2%x*})) $((${1#*x} > ${2#*x} ? ${1#*x} : ${2#*x})) "$WORK/both.ppm"
 	pamcut -width "${1%x*}" -top 0 -height "${1#*x}" "$WORK/both.ppm" >"$WORK/both0.ppm"
@@ -163,7 +153,7 @@ both()
 		>"$WORK/both1.ppm"
 	check "both heads: the left of the bars" shows_soon both-0 0 "$WORK/both0.ppm"
 	check "both heads: the right of the bars" shows_soon both-1 1 "$WORK/both1.ppm"
-	check "both heads: it ends" end
+	check "both heads: it ends" stop
 }
 
 start_driver
