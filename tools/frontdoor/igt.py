@@ -41,8 +41,8 @@ else
 	igt_runner --multiple-mode --sync --per-test-timeout {timeout} --prune-mode keep-subtests \
 		--include-tests '{tests}' /usr/libexec/igt-gpu-tools /media/igt
 fi 2>&1 | sed -u -E 's/^(.{{110}}).*/\1.../'
-# IGT 2.5 reads beyond what it parses, and dies of that at times.
-for try in 1 2 3; do
+# IGT 2.5 reads beyond what it parses, and dies of that one time in two.
+for try in $(seq 20); do
 	[ -s /media/igt/results.json ] || igt_results /media/igt | tail -n 1
 done
 umount /media
