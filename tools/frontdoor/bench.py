@@ -105,12 +105,12 @@ def limit(what, unit):
 
 def table(figures):
     """The figures of both drivers side by side."""
-    yield f"{'':42}{'':16}{'C':>12}{'rust_gpu':>12}{'ratio':>8}{'limit':>7}"
+    yield f"{'':44}{'':16}{'C':>12}{'rust_gpu':>12}{'ratio':>8}{'limit':>7}"
     for (what, unit), found in figures.items():
         choose = CHOICE.get(unit, statistics.median)
         theirs, ours = (choose(found[name]) if name in found else None for name in DRIVERS)
         most = limit(what, unit)
-        line = f"{what:42}{unit:16}{number(theirs):>12}{number(ours):>12}"
+        line = f"{what:44}{unit:16}{number(theirs):>12}{number(ours):>12}"
         if theirs is not None and ours is not None and most is not None:
             line += f"{ours / theirs if theirs else float(ours > 0):8.2f}{most:7.2f}  "
             line += "ok" if ours <= most * theirs else "over"
