@@ -23,11 +23,7 @@ ABSENT = ("skip", "notrun", "-")
 # the next one goes on after it. udev must not load the other driver.
 SCRIPT = r"""
 export IGT_FORCE_DRIVER=virtio_gpu
-for block in /sys/block/nvme*; do
-	if [ -e "$block/nsid" ] && [ "$(cat "$block/nsid")" = 4 ]; then
-		mount "/dev/${{block##*/}}" /media
-	fi
-done
+mount "/dev/${{block##*/}}" /media
 for module in {others}; do
 	echo "blacklist $module"
 done >/etc/modprobe.d/igt.conf
@@ -70,8 +66,9 @@ class Run:
             cache.remove(file)
         self.kernel.root.run(["mke2fs", "-q", "-t", "ext4", disk, f"{DISK_MIB}M"], log)
         others = " ".join(name for driver, name in MODULES.items() if driver != self.driver)
-        script = SCRIPT.format(modules=MODULES[self.driver], others=others, timeout=TEST_TIMEOUT,
-                               tests=f"^(?=.*({only}))igt@{TESTS}(@|$)")
+        script = vm.DISK + SCRIPT.format(modules=MODULES[self.driver], others=others,
+                                         timeout=TEST_TIMEOUT,
+                                         tests=f"^(?=.*({only}))igt@{TESTS}(@|$)")
         for _ in range(BOOTS):
             result = vm.boot(self.kernel, self.image, "msix3", script, SILENCE, echo=True,
                              append=["log_buf_len=4M"], disk=disk)

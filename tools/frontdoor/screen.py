@@ -41,8 +41,8 @@ of QEMU's QKeyCode, and `mouse` moves the mouse, if the guest has drivers for th
 guest that sleeps meanwhile and wakes up of the answer.
 From `measure on` to `measure off`, `kicks` tells how many doorbells rang since it was asked for
 before, and `latency` how long it took from each mark since then to the first flush, or transfer,
-that came after it. A mark is a write to the register INTERRUPT_LINE of the host bridge. From `trace` on QEMU writes
-each event of one kind to qemu.log in the directory of the run.
+that came after it. A mark is a write to the register INTERRUPT_LINE of the host bridge. From
+`trace` on QEMU writes each event of one kind to qemu.log in the directory of the run.
 """
 
 import datetime
@@ -154,6 +154,11 @@ class Monitor:
                 raise Refused(answer["error"]["desc"])
             return answer["return"]
 
+    def trace(self, events, enable=True):
+        """Lets QEMU trace some events, or not."""
+        for event in events:
+            self.execute("trace-event-set-state", name=event, enable=enable)
+
 
 class Picture:
     """A picture from a PPM file."""
@@ -208,8 +213,7 @@ class Service:
         self.seen, self.flushes, self.cursors = 0, [], {}
         # Resources with something in them; how often one was shown, and how often another one.
         self.filled, self.shown, self.early = set(), 0, 0
-        # Doorbells; the last mark for each kind that nothing followed yet, and how long others took.
-        self.kicks, self.marks, self.latencies = 0, {}, {kind: [] for kind in KINDS.values()}
+        self.forget_measures()
         self.panic, self.pictures = None, []
         # QEMU hung, and was killed for it.
         self.hung = False
@@ -335,12 +339,16 @@ class Service:
                 mark = self.marks.pop(event["kind"])
                 self.latencies[event["kind"]].append(1e6 * (seconds - mark))
 
+    def forget_measures(self):
+        """Begins anew to count and to measure."""
+        # Doorbells; the last mark for each kind that is yet to follow it; how long others took.
+        self.kicks, self.marks, self.latencies = 0, {}, {kind: [] for kind in KINDS.values()}
+
     def tell_measure(self, monitor, switch):
         """Lets QEMU trace what is measured, or not."""
-        for event in MEASURED:
-            monitor.execute("trace-event-set-state", name=event, enable=switch == "on")
+        monitor.trace(MEASURED, switch == "on")
         self.read_log()
-        self.kicks, self.marks, self.latencies = 0, {}, {kind: [] for kind in KINDS.values()}
+        self.forget_measures()
         return []
 
     def tell_kicks(self, _monitor):
@@ -360,8 +368,7 @@ class Service:
 
     def tell_watch(self, monitor):
         """Lets QEMU trace the commands."""
-        for event in EVENTS:
-            monitor.execute("trace-event-set-state", name=event, enable=True)
+        monitor.trace(EVENTS)
         self.read_log()
         self.flushes, self.cursors, self.shown, self.early = [], {}, 0, 0
         return []
@@ -373,7 +380,7 @@ class Service:
 
     def tell_trace(self, monitor, event):
         """Lets QEMU trace an event."""
-        monitor.execute("trace-event-set-state", name=event, enable=True)
+        monitor.trace([event])
         return []
 
     def tell_flushed(self, _monitor):

@@ -44,6 +44,14 @@ def can_open(path):
     return True
 
 
+# Finds, in a guest that has one, the disk that it can write to: its directory in sysfs.
+DISK = """
+for block in /sys/block/nvme*; do
+	[ -e "$block/nsid" ] && [ "$(cat "$block/nsid")" = 4 ] && break
+done
+"""
+
+
 class Result:
     """What a guest left behind."""
 
