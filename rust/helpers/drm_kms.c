@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/dma-fence.h>
+
 #include <drm/drm_atomic.h>
 #include <drm/drm_drv.h>
 #include <drm/drm_managed.h>
@@ -64,6 +66,11 @@ __rust_helper bool
 rust_helper_drm_atomic_crtc_needs_modeset(const struct drm_crtc_state *state)
 {
 	return drm_atomic_crtc_needs_modeset(state);
+}
+
+__rust_helper bool rust_helper_dma_fence_is_signaled(struct dma_fence *fence)
+{
+	return dma_fence_is_signaled(fence);
 }
 
 __rust_helper bool rust_helper_drm_dev_is_unplugged(struct drm_device *dev)

@@ -73,6 +73,7 @@ mod atomic;
 mod connector;
 mod crtc;
 mod framebuffer;
+mod nonblock;
 mod panic;
 mod plane;
 mod setup;
@@ -186,11 +187,23 @@ pub trait KmsDriver: drm::Driver {
     /// ignored.
     fn setup<'a>(setup: &Setup<'a, Self>, data: &'a Self::RegistrationData<'a>) -> Result;
 
+    /// Whether [`Self::commit`] would not wait now.
+    ///
+    /// Then a commit that user space does not wait for, and for which DRM has nothing to wait for
+    /// either, is brought to the hardware before the ioctl returns. Else a worker does that. Not
+    /// asked for modesets and for flips outside of vblank, which the worker always gets.
+    ///
+    /// Process context, may sleep; the locks of the objects of the commit are held.
+    fn is_ready(_device: &drm::Device<Self, drm::Ioctl>) -> bool {
+        false
+    }
+
     /// Brings the new state to the hardware.
     ///
-    /// Called in process context, may sleep. It cannot fail, and must come to an end also if the
-    /// device is gone. Commits of different CRTCs may run at the same time. [`Commit::hw_done`]
-    /// ends the access to the new state, which the next commit may replace from then on.
+    /// Called in process context, may sleep; the locks of the objects of the commit may be held. It
+    /// cannot fail, and must come to an end also if the device is gone. Commits of different CRTCs
+    /// may run at the same time. [`Commit::hw_done`] ends the access to the new state, which the
+    /// next commit may replace from then on.
     ///
     /// The first commits may come before [`drm::Registration::new`] returns.
     fn commit<'a>(

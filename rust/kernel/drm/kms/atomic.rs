@@ -97,14 +97,8 @@ impl<'a, T: KmsDriver> Commit<'a, T> {
     ///
     /// A plane may be there without a change.
     pub fn planes(&self) -> impl Iterator<Item = PlaneUpdate<'_, T>> {
-        // SAFETY: The commit and its device are valid by the type invariants. The array has an
-        // entry for each plane of the device, of which there are no more once it is registered.
-        let planes = unsafe {
-            let dev = (*self.commit).dev;
-            entries((*self.commit).planes, (*dev).mode_config.num_total_plane)
-        };
-
-        planes
+        // SAFETY: By the type invariants.
+        unsafe { planes(self.commit) }
             .iter()
             .filter(|entry| !entry.ptr.is_null())
             // INVARIANT: An entry with a plane has both of its states. They do not change before
@@ -117,13 +111,8 @@ impl<'a, T: KmsDriver> Commit<'a, T> {
 
     /// The CRTCs of the commit, in the order of their index.
     pub fn crtcs(&self) -> impl Iterator<Item = CrtcUpdate<'_, T>> {
-        // SAFETY: As for planes.
-        let crtcs = unsafe {
-            let dev = (*self.commit).dev;
-            entries((*self.commit).crtcs, (*dev).mode_config.num_crtc)
-        };
-
-        crtcs
+        // SAFETY: By the type invariants.
+        unsafe { crtcs(self.commit) }
             .iter()
             .filter(|entry| !entry.ptr.is_null())
             // INVARIANT: As for planes.
@@ -131,6 +120,24 @@ impl<'a, T: KmsDriver> Commit<'a, T> {
                 entry,
                 _driver: PhantomData,
             })
+    }
+
+    /// Has the driver bring a commit to the hardware.
+    ///
+    /// # Safety
+    ///
+    /// `commit` must be a valid commit of a `drm::Device<T>` whose states were swapped, and this be
+    /// the first call for it.
+    pub(super) unsafe fn bring(commit: *mut bindings::drm_atomic_commit) {
+        // INVARIANT: By the safety requirements.
+        let this = Self {
+            commit,
+            _token: PhantomData,
+        };
+
+        // SAFETY: By the safety requirements. There are no commits before registration.
+        let device = unsafe { drm::Device::<T, drm::Ioctl>::from_raw((*commit).dev) };
+        let _done: HwDone<'_, T> = T::commit(device, this);
     }
 
     /// Ends the access to the new state: the next commit may replace it.
@@ -161,6 +168,49 @@ unsafe fn entries<'a, E>(array: *const E, count: c_int) -> &'a [E] {
         },
         _ => &[],
     }
+}
+
+/// The entries of a commit for planes.
+///
+/// # Safety
+///
+/// `commit` must be valid during `'a`, of a device that is registered, and not be added to.
+pub(super) unsafe fn planes<'a>(
+    commit: *mut bindings::drm_atomic_commit,
+) -> &'a [bindings::__drm_planes_state] {
+    // SAFETY: The device of a commit is valid. The array has an entry for each plane of the device,
+    // of which there are no more once it is registered.
+    unsafe {
+        let config = &raw const (*(*commit).dev).mode_config;
+        entries((*commit).planes, (*config).num_total_plane)
+    }
+}
+
+/// The entries of a commit for CRTCs.
+///
+/// # Safety
+///
+/// As [`planes`].
+pub(super) unsafe fn crtcs<'a>(
+    commit: *mut bindings::drm_atomic_commit,
+) -> &'a [bindings::__drm_crtcs_state] {
+    // SAFETY: As for planes.
+    unsafe {
+        let config = &raw const (*(*commit).dev).mode_config;
+        entries((*commit).crtcs, (*config).num_crtc)
+    }
+}
+
+/// The entries of a commit for connectors.
+///
+/// # Safety
+///
+/// As [`planes`].
+pub(super) unsafe fn connectors<'a>(
+    commit: *mut bindings::drm_atomic_commit,
+) -> &'a [bindings::__drm_connnectors_state] {
+    // SAFETY: The array has as many entries as the commit says.
+    unsafe { entries((*commit).connectors, (*commit).num_connector) }
 }
 
 /// A plane in a commit.
@@ -357,15 +407,8 @@ impl<'c, T: KmsDriver> CrtcUpdate<'c, T> {
 ///
 /// `commit` must be valid, with its states not yet swapped, and must not change meanwhile.
 unsafe fn switches_on(commit: *mut bindings::drm_atomic_commit) -> bool {
-    // SAFETY: The commit and its device are valid, and the counts do not change once that is
-    // registered. The arrays have an entry for each object of the device.
-    let (planes, crtcs) = unsafe {
-        let config = &raw const (*(*commit).dev).mode_config;
-        (
-            entries((*commit).planes, (*config).num_total_plane),
-            entries((*commit).crtcs, (*config).num_crtc),
-        )
-    };
+    // SAFETY: By the safety requirements.
+    let (planes, crtcs) = unsafe { (planes(commit), crtcs(commit)) };
 
     // SAFETY: Entries with an object have both states.
     let plane = planes.iter().any(|entry| unsafe {
@@ -407,31 +450,18 @@ pub(super) unsafe extern "C" fn check_callback(
 pub(super) unsafe extern "C" fn commit_tail_callback<T: KmsDriver>(
     commit: *mut bindings::drm_atomic_commit,
 ) {
-    // SAFETY: By the safety requirements.
-    let dev = unsafe { (*commit).dev };
-
-    // INVARIANT: The states were swapped before this callback, and it is valid until that returns.
-    let this = Commit::<'_, T> {
-        commit,
-        _token: PhantomData,
-    };
-
-    // Without a modeset there is nothing in these but work: a hundredth of all that a flip costs.
-    if this.crtcs().any(|update| update.needs_modeset()) {
-        // SAFETY: By the safety requirements. CRTCs that are to be on have vblanks after this.
-        unsafe {
+    // SAFETY: By the safety requirements. CRTCs that are to be on have vblanks after a modeset; if
+    // there is none there is nothing in its helpers but work: a hundredth of all that a flip costs.
+    unsafe {
+        let dev = (*commit).dev;
+        if crtcs(commit).iter().any(|entry| {
+            !entry.ptr.is_null() && bindings::drm_atomic_crtc_needs_modeset(entry.new_state)
+        }) {
             bindings::drm_atomic_helper_commit_modeset_disables(dev, commit);
             bindings::drm_atomic_helper_commit_modeset_enables(dev, commit);
         }
-    }
 
-    // SAFETY: By the safety requirements. There are no commits before registration.
-    let device = unsafe { drm::Device::<T, drm::Ioctl>::from_raw(dev) };
-    let _done: HwDone<'_, T> = T::commit(device, this);
-
-    // SAFETY: By the safety requirements, `drm_atomic_helper_commit_hw_done()` was called, of
-    // which `_done` is the proof.
-    unsafe {
+        Commit::<T>::bring(commit);
         bindings::drm_atomic_helper_wait_for_flip_done(dev, commit);
         bindings::drm_atomic_helper_cleanup_planes(dev, commit);
     }

@@ -7,6 +7,7 @@
 
 use super::{
     atomic,
+    nonblock,
     Connector,
     ConnectorKind,
     Crtc,
@@ -56,7 +57,7 @@ impl<T: KmsDriver> Ops<T> {
     const FUNCS: bindings::drm_mode_config_funcs = bindings::drm_mode_config_funcs {
         fb_create: Some(Framebuffer::<T>::create_callback),
         atomic_check: Some(atomic::check_callback),
-        atomic_commit: Some(bindings::drm_atomic_helper_commit),
+        atomic_commit: Some(nonblock::commit_callback::<T>),
         ..pin_init::zeroed()
     };
 

@@ -97,6 +97,12 @@ struct KunitData {
     /// What callbacks have seen that must not be.
     wrong: Atomic<i32>,
     commits: Atomic<i32>,
+    /// A commit would not wait, and no tick sends its event.
+    ready: Atomic<bool>,
+    stuck: Atomic<bool>,
+    /// Commits of the thread that made this, which is told by its address.
+    own_commits: Atomic<i32>,
+    thread: usize,
     active: Atomic<bool>,
     events: Atomic<i32>,
     ticks: Atomic<i32>,
@@ -116,6 +122,10 @@ impl KunitData {
             refused: Atomic::new(NOTHING),
             wrong: Atomic::new(0),
             commits: Atomic::new(0),
+            ready: Atomic::new(false),
+            stuck: Atomic::new(false),
+            own_commits: Atomic::new(0),
+            thread: current!().as_ptr().addr(),
             active: Atomic::new(false),
             events: Atomic::new(0),
             ticks: Atomic::new(0),
@@ -231,6 +241,9 @@ impl DriverCrtc for KunitCrtc {
         let device = crtc.device();
 
         device.ticks.fetch_add(1, Relaxed);
+        if device.stuck.load(Relaxed) {
+            return;
+        }
         if let Some(event) = crtc.take_pending() {
             device.sent_by_tick.fetch_add(1, Relaxed);
             event.send();
@@ -344,11 +357,18 @@ impl KmsDriver for KunitDriver {
         Ok(())
     }
 
+    fn is_ready(device: &drm::Device<Self, drm::Ioctl>) -> bool {
+        device.ready.load(Relaxed)
+    }
+
     fn commit<'a>(
         device: &drm::Device<Self, drm::Ioctl>,
         commit: Commit<'a, Self>,
     ) -> HwDone<'a, Self> {
         device.commits.fetch_add(1, Relaxed);
+        if current!().as_ptr().addr() == device.thread {
+            device.own_commits.fetch_add(1, Relaxed);
+        }
         for plane in commit.planes() {
             let Some(framebuffer) = plane.new().framebuffer() else {
                 device.expect(plane.damage().next().is_none());
@@ -500,11 +520,11 @@ mod cases {
         unsafe {
             let refused = [PLANES, CRTCS].map(|objects| {
                 device.refused.store(objects, Relaxed);
-                show(&device, true, fb)
+                show(&device, true, fb, false)
             });
             let prepared = device.prepared.load(Relaxed);
             device.refused.store(NOTHING, Relaxed);
-            let shown = show(&device, true, fb).and_then(|()| touch(fb));
+            let shown = show(&device, true, fb, false).and_then(|()| touch(fb));
             bindings::drm_mode_object_put(&raw mut (*fb).base);
             assert_eq!(refused, [Err(EBUSY); 2]);
             assert_eq!(prepared, 0);
@@ -517,6 +537,46 @@ mod cases {
         drop(fixture);
         assert_eq!(device.released.load(Relaxed), 1);
         assert_eq!(DROPPED.load(Relaxed), 2);
+        assert_eq!(device.wrong.load(Relaxed), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn what_need_not_wait_is_committed_at_once() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-nonblock", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+        let device = fixture.device.clone();
+        // SAFETY: There is no framebuffer.
+        let show = |nonblock| unsafe { show(&device, true, ptr::null_mut(), nonblock) };
+        let counts = || [&device.commits, &device.own_commits, &device.sent_by_tick];
+        let before = counts().map(|count| count.load(Relaxed));
+        let happened =
+            |what: [i32; 3]| (0..3).all(|i| counts()[i].load(Relaxed) - before[i] == what[i]);
+
+        // A modeset is for the worker. The next commit waits for that.
+        device.ready.store(true, Relaxed);
+        show(true)?;
+        show(false)?;
+        assert!(happened([2, 1, 2]));
+
+        device.stuck.store(true, Relaxed);
+        show(true)?;
+        assert!(happened([3, 2, 2]));
+        assert_eq!(show(true), Err(EBUSY));
+        assert_eq!(nudge(&device), Err(EBUSY));
+        device.ready.store(false, Relaxed);
+        assert_eq!(show(true), Err(EBUSY));
+        assert_eq!(nudge(&device), Err(EBUSY));
+        assert!(happened([3, 2, 2]));
+
+        device.stuck.store(false, Relaxed);
+        show(false)?;
+        assert!(happened([4, 3, 4]));
+
+        // As the driver has to wait.
+        show(true)?;
+        show(false)?;
+        assert!(happened([6, 4, 6]));
         assert_eq!(device.wrong.load(Relaxed), 0);
         Ok(())
     }

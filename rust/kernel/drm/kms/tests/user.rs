@@ -33,10 +33,11 @@ use core::ptr;
 /// Switches the output on, or off, as an ioctl does.
 pub(super) fn switch(device: &drm::Device<KunitDriver>, on: bool) -> Result {
     // SAFETY: There is no framebuffer.
-    unsafe { show(device, on, ptr::null_mut()) }
+    unsafe { show(device, on, ptr::null_mut(), false) }
 }
 
-/// Switches the output on with a framebuffer, or off.
+/// Switches the output on with a framebuffer, or off. Does not wait for the event if that is to be
+/// `nonblock`.
 ///
 /// # Safety
 ///
@@ -45,35 +46,73 @@ pub(super) unsafe fn show(
     device: &drm::Device<KunitDriver>,
     on: bool,
     fb: *mut bindings::drm_framebuffer,
+    nonblock: bool,
 ) -> Result {
     let raw = device.as_raw();
+
+    // SAFETY: The device is valid.
+    let mode = unsafe {
+        let mode =
+            bindings::drm_cvt_mode(raw, WIDTH as i32, HEIGHT as i32, 60, false, false, false);
+        if !mode.is_null() {
+            bindings::drm_mode_set_crtcinfo(mode, 0);
+        }
+        mode
+    };
+    let shown = if on { mode } else { ptr::null_mut() };
+    // SAFETY: The commit is empty and of the device, the mode and the framebuffer are valid.
+    let result = commit(device, nonblock, |commit| unsafe {
+        fill(device, commit, shown, fb)
+    });
+    // SAFETY: A commit has a copy of it.
+    unsafe { bindings::drm_mode_destroy(raw, mode) };
+    result
+}
+
+/// Commits the CRTC and nothing else, without waiting for the event.
+pub(super) fn nudge(device: &drm::Device<KunitDriver>) -> Result {
+    commit(device, true, |commit| {
+        let crtc = device.crtc.load(Relaxed);
+        // SAFETY: The device was set up, and this is an object of it.
+        from_err_ptr(unsafe { bindings::drm_atomic_get_crtc_state(commit, crtc) })?;
+        Ok(())
+    })
+}
+
+/// Commits what `fill` puts into a commit of `device`, as often as it takes.
+fn commit(
+    device: &drm::Device<KunitDriver>,
+    nonblock: bool,
+    fill: impl Fn(*mut bindings::drm_atomic_commit) -> Result,
+) -> Result {
     let mut ctx = pin_init::zeroed();
 
     // SAFETY: The device is valid. The context is initialized first and used by this thread alone,
     // the commit is valid until it is put, and knows the context until then.
     unsafe {
-        let commit = bindings::drm_atomic_commit_alloc(raw);
+        let commit = bindings::drm_atomic_commit_alloc(device.as_raw());
         if commit.is_null() {
             return Err(ENOMEM);
         }
 
         bindings::drm_modeset_acquire_init(&mut ctx, 0);
         (*commit).acquire_ctx = &mut ctx;
-        let mode =
-            bindings::drm_cvt_mode(raw, WIDTH as i32, HEIGHT as i32, 60, false, false, false);
-        if !mode.is_null() {
-            bindings::drm_mode_set_crtcinfo(mode, 0);
-        }
-        let mut result = run(device, commit, if on { mode } else { ptr::null_mut() }, fb);
+        let run = || {
+            fill(commit)?;
+            to_result(match nonblock {
+                true => bindings::drm_atomic_nonblocking_commit(commit),
+                false => bindings::drm_atomic_commit(commit),
+            })
+        };
+        let mut result = run();
         // Another thread may have a lock; debugging of locks claims so.
         while result == Err(EDEADLK) {
             bindings::drm_atomic_commit_clear(commit);
             bindings::drm_modeset_backoff(&mut ctx);
-            result = run(device, commit, if on { mode } else { ptr::null_mut() }, fb);
+            result = run();
         }
 
         bindings::drm_atomic_commit_put(commit);
-        bindings::drm_mode_destroy(raw, mode);
         bindings::drm_modeset_drop_locks(&mut ctx);
         bindings::drm_modeset_acquire_fini(&mut ctx);
         result
@@ -85,7 +124,7 @@ pub(super) unsafe fn show(
 /// # Safety
 ///
 /// `commit` must be an empty commit of `device` with a context, `mode` and `fb` valid or null.
-unsafe fn run(
+unsafe fn fill(
     device: &drm::Device<KunitDriver>,
     commit: *mut bindings::drm_atomic_commit,
     mode: *mut bindings::drm_display_mode,
@@ -113,8 +152,8 @@ unsafe fn run(
             ((*state).crtc_w, (*state).crtc_h) = (WIDTH, HEIGHT);
             ((*state).src_w, (*state).src_h) = (WIDTH << 16, HEIGHT << 16);
         }
-        to_result(bindings::drm_atomic_commit(commit))
     }
+    Ok(())
 }
 
 /// Makes a framebuffer on an object that has room for the screen.
