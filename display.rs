@@ -77,6 +77,10 @@ use crate::{
 /// images of cursors.
 const BATCH: usize = 64;
 
+/// With fewer commands than this under way the control queue takes a commit, also if it has to keep
+/// some of it: a quarter of what it keeps.
+const ROOM: u64 = 128;
+
 /// A framebuffer of this driver.
 pub(crate) type Framebuffer = kms::Framebuffer<RustGpuDriver>;
 
@@ -253,6 +257,14 @@ impl<'a> Display<'a> {
         let after = After::Detached(resource_id);
         self.control(packets, &ResourceUnref { resource_id }, after);
         self.send(packets);
+    }
+
+    /// Returns whether the device has room for a commit: no commit waits for it then.
+    ///
+    /// Context: process.
+    pub(crate) fn has_room(&self) -> bool {
+        scheduler::known_fences(&*self.adapter, Node::Control)
+            .is_ok_and(|(completed, submitted)| submitted - completed < ROOM)
     }
 
     /// Brings the state of `commit` to the device. If that is to be `quiet` the device need not

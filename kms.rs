@@ -343,6 +343,12 @@ impl KmsDriver for RustGpuDriver {
         Ok(())
     }
 
+    fn is_ready(device: &RustGpuDevice<drm::Ioctl>) -> bool {
+        device
+            .registration_guard()
+            .is_some_and(|guard| guard.registration_data_with(|data| data.display.has_room()))
+    }
+
     fn commit<'a>(
         device: &RustGpuDevice<drm::Ioctl>,
         commit: Commit<'a, Self>,
