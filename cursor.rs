@@ -4,7 +4,9 @@
 //!
 //! A new image goes to the device by the control queue, and the command that shows it by the cursor
 //! queue. The two are not ordered, so the second one is sent when the first is complete, from the
-//! DPC. What happens to the cursor meanwhile goes into that same command.
+//! DPC. What happens to the cursor meanwhile goes into that same command. One image is on its way
+//! at a time, so that who changes them faster than the device takes them does not fill the control
+//! queue: of those that follow, the last one is sent when that has arrived.
 //!
 //! The same goes for moves: while the device has not executed the last one, those that follow are
 //! not sent but remembered, and the DPC sends what came of them. A device that is slower than the
@@ -37,6 +39,7 @@ use crate::{
     command::{
         Command,
         MoveCursor,
+        TransferToHost2d,
         UpdateCursor,
         MAX_SCANOUTS,
         NO_RESOURCE, //
@@ -59,15 +62,18 @@ pub(crate) struct Cursor {
     /// Taken by commits and by the DPC. Message locks are taken under it.
     #[pin]
     state: Mutex<State>,
-    /// Images that are on their way; while there are any, nothing is sent. Raised by commits,
-    /// lowered by whoever drops the [`Image`].
-    images: Atomic<u32>,
+    /// An image is on its way; until it has arrived nothing is sent. Set under the lock of `state`,
+    /// cleared by whoever drops the [`Image`].
+    sending: Atomic<bool>,
 }
 
 /// What is known of a cursor.
 struct State {
     /// What it shall be.
     wanted: UpdateCursor,
+    /// The image that is to be sent next: that of `wanted`, whose framebuffer is the one of the
+    /// plane. So its resource is there as long as this is.
+    image: Option<TransferToHost2d>,
     /// What the device was told last; [`None`] if it has to be told all of `wanted` again.
     told: Option<UpdateCursor>,
     /// The fence of that command, and when it was sent, in nanoseconds of CLOCK_MONOTONIC.
@@ -92,9 +98,9 @@ impl State {
                     y: wanted.y,
                     resource_id: wanted.resource_id,
                 };
-                send(adapter, &command)
+                send(adapter, Node::Cursor, &command, After::Nothing)
             }
-            _ => send(adapter, &wanted),
+            _ => send(adapter, Node::Cursor, &wanted, After::Nothing),
         };
         // A command that is lost is made up for by the next one.
         self.told = sent.map(|_| wanted);
@@ -156,12 +162,12 @@ pub(crate) struct Image(Arc<Cursor>);
 
 impl Drop for Image {
     fn drop(&mut self) {
-        self.0.images.fetch_sub(1, Relaxed);
+        self.0.sending.store(false, Relaxed);
     }
 }
 
 impl Image {
-    /// The image is with the device: shows the newest state, unless another image is on its way.
+    /// The image is with the device: shows the newest state, or sends the image of that.
     ///
     /// Context: process (the DPC).
     pub(crate) fn arrived(self, adapter: &Adapter<Gpu<'_>>) {
@@ -180,6 +186,7 @@ impl Cursor {
         let hidden = hidden(scanout_id);
         let state = State {
             wanted: hidden,
+            image: None,
             told: Some(hidden),
             fence: 0,
             sent_ns: 0,
@@ -187,29 +194,42 @@ impl Cursor {
         Arc::pin_init(
             pin_init!(Self {
                 state <- new_mutex!(state, "rust_gpu::Cursor"),
-                images: Atomic::new(0),
+                sending: Atomic::new(false),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Has the cursor be `wanted` as soon as its image, which is to be sent next, has
-    /// [arrived](Image::arrived).
+    /// Has the cursor be `wanted` as soon as its image has [arrived](Image::arrived): either the
+    /// caller is to send `image` with what this returns, or it is sent after the one before.
     ///
     /// Context: process.
-    pub(crate) fn image(self: &Arc<Self>, wanted: UpdateCursor) -> Image {
+    pub(crate) fn image(
+        self: &Arc<Self>,
+        wanted: UpdateCursor,
+        image: &TransferToHost2d,
+    ) -> Option<Image> {
         let mut state = self.state.lock();
         state.wanted = wanted;
         state.told = None;
-        // Under the lock, so that nobody shows `wanted` before.
-        self.images.fetch_add(1, Relaxed);
+        if self.sending.load(Relaxed) {
+            state.image = Some(*image);
+            return None;
+        }
+        state.image = None;
+        Some(self.begin())
+    }
+
+    /// Nothing is sent from here on, until what this returns is dropped. Lock of the state held.
+    fn begin(self: &Arc<Self>) -> Image {
+        self.sending.store(true, Relaxed);
         Image(self.clone())
     }
 
     /// Shows `wanted`, whose image the device has; only moves the cursor where that is enough.
     ///
     /// Context: process.
-    pub(crate) fn show(&self, adapter: &Adapter<Gpu<'_>>, wanted: UpdateCursor) {
+    pub(crate) fn show(self: &Arc<Self>, adapter: &Adapter<Gpu<'_>>, wanted: UpdateCursor) {
         let mut state = self.state.lock();
         state.wanted = wanted;
         self.tell(&mut state, adapter);
@@ -218,16 +238,24 @@ impl Cursor {
     /// Hides the cursor.
     ///
     /// Context: process.
-    pub(crate) fn hide(&self, adapter: &Adapter<Gpu<'_>>) {
+    pub(crate) fn hide(self: &Arc<Self>, adapter: &Adapter<Gpu<'_>>) {
         let mut state = self.state.lock();
+        state.image = None;
         state.wanted = hidden(state.wanted.scanout_id);
         self.tell(&mut state, adapter);
     }
 
-    /// Tells the device of `state`, unless its image is on its way.
-    fn tell(&self, state: &mut State, adapter: &Adapter<Gpu<'_>>) {
-        if self.images.load(Relaxed) == 0 {
-            state.tell(adapter);
+    /// Tells the device of `state`, unless an image is on its way; sends the one of `state` first.
+    fn tell(self: &Arc<Self>, state: &mut State, adapter: &Adapter<Gpu<'_>>) {
+        if self.sending.load(Relaxed) {
+            return;
+        }
+        match state.image.take() {
+            Some(image) => {
+                let after = After::Cursor(self.begin());
+                let _ = send(adapter, Node::Control, &image, after);
+            }
+            None => state.tell(adapter),
         }
     }
 }
@@ -244,13 +272,14 @@ fn hidden(scanout_id: u32) -> UpdateCursor {
     }
 }
 
-/// Sends a command of the cursor queue, and returns its fence. If the queue is full, or there is no
-/// memory, the command is lost.
-fn send<C: Command>(adapter: &Adapter<Gpu<'_>>, command: &C) -> Option<u64> {
-    let packet = adapter
-        .miniport()
-        .packet(Node::Cursor, command, After::Nothing);
-    scheduler::submit(adapter, Node::Cursor, packet.ok()?)
-        .ok()?
-        .ok()
+/// Sends a command, and returns its fence. If the queue is full, or there is no memory, the command
+/// is lost.
+fn send<C: Command>(
+    adapter: &Adapter<Gpu<'_>>,
+    node: Node,
+    command: &C,
+    after: After,
+) -> Option<u64> {
+    let packet = adapter.miniport().packet(node, command, after);
+    scheduler::submit(adapter, node, packet.ok()?).ok()?.ok()
 }

@@ -403,7 +403,10 @@ impl<'a> Display<'a> {
         let after = match update.plane().kind() {
             PlaneKind::Cursor => {
                 let wanted = wanted(update, framebuffer);
-                After::Cursor(update.plane().cursor.image(wanted))
+                match update.plane().cursor.image(wanted, &command) {
+                    Some(image) => After::Cursor(image),
+                    None => return,
+                }
             }
             PlaneKind::Primary => After::Nothing,
         };

@@ -190,6 +190,20 @@ static int move(__s32 x, __s32 y)
 	return gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_CURSOR, &cmd);
 }
 
+/* Shows an image, or none. */
+static int set_image(const struct frame *image)
+{
+	struct drm_mode_cursor2 cmd = {
+		.flags = DRM_MODE_CURSOR_BO,
+		.crtc_id = scene.display.crtc,
+		.width = image ? SIZE : 0,
+		.height = image ? SIZE : 0,
+		.handle = image ? image->handle : 0,
+	};
+
+	return gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_CURSOR2, &cmd);
+}
+
 /*
  * Of moves that come faster than the device takes them some may be left out, but
  * never the last one.
@@ -210,6 +224,31 @@ TEST_F_TIMEOUT(cursor, burst, 180)
 			ASSERT_EQ(0, move(round + i, round * i));
 		EXPECT_TRUE(screen_cursor(scene.screen, "move", round + 50, round * 50))
 			TH_LOG("round %d", round);
+	}
+}
+
+/* The same for images: the last one is the one that stays. */
+TEST_F_TIMEOUT(cursor, images, 180)
+{
+	unsigned int round, i;
+
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, image_create(&scene.images[i], 0x123456 * (i + 1)));
+	ASSERT_EQ(0, screen_watch(scene.screen));
+	for (round = 0; round < 10; round++) {
+		struct place place = { .x = 10 * round, .y = round };
+		const struct frame *image;
+
+		for (i = 20 + 6 * round; i; i--) {
+			image = &scene.images[i % 2];
+			ASSERT_EQ(0, set_image(image));
+			if (i % 7 == 0)
+				ASSERT_EQ(0, set_image(NULL));
+		}
+		ASSERT_EQ(0, move(place.x, place.y));
+		EXPECT_TRUE(is_pointer(image, &place)) TH_LOG("round %u", round);
+		ASSERT_EQ(0, set_image(NULL));
+		EXPECT_TRUE(screen_cursor(scene.screen, "hide", 0, 0));
 	}
 }
 
