@@ -27,29 +27,6 @@ static struct {
 	int screen;
 } scene;
 
-static int vgem_open(void)
-{
-	const char *const modprobe[] = { "modprobe", "-q", "vgem", NULL };
-	char name[32], card[64];
-	unsigned int i;
-	int fd;
-
-	run_program(modprobe);
-	for (i = 0; i < CARDS; i++) {
-		struct drm_version version = { .name = name, .name_len = sizeof(name) - 1 };
-
-		memset(name, 0, sizeof(name));
-		snprintf(card, sizeof(card), "/dev/dri/card%u", i);
-		fd = open(card, O_RDWR | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		if (!gpu_ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, "vgem"))
-			return fd;
-		close(fd);
-	}
-	return -ENODEV;
-}
-
 static int handle_close(int fd, __u32 handle)
 {
 	struct drm_gem_close gem_close = { .handle = handle };

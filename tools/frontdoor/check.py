@@ -16,8 +16,8 @@ from .stage import Failure, say
 
 COLLECTION = "drivers/gpu/rust_gpu"
 CORE = "ioctl waits permissions dumb caps modes debugfs sync removal hostile"
-DISPLAY = ("display display_atomic display_cursor display_errors display_hotplug display_flip "
-           "display_import display_panic display_sleep")
+DISPLAY = ("display display_atomic display_cursor display_errors display_fence display_flip "
+           "display_hotplug display_import display_panic display_sleep")
 # kernel, scenario, tests of the collection. What boots on the debug kernel takes three times as
 # long, so what concerns the device's form more than locks is there in check-all only. Not the
 # hand-over on the debug kernel: the C driver leaves DMA mappings behind when it is unbound, which
