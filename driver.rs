@@ -85,6 +85,7 @@ impl drm::Driver for RustGpuDriver {
     const FEAT_RENDER: bool = true;
     const FEAT_SYNCOBJ: bool = true;
     const FEAT_SYNCOBJ_TIMELINE: bool = true;
+    const HUGE_PAGES: bool = true;
     const KMS: Option<kms::Ops<Self>> = Some(kms::Ops::new());
 
     kernel::declare_drm_ioctls! {

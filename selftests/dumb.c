@@ -7,6 +7,7 @@
  * handle; -EACCES on the render node.
  */
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "kselftest_harness.h"
 #include "rust_gpu_test.h"
@@ -144,6 +145,31 @@ TEST_F_TIMEOUT(dumb, write_and_read, 60)
 }
 
 /* What one wrote, the other does not have. */
+/* What fills huge pages is mapped by them: a fault for each, and not for each page. */
+TEST_F_TIMEOUT(dumb, huge_pages, 60)
+{
+	const __u32 side = 2048;
+	struct drm_mode_create_dumb args;
+	struct rusage before, after;
+	__u64 offset, at;
+	char *map;
+
+	if (access("/sys/kernel/mm/transparent_hugepage", F_OK))
+		SKIP(return, "the kernel has no huge pages (CONFIG_TRANSPARENT_HUGEPAGE)");
+	ASSERT_EQ(0, create(self->fd, side, side, 32, &args));
+	ASSERT_EQ(0, map_offset(self->fd, args.handle, &offset));
+	map = mmap(NULL, args.size, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, offset);
+	ASSERT_NE(MAP_FAILED, map);
+	getrusage(RUSAGE_SELF, &before);
+	for (at = 0; at < args.size; at += 4096)
+		map[at] = 1;
+	getrusage(RUSAGE_SELF, &after);
+	/* Some may be small where memory is in pieces. */
+	EXPECT_LT(after.ru_minflt - before.ru_minflt, (long)args.size / 4096 / 2);
+	EXPECT_EQ(0, munmap(map, args.size));
+	EXPECT_EQ(0, destroy(self->fd, args.handle));
+}
+
 TEST_F_TIMEOUT(dumb, many, 60)
 {
 	struct drm_mode_create_dumb args[64];
