@@ -100,9 +100,9 @@ impl Reply {
 }
 
 /// What a packet is wanted for, and what happens in the DPC when it is complete.
-enum Wanted {
-    /// To be complete: a null packet of this node.
-    Completion(Node),
+pub(crate) enum Wanted {
+    /// To be complete: a null packet, which counts against this client.
+    Completion(Option<Arc<Client>>),
     /// The answer.
     Answer(Arc<Reply>),
     /// Success, and then this.
@@ -124,24 +124,21 @@ pub(crate) enum After {
 }
 
 /// A packet of a hardware node.
-pub(crate) struct Packet {
-    /// The command; null packets get theirs with their place in the ring.
-    buffer: Option<CommandBuffer>,
-    wanted: Wanted,
-    client: Option<Arc<Client>>,
+pub(crate) enum Packet {
+    /// A null packet, which counts against this client. It gets its command with its place in the
+    /// ring.
+    Null(Node, Option<Arc<Client>>),
+    /// A command.
+    Command(CommandBuffer, Wanted),
 }
 
-// The queues of all nodes have room for many.
-const _: () = assert!(size_of::<Packet>() <= 48);
+// The queues of all nodes have room for many: so many fit into a power of two.
+const _: () = assert!(size_of::<Option<Packet>>() <= 32);
 
 impl Packet {
     /// Makes a packet that does nothing but complete. Does not allocate.
     pub(crate) fn null(node: Node, client: Option<Arc<Client>>) -> Self {
-        Self {
-            buffer: None,
-            wanted: Wanted::Completion(node),
-            client,
-        }
+        Self::Null(node, client)
     }
 
     /// Makes a packet of one command whose answer is wanted.
@@ -186,16 +183,15 @@ impl Packet {
         buffer.write_request(C::Response::SIZE, |bytes| {
             encode(command, Header::default(), bytes)
         })?;
-        Ok(Self {
-            buffer: Some(buffer),
-            wanted,
-            client: None,
-        })
+        Ok(Self::Command(buffer, wanted))
     }
 
     /// Takes out the client that the packet counts against.
     pub(crate) fn into_client(self) -> Option<Arc<Client>> {
-        self.client
+        match self {
+            Self::Null(_, client) => client,
+            Self::Command(..) => None,
+        }
     }
 }
 
@@ -209,7 +205,6 @@ struct Request {
     buffer: CommandBuffer,
     wanted: Wanted,
     fence: u64,
-    client: Option<Arc<Client>>,
 }
 
 impl ring::Request for Request {
@@ -224,7 +219,6 @@ impl ring::Request for Request {
 
 /// What the DPC does about a finished request, outside the lock.
 pub(crate) struct Finished {
-    client: Option<Arc<Client>>,
     /// The command, and how many bytes the device wrote.
     command: Option<(CommandBuffer, u32)>,
     wanted: Wanted,
@@ -242,10 +236,8 @@ impl Finished {
             (Wanted::Success(after), Some((buffer, written))) => {
                 result = (after, succeeded(&buffer, written));
             }
+            (Wanted::Completion(Some(client)), _) => client.give_back(1),
             _ => {}
-        }
-        if let Some(client) = self.client {
-            client.give_back(1);
         }
         result
     }
@@ -324,11 +316,10 @@ impl Virtqueue {
     /// Errors: [`ENOMEM`]. Context: process, no message lock held.
     pub(crate) fn restart(&mut self) -> Result {
         while let Some(request) = self.ring.take_in_flight() {
-            if let Some(client) = request.client {
-                client.give_back(1);
-            }
-            if matches!(request.wanted, Wanted::Panic) {
-                self.set_aside(request.buffer);
+            match request.wanted {
+                Wanted::Completion(Some(client)) => client.give_back(1),
+                Wanted::Panic => self.set_aside(request.buffer),
+                _ => {}
             }
         }
         while let Some(finished) = self.finished.pop() {
@@ -375,12 +366,11 @@ impl Virtqueue {
             buffer,
             wanted,
             fence,
-            client,
         } = used.request;
         // Buffers of the pool go back here: those of null packets, and those of commands that
         // succeeded, after which nothing happens.
         let command = match (&wanted, &buffer) {
-            (Wanted::Completion(_), _) => None,
+            (Wanted::Completion(..), _) => None,
             (Wanted::Success(After::Nothing), CommandBuffer::Slot(_))
                 if succeeded(&buffer, used.written).is_ok() =>
             {
@@ -388,13 +378,9 @@ impl Virtqueue {
             }
             _ => Some((buffer, used.written)),
         };
-        if client.is_some() || command.is_some() {
+        if command.is_some() || matches!(wanted, Wanted::Completion(Some(_))) {
             // Cannot fail: there was room above.
-            let _ = self.finished.push(Finished {
-                client,
-                command,
-                wanted,
-            });
+            let _ = self.finished.push(Finished { command, wanted });
         }
         Some(fence)
     }
@@ -483,39 +469,25 @@ impl Engine for Virtqueue {
         if self.ring.poisoned().is_some() || !self.has_room() {
             return Err(packet);
         }
-        let Packet {
-            buffer,
-            wanted,
-            client,
-        } = packet;
-        let (buffer, null) = match (buffer, &wanted) {
-            (Some(buffer), _) => (Some(buffer), false),
-            (None, Wanted::Completion(node)) => (self.null_command(*node, fence), true),
-            (None, _) => (None, false),
-        };
-        let Some(buffer) = buffer else {
-            let packet = Packet {
-                buffer: None,
-                wanted,
-                client,
-            };
-            return Err(packet);
+        let (buffer, wanted, null) = match packet {
+            Packet::Command(buffer, wanted) => (buffer, wanted, None),
+            Packet::Null(node, client) => match self.null_command(node, fence) {
+                Some(buffer) => (buffer, Wanted::Completion(client), Some(node)),
+                None => return Err(Packet::Null(node, client)),
+            },
         };
         let request = Request {
             buffer,
             wanted,
             fence,
-            client,
         };
         let Err(PushError { request, .. }) = self.ring.push(request) else {
             return Ok(());
         };
-        let packet = Packet {
-            buffer: (!null).then_some(request.buffer),
-            wanted: request.wanted,
-            client: request.client,
-        };
-        Err(packet)
+        Err(match (request.wanted, null) {
+            (Wanted::Completion(client), Some(node)) => Packet::Null(node, client),
+            (wanted, _) => Packet::Command(request.buffer, wanted),
+        })
     }
 
     fn publish(&mut self, quiet: bool) -> bool {

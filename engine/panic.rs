@@ -102,7 +102,6 @@ impl Virtqueue {
             buffer,
             wanted: Wanted::Panic,
             fence: 0,
-            client: None,
         };
         match self.ring.push(request) {
             Ok(_) => true,
