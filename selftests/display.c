@@ -371,23 +371,6 @@ TEST_F_TIMEOUT(display, panning, 180)
 	frame_destroy(display->fd, &frame);
 }
 
-static int cursor(const struct display *display, __u32 flags, __u32 handle, __s32 x, __s32 y)
-{
-	struct drm_mode_cursor2 cmd = {
-		.flags = flags,
-		.crtc_id = display->crtc,
-		.x = x,
-		.y = y,
-		.width = handle ? 64 : 0,
-		.height = handle ? 64 : 0,
-		.handle = handle,
-		.hot_x = handle ? 3 : 0,
-		.hot_y = handle ? 5 : 0,
-	};
-
-	return gpu_ioctl(display->fd, DRM_IOCTL_MODE_CURSOR2, &cmd);
-}
-
 /* The host draws the cursor by itself: it gets the commands, the screen stays as it was. */
 TEST_F_TIMEOUT(display, cursor, 180)
 {
@@ -405,23 +388,24 @@ TEST_F_TIMEOUT(display, cursor, 180)
 		ASSERT_EQ(0, buffer_create(display->fd, &image[i], 64, 64));
 		memset(image[i].map, 0x7f + i, image[i].size);
 	}
-	ASSERT_EQ(0, cursor(display, DRM_MODE_CURSOR_BO | DRM_MODE_CURSOR_MOVE, image[0].handle,
-			    9, 9));
+	ASSERT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_BO | DRM_MODE_CURSOR_MOVE, image[0].handle,
+				9, 9));
 	EXPECT_TRUE(!watched || screen_cursor(scene.screen, "update", 9, 9));
 	for (i = 0; i < ARRAY_SIZE(places); i++) {
-		EXPECT_EQ(0, cursor(display, DRM_MODE_CURSOR_MOVE, 0, places[i].x, places[i].y));
+		EXPECT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_MOVE, 0, places[i].x,
+					places[i].y));
 		EXPECT_TRUE(!watched ||
 			    screen_cursor(scene.screen, "move", places[i].x, places[i].y));
 	}
 	EXPECT_TRUE(shows("cursor"));
-	EXPECT_EQ(0, cursor(display, DRM_MODE_CURSOR_BO, image[1].handle, 0, 0));
+	EXPECT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_BO, image[1].handle, 0, 0));
 	EXPECT_TRUE(!watched ||
 		    screen_cursor(scene.screen, "update", places[i - 1].x, places[i - 1].y));
-	EXPECT_EQ(0, cursor(display, DRM_MODE_CURSOR_BO, 0, 0, 0));
+	EXPECT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_BO, 0, 0, 0));
 	EXPECT_TRUE(!watched || screen_cursor(scene.screen, "hide", 0, 0));
-	EXPECT_EQ(0, cursor(display, DRM_MODE_CURSOR_MOVE, 0, 55, 44));
+	EXPECT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_MOVE, 0, 55, 44));
 	EXPECT_TRUE(shows("cursor-hidden"));
-	EXPECT_GT(0, cursor(display, DRM_MODE_CURSOR_BO, 0xfffff, 0, 0));
+	EXPECT_GT(0, cursor_set(display, DRM_MODE_CURSOR_BO, 0xfffff, 0, 0));
 }
 
 /* The cursor does not wait for a flip that is on its way. With the C driver it does. */
@@ -435,11 +419,11 @@ TEST_F_TIMEOUT(display, cursor_while_flipping, 120)
 	ASSERT_EQ(0, show(1));
 	for (i = 0; i < 2; i++)
 		ASSERT_EQ(0, buffer_create(display->fd, &image[i], 64, 64));
-	ASSERT_EQ(0, cursor(display, DRM_MODE_CURSOR_BO, image[0].handle, 0, 0));
+	ASSERT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_BO, image[0].handle, 0, 0));
 	for (i = 0; i < FLIPS; i++) {
 		ASSERT_EQ(0, page_flip(display, scene.frame.fb, i));
-		EXPECT_EQ(0, cursor(display, DRM_MODE_CURSOR_BO, image[i % 2].handle, 0, 0));
-		EXPECT_EQ(0, cursor(display, DRM_MODE_CURSOR_MOVE, 0, i, i));
+		EXPECT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_BO, image[i % 2].handle, 0, 0));
+		EXPECT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_MOVE, 0, i, i));
 		if (read_event(display->fd, &event, 0)) {
 			earlier++;
 			ASSERT_EQ(0, read_event(display->fd, &event, 1000));
@@ -447,7 +431,7 @@ TEST_F_TIMEOUT(display, cursor_while_flipping, 120)
 	}
 	TH_LOG("%u of %u times the cursor was first", earlier, FLIPS);
 	EXPECT_GE(earlier, FLIPS / 2);
-	EXPECT_EQ(0, cursor(display, DRM_MODE_CURSOR_BO, 0, 0, 0));
+	EXPECT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_BO, 0, 0, 0));
 }
 
 /* Every pixel is right in the smallest mode, in the largest, and in the first again. */

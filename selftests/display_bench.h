@@ -8,7 +8,6 @@
 #include "display_kms.h"
 
 #define FRAMES		2
-#define CURSOR_SIDE	64
 #define CLIP_SIDE	64
 
 struct scene {
@@ -112,29 +111,15 @@ static int run_modeset(struct scene *scene, unsigned int i)
 			&scene->modes[(i + 1) % 2], 0, 0);
 }
 
-static int cursor_ioctl(struct scene *scene, __u32 flags, __s32 position, __u32 handle)
-{
-	struct drm_mode_cursor cmd = {
-		.flags = flags,
-		.crtc_id = scene->display.crtc,
-		.x = position,
-		.y = position,
-		.width = CURSOR_SIDE,
-		.height = CURSOR_SIDE,
-		.handle = handle,
-	};
-
-	return gpu_ioctl(scene->display.fd, DRM_IOCTL_MODE_CURSOR, &cmd);
-}
-
 static int run_cursor_move(struct scene *scene, unsigned int i)
 {
-	return cursor_ioctl(scene, DRM_MODE_CURSOR_MOVE, 10 + i % 500, 0);
+	return cursor_set(&scene->display, DRM_MODE_CURSOR_MOVE, 0, 10 + i % 500, 10 + i % 500);
 }
 
 static int run_cursor_image(struct scene *scene, unsigned int i)
 {
-	return cursor_ioctl(scene, DRM_MODE_CURSOR_BO, 0, scene->cursors[i % FRAMES].handle);
+	return cursor_set(&scene->display, DRM_MODE_CURSOR_BO, scene->cursors[i % FRAMES].handle,
+			  0, 0);
 }
 
 static int run_nothing(__maybe_unused struct scene *scene, __maybe_unused unsigned int i)
@@ -226,7 +211,7 @@ static void hide_cursor(struct scene *scene)
 {
 	int i;
 
-	cursor_ioctl(scene, DRM_MODE_CURSOR_BO, 0, 0);
+	cursor_set(&scene->display, DRM_MODE_CURSOR_BO, 0, 0, 0);
 	for (i = 0; i < FRAMES; i++)
 		frame_destroy(scene->display.fd, &scene->cursors[i]);
 }

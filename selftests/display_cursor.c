@@ -12,7 +12,7 @@
 #define DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT	6
 #endif
 
-#define SIZE	64
+#define SIZE	CURSOR_SIDE
 
 /* What a cursor is told by one commit. */
 struct place {
@@ -180,28 +180,12 @@ TEST_F_TIMEOUT(cursor, hotspot, 180)
 
 static int move(__s32 x, __s32 y)
 {
-	struct drm_mode_cursor cmd = {
-		.flags = DRM_MODE_CURSOR_MOVE,
-		.crtc_id = scene.display.crtc,
-		.x = x,
-		.y = y,
-	};
-
-	return gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_CURSOR, &cmd);
+	return cursor_set(&scene.display, DRM_MODE_CURSOR_MOVE, 0, x, y);
 }
 
-/* Shows an image, or none. */
-static int set_image(const struct frame *image)
+static int set_image(__u32 handle)
 {
-	struct drm_mode_cursor2 cmd = {
-		.flags = DRM_MODE_CURSOR_BO,
-		.crtc_id = scene.display.crtc,
-		.width = image ? SIZE : 0,
-		.height = image ? SIZE : 0,
-		.handle = image ? image->handle : 0,
-	};
-
-	return gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_CURSOR2, &cmd);
+	return cursor_set(&scene.display, DRM_MODE_CURSOR_BO, handle, 0, 0);
 }
 
 /*
@@ -236,18 +220,18 @@ TEST_F_TIMEOUT(cursor, images, 180)
 		ASSERT_EQ(0, image_create(&scene.images[i], 0x123456 * (i + 1)));
 	ASSERT_EQ(0, screen_watch(scene.screen));
 	for (round = 0; round < 10; round++) {
-		struct place place = { .x = 10 * round, .y = round };
+		struct place place = { .hot_x = CURSOR_HOT_X, .hot_y = CURSOR_HOT_Y };
 		const struct frame *image;
 
 		for (i = 20 + 6 * round; i; i--) {
 			image = &scene.images[i % 2];
-			ASSERT_EQ(0, set_image(image));
+			ASSERT_EQ(0, set_image(image->handle));
 			if (i % 7 == 0)
-				ASSERT_EQ(0, set_image(NULL));
+				ASSERT_EQ(0, set_image(0));
 		}
-		ASSERT_EQ(0, move(place.x, place.y));
+		ASSERT_EQ(0, move(10 * round, round));
 		EXPECT_TRUE(is_pointer(image, &place)) TH_LOG("round %u", round);
-		ASSERT_EQ(0, set_image(NULL));
+		ASSERT_EQ(0, set_image(0));
 		EXPECT_TRUE(screen_cursor(scene.screen, "hide", 0, 0));
 	}
 }

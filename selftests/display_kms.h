@@ -19,6 +19,10 @@
 /* The name of the DRM driver; the C driver has the same. */
 #define DRIVER_NAME	"virtio_gpu"
 #define CARDS		16
+/* Of the cursors of the tests. */
+#define CURSOR_SIDE	64
+#define CURSOR_HOT_X	3
+#define CURSOR_HOT_Y	5
 #define MAX_OBJECTS	32
 #define MAX_MODES	128
 
@@ -400,6 +404,28 @@ static __maybe_unused int read_event(int fd, struct drm_event_vblank *event, int
 	if (poll(&poll_card, 1, milliseconds) != 1)
 		return -ETIMEDOUT;
 	return read(fd, event, sizeof(*event)) == sizeof(*event) ? 0 : -EIO;
+}
+
+/*
+ * Tells the cursor of a display what @flags say, with the ioctls of old: its image, or
+ * none, and its place. Returns 0 or -errno.
+ */
+static __maybe_unused int cursor_set(const struct display *display, __u32 flags, __u32 handle,
+				     __s32 x, __s32 y)
+{
+	struct drm_mode_cursor2 cmd = {
+		.flags = flags,
+		.crtc_id = display->crtc,
+		.x = x,
+		.y = y,
+		.width = handle ? CURSOR_SIDE : 0,
+		.height = handle ? CURSOR_SIDE : 0,
+		.handle = handle,
+		.hot_x = handle ? CURSOR_HOT_X : 0,
+		.hot_y = handle ? CURSOR_HOT_Y : 0,
+	};
+
+	return gpu_ioctl(display->fd, DRM_IOCTL_MODE_CURSOR2, &cmd);
 }
 
 /* Opens the card of vgem, which is memory without a device; -ENODEV if there is none. */
