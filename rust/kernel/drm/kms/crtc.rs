@@ -225,6 +225,19 @@ impl<T: DriverCrtc> Crtc<T> {
         Some(unsafe { VblankEvent::new(self, event, true) })
     }
 
+    /// The time of the last vblank, in nanoseconds of `CLOCK_MONOTONIC`.
+    ///
+    /// A tick that comes late has the time at which it should have come.
+    ///
+    /// Any context.
+    pub fn vblank_time(&self) -> i64 {
+        let mut time = 0;
+
+        // SAFETY: The CRTC is valid, and vblank was initialized before the device was registered.
+        unsafe { bindings::drm_crtc_vblank_count_and_time(self.as_raw(), &mut time) };
+        time
+    }
+
     /// Whether the vblank timer can follow `mode`: user space may ask for any.
     ///
     /// # Safety

@@ -23,6 +23,10 @@ use crate::{
             Atomic,
             Relaxed, //
         }, //
+    },
+    time::{
+        ClockSource,
+        Monotonic, //
     }, //
 };
 use core::{
@@ -241,6 +245,8 @@ impl DriverCrtc for KunitCrtc {
         let device = crtc.device();
 
         device.ticks.fetch_add(1, Relaxed);
+        let age = Monotonic::ktime_get() - crtc.vblank_time();
+        device.expect((0..10_000_000_000).contains(&age));
         if device.stuck.load(Relaxed) {
             return;
         }
