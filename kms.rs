@@ -188,13 +188,16 @@ pub(crate) struct CrtcData {
     fence: Atomic<u64>,
     /// Vblanks since that commit.
     vblanks: Atomic<u32>,
+    /// When that was, in nanoseconds of CLOCK_MONOTONIC.
+    since: Atomic<i64>,
 }
 
 impl CrtcData {
     /// Has the event that is parked next wait for `fence` of the control queue.
     fn wait_for(&self, fence: u64) {
         self.vblanks.store(0, Relaxed);
-        // Pairs with the load in `vblank`: who sees the fence does not see older vblanks.
+        self.since.store(Monotonic::ktime_get(), Relaxed);
+        // Pairs with the load in `vblank`: who sees the fence sees nothing older.
         self.fence.store(fence, Release);
     }
 }
@@ -214,7 +217,8 @@ impl DriverCrtc for CrtcData {
         if !look {
             return;
         }
-        let done = completed >= fence
+        // No flip was on the screen before it was asked for: a tick that is late is not for it.
+        let done = (completed >= fence && crtc.vblank_time() >= crtc.since.load(Relaxed))
             || crtc.fences.check().is_err()
             || crtc.vblanks.fetch_add(1, Relaxed) >= PATIENCE;
         if !done {
@@ -355,7 +359,7 @@ impl KmsDriver for RustGpuDriver {
     ) -> HwDone<'a, Self> {
         for update in commit.crtcs() {
             // What was parked is sent, also by switching the CRTC off.
-            update.crtc().wait_for(NO_FENCE);
+            update.crtc().fence.store(NO_FENCE, Relaxed);
         }
         // The vblank that sends the event looks whether the device is done.
         let quiet = commit
@@ -415,6 +419,7 @@ fn add_scanout<'a>(
         fences: data.fences.clone(),
         fence: Atomic::new(NO_FENCE),
         vblanks: Atomic::new(0),
+        since: Atomic::new(0),
     };
     setup.crtc(primary, Some(pointer), Ok(crtc))?;
     let encoder = setup.encoder(EncoderKind::Virtual, crtcs)?;
