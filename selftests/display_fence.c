@@ -43,13 +43,7 @@ static int frame_import(struct frame *frame, struct picture *picture)
 	if (!ret)
 		ret = frame_add(scene.display.fd, frame, mode->hdisplay, mode->vdisplay,
 				frame->buffer_pitch, 0);
-	if (!ret)
-		ret = picture_create(picture, frame->width, frame->height);
-	if (ret)
-		return ret;
-	picture_fill(picture, FOREIGN);
-	frame_draw(frame, picture);
-	return 0;
+	return ret ? ret : frame_paint(frame, picture, FOREIGN);
 }
 
 FIXTURE(fence)

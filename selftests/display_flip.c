@@ -45,15 +45,9 @@ FIXTURE_SETUP(flip)
 		"the driver flips at vblank only");
 	REQUIRE(return, !set_client_cap(scene.display.fd, DRM_CLIENT_CAP_ATOMIC),
 		"the driver has no atomic commits");
-	for (i = 0; i < FRAMES; i++) {
-		struct frame *frame = &scene.frames[i];
-
-		ASSERT_EQ(0, frame_create(scene.display.fd, frame, mode->hdisplay,
-					  mode->vdisplay));
-		ASSERT_EQ(0, picture_create(&scene.pictures[i], frame->width, frame->height));
-		picture_fill(&scene.pictures[i], i);
-		frame_draw(frame, &scene.pictures[i]);
-	}
+	for (i = 0; i < FRAMES; i++)
+		ASSERT_EQ(0, frame_of_screen(&scene.display, &scene.frames[i],
+					     &scene.pictures[i], i));
 	mode->clock /= SLOWER;
 	ASSERT_EQ(0, set_crtc(&scene.display, scene.frames[0].fb, mode, 0, 0));
 }

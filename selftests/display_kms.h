@@ -339,6 +339,19 @@ static __maybe_unused void frame_draw(const struct frame *frame, const struct pi
 	}
 }
 
+/* Puts a test pattern into a framebuffer. Returns 0 or -errno. */
+static __maybe_unused int frame_paint(const struct frame *frame, struct picture *picture,
+				      __u32 seed)
+{
+	int ret = picture_create(picture, frame->width, frame->height);
+
+	if (ret)
+		return ret;
+	picture_fill(picture, seed);
+	frame_draw(frame, picture);
+	return 0;
+}
+
 /*
  * A framebuffer that has the size of the screen, with a test pattern in it. Returns 0
  * or -errno.
@@ -349,13 +362,7 @@ static __maybe_unused int frame_of_screen(const struct display *display, struct 
 	int ret = frame_create(display->fd, frame, display->mode.hdisplay,
 			       display->mode.vdisplay);
 
-	if (!ret)
-		ret = picture_create(picture, frame->width, frame->height);
-	if (ret)
-		return ret;
-	picture_fill(picture, seed);
-	frame_draw(frame, picture);
-	return 0;
+	return ret ? ret : frame_paint(frame, picture, seed);
 }
 
 static __maybe_unused void frame_destroy(int fd, struct frame *frame)

@@ -144,7 +144,6 @@ TEST_F_TIMEOUT(dumb, write_and_read, 60)
 	EXPECT_EQ(0, munmap(first, args.size));
 }
 
-/* What one wrote, the other does not have. */
 /* What fills huge pages is mapped by them: a fault for each, and not for each page. */
 TEST_F_TIMEOUT(dumb, huge_pages, 60)
 {
@@ -170,6 +169,7 @@ TEST_F_TIMEOUT(dumb, huge_pages, 60)
 	EXPECT_EQ(0, destroy(self->fd, args.handle));
 }
 
+/* What one wrote, the other does not have. */
 TEST_F_TIMEOUT(dumb, many, 60)
 {
 	struct drm_mode_create_dumb args[64];
