@@ -40,7 +40,7 @@ def command_vm(args):
     built, image = bootable(args.kernel)
     script = args.script[0] if len(args.script) == 1 else " ".join(args.script)
     append = args.append.split() + ([] if args.kunit else ["kunit.enable=0"])
-    result = vm.boot(built, image, args.scenario, script, args.timeout, echo=True, append=append)
+    result = vm.boot(built, image, args.scenario, script, args.timeout, echo="", append=append)
     say(f"== guest: {result.seconds:.1f} s, console in {result.console_file}")
     if result.problems():
         vm.explain(result)
@@ -55,7 +55,7 @@ def command_run(args):
     script = ("modprobe rust-gpu && $TESTS/rust_gpu_report && "
               "{ [ ! -e /dev/dri/card0 ] || { $TESTS/rust_gpu_report >/dev/tty1; "
               "/mnt/screendump screen >/dev/null; }; } && modprobe -r rust-gpu")
-    result = vm.boot(built, image, args.scenario, script, echo=True, append=["kunit.enable=0"])
+    result = vm.boot(built, image, args.scenario, script, echo="", append=["kunit.enable=0"])
     say(f"== guest: powered off after {result.seconds:.1f} s, console in {result.console_file}")
     picture = os.path.join(result.directory, "screen.png")
     if os.path.exists(picture):
@@ -95,7 +95,7 @@ def command_check(args):
 def command_igt(args):
     """Runs IGT on the C driver and on this one, and compares."""
     built, image = bootable("production", guest.IGT)
-    return igt.main(built, image, args.driver or igt.DRIVERS, args.runs, args.only)
+    return igt.main(built, image, args.driver or igt.DRIVERS, args.runs, args.only, args.together)
 
 
 def command_clients(args):
@@ -179,6 +179,8 @@ def parser():
                          help="the other one's results are those of its last runs")
     command.add_argument("--runs", type=int, default=3, help="of each driver")
     command.add_argument("--only", default="", help="tests whose names match: a regular expression")
+    command.add_argument("--together", action="store_true",
+                         help="both drivers at the same time: faster, with more chance results")
     command = add("clients", command_clients)
     command.add_argument("--kernel", choices=kernel.KERNELS, default="debug")
     command.add_argument("--only", choices=clients.CLIENTS, action="append")

@@ -56,7 +56,7 @@ def bench_driver(built, image):
             ("icount", "--only-a --loops 20000", "instructions: read ns as instructions")):
         say(f"== bench: {about}")
         script = f"modprobe rust-gpu && $TESTS/rust_gpu_bench {arguments}"
-        status |= run(built, image, scenario, script, True)[1]
+        status |= run(built, image, scenario, script, "")[1]
     return status
 
 
@@ -81,7 +81,7 @@ def bench_display(built, image, rounds):
     for scenario, groups, count, drivers in (("icount-handover", "counts", 1, DRIVERS), *alone,
                                              ("handover", "time flips", rounds, DRIVERS)):
         say(f"== bench: the display, {groups.replace(' ', ' and ')}: {', '.join(drivers)}")
-        text, wrong = run(built, image, scenario, script_for(groups, count, drivers), False)
+        text, wrong = run(built, image, scenario, script_for(groups, count, drivers), None)
         status |= wrong
         for line in text.splitlines():
             if line.startswith("#"):

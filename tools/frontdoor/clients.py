@@ -37,7 +37,7 @@ def run(kernel, image, client, driver, minutes):
     """Runs one client."""
     script = job(client, driver, minutes)
     timeout = TIMEOUT + 60 * minutes
-    result = vm.boot(kernel, image, SCENARIO, script, timeout, echo=True,
+    result = vm.boot(kernel, image, SCENARIO, script, timeout, echo="",
                      append=["kunit.enable=0"])
     tally = tap.Tally()
     count(tally, client, result.output)

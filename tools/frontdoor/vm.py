@@ -164,11 +164,12 @@ def write_job(path, script):
         file.write(data + bytes(-len(data) % 4096))
 
 
-def boot(kernel, guest, scenario, script, timeout=120, echo=False, append=(), disk=None):
+def boot(kernel, guest, scenario, script, timeout=120, echo=None, append=(), disk=None):
     """Boots a guest, runs a shell script in it as root and returns what came of it.
 
     With a disk, which the script can write to, the timeout is how long the guest may be silent:
-    neither print nor write. What QEMU's fault has ended is tried once more, but for a script that
+    neither print nor write. What the job prints is seen at once, after `echo` in each line, unless
+    that is None. What QEMU's fault has ended is tried once more, but for a script that
     may have written something.
     """
     if scenario not in SCENARIOS:
@@ -250,13 +251,13 @@ def wait(process, timeout, console, signs=()):
 
 
 def copy_output(pipe, path, echo):
-    """Copies the job's output to a file, and to the terminal if a person wants to see it."""
+    """Copies the job's output to a file, and to the terminal, after `echo`, unless that is None."""
     with open(path, "wb") as file:
         for line in pipe:
             file.write(line)
             file.flush()
-            if echo and not line.startswith(b"@guest "):
-                sys.stdout.write(line.decode(errors="replace").replace("\r", ""))
+            if echo is not None and not line.startswith(b"@guest "):
+                sys.stdout.write(echo + line.decode(errors="replace").replace("\r", ""))
                 sys.stdout.flush()
 
 
