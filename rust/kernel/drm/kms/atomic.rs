@@ -264,7 +264,8 @@ impl<'c, T: KmsDriver> PlaneUpdate<'c, T> {
     /// The parts of the framebuffer that changed, in whole pixels.
     ///
     /// All of what is shown if user space does not tell, or if that is another part of the
-    /// framebuffer or another framebuffer than before. Nothing if the plane is not visible.
+    /// framebuffer than before, or another framebuffer and the driver did not
+    /// [ask](crate::drm::kms::DriverPlane::DAMAGE_OF_FLIPS). Nothing if the plane is not visible.
     pub fn damage(&self) -> DamageIter<'c> {
         let mut iter = pin_init::zeroed();
 

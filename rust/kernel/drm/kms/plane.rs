@@ -59,11 +59,18 @@ pub trait DriverPlane: Send + Sync + Sized + 'static {
     /// The driver whose planes these are.
     type Driver: KmsDriver<Plane = Self>;
 
+    /// Whether the driver wants the damage of another framebuffer than before.
+    ///
+    /// It says how that one differs from the one before, hence what changes on the screen, which
+    /// is all that a driver needs that has one picture for the plane. One that has a picture for
+    /// each framebuffer may only ask for it if it knows what happened since that one was shown.
+    /// Without, another framebuffer is damaged all over.
+    const DAMAGE_OF_FLIPS: bool = false;
+
     /// Checks a state that is to be committed.
     ///
-    /// The state is known to be without scaling, a primary plane to cover its CRTC. Damage is
-    /// ignored when the framebuffer changes. Process context, may sleep; the plane's lock is held,
-    /// and the CRTC's if the plane has one.
+    /// The state is known to be without scaling, a primary plane to cover its CRTC. Process
+    /// context, may sleep; the plane's lock is held, and the CRTC's if the plane has one.
     fn check(_plane: &Plane<Self>, _new: &PlaneState<'_, Self::Driver>) -> Result {
         Ok(())
     }
@@ -293,11 +300,10 @@ impl<T: DriverPlane> Plane<T> {
                 crtc => from_err_ptr(unsafe { bindings::drm_atomic_get_crtc_state(commit, crtc) })?,
             };
 
-            // Damage is what changed in a buffer, hence it says nothing about another buffer. The
-            // new state was copied from the old one, hence what was said there has to go.
+            // The new state was copied from the old one, hence what was said there has to go.
             //
             // SAFETY: Both states are valid, the new one is private to `commit`.
-            unsafe { (*new).ignore_damage_clips = (*old).fb != (*new).fb };
+            unsafe { (*new).ignore_damage_clips = (*old).fb != (*new).fb && !T::DAMAGE_OF_FLIPS };
 
             // SAFETY: The state is valid, and `crtc_state` is the one of its CRTC, if it has any.
             to_result(unsafe {
