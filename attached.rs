@@ -23,6 +23,7 @@ use kernel::{
 
 use crate::{
     command::NO_RESOURCE,
+    damage::Frame,
     display::Framebuffer,
     gem, //
 };
@@ -54,12 +55,16 @@ struct Backing {
     layout: Layout,
     /// Framebuffers that use it.
     framebuffers: u32,
+    /// What the host has of it: the picture of this frame, as far as that was on the screen.
+    /// [`None`] if that is of several frames.
+    frame: Option<Frame>,
 }
 
 /// The resources of the host by their numbers.
 #[pin_data]
 pub(crate) struct Attached {
-    /// Taken alone, or while resources are made. Also guards the `resource` of objects.
+    /// Taken alone, while resources are made, or while commands are collected. Also guards the
+    /// `resource` of objects.
     #[pin]
     backings: Mutex<RBTree<u32, Backing>>,
 }
@@ -128,6 +133,7 @@ impl Attached {
             object: object.into(),
             layout: framebuffer.into(),
             framebuffers: 1,
+            frame: None,
         };
         let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
         let mut backings = self.backings.lock();
@@ -137,6 +143,21 @@ impl Attached {
         }
         framebuffer.resource.store(resource, Relaxed);
         Ok(())
+    }
+
+    /// Calls `change` with the frame whose picture a resource has; with none if there is no such
+    /// resource.
+    ///
+    /// Context: process.
+    pub(crate) fn with_frame<R>(
+        &self,
+        resource: u32,
+        change: impl FnOnce(&mut Option<Frame>) -> R,
+    ) -> R {
+        match self.backings.lock().get_mut(&resource) {
+            Some(backing) => change(&mut backing.frame),
+            None => change(&mut None),
+        }
     }
 
     /// Takes the resource of a framebuffer that goes. Returns its number if the device is to let go

@@ -54,6 +54,7 @@ use crate::{
         MAX_SCANOUTS,
         NO_RESOURCE, //
     },
+    damage::Damage,
     driver::RustGpuDriver,
     engine::{
         After,
@@ -94,7 +95,8 @@ pub(crate) struct Display<'a> {
     /// it.
     #[pin]
     making: Mutex<()>,
-    /// Commands on their way to the control queue. Message locks are taken under it.
+    /// Commands on their way to the control queue. Message locks are taken under it, and that of
+    /// the resources.
     #[pin]
     batch: Mutex<Batch>,
 }
@@ -107,6 +109,8 @@ struct Batch {
     /// that; one for each scanout at the most. Empty between commits.
     scanouts: Fifo<SetScanout>,
     flushes: Fifo<ResourceFlush>,
+    /// What changed lately on each scanout.
+    damages: KVec<Damage>,
 }
 
 /// What came of sending a batch.
@@ -143,6 +147,7 @@ impl<'a> Display<'a> {
             packets: Fifo::new(BATCH)?,
             scanouts: Fifo::new(MAX_SCANOUTS)?,
             flushes: Fifo::new(MAX_SCANOUTS)?,
+            damages: Damage::all(MAX_SCANOUTS)?,
         };
         Arc::pin_init(
             pin_init!(Self {
@@ -283,18 +288,23 @@ impl<'a> Display<'a> {
             packets,
             scanouts,
             flushes,
+            damages,
         } = &mut *batch;
         let mut quiet = quiet;
         for update in commit.planes() {
-            let change = change(commit, &update);
-            if let Change::Show(framebuffer, part, _) = &change {
-                self.transfer(packets, &update, framebuffer, part);
-            }
+            let mut change = change(commit, &update);
             if update.plane().kind() == PlaneKind::Cursor {
-                // The command that shows the image of a cursor waits for its transfer.
-                quiet &= !matches!(change, Change::Show(..));
+                if let Change::Show(framebuffer, part, _) = &change {
+                    // The command that shows the image of a cursor waits for its transfer.
+                    quiet = false;
+                    self.transfer(packets, &update, framebuffer, part);
+                }
                 self.cursor(&update, &change);
                 continue;
+            }
+            // CAST: usize has at least 32 bits.
+            if let Some(damage) = damages.get_mut(update.plane().scanout as usize) {
+                self.fill(packets, damage, &update, &mut change);
             }
             // There is room, as there is one primary plane for each scanout.
             if let Some(scanout) = scanout(&update, &change) {
@@ -374,21 +384,52 @@ impl<'a> Display<'a> {
     ///
     /// Context: process.
     pub(crate) fn give_up(&self) {
-        let packets = &mut self.batch.lock().packets;
-        if !packets.is_empty() {
+        let mut batch = self.batch.lock();
+        if !batch.packets.is_empty() {
             dev_warn!(self.device(), "the device is stuck: commands are lost\n");
         }
-        while packets.pop().is_some() {}
+        while batch.packets.pop().is_some() {}
+        batch.damages.iter_mut().for_each(Damage::forget);
     }
 
-    /// Has the device read a part of a framebuffer.
+    /// Has the device read what it lacks of the framebuffer that a scanout is to show. That is what
+    /// changed of it then.
+    fn fill(
+        &self,
+        batch: &mut Fifo<Packet>,
+        damage: &mut Damage,
+        update: &PlaneUpdate<'_, RustGpuDriver>,
+        change: &mut Change<'_>,
+    ) {
+        let (framebuffer, part) = match change {
+            Change::Nothing => return,
+            Change::Off => return damage.forget(),
+            Change::Show(framebuffer, part, _) => (*framebuffer, part),
+        };
+        let (old, new) = (update.old(), update.new());
+        if old.framebuffer().is_none() || old.src() != new.src() {
+            damage.forget();
+        }
+        let again = !update.framebuffer_changed();
+        *part = self
+            .gpu()
+            .attached()
+            .with_frame(framebuffer.resource(), |held| {
+                damage.show(held, *part, new.src(), again)
+            });
+        if !self.transfer(batch, update, framebuffer, part) {
+            damage.forget();
+        }
+    }
+
+    /// Has the device read a part of a framebuffer. Returns false if that is lost.
     fn transfer(
         &self,
         batch: &mut Fifo<Packet>,
         update: &PlaneUpdate<'_, RustGpuDriver>,
         framebuffer: &Framebuffer,
         part: &kms::Rect,
-    ) {
+    ) -> bool {
         // Fails only for an object that was never mapped, and then there is no resource.
         let _ = framebuffer.object().sync_for_device(self.device());
         let r = rect(part);
@@ -405,12 +446,12 @@ impl<'a> Display<'a> {
                 let wanted = wanted(update, framebuffer);
                 match update.plane().cursor.image(wanted, &command) {
                     Some(image) => After::Cursor(image),
-                    None => return,
+                    None => return true,
                 }
             }
             PlaneKind::Primary => After::Nothing,
         };
-        self.control(batch, &command, after);
+        self.control(batch, &command, after)
     }
 
     /// Moves a cursor, or hides it; a new image follows its transfer.
@@ -425,15 +466,15 @@ impl<'a> Display<'a> {
         }
     }
 
-    /// Appends a command for the control queue.
-    fn control<C: Command>(&self, batch: &mut Fifo<Packet>, command: &C, after: After) {
+    /// Appends a command for the control queue. Returns as [`queue`](Self::queue).
+    fn control<C: Command>(&self, batch: &mut Fifo<Packet>, command: &C, after: After) -> bool {
         let packet = self.gpu().packet(Node::Control, command, after);
-        self.queue(batch, packet);
+        self.queue(batch, packet)
     }
 
     /// Appends a packet, after sending some if there is no room. Commits cannot fail: without
-    /// memory, or with a device that takes nothing, the packet is lost.
-    fn queue(&self, batch: &mut Fifo<Packet>, packet: Result<Packet>) {
+    /// memory, or with a device that takes nothing, the packet is lost, and this returns false.
+    fn queue(&self, batch: &mut Fifo<Packet>, packet: Result<Packet>) -> bool {
         if batch.is_full() {
             self.send(batch);
         }
@@ -441,6 +482,7 @@ impl<'a> Display<'a> {
         if queued.is_err() && self.gpu().is_first_failure() {
             dev_warn!(self.device(), "no room for a command\n");
         }
+        queued.is_ok()
     }
 
     /// Sends what was collected, with one doorbell.

@@ -122,6 +122,8 @@ pub(crate) struct PlaneData {
 impl DriverPlane for PlaneData {
     type Driver = RustGpuDriver;
 
+    const DAMAGE_OF_FLIPS: bool = true;
+
     /// Errors: [`EINVAL`] for the image of a cursor that the device cannot show.
     fn check(plane: &Plane<Self>, new: &PlaneState<'_, RustGpuDriver>) -> Result {
         let Some(framebuffer) = new.framebuffer() else {

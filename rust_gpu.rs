@@ -20,6 +20,7 @@ mod buffer;
 mod caps;
 mod command;
 mod cursor;
+mod damage;
 mod debugfs;
 mod device;
 mod display;

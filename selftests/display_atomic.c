@@ -174,7 +174,7 @@ TEST_F_TIMEOUT(atomic, damage_clips, 300)
 	}
 }
 
-/* Another framebuffer is shown whole, whatever is said to be damaged. */
+/* A framebuffer that was never shown is shown whole, whatever is said to be damaged. */
 TEST_F_TIMEOUT(atomic, damage_of_another_framebuffer, 120)
 {
 	const struct rect clip = { 10, 10, 20, 20 };
@@ -187,6 +187,60 @@ TEST_F_TIMEOUT(atomic, damage_of_another_framebuffer, 120)
 	frame_draw(&other, &scene.picture);
 	ASSERT_EQ(0, set_damaged(other.fb, &clip, 1));
 	EXPECT_TRUE(shows("atomic-other"));
+}
+
+/*
+ * A flip says what changes on the screen. Of the new framebuffer the device gets what
+ * changed since it was shown before: what else was drawn into it is not to be seen.
+ */
+TEST_F_TIMEOUT(atomic, damage_of_flips, 300)
+{
+	static const struct {
+		unsigned int frame;	/* that is flipped to */
+		unsigned int since;	/* first step of which it has to get what changed */
+		bool whole;
+		struct rect clip;
+	} steps[] = {
+		/* Never shown. */
+		{ 1, 0, true, { 10, 10, 20, 20 } },
+		{ 2, 0, true, { 301, 33, 341, 44 } },
+		{ 0, 0, false, { 5, 200, 6, 203 } },
+		{ 2, 2, false, { 77, 88, 99, 133 } },
+		{ 3, 0, true, { 400, 400, 440, 440 } },
+		/* Shown five flips before. */
+		{ 1, 0, true, { 50, 50, 60, 55 } },
+		/* Without a flip. */
+		{ 1, 6, false, { 0, 0, 3, 3 } },
+		{ 3, 5, false, { 600, 300, 640, 301 } },
+		{ 1, 7, false, { 111, 1, 222, 2 } },
+	};
+	const struct rect all = picture_rect(&scene.picture);
+	struct rect clips[ARRAY_SIZE(steps)], part;
+	struct frame frames[4] = {};
+	struct picture drawn, fresh;
+	unsigned int i;
+
+	ASSERT_EQ(0, picture_create(&drawn, all.x2, all.y2));
+	ASSERT_EQ(0, picture_create(&fresh, all.x2, all.y2));
+	ASSERT_EQ(0, show(1));
+	ASSERT_TRUE(shows("flips-before"));
+	frames[0] = scene.frame;
+	for (i = 1; i < ARRAY_SIZE(frames); i++)
+		ASSERT_EQ(0, frame_create(scene.display.fd, &frames[i], all.x2, all.y2));
+	ASSERT_EQ(0, screen_watch(scene.screen));
+	for (i = 0; i < ARRAY_SIZE(steps); i++) {
+		clips[i] = steps[i].clip;
+		picture_fill(&fresh, 2 + i);
+		picture_copy(&scene.picture, &fresh, &clips[i]);
+		part = steps[i].whole ? all : damage_box(&clips[steps[i].since],
+							 i + 1 - steps[i].since);
+		picture_fill(&drawn, 200 + i);
+		picture_copy(&drawn, &scene.picture, &part);
+		frame_draw(&frames[steps[i].frame], &drawn);
+		ASSERT_EQ(0, set_damaged(frames[steps[i].frame].fb, &clips[i], 1));
+		EXPECT_TRUE(screen_flushed(scene.screen, &clips[i], 1)) TH_LOG("step %u", i);
+		EXPECT_TRUE(shows(path("flips-%u", i))) TH_LOG("step %u", i);
+	}
 }
 
 /* A clip beyond the edges is cut there, or refused. */
