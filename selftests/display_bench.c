@@ -19,6 +19,7 @@
 
 static const struct operation operations[] = {
 	{ "flip", run_flip, 40, true, true },
+	{ "flip 64x64", run_flip_part, 40, true, true },
 	{ "dirtyfb 64x64", run_dirtyfb, 40, true, true },
 	{ "modeset", run_modeset, 20, true, true },
 	{ "cursor move", run_cursor_move, 50, false, false },
@@ -236,6 +237,7 @@ static void bench_time(struct scene *scene)
 {
 	static const struct operation paced[] = {
 		{ "flip", run_flip, 0, true, true },
+		{ "flip 64x64", run_flip_part, 0, true, true },
 		{ "dirtyfb 64x64", run_dirtyfb, 0, true, true },
 	};
 	static const struct operation timed[] = {

@@ -13,6 +13,7 @@
 struct scene {
 	struct display display;
 	struct frame frames[FRAMES];
+	struct request flips[FRAMES];	/* to each frame, a part of which is another one */
 	unsigned int shown;	/* of the frames */
 	struct frame cursors[FRAMES];
 	struct drm_mode_modeinfo modes[2];	/* of one size, at two rates */
@@ -86,6 +87,18 @@ static int run_async_flip(struct scene *scene, __maybe_unused unsigned int i)
 	struct drm_event_vblank event;
 
 	return flip(scene, DRM_MODE_PAGE_FLIP_ASYNC, &event);
+}
+
+/* The same, with an atomic commit that says which part of the screen that changes. */
+static int run_flip_part(struct scene *scene, __maybe_unused unsigned int i)
+{
+	struct drm_event_vblank event;
+	int ret;
+
+	scene->shown = (scene->shown + 1) % FRAMES;
+	ret = request_commit(&scene->display, &scene->flips[scene->shown],
+			     DRM_MODE_ATOMIC_NONBLOCK | DRM_MODE_PAGE_FLIP_EVENT, 0);
+	return ret ? ret : read_event(scene->display.fd, &event, 10000);
 }
 
 static int run_dirtyfb(struct scene *scene, unsigned int i)
@@ -172,6 +185,26 @@ static struct drm_mode_modeinfo make_mode(unsigned int width, bool slow)
 	return width == small.hdisplay ? small : large;
 }
 
+/* What run_flip_part() asks for. */
+static int make_flips(struct scene *scene)
+{
+	const struct drm_mode_rect part = { 0, 0, CLIP_SIDE, CLIP_SIDE };
+	const struct display *display = &scene->display;
+	int i;
+
+	for (i = 0; i < FRAMES; i++) {
+		__u32 clips = create_blob(display->fd, &part, sizeof(part));
+
+		if (!clips)
+			return -ENOMEM;
+		scene->flips[i] = (struct request){};
+		request_set(&scene->flips[i], display, display->primary, "FB_ID",
+			    scene->frames[i].fb);
+		request_set(&scene->flips[i], display, display->primary, "FB_DAMAGE_CLIPS", clips);
+	}
+	return 0;
+}
+
 /* Shows a screen of one size. */
 static int scene_show(struct scene *scene, unsigned int width, unsigned int height)
 {
@@ -186,7 +219,8 @@ static int scene_show(struct scene *scene, unsigned int width, unsigned int heig
 		if (ret)
 			return ret;
 	}
-	return set_crtc(&scene->display, scene->frames[0].fb, &scene->modes[0], 0, 0);
+	ret = make_flips(scene);
+	return ret ? ret : set_crtc(&scene->display, scene->frames[0].fb, &scene->modes[0], 0, 0);
 }
 
 static void scene_hide(struct scene *scene)
@@ -231,6 +265,8 @@ static const char *scene_open(struct scene *scene)
 	}
 	if (reason)
 		return reason;
+	if (set_client_cap(scene->display.fd, DRM_CLIENT_CAP_ATOMIC))
+		return "no atomic commits";
 	card = strrchr(scene->display.card, '/') + 1;
 	len = readlink(path("/sys/class/drm/%s", card), link, sizeof(link) - 1);
 	if (len < 0)
