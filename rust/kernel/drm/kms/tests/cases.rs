@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The tests themselves.
+
+use super::{
+    user::*,
+    *, //
+};
+
+#[kunit_tests(rust_drm_kms)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_sends_the_event() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-tick", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+        let device = fixture.device.clone();
+        // The console has taken note of the device.
+        let commits = device.commits.load(Relaxed);
+
+        // Waits for the event.
+        switch(&device, true)?;
+        assert_eq!(device.commits.load(Relaxed), commits + 1);
+        assert!(device.active.load(Relaxed));
+        assert_eq!(device.events.load(Relaxed), 1);
+        assert_eq!(device.sent_by_tick.load(Relaxed), 1);
+        assert!(device.ticks.load(Relaxed) >= 1);
+
+        // This one has no ticks any more, and its event is sent by `hw_done`.
+        switch(&device, false)?;
+        assert_eq!(device.commits.load(Relaxed), commits + 2);
+        assert!(!device.active.load(Relaxed));
+        assert_eq!(device.sent_by_tick.load(Relaxed), 1);
+
+        switch(&device, true)?;
+        assert_eq!(device.sent_by_tick.load(Relaxed), 2);
+        assert_eq!(device.wrong.load(Relaxed), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_on_after_the_unplug() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-unplug", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+        let device = fixture.device.clone();
+
+        switch(&device, true)?;
+        assert!(device.active.load(Relaxed));
+        drop(fixture);
+        assert!(!device.active.load(Relaxed));
+        let ticks = device.ticks.load(Relaxed);
+
+        assert_eq!(switch(&device, true), Err(ENODEV));
+        switch(&device, false)?;
+        assert!(!device.active.load(Relaxed));
+        assert_eq!(device.ticks.load(Relaxed), ticks);
+
+        assert_eq!(device.wrong.load(Relaxed), 0);
+
+        // Two planes, a CRTC, a connector.
+        assert_eq!(DROPPED.load(Relaxed), 0);
+        drop(device);
+        assert_eq!(DROPPED.load(Relaxed), 4);
+        assert_eq!(DROPPED_BEFORE_DEVICE.load(Relaxed), 4);
+        Ok(())
+    }
+
+    #[test]
+    fn a_framebuffer_is_shown_until_the_shutdown() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-show", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+        let device = fixture.device.clone();
+
+        // SAFETY: The device is valid, and the file until it is put.
+        let (pitch, size, fb) = unsafe {
+            let primary = (*device.as_raw()).primary;
+            let file = from_err_ptr(bindings::mock_drm_getfile(primary, bindings::O_RDWR))?;
+            let framebuffers = (
+                add_framebuffer(&device, file, HEIGHT, PITCH * 2),
+                add_framebuffer(&device, file, HEIGHT * 2, PITCH),
+                add_framebuffer(&device, file, HEIGHT, PITCH),
+            );
+            bindings::__fput_sync(file);
+            framebuffers
+        };
+        assert_eq!(pitch.err(), Some(EDOM));
+        assert_eq!(size.err(), Some(EINVAL));
+        // The one whose size was wrong.
+        assert_eq!(DROPPED.load(Relaxed), 1);
+
+        let fb = fb?;
+        // SAFETY: The framebuffer is valid until it is put; the plane has a reference of its own.
+        unsafe {
+            let refused = [PLANES, CRTCS].map(|objects| {
+                device.refused.store(objects, Relaxed);
+                show(&device, true, fb, false)
+            });
+            let prepared = device.prepared.load(Relaxed);
+            device.refused.store(NOTHING, Relaxed);
+            let shown = show(&device, true, fb, false).and_then(|()| touch(fb));
+            bindings::drm_mode_object_put(&raw mut (*fb).base);
+            assert_eq!(refused, [Err(EBUSY); 2]);
+            assert_eq!(prepared, 0);
+            shown?;
+        }
+        assert_eq!(device.prepared.load(Relaxed), 2);
+        assert_eq!(device.shown.load(Relaxed), 2);
+        assert_eq!(device.released.load(Relaxed), 0);
+
+        drop(fixture);
+        assert_eq!(device.released.load(Relaxed), 1);
+        assert_eq!(DROPPED.load(Relaxed), 2);
+        assert_eq!(device.wrong.load(Relaxed), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn what_need_not_wait_is_committed_at_once() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-nonblock", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+        let device = fixture.device.clone();
+        // SAFETY: There is no framebuffer.
+        let show = |nonblock| unsafe { show(&device, true, ptr::null_mut(), nonblock) };
+        let counts = || [&device.commits, &device.own_commits, &device.sent_by_tick];
+        let before = counts().map(|count| count.load(Relaxed));
+        let happened =
+            |what: [i32; 3]| (0..3).all(|i| counts()[i].load(Relaxed) - before[i] == what[i]);
+
+        // A modeset is for the worker. The next commit waits for that.
+        device.ready.store(true, Relaxed);
+        show(true)?;
+        show(false)?;
+        assert!(happened([2, 1, 2]));
+
+        device.stuck.store(true, Relaxed);
+        show(true)?;
+        assert!(happened([3, 2, 2]));
+        assert_eq!(show(true), Err(EBUSY));
+        assert_eq!(nudge(&device), Err(EBUSY));
+        device.ready.store(false, Relaxed);
+        assert_eq!(show(true), Err(EBUSY));
+        assert_eq!(nudge(&device), Err(EBUSY));
+        assert!(happened([3, 2, 2]));
+
+        device.stuck.store(false, Relaxed);
+        show(false)?;
+        assert!(happened([4, 3, 4]));
+
+        // As the driver has to wait.
+        show(true)?;
+        show(false)?;
+        assert!(happened([6, 4, 6]));
+        assert_eq!(device.wrong.load(Relaxed), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn modes_are_probed() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-probe", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+
+        assert_eq!(probe(&fixture.device), (0, 0));
+        fixture.device.connected.store(true, Relaxed);
+        assert_eq!(probe(&fixture.device), (2, 1));
+        fixture.device.connected.store(false, Relaxed);
+        assert_eq!(probe(&fixture.device), (0, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_crtc_there_is_no_mode_setting() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-headless", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Headless)?;
+
+        // SAFETY: The device is valid.
+        let features = unsafe { (*fixture.registration.device().as_raw()).driver_features };
+        assert_eq!(features & bindings::drm_driver_feature_DRIVER_MODESET, 0);
+        assert_eq!(features & bindings::drm_driver_feature_DRIVER_ATOMIC, 0);
+
+        drop(fixture);
+        assert_eq!(DROPPED.load(Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn errors_of_the_set_up_are_not_ignored() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-errors", None)?;
+
+        for (scenario, error, dropped) in [
+            (Scenario::PlaneFails, EDOM, 1),
+            // The data of the CRTC, which was not used, and the cursor plane.
+            (Scenario::WrongKind, EINVAL, 2),
+            (Scenario::WrongCrtc, EINVAL, 3),
+            (Scenario::PrimaryTwice, EINVAL, 5),
+        ] {
+            let fixture = Fixture::new(&parent, scenario);
+            assert_eq!(fixture.err(), Some(error));
+            assert_eq!(DROPPED.load(Relaxed), dropped);
+            assert_eq!(DROPPED_BEFORE_DEVICE.load(Relaxed), dropped);
+        }
+        Ok(())
+    }
+}
