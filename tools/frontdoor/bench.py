@@ -2,6 +2,7 @@
 """Speed and memory: the driver by itself, and its display beside that of the C driver."""
 
 import collections
+import math
 import statistics
 
 from . import vm
@@ -25,8 +26,6 @@ LIMITS = (
     ("", "kB", 1.0),
     ("", "bytes", 1.0),
 )
-# Of several rounds: a busy host makes each time longer, and none shorter.
-CHOICE = {"us": min}
 
 
 def main(built, image, parts, rounds):
@@ -107,16 +106,29 @@ def table(figures):
     """The figures of both drivers side by side."""
     yield f"{'':44}{'':16}{'C':>12}{'rust_gpu':>12}{'ratio':>8}{'limit':>7}"
     for (what, unit), found in figures.items():
-        choose = CHOICE.get(unit, statistics.median)
-        theirs, ours = (choose(found[name]) if name in found else None for name in DRIVERS)
+        theirs, ours = (found.get(name, []) for name in DRIVERS)
         most = limit(what, unit)
         line = f"{what:44}{unit:16}{number(theirs):>12}{number(ours):>12}"
-        if theirs is not None and ours is not None and most is not None:
-            line += f"{ours / theirs if theirs else float(ours > 0):8.2f}{most:7.2f}  "
-            line += "ok" if ours <= most * theirs else "over"
-        yield line
+        if theirs and ours:
+            part = ratio(theirs, ours)
+            line += f"{part:8.2f}"
+            if most is not None:
+                line += f"{most:7.2f}  " + ("ok" if part <= most else "over")
+        yield line.rstrip()
 
 
-def number(value):
-    """A figure for the table."""
-    return "-" if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+def ratio(theirs, ours):
+    """What this driver takes, as a part of what the C driver takes.
+
+    The rounds of the drivers follow each other, so that a host that is slower for a while, or
+    faster, is so for both: of all rounds the middle one by this ratio is taken.
+    """
+    return statistics.median(b / a if a else math.inf if b else 0 for a, b in zip(theirs, ours))
+
+
+def number(values):
+    """A figure for the table: the middle one of all rounds."""
+    if not values:
+        return "-"
+    value = statistics.median(values)
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
