@@ -68,11 +68,17 @@ static int flip_to(struct scene *scene, __u32 fb, __u32 flags, struct drm_event_
 	return ret ? ret : read_event(scene->display.fd, event, 10000);
 }
 
+/* The frame that is to be shown next. */
+static unsigned int next_frame(struct scene *scene)
+{
+	scene->shown = (scene->shown + 1) % FRAMES;
+	return scene->shown;
+}
+
 /* Shows the frame that is not shown. */
 static int flip(struct scene *scene, __u32 flags, struct drm_event_vblank *event)
 {
-	scene->shown = (scene->shown + 1) % FRAMES;
-	return flip_to(scene, scene->frames[scene->shown].fb, flags, event);
+	return flip_to(scene, scene->frames[next_frame(scene)].fb, flags, event);
 }
 
 static int run_flip(struct scene *scene, __maybe_unused unsigned int i)
@@ -89,15 +95,13 @@ static int run_async_flip(struct scene *scene, __maybe_unused unsigned int i)
 	return flip(scene, DRM_MODE_PAGE_FLIP_ASYNC, &event);
 }
 
-/* The same, with an atomic commit that says which part of the screen that changes. */
+/* Shows it with an atomic commit that says which part of the screen that changes. */
 static int run_flip_part(struct scene *scene, __maybe_unused unsigned int i)
 {
 	struct drm_event_vblank event;
-	int ret;
+	int ret = request_commit(&scene->display, &scene->flips[next_frame(scene)],
+				 DRM_MODE_ATOMIC_NONBLOCK | DRM_MODE_PAGE_FLIP_EVENT, 0);
 
-	scene->shown = (scene->shown + 1) % FRAMES;
-	ret = request_commit(&scene->display, &scene->flips[scene->shown],
-			     DRM_MODE_ATOMIC_NONBLOCK | DRM_MODE_PAGE_FLIP_EVENT, 0);
 	return ret ? ret : read_event(scene->display.fd, &event, 10000);
 }
 
