@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn flips_need_what_changed_since() {
         let mut damage = Damage::new(0);
-        let mut held = [None; 5];
+        let mut held = [None; 4];
         let mut flip = |buffer: usize, from| {
             damage.show(&mut held[buffer], square(from, from + 1), WHOLE, false)
         };
@@ -162,7 +162,7 @@ mod tests {
         assert!(flip(0, 15) == square(15, 31));
         assert!(flip(2, 50) == square(15, 51));
         assert!(flip(3, 40) == WHOLE);
-        // Four frames ago: too long.
+        // Five frames ago: too long.
         assert!(flip(1, 60) == WHOLE);
         assert!(flip(2, 35) == square(35, 61));
     }
