@@ -146,7 +146,7 @@ def main(kernel, image, drivers, runs, only, together):
     for number in range(1, runs + 1):
         with stage("igt", f"run {number} of {runs} on " + " and ".join(drivers)), \
                 concurrent.futures.ThreadPoolExecutor(guests) as pool:
-            all_runs = [Run(kernel, image, driver, number, f"{driver:4} " if together else "")
+            all_runs = [Run(kernel, image, driver, number, f"{driver:4} " if drivers[1:] else "")
                         for driver in drivers]
             for done in [pool.submit(run.execute, only) for run in all_runs]:
                 done.result()
