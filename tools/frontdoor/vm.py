@@ -197,6 +197,7 @@ def boot_once(kernel, guest, scenario, script, timeout, echo, append, disk):
         process = subprocess.Popen(kernel.root.argv(command), stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=errors,
                                    pass_fds=screens.descriptors())
+        let_devices_run_first(process.pid)
         screens.start(process.kill)
         output = os.path.join(directory, "output.log")
         reader = threading.Thread(target=copy_output, args=(process.stdout, output, echo))
@@ -209,6 +210,18 @@ def boot_once(kernel, guest, scenario, script, timeout, echo, append, disk):
         raise Failure(f"QEMU returned {process.returncode}", "RUST_GPU_ACCEL=tcg if it is KVM",
                       os.path.join(directory, "qemu.log"))
     return result
+
+
+def let_devices_run_first(pid):
+    """Has QEMU's main thread run before those of the guest's CPUs, where that is allowed.
+
+    That thread is the devices and the timers. When the guest's CPUs have as much to do as the host
+    can, it would come late, as no real device does.
+    """
+    try:
+        os.sched_setscheduler(pid, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    except PermissionError:
+        pass
 
 
 def begins(process, timeout, console):
