@@ -95,7 +95,7 @@ def command_check(args):
 def command_igt(args):
     """Runs IGT on the C driver and on this one, and compares."""
     built, image = bootable("production", guest.IGT)
-    return igt.main(built, image, args.driver or igt.DRIVERS, args.runs, args.only, args.together)
+    return igt.main(built, image, args.driver or igt.DRIVERS, args.runs, args.only)
 
 
 def command_clients(args):
@@ -179,8 +179,6 @@ def parser():
                          help="the other one's results are those of its last runs")
     command.add_argument("--runs", type=int, default=3, help="of each driver")
     command.add_argument("--only", default="", help="tests whose names match: a regular expression")
-    command.add_argument("--together", action="store_true",
-                         help="both drivers at the same time: faster, with more chance results")
     command = add("clients", command_clients)
     command.add_argument("--kernel", choices=kernel.KERNELS, default="debug")
     command.add_argument("--only", choices=clients.CLIENTS, action="append")
