@@ -24,7 +24,7 @@ rust_gpu: a DRM driver in Rust for the virtio GPU.
   make tree KDIR=~/linux   put the driver into your own Linux 7.3 tree
   make untree KDIR=...     take it out again, without a trace
   make bench               speed and memory, on the production kernel
-  make igt                 Debian's IGT on the C driver and on this one, differences (hours)
+  make igt                 Debian's IGT on the C driver and on this one, differences (an hour)
   make clients             modetest, Weston and Xorg: do the screens show what they drew?
   make clean               remove what was built, keep the build root and the sources
   make distclean           remove the whole cache
