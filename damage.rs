@@ -210,5 +210,10 @@ mod tests {
         assert!(left.show(&mut b, part, WHOLE, false) == part);
         assert!(left.show(&mut a, part, WHOLE, false) == WHOLE);
         assert!(left.show(&mut b, part, WHOLE, false) == part);
+
+        // After such parts it is not known what the host has, not for either of them.
+        assert!(right.show(&mut a, part, WHOLE, true) == part);
+        assert!(right.show(&mut b, part, WHOLE, false) == WHOLE);
+        assert!(right.show(&mut a, part, WHOLE, false) == WHOLE);
     }
 }
