@@ -408,11 +408,7 @@ TEST_F_TIMEOUT(display, cursor, 180)
 	EXPECT_GT(0, cursor_set(display, DRM_MODE_CURSOR_BO, 0xfffff, 0, 0));
 }
 
-/*
- * The cursor does not wait for a flip that is on its way. With the C driver it does, each time. A
- * host that is busy may need longer for both ioctls than to the next vblank: so there are more
- * flips than have to be overtaken.
- */
+/* The cursor does not wait for a flip that is on its way. With the C driver it does. */
 TEST_F_TIMEOUT(display, cursor_while_flipping, 120)
 {
 	const struct display *display = &scene.display;
@@ -424,7 +420,7 @@ TEST_F_TIMEOUT(display, cursor_while_flipping, 120)
 	for (i = 0; i < 2; i++)
 		ASSERT_EQ(0, buffer_create(display->fd, &image[i], 64, 64));
 	ASSERT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_BO, image[0].handle, 0, 0));
-	for (i = 0; i < 32 * FLIPS && earlier < FLIPS / 2; i++) {
+	for (i = 0; i < FLIPS; i++) {
 		ASSERT_EQ(0, page_flip(display, scene.frame.fb, i));
 		EXPECT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_BO, image[i % 2].handle, 0, 0));
 		EXPECT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_MOVE, 0, i, i));
@@ -433,8 +429,8 @@ TEST_F_TIMEOUT(display, cursor_while_flipping, 120)
 			ASSERT_EQ(0, read_event(display->fd, &event, 1000));
 		}
 	}
-	TH_LOG("%u of %u times the cursor was first", earlier, i);
-	EXPECT_EQ(FLIPS / 2, earlier);
+	TH_LOG("%u of %u times the cursor was first", earlier, FLIPS);
+	EXPECT_GE(earlier, FLIPS / 2);
 	EXPECT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_BO, 0, 0, 0));
 }
 
