@@ -199,7 +199,7 @@ def main(kernel, image, drivers, runs, only):
     """Runs IGT and compares; returns 1 if a test that passes with C does not with this driver.
 
     The drivers run at the same time, each in its guest, as most of the time a test waits. More of
-    those with narrow bounds fail so, with either driver: what differs is run again one by one.
+    those with narrow bounds fail so, with either driver: see again() for how that is told apart.
     """
     names = []
     for number in range(1, runs + 1):
