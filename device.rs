@@ -34,24 +34,27 @@ use kernel::{
 };
 
 use crate::{
-    attached::Attached,
     command::{
         self,
         DisplayInfo, //
     },
-    debugfs::DebugFiles,
-    display::Display,
-    dma::DmaContext,
+    display::{
+        outputs::{
+            self,
+            Outputs, //
+        },
+        Display, //
+    },
     driver::{
         DriverData,
         RegistrationData,
         RustGpuDevice,
         RustGpuDriver, //
     },
-    engine::Virtqueue,
-    export::Export,
-    fence::Fences,
     gpu::{
+        debugfs::DebugFiles,
+        resources::Attached,
+        service::Export,
         Gpu,
         MessageMap,
         State,
@@ -62,18 +65,21 @@ use crate::{
         Connection, //
     },
     modeset,
-    outputs::{
-        self,
-        Outputs, //
-    },
-    regs::feature,
     scheduler::{
         self,
+        fence::Fences,
         Node,
         NodeQueue,
         Notify, //
     },
-    transport::Transport,
+    transport::{
+        regs::feature,
+        Transport, //
+    },
+    virtqueue::{
+        dma::DmaContext,
+        Virtqueue, //
+    },
 };
 
 mod power;

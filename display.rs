@@ -5,8 +5,8 @@
 //!
 //! Each framebuffer that is shown has a resource of the host with the framebuffer's own pitch: the
 //! device reads lines at the pitch of the resource. The resource reads from the pages of the
-//! framebuffer's object, which [`attached`](crate::attached) keeps until the device has let go of
-//! them.
+//! framebuffer's object, which [`resources`](crate::gpu::resources) keeps until the device has let
+//! go of them.
 //!
 //! The commands of a commit are sent in one batch: first all transfers, then what the scanouts
 //! show, then all flushes; so no scanout shows a resource before it has its picture.
@@ -36,7 +36,6 @@ use kernel::{
 };
 
 use crate::{
-    buffer::OwnBuffer,
     command::{
         Command,
         Format,
@@ -54,25 +53,33 @@ use crate::{
         MAX_SCANOUTS,
         NO_RESOURCE, //
     },
-    damage::Damage,
-    driver::RustGpuDriver,
-    engine::{
+    display::damage::Damage,
+    driver::{
+        gem,
+        kms::{
+            ARGB8888,
+            BYTES_PER_PIXEL, //
+        },
+        RustGpuDriver, //
+    },
+    gpu::Gpu,
+    irq::Adapter,
+    scheduler::{
+        self,
+        fifo::Fifo,
+        Node, //
+    },
+    virtqueue::{
+        buffer::OwnBuffer,
         After,
         Packet, //
     },
-    fifo::Fifo,
-    gem,
-    gpu::Gpu,
-    irq::Adapter,
-    kms::{
-        ARGB8888, //
-        BYTES_PER_PIXEL,
-    },
-    scheduler::{
-        self,
-        Node, //
-    },
 };
+
+pub(crate) mod cursor;
+pub(crate) mod damage;
+pub(crate) mod outputs;
+pub(crate) mod panic;
 
 /// Commands that are collected before they are sent: three for each of 16 scanouts, and as many
 /// images of cursors.

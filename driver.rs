@@ -6,8 +6,10 @@ use kernel::{
     device::DeviceContext,
     drm::{
         self,
-        ioctl,
-        kms, //
+        ioctl::{
+            AUTH,
+            RENDER_ALLOW, //
+        },
     },
     pci,
     prelude::*,
@@ -16,16 +18,21 @@ use kernel::{
 
 use crate::{
     device::Identity,
-    display::Display,
-    fence::{
+    display::{
+        outputs::Outputs,
+        Display, //
+    },
+    gpu::Gpu,
+    irq::Adapter,
+    scheduler::fence::{
         Client,
         Fences, //
     },
-    gem,
-    gpu::Gpu,
-    irq::Adapter,
-    outputs::Outputs, //
 };
+
+pub(crate) mod gem;
+mod ioctl;
+pub(crate) mod kms;
 
 /// The DRM driver.
 pub(crate) struct RustGpuDriver;
@@ -86,38 +93,38 @@ impl drm::Driver for RustGpuDriver {
     const FEAT_SYNCOBJ: bool = true;
     const FEAT_SYNCOBJ_TIMELINE: bool = true;
     const HUGE_PAGES: bool = true;
-    const KMS: Option<kms::Ops<Self>> = Some(kms::Ops::new());
+    const KMS: Option<drm::kms::Ops<Self>> = Some(drm::kms::Ops::new());
 
     kernel::declare_drm_ioctls! {
         (
             RUST_GPU_DEVICE_INFO,
             drm_rust_gpu_device_info,
-            ioctl::RENDER_ALLOW,
-            crate::ioctl::device_info
+            RENDER_ALLOW,
+            ioctl::device_info
         ),
         (
             RUST_GPU_MESSAGE_COUNTERS,
             drm_rust_gpu_message_counters,
-            ioctl::RENDER_ALLOW,
-            crate::ioctl::message_counters
+            RENDER_ALLOW,
+            ioctl::message_counters
         ),
         (
             RUST_GPU_SUBMIT_NULL,
             drm_rust_gpu_submit_null,
-            ioctl::AUTH | ioctl::RENDER_ALLOW,
-            unguarded crate::ioctl::submit_null
+            AUTH | RENDER_ALLOW,
+            unguarded ioctl::submit_null
         ),
         (
             RUST_GPU_WAIT_FENCE,
             drm_rust_gpu_wait_fence,
-            ioctl::AUTH | ioctl::RENDER_ALLOW,
-            unguarded crate::ioctl::wait_fence
+            AUTH | RENDER_ALLOW,
+            unguarded ioctl::wait_fence
         ),
         (
             RUST_GPU_QUERY_FENCE,
             drm_rust_gpu_query_fence,
-            ioctl::AUTH | ioctl::RENDER_ALLOW,
-            crate::ioctl::query_fence
+            AUTH | RENDER_ALLOW,
+            ioctl::query_fence
         ),
     }
 }

@@ -13,7 +13,7 @@
 
 #include "exports.h"
 
-/* Defined in export.rs, with the prototype of the header. */
+/* Defined in gpu/service.rs, with the prototype of the header. */
 EXPORT_SYMBOL_GPL(rust_gpu_synchronize_execution);
 
 DEFINE_STATIC_KEY_FALSE(rust_gpu_hold_time);

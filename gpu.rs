@@ -22,23 +22,12 @@ use kernel::{
 };
 
 use crate::{
-    attached::Attached,
-    buffer::CommandPool,
     command::{
         Command,
         ResponseError, //
     },
-    cursor::Cursors,
-    dma::DmaContext,
-    engine::{
-        After,
-        Packet,
-        Virtqueue, //
-    },
-    fence::{
-        Client,
-        Fences, //
-    },
+    display::cursor::Cursors,
+    gpu::resources::Attached,
     irq::{
         Adapter,
         Importance,
@@ -49,21 +38,36 @@ use crate::{
     ring::Poison,
     scheduler::{
         self,
+        fence::{
+            Client,
+            Fences, //
+        },
         Hardware,
         Node,
         NodeQueue,
         Notify,
         NODES, //
     },
-    text::Text,
     transport::{
+        text::Text,
         Doorbell,
         Features,
         Transport,
         ISR_CONFIG,
         ISR_QUEUE, //
     },
+    virtqueue::{
+        buffer::CommandPool,
+        dma::DmaContext,
+        After,
+        Packet,
+        Virtqueue, //
+    },
 };
+
+pub(crate) mod debugfs;
+pub(crate) mod resources;
+pub(crate) mod service;
 
 /// The nodes that are virtqueues. The index of the queue is the ordinal of the node.
 pub(crate) const QUEUES: [Node; 2] = Node::ENGINES;

@@ -59,10 +59,11 @@ use kernel::{
     },
 };
 
-use crate::hold_time;
-
 mod connection;
+mod hold_time;
 mod panic;
+#[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
+mod tests;
 
 pub(crate) use self::connection::Connection;
 

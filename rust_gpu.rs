@@ -15,42 +15,17 @@ use kernel::{
     InPlaceModule, //
 };
 
-mod attached;
-mod buffer;
-mod caps;
 mod command;
-mod cursor;
-mod damage;
-mod debugfs;
 mod device;
 mod display;
-mod dma;
 mod driver;
-mod engine;
-mod export;
-mod fence;
-#[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
-mod fence_tests;
-mod fifo;
-mod gem;
 mod gpu;
-mod hold_time;
-mod ioctl;
 mod irq;
-#[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
-mod irq_tests;
-mod kms;
 mod modeset;
-mod outputs;
-mod panic;
-mod regs;
 mod ring;
 mod scheduler;
-#[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
-mod scheduler_tests;
-mod structures;
-mod text;
 mod transport;
+mod virtqueue;
 
 /// Device id of the virtio GPU: 0x1040 plus its device type, 16 (virtio 1.3, 4.1.2).
 const DEVICE_ID: u32 = 0x1050;
@@ -106,13 +81,13 @@ impl pci::SleepDriver for RustGpuPci {
 struct RustGpuModule {
     #[pin]
     _driver: Registration<pci::Adapter<RustGpuPci>>,
-    _debugfs: debugfs::Root,
+    _debugfs: gpu::debugfs::Root,
 }
 
 impl InPlaceModule for RustGpuModule {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         // Before the driver, whose probe uses it.
-        let debugfs = debugfs::Root::new();
+        let debugfs = gpu::debugfs::Root::new();
         try_pin_init!(Self {
             _driver <- Registration::new(
                 <LocalModule as kernel::ModuleMetadata>::NAME,

@@ -30,11 +30,6 @@ use kernel::{
 };
 
 use crate::{
-    fence::{
-        Client,
-        Fences, //
-    },
-    fifo::Fifo,
     irq::{
         Adapter,
         Importance,
@@ -42,10 +37,21 @@ use crate::{
         Status,
         Synchronized, //
     },
+    scheduler::{
+        fence::{
+            Client,
+            Fences, //
+        },
+        fifo::Fifo, //
+    },
 };
 
+pub(crate) mod fence;
+pub(crate) mod fifo;
 mod notify;
 mod queue;
+#[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
+mod tests;
 
 use self::queue::RESERVED;
 pub(crate) use self::{

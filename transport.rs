@@ -27,15 +27,17 @@ use kernel::{
     },
 };
 
-use crate::{
-    caps::Capabilities,
-    regs,
-    structures::Structures, //
-};
-
+pub(crate) mod caps;
 mod handshake;
 mod queues;
+mod regions;
+pub(crate) mod regs;
+pub(crate) mod text;
 
+use self::{
+    caps::Capabilities,
+    regions::Structures, //
+};
 pub(crate) use self::{
     handshake::Features,
     queues::{

@@ -4,7 +4,7 @@
 
 use kernel::prelude::*;
 
-use crate::{
+use crate::scheduler::{
     fence::FenceTracker,
     fifo::Fifo, //
 };

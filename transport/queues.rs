@@ -7,7 +7,7 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::{
+use crate::transport::{
     caps,
     regs, //
 };

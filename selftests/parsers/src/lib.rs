@@ -9,14 +9,16 @@
 /// Where the driver is: its modules find the files below them as in the kernel.
 #[path = "../../.."]
 mod driver {
-    pub(crate) mod caps;
     pub(crate) mod command;
+    pub(crate) mod transport {
+        pub(crate) mod caps;
+    }
 }
 
 #[cfg(test)]
 use driver::{
-    caps,
-    command, //
+    command,
+    transport::caps, //
 };
 
 #[cfg(test)]

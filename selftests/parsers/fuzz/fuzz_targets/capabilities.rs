@@ -16,12 +16,14 @@ use libfuzzer_sys::fuzz_target;
 
 #[path = "../../../.."]
 mod driver {
-    pub(crate) mod caps;
+    pub(crate) mod transport {
+        pub(crate) mod caps;
+    }
 }
 #[path = "../../src/space.rs"]
 mod space;
 
-use driver::caps::{
+use driver::transport::caps::{
     self,
     parse,
     BarInfo,

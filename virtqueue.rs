@@ -20,11 +20,6 @@ use kernel::{
 };
 
 use crate::{
-    buffer::{
-        CommandBuffer,
-        CommandPool,
-        OwnBuffer, //
-    },
     command::{
         Command,
         GetDisplayInfo,
@@ -35,14 +30,7 @@ use crate::{
         ResponseError,
         NO_RESOURCE, //
     },
-    cursor::Image,
-    dma::{
-        DmaContext,
-        DmaMemory, //
-    },
-    fence::Client,
-    fifo::Fifo,
-    regs::feature,
+    display::cursor::Image,
     ring::{
         self,
         Config,
@@ -53,15 +41,31 @@ use crate::{
         Slot, //
     },
     scheduler::{
+        fence::Client,
+        fifo::Fifo,
         Engine,
         Node, //
     },
     transport::{
+        regs::feature,
         Features,
         QueueAddresses, //
     },
+    virtqueue::{
+        buffer::{
+            CommandBuffer,
+            CommandPool,
+            OwnBuffer, //
+        },
+        dma::{
+            DmaContext,
+            DmaMemory, //
+        },
+    },
 };
 
+pub(crate) mod buffer;
+pub(crate) mod dma;
 mod panic;
 
 /// Parts of one request: the command and the room for its response.

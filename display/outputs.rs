@@ -29,17 +29,19 @@ use crate::{
         ResponseError,
         MAX_SCANOUTS, //
     },
-    driver::RustGpuDevice,
-    engine::Packet,
-    fence::Fences,
+    driver::{
+        kms::MAX_SIDE,
+        RustGpuDevice, //
+    },
     gpu::Gpu,
     irq::Adapter,
-    kms::MAX_SIDE,
     scheduler::{
         self,
+        fence::Fences,
         Node, //
     },
-    text::Text,
+    transport::text::Text,
+    virtqueue::Packet, //
 };
 
 /// How long the device may take to answer, in nanoseconds.

@@ -79,7 +79,7 @@ pub(crate) struct DmaContext {
 
 impl DmaContext {
     /// Makes the context for `dev`. `order_platform` says whether
-    /// [`ORDER_PLATFORM`](crate::regs::feature::ORDER_PLATFORM) was negotiated.
+    /// [`ORDER_PLATFORM`](crate::transport::regs::feature::ORDER_PLATFORM) was negotiated.
     ///
     /// # Errors
     ///

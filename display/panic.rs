@@ -4,7 +4,7 @@
 //!
 //! Nothing is waited for on the way. The lock of the message is tried once; if it cannot be had,
 //! its owner was stopped at work on the ring, and the screen stays as it is. The commands have
-//! memory and room in the ring set aside, see [`crate::engine`]. When they are complete, the
+//! memory and room in the ring set aside, see [`crate::virtqueue`]. When they are complete, the
 //! interrupt brings their memory back: never after a panic, but after one that was only asked for
 //! in debugfs.
 

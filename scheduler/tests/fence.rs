@@ -19,14 +19,14 @@ use kernel::{
     },
 };
 
-use crate::{
+use crate::scheduler::{
     fence::{
         Client,
         FenceTracker,
         Fences,
         CLIENT_LIMIT, //
     },
-    scheduler::Node,
+    Node, //
 };
 
 #[kunit_tests(rust_gpu_fence)]

@@ -38,7 +38,7 @@ pub(crate) type Object = gem::shmem::Object<Inner>;
 #[pin_data]
 pub(crate) struct Inner {
     /// Number of the resource of the host that framebuffers of this object share. Changed under the
-    /// lock of [`Attached`](crate::attached::Attached), which may not have it any more.
+    /// lock of [`Attached`](crate::gpu::resources::Attached), which may not have it any more.
     pub(crate) resource: Atomic<u32>,
     /// Handles of all files.
     handles: Atomic<u32>,

@@ -21,7 +21,6 @@ use kernel::{
 };
 
 use crate::{
-    engine::RingInfo,
     gpu::Gpu,
     irq::Adapter,
     scheduler::{
@@ -29,6 +28,7 @@ use crate::{
         Hardware,
         Node, //
     },
+    virtqueue::RingInfo, //
 };
 
 global_lock! {

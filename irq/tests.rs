@@ -132,7 +132,7 @@ fn wait(done: impl Fn() -> bool) -> bool {
 }
 
 #[kunit_tests(rust_gpu_irq)]
-mod tests {
+mod suite {
     use super::*;
     use kernel::interrupt::local_interrupt_disable;
 

@@ -22,7 +22,6 @@ use crate::{
         RegistrationData,
         RustGpuDevice, //
     },
-    fence::Fences,
     gpu::Gpu,
     irq::{
         ntstatus,
@@ -31,6 +30,7 @@ use crate::{
     },
     scheduler::{
         self,
+        fence::Fences,
         Hardware,
         Node, //
     },

@@ -23,9 +23,11 @@ use kernel::{
 
 use crate::{
     command::NO_RESOURCE,
-    damage::Frame,
-    display::Framebuffer,
-    gem, //
+    display::{
+        damage::Frame,
+        Framebuffer, //
+    },
+    driver::gem, //
 };
 
 /// How the pixels of a framebuffer lie in its object. Part of what the host is told, or, the

@@ -61,8 +61,10 @@ use crate::{
         CURSOR_SIZE,
         NO_RESOURCE, //
     },
-    cursor::Cursor,
     display::{
+        cursor::Cursor,
+        outputs::Outputs,
+        panic,
         Display,
         Framebuffer,
         Sent, //
@@ -72,10 +74,10 @@ use crate::{
         RustGpuDevice,
         RustGpuDriver, //
     },
-    fence::Fences,
-    outputs::Outputs,
-    panic,
-    scheduler::Node, //
+    scheduler::{
+        fence::Fences,
+        Node, //
+    },
 };
 
 /// `DRM_FORMAT_XRGB8888`.

@@ -13,10 +13,6 @@ use kernel::{
 };
 
 use crate::{
-    buffer::{
-        CommandBuffer,
-        OwnBuffer, //
-    },
     command::{
         Command,
         Header,
@@ -25,10 +21,16 @@ use crate::{
         Response,
         TransferToHost2d, //
     },
-    dma::DmaContext,
     ring::{
         PushError,
         Used, //
+    },
+    virtqueue::{
+        buffer::{
+            CommandBuffer,
+            OwnBuffer, //
+        },
+        dma::DmaContext, //
     },
 };
 

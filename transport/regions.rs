@@ -20,7 +20,7 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::{
+use crate::transport::{
     caps::{
         self,
         BarInfo,
@@ -236,7 +236,7 @@ impl<'a> Structures<'a> {
 #[kunit_tests(rust_gpu_structures)]
 mod tests {
     use super::*;
-    use crate::regs;
+    use crate::transport::regs;
 
     #[test]
     fn registers_beyond_their_structure() {

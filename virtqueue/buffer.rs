@@ -9,9 +9,9 @@
 //! copied out of the memory that the device writes and looked at in the copy.
 //!
 //! [`CommandPool`] and [`OwnBuffer`] are DMA memory, so they are dropped in the DPC or in process
-//! context, with no spinlock held, and before the driver is unbound (see [`dma`](crate::dma)). A
-//! [`CommandSlot`] may be dropped anywhere while its [`CommandPool`] is alive: that only sets a
-//! bit.
+//! context, with no spinlock held, and before the driver is unbound (see
+//! [`dma`](crate::virtqueue::dma)). A [`CommandSlot`] may be dropped anywhere while its
+//! [`CommandPool`] is alive: that only sets a bit.
 
 use core::{
     ops::Range,
@@ -36,14 +36,14 @@ use kernel::{
 };
 
 use crate::{
-    dma::{
-        DmaContext,
-        DmaMemory, //
-    },
     ring::{
         Memory,
         Part,
         Request, //
+    },
+    virtqueue::dma::{
+        DmaContext,
+        DmaMemory, //
     },
 };
 

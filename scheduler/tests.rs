@@ -20,12 +20,6 @@ use kernel::{
 };
 
 use crate::{
-    fence::{
-        Client,
-        Fences,
-        CLIENT_LIMIT, //
-    },
-    fifo::Fifo,
     irq::{
         Adapter,
         Connection,
@@ -37,6 +31,12 @@ use crate::{
     },
     scheduler::{
         self,
+        fence::{
+            Client,
+            Fences,
+            CLIENT_LIMIT, //
+        },
+        fifo::Fifo,
         Engine,
         Hardware,
         InterruptData,
@@ -47,6 +47,8 @@ use crate::{
         NODES, //
     },
 };
+
+mod fence;
 
 /// An engine with room for a few packets that completes them when it is told to.
 struct FakeEngine {
@@ -212,7 +214,7 @@ fn wait(adapter: &Adapter<Fake>, node: Node, fence: u64) -> bool {
 }
 
 #[kunit_tests(rust_gpu_scheduler)]
-mod tests {
+mod suite {
     use super::*;
 
     #[test]
@@ -558,7 +560,10 @@ mod tests {
             Fake::notify(state).map(|notify| notify.notifications())
         });
         assert_eq!(notified, Ok(Some(5)));
-        assert_eq!(client.reserve(u32::MAX), crate::fence::CLIENT_LIMIT);
+        assert_eq!(
+            client.reserve(u32::MAX),
+            crate::scheduler::fence::CLIENT_LIMIT
+        );
 
         drop(connection);
         assert_eq!(

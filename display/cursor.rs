@@ -44,13 +44,13 @@ use crate::{
         MAX_SCANOUTS,
         NO_RESOURCE, //
     },
-    engine::After,
     gpu::Gpu,
     irq::Adapter,
     scheduler::{
         self,
         Node, //
     },
+    virtqueue::After, //
 };
 
 /// After how long an interrupt may be lost, in nanoseconds: then the device is looked at.
