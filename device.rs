@@ -47,9 +47,7 @@ use crate::{
     },
     driver::{
         DriverData,
-        RegistrationData,
-        RustGpuDevice,
-        RustGpuDriver, //
+        RegistrationData, //
     },
     gpu::{
         debugfs::DebugFiles,
@@ -57,6 +55,8 @@ use crate::{
         service::Export,
         Gpu,
         MessageMap,
+        RustGpuDevice,
+        RustGpuDriver,
         State,
         QUEUES, //
     },

@@ -53,16 +53,18 @@ use crate::{
         MAX_SCANOUTS,
         NO_RESOURCE, //
     },
-    display::damage::Damage,
-    driver::{
-        gem,
-        kms::{
-            ARGB8888,
-            BYTES_PER_PIXEL, //
+    display::{
+        cursor::Cursor,
+        damage::Damage, //
+    },
+    gpu::{
+        resources::{
+            Framebuffer,
+            Object, //
         },
+        Gpu,
         RustGpuDriver, //
     },
-    gpu::Gpu,
     irq::Adapter,
     scheduler::{
         self,
@@ -81,6 +83,18 @@ pub(crate) mod damage;
 pub(crate) mod outputs;
 pub(crate) mod panic;
 
+/// `DRM_FORMAT_XRGB8888`.
+pub(crate) const XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
+
+/// `DRM_FORMAT_ARGB8888`.
+pub(crate) const ARGB8888: u32 = u32::from_le_bytes(*b"AR24");
+
+/// Bytes of a pixel of both.
+pub(crate) const BYTES_PER_PIXEL: u32 = 4;
+
+/// Largest width and height of a mode, in pixels.
+pub(crate) const MAX_SIDE: u32 = 8192;
+
 /// Commands that are collected before they are sent: three for each of 16 scanouts, and as many
 /// images of cursors.
 const BATCH: usize = 64;
@@ -89,8 +103,13 @@ const BATCH: usize = 64;
 /// some of it: a quarter of what it keeps.
 const ROOM: u64 = 128;
 
-/// A framebuffer of this driver.
-pub(crate) type Framebuffer = kms::Framebuffer<RustGpuDriver>;
+/// What the driver keeps with a plane.
+pub(crate) struct PlaneData {
+    /// Index of its scanout.
+    pub(crate) scanout: u32,
+    /// The cursor of that scanout.
+    pub(crate) cursor: Arc<Cursor>,
+}
 
 /// The display of one device.
 #[pin_data]
@@ -209,7 +228,7 @@ impl<'a> Display<'a> {
     }
 
     /// Makes the packet that tells the device where the pages of `object` are.
-    fn backing(&self, resource_id: u32, object: &gem::Object) -> Result<Packet> {
+    fn backing(&self, resource_id: u32, object: &Object) -> Result<Packet> {
         type Attach = ResourceAttachBacking;
         let table = object.sg_table(self.device())?;
         let count = table.iter().count();
@@ -254,7 +273,7 @@ impl<'a> Display<'a> {
     /// The last handle of an object was closed.
     ///
     /// Context: process.
-    pub(crate) fn close(&self, object: &gem::Object) {
+    pub(crate) fn close(&self, object: &Object) {
         if let Some(resource) = self.gpu().attached().close(object) {
             self.unref(resource);
         }

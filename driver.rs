@@ -22,7 +22,12 @@ use crate::{
         outputs::Outputs,
         Display, //
     },
-    gpu::Gpu,
+    gpu::{
+        resources::Object,
+        Gpu,
+        RustGpuDevice,
+        RustGpuDriver, //
+    },
     irq::Adapter,
     scheduler::fence::{
         Client,
@@ -33,12 +38,6 @@ use crate::{
 pub(crate) mod gem;
 mod ioctl;
 pub(crate) mod kms;
-
-/// The DRM driver.
-pub(crate) struct RustGpuDriver;
-
-/// A DRM device of this driver.
-pub(crate) type RustGpuDevice<C = drm::Normal> = drm::Device<RustGpuDriver, C>;
 
 /// What lives as long as the last open file, also after unbind. Holds nothing of the device.
 pub(crate) struct DriverData {
@@ -84,7 +83,7 @@ const INFO: drm::DriverInfo = drm::DriverInfo {
 impl drm::Driver for RustGpuDriver {
     type Data = DriverData;
     type RegistrationData<'a> = RegistrationData<'a>;
-    type Object = gem::Object;
+    type Object = Object;
     type File = File;
     type ParentDevice<Ctx: DeviceContext> = pci::Device<Ctx>;
 

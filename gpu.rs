@@ -8,7 +8,7 @@ use kernel::{
         Bound,
         Device, //
     },
-    kthread, pci,
+    drm, kthread, pci,
     prelude::*,
     sync::{
         atomic::{
@@ -68,6 +68,12 @@ use crate::{
 pub(crate) mod debugfs;
 pub(crate) mod resources;
 pub(crate) mod service;
+
+/// The DRM driver.
+pub(crate) struct RustGpuDriver;
+
+/// A DRM device of this driver.
+pub(crate) type RustGpuDevice<C = drm::Normal> = drm::Device<RustGpuDriver, C>;
 
 /// The nodes that are virtqueues. The index of the queue is the ordinal of the node.
 pub(crate) const QUEUES: [Node; 2] = Node::ENGINES;

@@ -12,16 +12,11 @@ use kernel::{
     prelude::*, //
 };
 
+use crate::gpu::resources::Frame;
+
 /// Of how many frames is kept what changed: who draws into three buffers in turns shows the same
 /// one every third frame.
 const FRAMES: usize = 3;
-
-/// One frame of one scanout: what was on the screen between two changes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Frame {
-    scanout: u32,
-    number: u64,
-}
 
 /// What changed in the last frames of one scanout.
 pub(crate) struct Damage {

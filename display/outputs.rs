@@ -29,11 +29,11 @@ use crate::{
         ResponseError,
         MAX_SCANOUTS, //
     },
-    driver::{
-        kms::MAX_SIDE,
+    display::MAX_SIDE,
+    gpu::{
+        Gpu,
         RustGpuDevice, //
     },
-    gpu::Gpu,
     irq::Adapter,
     scheduler::{
         self,

@@ -20,8 +20,10 @@ use crate::{
         TransferToHost2d,
         NO_RESOURCE, //
     },
-    display::Framebuffer,
-    gpu::Gpu,
+    gpu::{
+        resources::Framebuffer,
+        Gpu, //
+    },
     irq::Adapter,
     scheduler::{
         Hardware,

@@ -18,8 +18,12 @@ use kernel::{
 
 use crate::{
     command::NO_RESOURCE,
-    driver::{
-        File,
+    driver::File,
+    gpu::{
+        resources::{
+            Object,
+            ObjectData, //
+        },
         RustGpuDevice,
         RustGpuDriver, //
     },
@@ -31,27 +35,7 @@ const BITS_PER_PIXEL: u32 = 32;
 /// Alignment of the pitch, in bytes: that of a pixel.
 const PITCH_ALIGN: usize = 4;
 
-/// An object.
-pub(crate) type Object = gem::shmem::Object<Inner>;
-
-/// What the driver keeps of an object.
-#[pin_data]
-pub(crate) struct Inner {
-    /// Number of the resource of the host that framebuffers of this object share. Changed under the
-    /// lock of [`Attached`](crate::gpu::resources::Attached), which may not have it any more.
-    pub(crate) resource: Atomic<u32>,
-    /// Handles of all files.
-    handles: Atomic<u32>,
-}
-
-impl Inner {
-    /// Returns whether user space has a handle of the object.
-    pub(crate) fn has_handles(&self) -> bool {
-        self.handles.load(Relaxed) != 0
-    }
-}
-
-impl gem::DriverObject for Inner {
+impl gem::DriverObject for ObjectData {
     type Driver = RustGpuDriver;
     type Args = ();
 

@@ -19,10 +19,12 @@ use kernel::{
 use crate::{
     driver::{
         File,
-        RegistrationData,
+        RegistrationData, //
+    },
+    gpu::{
+        Gpu,
         RustGpuDevice, //
     },
-    gpu::Gpu,
     irq::{
         ntstatus,
         Adapter,

@@ -66,11 +66,19 @@ use crate::{
         outputs::Outputs,
         panic,
         Display,
-        Framebuffer,
-        Sent, //
+        PlaneData,
+        Sent,
+        ARGB8888,
+        BYTES_PER_PIXEL,
+        MAX_SIDE,
+        XRGB8888, //
     },
-    driver::{
-        RegistrationData,
+    driver::RegistrationData,
+    gpu::{
+        resources::{
+            Framebuffer,
+            FramebufferData, //
+        },
         RustGpuDevice,
         RustGpuDriver, //
     },
@@ -79,18 +87,6 @@ use crate::{
         Node, //
     },
 };
-
-/// `DRM_FORMAT_XRGB8888`.
-pub(crate) const XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
-
-/// `DRM_FORMAT_ARGB8888`.
-pub(crate) const ARGB8888: u32 = u32::from_le_bytes(*b"AR24");
-
-/// Bytes of a pixel of both.
-pub(crate) const BYTES_PER_PIXEL: u32 = 4;
-
-/// Largest width and height of a mode, in pixels.
-pub(crate) const MAX_SIDE: u32 = 8192;
 
 /// Smallest width and height of a framebuffer, in pixels.
 const MIN_SIDE: u32 = 32;
@@ -111,14 +107,6 @@ const ASYNC_PATIENCE: i64 = 1_000_000_000;
 /// How often a commit waits for the control queue to have room for it: each time until something is
 /// complete, for a second at the most.
 const ATTEMPTS: usize = 8;
-
-/// What the driver keeps with a plane.
-pub(crate) struct PlaneData {
-    /// Index of its scanout.
-    pub(crate) scanout: u32,
-    /// The cursor of that scanout.
-    pub(crate) cursor: Arc<Cursor>,
-}
 
 #[vtable]
 impl DriverPlane for PlaneData {
@@ -278,22 +266,6 @@ impl DriverConnector for ConnectorData {
         !mode.is_preferred()
             || mode_size == DEFAULT_SIZE
             || (fits(mode_size.0, width) && fits(mode_size.1, height))
-    }
-}
-
-/// What the driver keeps with a framebuffer.
-#[pin_data]
-pub(crate) struct FramebufferData {
-    /// Number of the resource of the host behind it; [`NO_RESOURCE`] until it is first shown. Set
-    /// by who prepares the first commit that shows it.
-    pub(crate) resource: Atomic<u32>,
-}
-
-impl FramebufferData {
-    /// Returns the number of the resource.
-    pub(crate) fn resource(&self) -> u32 {
-        // Who shows the framebuffer has prepared it, or waited for who does.
-        self.resource.load(Relaxed)
     }
 }
 

@@ -8,6 +8,10 @@
 //! image of a cursor, need not have the host make it anew.
 
 use kernel::{
+    drm::{
+        gem::shmem,
+        kms, //
+    },
     new_mutex,
     prelude::*,
     rbtree::{
@@ -16,19 +20,64 @@ use kernel::{
     },
     sync::{
         aref::ARef,
-        atomic::Relaxed,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Mutex, //
     },
 };
 
 use crate::{
     command::NO_RESOURCE,
-    display::{
-        damage::Frame,
-        Framebuffer, //
-    },
-    driver::gem, //
+    gpu::RustGpuDriver, //
 };
+
+/// A GEM object.
+pub(crate) type Object = shmem::Object<ObjectData>;
+
+/// What the driver keeps of an object.
+#[pin_data]
+pub(crate) struct ObjectData {
+    /// Number of the resource of the host that framebuffers of this object share. Changed under the
+    /// lock of [`Attached`], which may not have it any more.
+    pub(crate) resource: Atomic<u32>,
+    /// Handles of all files.
+    pub(crate) handles: Atomic<u32>,
+}
+
+impl ObjectData {
+    /// Returns whether user space has a handle of the object.
+    pub(crate) fn has_handles(&self) -> bool {
+        self.handles.load(Relaxed) != 0
+    }
+}
+
+/// What the driver keeps with a framebuffer.
+#[pin_data]
+pub(crate) struct FramebufferData {
+    /// Number of the resource of the host behind it; [`NO_RESOURCE`] until it is first shown. Set
+    /// by who prepares the first commit that shows it.
+    pub(crate) resource: Atomic<u32>,
+}
+
+impl FramebufferData {
+    /// Returns the number of the resource.
+    pub(crate) fn resource(&self) -> u32 {
+        // Who shows the framebuffer has prepared it, or waited for who does.
+        self.resource.load(Relaxed)
+    }
+}
+
+/// A framebuffer of this driver.
+pub(crate) type Framebuffer = kms::Framebuffer<RustGpuDriver>;
+
+/// One frame of one scanout: what was on the screen between two changes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) scanout: u32,
+    pub(crate) number: u64,
+}
 
 /// How the pixels of a framebuffer lie in its object. Part of what the host is told, or, the
 /// offset, of what two framebuffers must have in common to have the same pixels.
@@ -53,7 +102,7 @@ impl From<&Framebuffer> for Layout {
 
 /// What is behind a resource.
 struct Backing {
-    object: ARef<gem::Object>,
+    object: ARef<Object>,
     layout: Layout,
     /// Framebuffers that use it.
     framebuffers: u32,
@@ -180,7 +229,7 @@ impl Attached {
     ///
     /// Context: process.
     #[must_use]
-    pub(crate) fn close(&self, object: &gem::Object) -> Option<u32> {
+    pub(crate) fn close(&self, object: &Object) -> Option<u32> {
         let mut backings = self.backings.lock();
         let resource = object.resource.load(Relaxed);
         let backing = backings.get_mut(&resource)?;
@@ -217,7 +266,7 @@ impl Attached {
     ///
     /// Context: process.
     #[must_use]
-    pub(crate) fn remove(&self, resource: u32) -> Option<ARef<gem::Object>> {
+    pub(crate) fn remove(&self, resource: u32) -> Option<ARef<Object>> {
         let backing = self.backings.lock().remove(&resource)?;
         Some(backing.object)
     }
