@@ -53,6 +53,7 @@ use crate::{
         debugfs::DebugFiles,
         resources::Attached,
         service::Export,
+        DeviceInfo,
         Gpu,
         MessageMap,
         RustGpuDevice,
@@ -83,20 +84,6 @@ use crate::{
 };
 
 mod power;
-
-/// What the device said of itself when it was probed.
-pub(crate) struct Identity {
-    /// Number of scanouts.
-    pub(crate) scanouts: u32,
-    /// Number of capability sets.
-    pub(crate) capsets: u32,
-    /// The scanouts; the device's word, not yet checked against anything.
-    pub(crate) display: DisplayInfo,
-    /// Monitor name from the EDID of scanout 0.
-    pub(crate) edid_name: Option<[u8; command::EDID_NAME_SIZE]>,
-    /// How the interrupt messages arrive.
-    pub(crate) irq_type: IrqType,
-}
 
 /// The interrupts of a started device.
 ///
@@ -253,12 +240,12 @@ impl<'a> StartedDevice<'a> {
         let irq_type = vectors.irq_type();
         self.connect(vectors)?;
         self.start_thread()?;
-        let (identity, outputs) = self.identify(irq_type)?;
+        let (info, outputs) = self.identify(irq_type)?;
         // SAFETY: Kept in `self`, whose drop drops it.
         let export = unsafe { Export::new(self.adapter.clone())? };
         let handle = export.handle();
         self.export = Some(export);
-        self.register(identity, outputs, handle)
+        self.register(info, outputs, handle)
     }
 
     /// Connects the interrupts and starts the queues.
@@ -293,25 +280,25 @@ impl<'a> StartedDevice<'a> {
 
     /// Asks the device what it is.
     #[inline(never)]
-    fn identify(&self, irq_type: IrqType) -> Result<(Identity, Arc<Outputs>)> {
+    fn identify(&self, irq_type: IrqType) -> Result<(DeviceInfo, Arc<Outputs>)> {
         let config = self.transport().config()?;
         let have_edid = self.adapter.miniport().features().has(feature::EDID);
         let outputs = Outputs::new(config.num_scanouts, have_edid)?;
         let instead = Some(DisplayInfo::fallback());
         let display = outputs.refresh(&self.adapter, &self.fences, instead)?;
-        let identity = Identity {
+        let info = DeviceInfo {
             scanouts: config.num_scanouts,
             capsets: config.num_capsets,
             display,
             edid_name: outputs.with_edid(0, command::edid_name).flatten(),
             irq_type,
         };
-        Ok((identity, outputs))
+        Ok((info, outputs))
     }
 
     /// Makes the device known to user space.
     #[inline(never)]
-    fn register(&mut self, identity: Identity, outputs: Arc<Outputs>, handle: u64) -> Result {
+    fn register(&mut self, info: DeviceInfo, outputs: Arc<Outputs>, handle: u64) -> Result {
         // SAFETY: Kept in `self`, whose drop drops it.
         self.debugfs = Some(unsafe { DebugFiles::new(self.pdev, &self.adapter)? });
         let fences = self.fences.clone();
@@ -327,7 +314,7 @@ impl<'a> StartedDevice<'a> {
             display,
             fences,
             outputs: outputs.clone(),
-            identity,
+            info,
             handle,
         });
         // SAFETY: Kept in `self`, whose drop drops it.
@@ -346,7 +333,13 @@ impl<'a> StartedDevice<'a> {
         // SAFETY: Kept in `self`, whose drop drops it.
         let watcher = unsafe {
             Kthread::new(c"rust_gpu_outputs", move |context: &kthread::Context| {
-                outputs::watch(&adapter, &outputs, &device, context)
+                outputs::watch(
+                    &adapter,
+                    &outputs,
+                    &device.fences,
+                    || device.hotplug(),
+                    context,
+                )
             })?
         };
         self.adapter.miniport().set_watcher(watcher.waker());

@@ -17,13 +17,13 @@ use kernel::{
 };
 
 use crate::{
-    device::Identity,
     display::{
         outputs::Outputs,
         Display, //
     },
     gpu::{
         resources::Object,
+        DeviceInfo,
         Gpu,
         RustGpuDevice,
         RustGpuDriver, //
@@ -50,7 +50,7 @@ pub(crate) struct RegistrationData<'a> {
     pub(crate) display: Arc<Display<'a>>,
     pub(crate) fences: Arc<Fences>,
     pub(crate) outputs: Arc<Outputs>,
-    pub(crate) identity: Identity,
+    pub(crate) info: DeviceInfo,
     /// The adapter's handle for other modules.
     pub(crate) handle: u64,
 }

@@ -8,7 +8,11 @@ use kernel::{
         Bound,
         Device, //
     },
-    drm, kthread, pci,
+    drm, kthread,
+    pci::{
+        self,
+        IrqType, //
+    },
     prelude::*,
     sync::{
         atomic::{
@@ -24,7 +28,9 @@ use kernel::{
 use crate::{
     command::{
         Command,
-        ResponseError, //
+        DisplayInfo,
+        ResponseError,
+        EDID_NAME_SIZE, //
     },
     display::cursor::Cursors,
     gpu::resources::Attached,
@@ -74,6 +80,20 @@ pub(crate) struct RustGpuDriver;
 
 /// A DRM device of this driver.
 pub(crate) type RustGpuDevice<C = drm::Normal> = drm::Device<RustGpuDriver, C>;
+
+/// What the device said of itself when it was probed.
+pub(crate) struct DeviceInfo {
+    /// Number of scanouts.
+    pub(crate) scanouts: u32,
+    /// Number of capability sets.
+    pub(crate) capsets: u32,
+    /// The scanouts; the device's word, not yet checked against anything.
+    pub(crate) display: DisplayInfo,
+    /// Monitor name from the EDID of scanout 0.
+    pub(crate) edid_name: Option<[u8; EDID_NAME_SIZE]>,
+    /// How the interrupt messages arrive.
+    pub(crate) irq_type: IrqType,
+}
 
 /// The nodes that are virtqueues. The index of the queue is the ordinal of the node.
 pub(crate) const QUEUES: [Node; 2] = Node::ENGINES;

@@ -30,10 +30,7 @@ use crate::{
         MAX_SCANOUTS, //
     },
     display::MAX_SIDE,
-    gpu::{
-        Gpu,
-        RustGpuDevice, //
-    },
+    gpu::Gpu,
     irq::Adapter,
     scheduler::{
         self,
@@ -209,20 +206,22 @@ fn ask<C: Command>(
     }
 }
 
-/// The thread that follows what the device says of its scanouts, until it is stopped.
+/// The thread that follows what the device says of its scanouts, until it is stopped. Calls
+/// `hotplug` after each change.
 ///
 /// Context: process, a thread of its own. User space and the console may set modes while it tells
 /// them, so this can be no thread that those wait for.
 pub(crate) fn watch(
     adapter: &Adapter<Gpu<'_>>,
     outputs: &Outputs,
-    device: &RustGpuDevice,
+    fences: &Fences,
+    hotplug: impl Fn(),
     thread: &kthread::Context,
 ) {
     while thread.wait_until(|| adapter.miniport().take_outputs_mark()) {
         // If not: said already, or the device goes. What was known stays.
-        if outputs.refresh(adapter, &device.fences, None).is_ok() {
-            device.hotplug();
+        if outputs.refresh(adapter, fences, None).is_ok() {
+            hotplug();
         }
     }
 }

@@ -60,9 +60,9 @@ pub(crate) fn device_info(
         return Err(EINVAL);
     }
     let gpu = data.adapter.miniport();
-    let (map, identity) = (gpu.map(), &data.identity);
+    let (map, info) = (gpu.map(), &data.info);
     *args = uapi::drm_rust_gpu_device_info {
-        interrupt_type: match identity.irq_type {
+        interrupt_type: match info.irq_type {
             IrqType::Intx => uapi::RUST_GPU_INTERRUPT_INTX,
             IrqType::Msi => uapi::RUST_GPU_INTERRUPT_MSI,
             IrqType::MsiX => uapi::RUST_GPU_INTERRUPT_MSIX,
@@ -77,18 +77,18 @@ pub(crate) fn device_info(
         control_message: map.control,
         cursor_message: map.cursor,
         nodes: uapi::RUST_GPU_NODE_COUNT,
-        scanouts: identity.scanouts,
-        capsets: identity.capsets,
+        scanouts: info.scanouts,
+        capsets: info.capsets,
         ..Default::default()
     };
-    if let Some(name) = &identity.edid_name {
+    if let Some(name) = &info.edid_name {
         for (to, from) in args.edid_name.iter_mut().zip(name) {
             *to = *from;
         }
     }
-    let scanouts = args.scanout.iter_mut().zip(&identity.display.pmodes);
+    let scanouts = args.scanout.iter_mut().zip(&info.display.pmodes);
     // CAST: at most 16.
-    for (to, from) in scanouts.take(identity.scanouts as usize) {
+    for (to, from) in scanouts.take(info.scanouts as usize) {
         *to = uapi::drm_rust_gpu_scanout {
             x: from.r.x,
             y: from.r.y,
