@@ -54,7 +54,10 @@ use crate::{
         NO_RESOURCE, //
     },
     display::{
-        cursor::Cursor,
+        cursor::{
+            Cursor,
+            Cursors, //
+        },
         damage::Damage, //
     },
     gpu::{
@@ -73,8 +76,10 @@ use crate::{
     },
     virtqueue::{
         buffer::OwnBuffer,
-        After,
-        Packet, //
+        packet::{
+            Completion,
+            Packet, //
+        },
     },
 };
 
@@ -115,6 +120,8 @@ pub(crate) struct PlaneData {
 #[pin_data]
 pub(crate) struct Display<'a> {
     adapter: Arc<Adapter<Gpu<'a>>>,
+    /// The cursors of all scanouts, also for the DPC.
+    cursors: Arc<Cursors>,
     /// Last number given to a resource; they are not reused before they wrap.
     last_resource: Atomic<u32>,
     /// Held while resources are made, as several commits may want the same. `batch` is taken under
@@ -175,15 +182,23 @@ impl<'a> Display<'a> {
             flushes: Fifo::new(MAX_SCANOUTS)?,
             damages: Damage::all(MAX_SCANOUTS)?,
         };
+        let cursors = Cursors::new()?;
+        adapter.miniport().set_deferred(cursors.clone());
         Arc::pin_init(
             pin_init!(Self {
                 adapter,
+                cursors,
                 last_resource: Atomic::new(NO_RESOURCE),
                 making <- new_mutex!((), "rust_gpu::Display::making"),
                 batch <- new_mutex!(batch, "rust_gpu::Display"),
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Returns the cursors of all scanouts.
+    pub(crate) fn cursors(&self) -> &Cursors {
+        &self.cursors
     }
 
     fn gpu(&self) -> &Gpu<'a> {
@@ -216,7 +231,7 @@ impl<'a> Display<'a> {
         };
         let create = self
             .gpu()
-            .packet(Node::Control, &create, After::Created(id))?;
+            .packet(Node::Control, &create, Completion::Created(id))?;
         let attach = self.backing(id, framebuffer.object())?;
         attached.insert(id, framebuffer)?;
 
@@ -283,10 +298,10 @@ impl<'a> Display<'a> {
     fn unref(&self, resource_id: u32) {
         let packets = &mut self.batch.lock().packets;
         let detach = ResourceDetachBacking { resource_id };
-        self.control(packets, &detach, After::Nothing);
+        self.control(packets, &detach, Completion::None);
         // If this one is lost the object stays until the device is reset.
-        let after = After::Detached(resource_id);
-        self.control(packets, &ResourceUnref { resource_id }, after);
+        let completion = Completion::Destroyed(resource_id);
+        self.control(packets, &ResourceUnref { resource_id }, completion);
         self.send(packets);
     }
 
@@ -344,10 +359,10 @@ impl<'a> Display<'a> {
             }
         }
         while let Some(scanout) = scanouts.pop() {
-            self.control(packets, &scanout, After::Nothing);
+            self.control(packets, &scanout, Completion::None);
         }
         while let Some(flush) = flushes.pop() {
-            self.control(packets, &flush, After::Nothing);
+            self.control(packets, &flush, Completion::None);
         }
         self.send_all(packets, quiet)
     }
@@ -467,17 +482,17 @@ impl<'a> Display<'a> {
                 + u64::from(r.x) * u64::from(BYTES_PER_PIXEL),
             resource_id: framebuffer.resource(),
         };
-        let after = match update.plane().kind() {
+        let completion = match update.plane().kind() {
             PlaneKind::Cursor => {
                 let wanted = wanted(update, framebuffer);
                 match update.plane().cursor.image(wanted, &command) {
-                    Some(image) => After::Cursor(image),
+                    Some(image) => Completion::Mark(image),
                     None => return true,
                 }
             }
-            PlaneKind::Primary => After::Nothing,
+            PlaneKind::Primary => Completion::None,
         };
-        self.control(batch, &command, after)
+        self.control(batch, &command, completion)
     }
 
     /// Moves a cursor, or hides it; a new image follows its transfer.
@@ -493,8 +508,13 @@ impl<'a> Display<'a> {
     }
 
     /// Appends a command for the control queue. Returns as [`queue`](Self::queue).
-    fn control<C: Command>(&self, batch: &mut Fifo<Packet>, command: &C, after: After) -> bool {
-        let packet = self.gpu().packet(Node::Control, command, after);
+    fn control<C: Command>(
+        &self,
+        batch: &mut Fifo<Packet>,
+        command: &C,
+        completion: Completion,
+    ) -> bool {
+        let packet = self.gpu().packet(Node::Control, command, completion);
         self.queue(batch, packet)
     }
 

@@ -32,7 +32,6 @@ use crate::{
         ResponseError,
         EDID_NAME_SIZE, //
     },
-    display::cursor::Cursors,
     gpu::resources::Attached,
     irq::{
         Adapter,
@@ -65,8 +64,10 @@ use crate::{
     virtqueue::{
         buffer::CommandPool,
         dma::DmaContext,
-        After,
-        Packet,
+        packet::{
+            Completion,
+            Packet, //
+        },
         Virtqueue, //
     },
 };
@@ -265,6 +266,15 @@ impl Summons {
     }
 }
 
+/// What a room above does in the DPC.
+pub(crate) trait Deferred: Send + Sync {
+    /// Does what had to wait for the device.
+    ///
+    /// Context: process (the DPC), after what the queues completed was finished and before waiters
+    /// are woken. Must not wait for the device.
+    fn run(&self, adapter: &Adapter<Gpu<'_>>);
+}
+
 /// The miniport of one GPU.
 pub(crate) struct Gpu<'a> {
     dev: &'a pci::Device<Bound>,
@@ -279,8 +289,8 @@ pub(crate) struct Gpu<'a> {
     pools: [SetOnce<CommandPool>; QUEUES.len()],
     /// The objects that the device may read at any time, by the number of their resource.
     attached: Pin<KBox<Attached>>,
-    /// The cursors, for those that the DPC has to send.
-    cursors: Cursors,
+    /// What a room above does in the DPC.
+    deferred: SetOnce<Arc<dyn Deferred>>,
     /// A command that was to succeed did not, and the log says so.
     warned: Atomic<bool>,
     /// The submission thread: there is something to submit. Called by submitters and the DPC.
@@ -310,7 +320,7 @@ impl<'a> Gpu<'a> {
             doorbells: [const { SetOnce::new() }; QUEUES.len()],
             pools: [const { SetOnce::new() }; QUEUES.len()],
             attached,
-            cursors: Cursors::new(),
+            deferred: SetOnce::new(),
             warned: Atomic::new(false),
             submission: Summons::new(),
             outputs: Summons::new(),
@@ -374,9 +384,11 @@ impl<'a> Gpu<'a> {
         &self.attached
     }
 
-    /// Returns the cursors.
-    pub(crate) fn cursors(&self) -> &Cursors {
-        &self.cursors
+    /// Adds what a room above does in the DPC. Later calls change nothing.
+    ///
+    /// Context: process.
+    pub(crate) fn set_deferred(&self, deferred: Arc<dyn Deferred>) {
+        self.deferred.populate(deferred);
     }
 
     /// Returns the device.
@@ -393,7 +405,7 @@ impl<'a> Gpu<'a> {
         &self,
         node: Node,
         command: &C,
-        after: After,
+        completion: Completion,
     ) -> Result<Packet> {
         let pool = self.pools.get(node.index()).and_then(SetOnce::as_ref);
         Packet::plain(
@@ -401,7 +413,7 @@ impl<'a> Gpu<'a> {
             &self.dma,
             pool.ok_or(ENODEV)?,
             command,
-            after,
+            completion,
         )
     }
 
@@ -419,7 +431,7 @@ impl Gpu<'_> {
         let message = self.map.of(node);
         let found = adapter.synchronize_execution(message, |state| {
             let queue = state.virtqueue(node)?;
-            Some((queue.take_finished(), queue.poisoned()))
+            Some((queue.take_retired(), queue.poisoned()))
         });
         let Ok(Some((list, poison))) = found else {
             return;
@@ -430,18 +442,19 @@ impl Gpu<'_> {
         let Some(mut list) = list else {
             return;
         };
-        while let Some(finished) = list.pop() {
-            let (after, result) = finished.finish();
+        while let Some(retired) = list.pop() {
+            let result = retired.result();
             let refused = result.is_err();
             if let Err(error) = result {
                 self.refused(error);
             }
-            match after {
-                After::Nothing => {}
-                After::Created(resource) if refused => self.attached.refused(resource),
-                After::Created(_) => {}
-                After::Detached(resource) => drop(self.attached.remove(resource)),
-                After::Cursor(image) => image.arrived(adapter),
+            match retired.completion {
+                Completion::Client(client) => client.give_back(1),
+                Completion::Reply(reply) => reply.set(retired.command),
+                Completion::Created(resource) if refused => self.attached.refused(resource),
+                Completion::Destroyed(resource) => drop(self.attached.remove(resource)),
+                Completion::Mark(mark) => drop(mark),
+                Completion::None | Completion::Panic | Completion::Created(_) => {}
             }
         }
         let mut emptied = Some(list);
@@ -564,7 +577,9 @@ impl Miniport for Gpu<'_> {
         for node in QUEUES {
             self.finish(adapter, node);
         }
-        self.cursors.catch_up(adapter);
+        if let Some(deferred) = self.deferred.as_ref() {
+            deferred.run(adapter);
+        }
         self.check_config(adapter);
         scheduler::notify_dpc(adapter, &self.fences, &news);
     }
@@ -610,7 +625,7 @@ impl Hardware for Gpu<'_> {
         self.submission.take()
     }
 
-    fn null_packet(node: Node, client: Option<Arc<Client>>) -> Packet {
+    fn null_packet(node: Node, client: Arc<Client>) -> Packet {
         Packet::null(node, client)
     }
 

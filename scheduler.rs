@@ -144,7 +144,7 @@ pub(crate) trait Hardware: Miniport {
     /// Makes a packet that does nothing but complete.
     ///
     /// Context: any, lock of the node's message held; does not allocate.
-    fn null_packet(node: Node, client: Option<Arc<Client>>) -> <Self::Engine as Engine>::Packet;
+    fn null_packet(node: Node, client: Arc<Client>) -> <Self::Engine as Engine>::Packet;
 
     /// Returns the client that a packet of the software node counts against.
     fn client_of(packet: <Self::Engine as Engine>::Packet) -> Option<Arc<Client>>;
@@ -210,7 +210,7 @@ pub(crate) fn submit_null<H: Hardware>(
     submit_with(adapter, node, false, |queue| {
         let mut taken = 0;
         while taken < count {
-            let packet = H::null_packet(node, Some(client.clone()));
+            let packet = H::null_packet(node, client.clone());
             if let Err(packet) = queue.submit(packet, RESERVED) {
                 // Not the last reference: the caller holds one.
                 drop(packet);

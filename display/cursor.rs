@@ -20,8 +20,8 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
-            Acquire,
             Atomic,
+            Full,
             Relaxed,
             Release, //
         },
@@ -44,13 +44,19 @@ use crate::{
         MAX_SCANOUTS,
         NO_RESOURCE, //
     },
-    gpu::Gpu,
+    gpu::{
+        Deferred,
+        Gpu, //
+    },
     irq::Adapter,
     scheduler::{
         self,
         Node, //
     },
-    virtqueue::After, //
+    virtqueue::packet::{
+        Completion,
+        Mark, //
+    },
 };
 
 /// After how long an interrupt may be lost, in nanoseconds: then the device is looked at.
@@ -63,8 +69,11 @@ pub(crate) struct Cursor {
     #[pin]
     state: Mutex<State>,
     /// An image is on its way; until it has arrived nothing is sent. Set under the lock of `state`,
-    /// cleared by whoever drops the [`Image`].
-    sending: Atomic<bool>,
+    /// cleared by whoever drops the [`Mark`].
+    sending: Arc<Atomic<bool>>,
+    /// The DPC sends what came of the cursor. Set by whoever finds the device busy, taken by the
+    /// DPC.
+    behind: Atomic<bool>,
 }
 
 /// What is known of a cursor.
@@ -83,10 +92,10 @@ struct State {
 
 impl State {
     /// Tells the device what the cursor shall be, if that is news and the device has done what it
-    /// was told before. Else the DPC [catches up](Cursors::catch_up).
-    fn tell(&mut self, adapter: &Adapter<Gpu<'_>>) {
+    /// was told before. Else the DPC [catches up](Cursors::run).
+    fn tell(&mut self, adapter: &Adapter<Gpu<'_>>, behind: &Atomic<bool>) {
         let wanted = self.wanted;
-        if self.told == Some(wanted) || self.is_busy(adapter) {
+        if self.told == Some(wanted) || self.is_busy(adapter, behind) {
             return;
         }
         let image = |cursor: UpdateCursor| (cursor.resource_id, cursor.hot_x, cursor.hot_y);
@@ -98,9 +107,9 @@ impl State {
                     y: wanted.y,
                     resource_id: wanted.resource_id,
                 };
-                send(adapter, Node::Cursor, &command, After::Nothing)
+                send(adapter, Node::Cursor, &command, Completion::None)
             }
-            _ => send(adapter, Node::Cursor, &wanted, After::Nothing),
+            _ => send(adapter, Node::Cursor, &wanted, Completion::None),
         };
         // A command that is lost is made up for by the next one.
         self.told = sent.map(|_| wanted);
@@ -109,31 +118,30 @@ impl State {
     }
 
     /// Returns whether the device has not done what it was told last. Then the DPC catches up.
-    fn is_busy(&self, adapter: &Adapter<Gpu<'_>>) -> bool {
+    fn is_busy(&self, adapter: &Adapter<Gpu<'_>>, behind: &Atomic<bool>) -> bool {
         if self.fence == 0 {
             return false;
         }
         // First, as the DPC may run before the call returns.
-        adapter.miniport().cursors().behind.store(true, Release);
+        behind.store(true, Release);
         let look = Monotonic::ktime_get().saturating_sub(self.sent_ns) > LOST_NS;
         // A stopped device does nothing, and takes nothing.
         scheduler::call_back(adapter, Node::Cursor, self.fence, look).unwrap_or(false)
     }
 }
 
-/// The cursors of all scanouts, and whether any is to be sent by the DPC.
+/// The cursors of all scanouts.
 pub(crate) struct Cursors {
     list: [SetOnce<Arc<Cursor>>; MAX_SCANOUTS],
-    /// Set by whoever finds the device busy, taken by the DPC.
-    behind: Atomic<bool>,
 }
 
 impl Cursors {
-    pub(crate) const fn new() -> Self {
-        Self {
-            list: [const { SetOnce::new() }; MAX_SCANOUTS],
-            behind: Atomic::new(false),
-        }
+    /// Makes an empty list.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        let list = [const { SetOnce::new() }; MAX_SCANOUTS];
+        Ok(Arc::new(Self { list }, GFP_KERNEL)?)
     }
 
     /// Adds the cursor of a scanout. Later calls for the same scanout change nothing.
@@ -143,38 +151,17 @@ impl Cursors {
             place.populate(cursor.clone());
         }
     }
+}
 
-    /// Sends what became of cursors while the device was busy with others.
-    ///
-    /// Context: process (the DPC).
-    pub(crate) fn catch_up(&self, adapter: &Adapter<Gpu<'_>>) {
-        if !self.behind.xchg(false, Acquire) {
-            return;
-        }
+impl Deferred for Cursors {
+    /// Sends what became of cursors while the device was busy with others, or with an image.
+    fn run(&self, adapter: &Adapter<Gpu<'_>>) {
         for cursor in self.list.iter().filter_map(SetOnce::as_ref) {
-            cursor.tell(&mut cursor.state.lock(), adapter);
+            // Looked at first, as most runs of the DPC have nothing to do here.
+            if cursor.behind.load(Relaxed) && cursor.behind.xchg(false, Full) {
+                cursor.tell(&mut cursor.state.lock(), adapter);
+            }
         }
-    }
-}
-
-/// An image on its way to the device. If it is lost, what comes next is shown without it.
-pub(crate) struct Image(Arc<Cursor>);
-
-impl Drop for Image {
-    fn drop(&mut self) {
-        self.0.sending.store(false, Relaxed);
-    }
-}
-
-impl Image {
-    /// The image is with the device: shows the newest state, or sends the image of that.
-    ///
-    /// Context: process (the DPC).
-    pub(crate) fn arrived(self, adapter: &Adapter<Gpu<'_>>) {
-        let cursor = self.0.clone();
-        let mut state = cursor.state.lock();
-        drop(self);
-        cursor.tell(&mut state, adapter);
     }
 }
 
@@ -191,24 +178,22 @@ impl Cursor {
             fence: 0,
             sent_ns: 0,
         };
+        let sending = Arc::new(Atomic::new(false), GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
                 state <- new_mutex!(state, "rust_gpu::Cursor"),
-                sending: Atomic::new(false),
+                sending,
+                behind: Atomic::new(false),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Has the cursor be `wanted` as soon as its image has [arrived](Image::arrived): either the
-    /// caller is to send `image` with what this returns, or it is sent after the one before.
+    /// Has the cursor be `wanted` as soon as its image has arrived: either the caller is to send
+    /// `image` with what this returns, or it is sent after the one before.
     ///
     /// Context: process.
-    pub(crate) fn image(
-        self: &Arc<Self>,
-        wanted: UpdateCursor,
-        image: &TransferToHost2d,
-    ) -> Option<Image> {
+    pub(crate) fn image(&self, wanted: UpdateCursor, image: &TransferToHost2d) -> Option<Mark> {
         let mut state = self.state.lock();
         state.wanted = wanted;
         state.told = None;
@@ -220,16 +205,18 @@ impl Cursor {
         Some(self.begin())
     }
 
-    /// Nothing is sent from here on, until what this returns is dropped. Lock of the state held.
-    fn begin(self: &Arc<Self>) -> Image {
-        self.sending.store(true, Relaxed);
-        Image(self.clone())
+    /// Nothing is sent from here on, until what this returns is dropped: if that is done in the
+    /// DPC, this sends what came of the cursor. If the image is lost, what comes next is shown
+    /// without it. Lock of the state held.
+    fn begin(&self) -> Mark {
+        self.behind.store(true, Relaxed);
+        Mark::new(&self.sending)
     }
 
     /// Shows `wanted`, whose image the device has; only moves the cursor where that is enough.
     ///
     /// Context: process.
-    pub(crate) fn show(self: &Arc<Self>, adapter: &Adapter<Gpu<'_>>, wanted: UpdateCursor) {
+    pub(crate) fn show(&self, adapter: &Adapter<Gpu<'_>>, wanted: UpdateCursor) {
         let mut state = self.state.lock();
         state.wanted = wanted;
         self.tell(&mut state, adapter);
@@ -238,7 +225,7 @@ impl Cursor {
     /// Hides the cursor.
     ///
     /// Context: process.
-    pub(crate) fn hide(self: &Arc<Self>, adapter: &Adapter<Gpu<'_>>) {
+    pub(crate) fn hide(&self, adapter: &Adapter<Gpu<'_>>) {
         let mut state = self.state.lock();
         state.image = None;
         state.wanted = hidden(state.wanted.scanout_id);
@@ -246,17 +233,27 @@ impl Cursor {
     }
 
     /// Tells the device of `state`, unless an image is on its way; sends the one of `state` first.
-    fn tell(self: &Arc<Self>, state: &mut State, adapter: &Adapter<Gpu<'_>>) {
-        if self.sending.load(Relaxed) {
+    fn tell(&self, state: &mut State, adapter: &Adapter<Gpu<'_>>) {
+        if self.is_sending() {
             return;
         }
         match state.image.take() {
             Some(image) => {
-                let after = After::Cursor(self.begin());
-                let _ = send(adapter, Node::Control, &image, after);
+                let completion = Completion::Mark(self.begin());
+                let _ = send(adapter, Node::Control, &image, completion);
             }
-            None => state.tell(adapter),
+            None => state.tell(adapter, &self.behind),
         }
+    }
+
+    /// Returns whether an image is on its way. Then the DPC catches up when it has arrived.
+    fn is_sending(&self) -> bool {
+        if !self.sending.load(Relaxed) {
+            return false;
+        }
+        // Then once more: the DPC clears the one and looks at the other in the opposite order.
+        self.behind.xchg(true, Full);
+        self.sending.load(Relaxed)
     }
 }
 
@@ -278,8 +275,8 @@ fn send<C: Command>(
     adapter: &Adapter<Gpu<'_>>,
     node: Node,
     command: &C,
-    after: After,
+    completion: Completion,
 ) -> Option<u64> {
-    let packet = adapter.miniport().packet(node, command, after);
+    let packet = adapter.miniport().packet(node, command, completion);
     scheduler::submit(adapter, node, packet.ok()?).ok()?.ok()
 }

@@ -38,7 +38,7 @@ use crate::{
         Node, //
     },
     transport::text::Text,
-    virtqueue::Packet, //
+    virtqueue::packet::Packet, //
 };
 
 /// How long the device may take to answer, in nanoseconds.

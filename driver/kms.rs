@@ -384,7 +384,7 @@ fn add_scanout<'a>(
 ) -> Result {
     let crtcs = 1 << scanout;
     let cursor = Cursor::new(scanout)?;
-    data.adapter.miniport().cursors().add(scanout, &cursor);
+    data.display.cursors().add(scanout, &cursor);
     let plane = |cursor: &Arc<Cursor>| PlaneData {
         scanout,
         cursor: cursor.clone(),

@@ -22,6 +22,9 @@ pub(crate) enum Poison {
     /// The device claims to have written more than the request's writable parts hold.
     Length,
 
+    /// The ring did not take a request that its owner had room for: a bug of the owner.
+    Rejected,
+
     /// The owner saw `DEVICE_NEEDS_RESET`.
     NeedsReset,
 
@@ -38,6 +41,7 @@ impl Poison {
             Self::IdNotInFlight => "used id not in flight",
             Self::IdUsedTwice => "used id used twice",
             Self::Length => "used length exceeds the writable parts",
+            Self::Rejected => "a request was not taken",
             Self::NeedsReset => "device needs reset",
             Self::Reset => "device was reset",
         }

@@ -151,8 +151,8 @@ impl Hardware for Fake {
         self.due.xchg(false, Relaxed)
     }
 
-    fn null_packet(_node: Node, client: Option<Arc<Client>>) -> Option<Arc<Client>> {
-        client
+    fn null_packet(_node: Node, client: Arc<Client>) -> Option<Arc<Client>> {
+        Some(client)
     }
 
     fn client_of(packet: Option<Arc<Client>>) -> Option<Arc<Client>> {

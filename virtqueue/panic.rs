@@ -35,19 +35,21 @@ use crate::{
 };
 
 use super::{
-    encode,
+    packet::{
+        encode,
+        Completion, //
+    },
     Request,
-    Virtqueue,
-    Wanted, //
+    Virtqueue, //
 };
 
 /// For each scanout a transfer and a flush.
 const COMMANDS: usize = 2;
 
 impl Virtqueue {
-    /// Sets memory and room in the ring aside for [`Self::submit_panic`], once for each of
-    /// `scanouts`: after a panic nobody takes completed commands out of the ring. But at most half
-    /// of the ring.
+    /// Reserves memory and room in the ring for [`Self::submit_panic`], once for each of
+    /// `scanouts`: after a panic nobody takes completed commands out of the ring. Reserves at most
+    /// half of the ring.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
     pub(crate) fn prepare_panic(
@@ -60,10 +62,10 @@ impl Virtqueue {
         // CAST: usize has at least 32 bits.
         let count = COMMANDS * (half / COMMANDS).min(scanouts as usize);
         let size = TransferToHost2d::SIZE.max(ResourceFlush::SIZE);
-        self.aside.reserve(count, GFP_KERNEL)?;
+        self.panic_reserve.reserve(count, GFP_KERNEL)?;
         for _ in 0..count {
             let buffer = OwnBuffer::new(dev, dma, size, 0, NoData::SIZE, GFP_KERNEL)?;
-            self.set_aside(buffer.into());
+            self.reserve_for_panic(buffer.into());
         }
         Ok(())
     }
@@ -71,7 +73,7 @@ impl Virtqueue {
     /// Returns whether there is room in the ring for a request, besides the room that is kept free.
     pub(super) fn has_room(&self) -> bool {
         // CAST: No more than fit into half of the ring, see `prepare_panic`.
-        let kept = self.aside.len() as u16 * self.descriptors;
+        let kept = self.panic_reserve.len() as u16 * self.descriptors;
         self.ring.free_descriptors() >= kept + self.descriptors
     }
 
@@ -83,50 +85,50 @@ impl Virtqueue {
     ///
     /// Context: panic, lock of the message held. Allocates and frees nothing, wakes nobody.
     pub(crate) fn submit_panic(&mut self, transfer: &TransferToHost2d, flush: &ResourceFlush) {
-        if self.aside.len() >= COMMANDS && self.push_panic(transfer) {
+        if self.panic_reserve.len() >= COMMANDS && self.push_panic(transfer) {
             self.push_panic(flush);
             let _ = self.ring.publish();
         }
     }
 
     fn push_panic<C: Command>(&mut self, command: &C) -> bool {
-        let Some(mut buffer) = self.aside.pop() else {
+        let Some(mut buffer) = self.panic_reserve.pop() else {
             return false;
         };
         let written = buffer.write_request(C::Response::SIZE, |bytes| {
             encode(command, Header::default(), bytes)
         });
         if written.is_err() {
-            self.set_aside(buffer);
+            self.reserve_for_panic(buffer);
             return false;
         }
         let request = Request {
             buffer,
-            wanted: Wanted::Panic,
+            completion: Completion::Panic,
             fence: 0,
         };
         match self.ring.push(request) {
             Ok(_) => true,
             Err(PushError { request, .. }) => {
-                self.set_aside(request.buffer);
+                self.reserve_for_panic(request.buffer);
                 false
             }
         }
     }
 
-    pub(super) fn set_aside(&mut self, buffer: CommandBuffer) {
+    pub(super) fn reserve_for_panic(&mut self, buffer: CommandBuffer) {
         // Cannot fail: there is room for all of them.
-        let _ = self.aside.push_within_capacity(buffer);
+        let _ = self.panic_reserve.push_within_capacity(buffer);
     }
 
-    /// Takes the next used element, and sets aside again what was of a panic screen.
+    /// Takes the next used element, and puts the memory of a panic screen back to the reserve.
     pub(super) fn pop_used(&mut self) -> Option<Used<Request>> {
         loop {
             let used = self.ring.pop().ok()??;
-            if !matches!(used.request.wanted, Wanted::Panic) {
+            if !matches!(used.request.completion, Completion::Panic) {
                 return Some(used);
             }
-            self.set_aside(used.request.buffer);
+            self.reserve_for_panic(used.request.buffer);
         }
     }
 }

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! [`Packet`] carries one command to a virtqueue, and [`Completion`] says what happens when the
+//! device is done with it.
+
+use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    },
+};
+
+use crate::{
+    command::{
+        Command,
+        Header,
+        NoData,
+        Response,
+        ResponseError, //
+    },
+    scheduler::{
+        fence::Client,
+        Node, //
+    },
+};
+
+use super::{
+    buffer::{
+        CommandBuffer,
+        CommandPool,
+        OwnBuffer, //
+    },
+    dma::DmaContext, //
+};
+
+/// Where the answer to a command arrives: the submitter holds one reference, the packet another.
+#[pin_data]
+pub(crate) struct Reply {
+    /// The buffer with the answer and the number of bytes the device wrote. Set by the DPC.
+    #[pin]
+    answer: Mutex<Option<(CommandBuffer, u32)>>,
+}
+
+impl Reply {
+    fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                answer <- new_mutex!(None, "rust_gpu::Reply"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Stores the answer. Before the fence is published.
+    ///
+    /// Context: process (the DPC).
+    pub(crate) fn set(&self, answer: Option<(CommandBuffer, u32)>) {
+        *self.answer.lock() = answer;
+    }
+
+    /// Decodes the answer, once the fence of the packet is complete.
+    ///
+    /// Errors: those of [`Response::decode`]. Context: process.
+    pub(crate) fn decode<R: Response>(&self) -> Result<R, ResponseError> {
+        let mut bytes = [0; crate::command::MAX_RESPONSE_SIZE];
+        let answer = self.answer.lock().take();
+        match &answer {
+            Some((buffer, written)) => R::decode(buffer.read_response(*written, &mut bytes)),
+            None => R::decode(&[]),
+        }
+    }
+}
+
+/// A flag that is set while a packet is on its way to the device, or with it.
+///
+/// Dropped with the packet, whatever way that goes.
+pub(crate) struct Mark(Arc<Atomic<bool>>);
+
+impl Mark {
+    /// Sets `flag`, until the mark is dropped.
+    ///
+    /// Context: any.
+    pub(crate) fn new(flag: &Arc<Atomic<bool>>) -> Self {
+        flag.store(true, Relaxed);
+        Self(flag.clone())
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        // Fully ordered, so that the owner of the flag, who looks at it again after asking for the
+        // DPC, sees it clear or is seen by the DPC.
+        self.0.xchg(false, Full);
+    }
+}
+
+/// What happens in the DPC when the device is done with a packet.
+pub(crate) enum Completion {
+    /// Nothing: the command should have succeeded.
+    None,
+    /// The memory goes back to the reserve for panic screens.
+    Panic,
+    /// A null packet: this client gets its place back.
+    Client(Arc<Client>),
+    /// Somebody decodes the answer.
+    Reply(Arc<Reply>),
+    /// The device has this resource, unless it refused.
+    Created(u32),
+    /// The device no longer reads from the object behind this resource.
+    Destroyed(u32),
+    /// The mark is dropped.
+    Mark(Mark),
+}
+
+/// A packet of a hardware node.
+pub(crate) enum Packet {
+    /// A null packet, which counts against this client. It gets its command with its place in the
+    /// ring.
+    Null(Node, Arc<Client>),
+    /// A command.
+    Command(CommandBuffer, Completion),
+}
+
+// The queues of all nodes have room for many: so many fit into a power of two.
+const _: () = assert!(size_of::<Option<Packet>>() <= 32);
+
+impl Packet {
+    /// Makes a packet that does nothing but complete. Does not allocate.
+    pub(crate) fn null(node: Node, client: Arc<Client>) -> Self {
+        Self::Null(node, client)
+    }
+
+    /// Makes a packet of one command whose answer is wanted.
+    ///
+    /// Errors: [`ENOMEM`], [`EINVAL`] if the command does not encode. Context: process.
+    pub(crate) fn command<C: Command>(
+        dev: &device::Device<Bound>,
+        dma: &Arc<DmaContext>,
+        command: &C,
+    ) -> Result<(Self, Arc<Reply>)> {
+        let buffer = OwnBuffer::new(dev, dma, C::SIZE, 0, C::Response::SIZE, GFP_KERNEL)?;
+        let reply = Reply::new()?;
+        let packet = Self::with(buffer.into(), command, Completion::Reply(reply.clone()))?;
+        Ok((packet, reply))
+    }
+
+    /// Makes a packet of one command that is to succeed, from a slot of `pool` if there is one.
+    ///
+    /// Errors and context: as [`Packet::command`].
+    pub(crate) fn plain<C: Command>(
+        dev: &device::Device<Bound>,
+        dma: &Arc<DmaContext>,
+        pool: &CommandPool,
+        command: &C,
+        completion: Completion,
+    ) -> Result<Self> {
+        let buffer = match pool.take() {
+            Some(slot) => slot.into(),
+            None => OwnBuffer::new(dev, dma, C::SIZE, 0, C::Response::SIZE, GFP_KERNEL)?.into(),
+        };
+        Self::with(buffer, command, completion)
+    }
+
+    /// Makes a packet of one command that is to succeed, with what follows it in `buffer`.
+    ///
+    /// Errors: [`EINVAL`] if the command does not encode. Context: process.
+    pub(crate) fn with_tail<C: Command>(buffer: KBox<OwnBuffer>, command: &C) -> Result<Self> {
+        Self::with(buffer.into(), command, Completion::None)
+    }
+
+    fn with<C: Command>(
+        mut buffer: CommandBuffer,
+        command: &C,
+        completion: Completion,
+    ) -> Result<Self> {
+        buffer.write_request(C::Response::SIZE, |bytes| {
+            encode(command, Header::default(), bytes)
+        })?;
+        Ok(Self::Command(buffer, completion))
+    }
+
+    /// Takes out the client that the packet counts against.
+    pub(crate) fn into_client(self) -> Option<Arc<Client>> {
+        match self {
+            Self::Null(_, client) => Some(client),
+            Self::Command(..) => None,
+        }
+    }
+}
+
+/// Encodes a command; [`EINVAL`] if there is no room for it.
+pub(super) fn encode<C: Command>(command: &C, header: Header, bytes: &mut [u8]) -> Result<usize> {
+    command.encode(header, bytes).map_err(|_| EINVAL)
+}
+
+/// A request that the device is done with, on its way to the DPC.
+pub(crate) struct Retired {
+    /// What happens in the DPC.
+    pub(crate) completion: Completion,
+    /// The command, and how many bytes the device wrote; [`None`] for null packets.
+    pub(crate) command: Option<(CommandBuffer, u32)>,
+}
+
+impl Retired {
+    /// Returns why the command failed, if it should have succeeded.
+    ///
+    /// Context: any.
+    pub(crate) fn result(&self) -> Result<(), ResponseError> {
+        match (&self.completion, &self.command) {
+            (Completion::Reply(_), _) | (_, None) => Ok(()),
+            (_, Some((buffer, written))) => succeeded(buffer, *written),
+        }
+    }
+}
+
+/// Returns whether the device did what it was asked to. Commands without a response did.
+pub(super) fn succeeded(buffer: &CommandBuffer, written: u32) -> Result<(), ResponseError> {
+    if !buffer.has_response() || NoData::is(buffer.response_kind(), written) {
+        return Ok(());
+    }
+    let mut bytes = [0; NoData::SIZE];
+    NoData::decode(buffer.read_response(written, &mut bytes)).map(|_| ())
+}
