@@ -65,7 +65,6 @@ use crate::{
         Adapter,
         Connection, //
     },
-    modeset,
     scheduler::{
         self,
         fence::Fences,
@@ -167,10 +166,6 @@ impl<'a> StartedDevice<'a> {
     pub(crate) fn start(core: &'a pci::Device<Core<'_>>) -> Result<Self> {
         let pdev: &'a pci::Device<Bound> = core;
 
-        if modeset::is_refused() {
-            dev_info!(pdev, "not taken: modeset=0 or nomodeset\n");
-            return Err(ENODEV);
-        }
         // A driver of the firmware's framebuffer still draws into a BAR of a virtio-vga.
         aperture::remove_conflicting_pci_devices(pdev, c"rust_gpu")?;
         let enabled = pdev.enable()?;

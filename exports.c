@@ -3,15 +3,12 @@
  * The C side of rust_gpu: what a Rust module cannot do by itself, which is to
  * export a symbol, to define a static key, and to have parameters for these.
  */
-#include <drm/drm_drv.h>
 #include <linux/export.h>
 #include <linux/jump_label.h>
 #include <linux/kstrtox.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/rust_gpu.h>
-
-#include "exports.h"
 
 /* Defined in gpu/service.rs, with the prototype of the header. */
 EXPORT_SYMBOL_GPL(rust_gpu_synchronize_execution);
@@ -45,12 +42,3 @@ static const struct kernel_param_ops hold_time_ops = {
 
 module_param_cb(hold_time, &hold_time_ops, NULL, 0644);
 MODULE_PARM_DESC(hold_time, "Measure how long the lock of each interrupt message is held (default: N)");
-
-static int modeset = -1;
-module_param(modeset, int, 0444);
-MODULE_PARM_DESC(modeset, "0: do not take a device, 1: take it also with nomodeset (default: -1)");
-
-bool rust_gpu_refuses_devices(void)
-{
-	return modeset == 0 || (modeset < 0 && drm_firmware_drivers_only());
-}

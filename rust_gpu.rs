@@ -8,8 +8,12 @@
 //! `Documentation/gpu/rust_gpu.rst`.
 
 use kernel::{
-    device::Core,
+    device::{
+        Bound,
+        Core, //
+    },
     driver::Registration,
+    drm,
     pci,
     prelude::*,
     InPlaceModule, //
@@ -21,7 +25,6 @@ mod display;
 mod driver;
 mod gpu;
 mod irq;
-mod modeset;
 mod ring;
 mod scheduler;
 mod transport;
@@ -52,12 +55,26 @@ impl pci::Driver for RustGpuPci {
         pdev: &'bound pci::Device<Core<'_>>,
         _id_info: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
-        device::StartedDevice::start(pdev)
+        let dev: &pci::Device<Bound> = pdev;
+        check_modeset(dev).and_then(|()| device::StartedDevice::start(pdev))
     }
 
     fn shutdown<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
         this.shutdown();
     }
+}
+
+/// Refuses devices that the user wants to stay with the firmware's framebuffer, with [`ENODEV`] and
+/// one line.
+///
+/// Context: process (probe).
+fn check_modeset(pdev: &pci::Device<Bound>) -> Result {
+    let modeset = module_parameters::modeset.value();
+    if modeset == 0 || (modeset < 0 && drm::kms::firmware_drivers_only()) {
+        dev_info!(pdev, "not taken: modeset=0 or nomodeset\n");
+        return Err(ENODEV);
+    }
+    Ok(())
 }
 
 impl pci::SleepDriver for RustGpuPci {
@@ -104,4 +121,10 @@ module! {
     authors: ["The rust_gpu authors"],
     description: "virtio GPU driver with WDDM's interrupt contract",
     license: "GPL v2",
+    params: {
+        modeset: i32 {
+            default: -1,
+            description: "0: do not take a device, 1: take it also with nomodeset (default: -1)",
+        },
+    },
 }

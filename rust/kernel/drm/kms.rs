@@ -125,9 +125,20 @@ pub use self::{
 };
 
 use crate::{
+    bindings,
     drm,
     prelude::*, //
 };
+
+/// Returns whether the user wants no driver to take a device from the firmware's framebuffer
+/// (`nomodeset`). A driver asks this in probe, unless a parameter of its own says otherwise.
+///
+/// Context: any.
+#[doc(alias = "drm_firmware_drivers_only")]
+pub fn firmware_drivers_only() -> bool {
+    // SAFETY: The function has no requirements: it reads a variable that is set at boot.
+    unsafe { bindings::video_firmware_drivers_only() }
+}
 
 /// The limits of a device, and what it prefers.
 ///
