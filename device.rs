@@ -19,6 +19,7 @@ use kernel::{
         Kthread, //
     },
     new_mutex,
+    num::casts::u32_as_usize,
     pci::{
         self,
         IrqType,
@@ -383,8 +384,7 @@ fn make_states<'a>(
         install(states, map.of(node), node, Some(virtqueue))?;
     }
     install(states, map.of(Node::Software), Node::Software, None)?;
-    // CAST: usize has at least 32 bits.
-    let notify = states.get_mut(map.notify() as usize).ok_or(EINVAL)?;
+    let notify = states.get_mut(u32_as_usize(map.notify())).ok_or(EINVAL)?;
     notify.notify = Some(Notify::new());
     Ok(())
 }
@@ -403,8 +403,7 @@ fn set_up_queues(adapter: &Adapter<Gpu<'_>>, states: &mut KVec<State>) -> Result
     transport.set_config_message(vector(map.config))?;
     for node in QUEUES {
         let message = map.of(node);
-        // CAST: usize has at least 32 bits.
-        let state = states.get_mut(message as usize).ok_or(EINVAL)?;
+        let state = states.get_mut(u32_as_usize(message)).ok_or(EINVAL)?;
         let virtqueue = state.virtqueue(node).ok_or(EINVAL)?;
         // CAST: the ordinal of a node is its queue's index, 0 or 1.
         let (queue, size) = (node as u16, virtqueue.size());
@@ -425,10 +424,8 @@ fn install(
     node: Node,
     engine: Option<Virtqueue>,
 ) -> Result {
-    // CAST: usize has at least 32 bits.
-    let state = states.get_mut(message as usize).ok_or(EINVAL)?;
-    let place = state.nodes.get_mut(node.index()).ok_or(EINVAL)?;
-    *place = Some(KBox::new(NodeQueue::new(engine)?, GFP_KERNEL)?);
+    let state = states.get_mut(u32_as_usize(message)).ok_or(EINVAL)?;
+    state.nodes[node] = Some(KBox::new(NodeQueue::new(engine)?, GFP_KERNEL)?);
     Ok(())
 }
 

@@ -24,6 +24,7 @@ use kernel::{
         PlaneUpdate, //
     },
     new_mutex,
+    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         atomic::{
@@ -72,6 +73,7 @@ use crate::{
     scheduler::{
         self,
         fifo::Fifo,
+        Interrupt,
         Node, //
     },
     virtqueue::{
@@ -343,8 +345,7 @@ impl<'a> Display<'a> {
                 self.cursor(&update, &change);
                 continue;
             }
-            // CAST: usize has at least 32 bits.
-            if let Some(damage) = damages.get_mut(update.plane().scanout as usize) {
+            if let Some(damage) = damages.get_mut(u32_as_usize(update.plane().scanout)) {
                 self.fill(packets, damage, &update, &mut change);
             }
             // There is room, as there is one primary plane for each scanout.
@@ -538,7 +539,11 @@ impl<'a> Display<'a> {
 
     /// The same. For `quiet` see [`scheduler::submit_batch`].
     fn send_all(&self, batch: &mut Fifo<Packet>, quiet: bool) -> Sent {
-        let sent = scheduler::submit_batch(&*self.adapter, Node::Control, batch, quiet);
+        let interrupt = match quiet {
+            true => Interrupt::Suppressed,
+            false => Interrupt::Wanted,
+        };
+        let sent = scheduler::submit_batch(&*self.adapter, Node::Control, batch, interrupt);
         let fence = sent.unwrap_or(0);
         Sent {
             fence,

@@ -35,10 +35,9 @@ use crate::{
     gpu::resources::Attached,
     irq::{
         Adapter,
-        Importance,
+        Dpc,
         Miniport,
-        Synchronized,
-        Vectors, //
+        Synchronized, //
     },
     ring::Poison,
     scheduler::{
@@ -51,6 +50,7 @@ use crate::{
         Node,
         NodeQueue,
         Notify,
+        PerNode,
         NODES, //
     },
     transport::{
@@ -73,8 +73,15 @@ use crate::{
 };
 
 pub(crate) mod debugfs;
+mod messages;
 pub(crate) mod resources;
 pub(crate) mod service;
+
+pub(crate) use self::messages::{
+    MessageMap,
+    State,
+    QUEUES, //
+};
 
 /// The DRM driver.
 pub(crate) struct RustGpuDriver;
@@ -94,138 +101,6 @@ pub(crate) struct DeviceInfo {
     pub(crate) edid_name: Option<[u8; EDID_NAME_SIZE]>,
     /// How the interrupt messages arrive.
     pub(crate) irq_type: IrqType,
-}
-
-/// The nodes that are virtqueues. The index of the queue is the ordinal of the node.
-pub(crate) const QUEUES: [Node; 2] = Node::ENGINES;
-
-/// Which message serves what: the one place where that is decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MessageMap {
-    /// Number of messages.
-    pub(crate) count: u32,
-    /// True for INTx: one message, of a shared line, with the ISR register to read.
-    pub(crate) line: bool,
-    /// Configuration changes.
-    pub(crate) config: u32,
-    /// The control queue.
-    pub(crate) control: u32,
-    /// The cursor queue.
-    pub(crate) cursor: u32,
-}
-
-impl MessageMap {
-    /// Most messages the device has a use for.
-    pub(crate) const MAX: u32 = 3;
-
-    /// Decides for `count` messages, at least one.
-    pub(crate) const fn new(count: u32, line: bool) -> Self {
-        let (control, cursor) = match count {
-            0 | 1 => (0, 0),
-            2 => (1, 1),
-            _ => (1, 2),
-        };
-        Self {
-            count,
-            line,
-            config: 0,
-            control,
-            cursor,
-        }
-    }
-
-    /// Returns the notify message, which also is the home message: the control queue's, on which
-    /// nearly all completions arrive.
-    pub(crate) const fn notify(&self) -> u32 {
-        self.control
-    }
-
-    /// Returns the message in whose lock `node` lives.
-    pub(crate) const fn of(&self, node: Node) -> u32 {
-        match node {
-            Node::Control => self.control,
-            Node::Cursor => self.cursor,
-            Node::Software => self.notify(),
-        }
-    }
-
-    /// Returns what the adapter has to know.
-    pub(crate) const fn vectors(&self) -> Vectors {
-        Vectors {
-            count: self.count,
-            home: self.notify(),
-        }
-    }
-}
-
-/// What the interrupt routine of one message shares with the rest of the driver.
-pub(crate) struct State {
-    /// The nodes that live in this message, by ordinal. Boxed, as the state moves in and out.
-    pub(crate) nodes: [Option<KBox<NodeQueue<Virtqueue>>>; NODES],
-    /// The scheduler's state, on the notify message.
-    pub(crate) notify: Option<Notify>,
-    /// The configuration may have changed, and the DPC has not looked yet.
-    config_changed: bool,
-}
-
-impl State {
-    /// Makes the state of a message that serves nothing.
-    pub(crate) const fn new() -> Self {
-        Self {
-            nodes: [const { None }; NODES],
-            notify: None,
-            config_changed: false,
-        }
-    }
-
-    /// Returns the virtqueue of `node` if it lives here.
-    pub(crate) fn virtqueue(&mut self, node: Node) -> Option<&mut Virtqueue> {
-        self.nodes.get_mut(node.index())?.as_mut()?.engine.as_mut()
-    }
-
-    /// Makes the queues of this message what they were when the device was started, but for their
-    /// fence ids. The device was reset, and the packets counted as complete.
-    ///
-    /// Errors: [`ENOMEM`]. Context: process, the state is in no message.
-    pub(crate) fn restart(&mut self) -> Result {
-        for queue in self.nodes.iter_mut().flatten() {
-            scheduler::drop_lost::<Gpu<'_>>(queue);
-            if let Some(engine) = &mut queue.engine {
-                engine.restart()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes what the device used out of the queues of this message. Returns, if there was
-    /// anything or anything waits for the DPC, of what importance that is.
-    fn reap(&mut self) -> Option<Importance> {
-        let mut found = None;
-        for queue in self.nodes.iter_mut().flatten() {
-            let mut completed = false;
-            loop {
-                while let Some(fence) = queue.engine.as_mut().and_then(Virtqueue::pop) {
-                    queue.complete(fence);
-                    completed = true;
-                }
-                if !queue.engine.as_mut().is_some_and(Virtqueue::rearm) {
-                    break;
-                }
-            }
-            let awaited = completed && queue.take_awaited();
-            let Some(engine) = &queue.engine else {
-                continue;
-            };
-            // What the DPC has not done yet, waiters must not take for done.
-            let with_dpc = awaited || engine.is_in_dpc() || queue.queued() != 0;
-            if engine.needs_dpc() || (completed && with_dpc) {
-                found = Some(Importance::Medium);
-            } else if completed {
-                found = found.or(Some(Importance::Low));
-            }
-        }
-        found
-    }
 }
 
 /// A mark that there is something to do, and the thread that does it.
@@ -284,9 +159,9 @@ pub(crate) struct Gpu<'a> {
     fences: Arc<Fences>,
     dma: Arc<DmaContext>,
     /// Doorbells of [`QUEUES`], known once the queues are set up.
-    doorbells: [SetOnce<Doorbell>; QUEUES.len()],
+    doorbells: PerNode<SetOnce<Doorbell>>,
     /// The memory of the commands of [`QUEUES`], likewise.
-    pools: [SetOnce<CommandPool>; QUEUES.len()],
+    pools: PerNode<SetOnce<CommandPool>>,
     /// The objects that the device may read at any time, by the number of their resource.
     attached: Pin<KBox<Attached>>,
     /// What a room above does in the DPC.
@@ -317,8 +192,8 @@ impl<'a> Gpu<'a> {
             map,
             fences,
             dma,
-            doorbells: [const { SetOnce::new() }; QUEUES.len()],
-            pools: [const { SetOnce::new() }; QUEUES.len()],
+            doorbells: PerNode::new([const { SetOnce::new() }; NODES]),
+            pools: PerNode::new([const { SetOnce::new() }; NODES]),
             attached,
             deferred: SetOnce::new(),
             warned: Atomic::new(false),
@@ -349,9 +224,7 @@ impl<'a> Gpu<'a> {
 
     /// Tells where the doorbell of `node` is. Later calls for the same node change nothing.
     pub(crate) fn set_doorbell(&self, node: Node, doorbell: Doorbell) {
-        if let Some(place) = self.doorbells.get(node.index()) {
-            place.populate(doorbell);
-        }
+        self.doorbells[node].populate(doorbell);
     }
 
     /// Tells which thread follows changes of the scanouts. Later calls change nothing.
@@ -374,9 +247,7 @@ impl<'a> Gpu<'a> {
     /// Tells where the commands of `node` get their memory. Later calls for the same node change
     /// nothing.
     pub(crate) fn set_pool(&self, node: Node, pool: CommandPool) {
-        if let Some(place) = self.pools.get(node.index()) {
-            place.populate(pool);
-        }
+        self.pools[node].populate(pool);
     }
 
     /// Returns the objects that the device may read at any time.
@@ -407,7 +278,7 @@ impl<'a> Gpu<'a> {
         command: &C,
         completion: Completion,
     ) -> Result<Packet> {
-        let pool = self.pools.get(node.index()).and_then(SetOnce::as_ref);
+        let pool = self.pools[node].as_ref();
         Packet::plain(
             self.device(),
             &self.dma,
@@ -521,21 +392,24 @@ impl Gpu<'_> {
     }
 }
 
-/// Reports to the scheduler what was [found](State::reap) on the nodes of this message, and queues
-/// the DPC. On another message than the notify message the report is left to the DPC.
-fn report(state: &mut Synchronized<'_, Gpu<'_>>, mut importance: Importance) {
+/// Retires what the queues of this message completed, reports it to the scheduler, and queues the
+/// DPC. On another message than the notify message the report is left to the DPC.
+fn reap(state: &mut Synchronized<'_, Gpu<'_>>) {
+    let mut dpc = state.reap();
+    if dpc == Dpc::Idle {
+        return;
+    }
     for node in QUEUES {
-        let queue = state.nodes.get(node.index()).and_then(Option::as_ref);
-        let Some(completed) = queue.map(|queue| queue.completed()) else {
+        let Some(completed) = state.nodes[node].as_ref().map(|queue| queue.completed()) else {
             continue;
         };
-        // Who waits is woken by the DPC.
-        if importance == Importance::Low && state.miniport().fences.show(node, completed) {
-            importance = Importance::Medium;
+        // Somebody who waits is woken by the DPC.
+        if dpc == Dpc::Marked && state.miniport().fences.publish_one(node, completed) {
+            dpc = Dpc::Queued;
         }
-        scheduler::notify_completed(state, node, completed, importance);
+        scheduler::notify_completed(state, node, completed, dpc);
     }
-    state.queue_dpc_of(importance);
+    state.raise_dpc(dpc);
 }
 
 impl Miniport for Gpu<'_> {
@@ -555,9 +429,7 @@ impl Miniport for Gpu<'_> {
         };
         state.config_changed |= config;
         if queues {
-            if let Some(importance) = state.reap() {
-                report(state, importance);
-            }
+            reap(state);
         }
         if config {
             state.queue_dpc();
@@ -571,7 +443,7 @@ impl Miniport for Gpu<'_> {
 
     fn dpc_routine(&self, adapter: &Adapter<Self>) {
         // First: what is complete by then is finished below, before waiters learn of it.
-        let Some(news) = scheduler::begin_dpc(adapter) else {
+        let Some(snapshot) = scheduler::begin_dpc(adapter) else {
             return;
         };
         for node in QUEUES {
@@ -581,7 +453,7 @@ impl Miniport for Gpu<'_> {
             deferred.run(adapter);
         }
         self.check_config(adapter);
-        scheduler::notify_dpc(adapter, &self.fences, &news);
+        scheduler::notify_dpc(adapter, &self.fences, &snapshot);
     }
 }
 
@@ -597,7 +469,7 @@ impl Hardware for Gpu<'_> {
     }
 
     fn node(state: &mut State, node: Node) -> Option<&mut NodeQueue<Virtqueue>> {
-        state.nodes.get_mut(node.index())?.as_deref_mut()
+        state.nodes[node].as_deref_mut()
     }
 
     fn notify(state: &mut State) -> Option<&mut Notify> {
@@ -605,14 +477,11 @@ impl Hardware for Gpu<'_> {
     }
 
     fn poll(state: &mut Synchronized<'_, Self>) {
-        if let Some(importance) = state.reap() {
-            report(state, importance);
-        }
+        reap(state);
     }
 
-    fn doorbell(&self, node: Node) {
-        let doorbell = self.doorbells.get(node.index()).and_then(SetOnce::copy);
-        if let Some(doorbell) = doorbell {
+    fn kick(&self, node: Node) {
+        if let Some(doorbell) = self.doorbells[node].copy() {
             self.transport.notify(doorbell);
         }
     }

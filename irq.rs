@@ -12,7 +12,7 @@
 //!
 //! Both hand out a [`Synchronized`], and only that type leads to the state (but for a panic, see
 //! `irq/panic.rs`) or can queue the DPC (`DxgkCbQueueDpc`). The DPC of the adapter
-//! (`DxgkDdiDpcRoutine`) runs on the interrupt thread of one message, the *home message*.
+//! (`DxgkDdiDpcRoutine`) runs on the interrupt thread of one message, the *DPC's message*.
 //!
 //! # The lock
 //!
@@ -43,6 +43,7 @@ use kernel::{
         ThreadedIrqReturn, //
     },
     new_spinlock_irq,
+    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         atomic::{
@@ -135,28 +136,22 @@ pub(crate) trait Miniport: Send + Sync + Sized {
 
     /// The deferred half, `DxgkDdiDpcRoutine`. Never runs twice at once for one adapter.
     ///
-    /// Context: process (the interrupt thread of the home message), no lock held. Must not
+    /// Context: process (the interrupt thread of the DPC's message), no lock held. Must not
     /// disconnect: that waits for this routine.
     fn dpc_routine(&self, adapter: &Adapter<Self>);
 }
 
-/// How soon a queued DPC is to run, as `KeSetImportanceDpc` has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Importance {
-    /// `LowImportance`: with the next one that is of more importance. Nobody waits for it.
-    Low,
-    /// `MediumImportance`: at once.
-    Medium,
+/// The state of the DPC of an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub(crate) enum Dpc {
+    /// It has nothing to do.
+    Idle,
+    /// It has something to do, for which nobody waits: it runs with the next one that is queued.
+    Marked,
+    /// Its thread was woken, or is about to be.
+    Queued,
 }
-
-/// No DPC is queued.
-const NO_DPC: u32 = 0;
-
-/// A DPC of [`Importance::Low`] is queued: nobody was woken for it.
-const DPC_LATER: u32 = 1;
-
-/// A DPC is queued, and its thread woken or about to be.
-const DPC_DUE: u32 = 2;
 
 /// What one message counted since the adapter was made; kept under its lock.
 #[derive(Clone, Copy, Default)]
@@ -189,6 +184,31 @@ impl Counters {
 #[inline(always)]
 fn count(counter: &mut u64) {
     *counter = counter.wrapping_add(1);
+}
+
+/// Why a handler ran.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Run {
+    /// The device raised an interrupt.
+    Interrupt,
+    /// Somebody woke the thread of the DPC, with forced threading.
+    WakeUp,
+    /// Another device on the same line raised an interrupt.
+    NotOurs,
+}
+
+impl Run {
+    /// Decides from whether the interrupt routine says that the device `raised` an interrupt,
+    /// whether the thread was `woken`, and whether the routine `asked` for the DPC.
+    fn of(raised: bool, woken: bool, asked: bool) -> Self {
+        match (raised, woken) {
+            // A device may not know whether it raised an interrupt. A run that a wake-up asked for
+            // counts as one only if the routine found work for the DPC.
+            (true, woken) if !woken || asked => Self::Interrupt,
+            (_, true) => Self::WakeUp,
+            (_, false) => Self::NotOurs,
+        }
+    }
 }
 
 /// Where a message is between connect and disconnect.
@@ -249,41 +269,45 @@ pub(crate) struct Synchronized<'a, M: Miniport> {
     counters: &'a mut Counters,
     adapter: &'a Adapter<M>,
     waker: ThreadWaker,
-    /// True in the hard handler of the home message, which wakes its thread by its return value.
-    at_home: bool,
+    /// True in the hard handler of the DPC's message, which wakes its thread by its return value.
+    in_dpc_handler: bool,
 }
 
 impl<M: Miniport> Synchronized<'_, M> {
     /// Queues the DPC, `DxgkCbQueueDpc`.
     ///
-    /// Returns true if this call queued it, false if it was queued already. The mark is cleared
-    /// before the DPC runs, so queueing while it runs returns true and it runs again.
+    /// Returns true if this call queued it, false if it was marked or queued already. The mark is
+    /// cleared before the DPC runs, so queueing while it runs returns true and it runs again.
     ///
     /// Context: any, lock of the message held (given by the type).
+    #[doc(alias = "DxgkCbQueueDpc")]
     pub(crate) fn queue_dpc(&mut self) -> bool {
-        self.queue_dpc_of(Importance::Medium)
+        self.raise_dpc(Dpc::Queued)
     }
 
-    /// The same, of some importance: a queued DPC gets the highest one it was queued with.
-    pub(crate) fn queue_dpc_of(&mut self, importance: Importance) -> bool {
+    /// Queues the DPC, or only marks it, unless it is queued already.
+    ///
+    /// Returns and context: as [`Self::queue_dpc`].
+    pub(crate) fn raise_dpc(&mut self, to: Dpc) -> bool {
         let dpc = &self.adapter.dpc;
-        let before = match importance {
-            Importance::Medium => dpc.xchg(DPC_DUE, Full),
-            Importance::Low => dpc
-                .cmpxchg(NO_DPC, DPC_LATER, Full)
+        let before = match to {
+            Dpc::Idle => return false,
+            Dpc::Marked => dpc
+                .cmpxchg(Dpc::Idle as u32, Dpc::Marked as u32, Full)
                 .unwrap_or_else(|now| now),
+            Dpc::Queued => dpc.xchg(Dpc::Queued as u32, Full),
         };
-        if importance == Importance::Medium && before != DPC_DUE && !self.at_home {
+        if to == Dpc::Queued && before != Dpc::Queued as u32 && !self.in_dpc_handler {
             self.adapter.woken.store(true, Relaxed);
             self.waker.wake();
         }
-        let queued = before == NO_DPC;
-        count(if queued {
+        let first = before == Dpc::Idle as u32;
+        count(if first {
             &mut self.counters.dpcs_queued
         } else {
             &mut self.counters.dpcs_refused
         });
-        queued
+        first
     }
 
     /// Returns the miniport.
@@ -317,7 +341,7 @@ pub(crate) struct Vectors {
     /// Number of messages; 1 for a line interrupt.
     pub(crate) count: u32,
     /// Message on whose interrupt thread the DPC runs.
-    pub(crate) home: u32,
+    pub(crate) dpc_message: u32,
 }
 
 /// The interrupt side of one device: its messages, its DPC, its miniport.
@@ -328,15 +352,15 @@ pub(crate) struct Vectors {
 pub(crate) struct Adapter<M: Miniport> {
     miniport: M,
     messages: KVec<Pin<KBox<Message<M::State>>>>,
-    home: u32,
-    /// Whether a DPC is queued and has not begun: [`NO_DPC`], [`DPC_LATER`] or [`DPC_DUE`]. Set by
-    /// anybody with a message lock held, cleared by the home message's interrupt thread.
+    dpc_message: u32,
+    /// Whether a DPC is queued and has not begun: a [`Dpc`]. Set by anybody with a message lock
+    /// held, cleared by the interrupt thread of the DPC's message.
     dpc: Atomic<u32>,
-    /// The home message's thread was woken for a DPC, not by an interrupt. Set by anybody with a
-    /// message lock held; with forced threading taken by the next run of the home message's
+    /// The thread of the DPC's message was woken for a DPC, not by an interrupt. Set by anybody with a
+    /// message lock held; with forced threading taken by the next run of the DPC's message's
     /// handler, else never looked at.
     woken: Atomic<bool>,
-    /// Runs of the DPC. Written by the home message's interrupt thread only.
+    /// Runs of the DPC. Written by the interrupt thread of the DPC's message only.
     dpcs_run: Atomic<u64>,
     /// Calls answered with [`Status::InvalidParameter`]: of no message, so under no lock.
     invalid: Atomic<u64>,
@@ -345,11 +369,11 @@ pub(crate) struct Adapter<M: Miniport> {
 impl<M: Miniport> Adapter<M> {
     /// Makes the adapter of a device with `vectors`, not connected.
     ///
-    /// Errors: [`EINVAL`] for no messages or a home message out of range, [`ENOMEM`].
+    /// Errors: [`EINVAL`] for no messages or a message of the DPC out of range, [`ENOMEM`].
     ///
     /// Context: process.
     pub(crate) fn new(miniport: M, vectors: Vectors) -> Result<Arc<Self>> {
-        if vectors.home >= vectors.count {
+        if vectors.dpc_message >= vectors.count {
             return Err(EINVAL);
         }
         let mut messages = KVec::with_capacity(vectors.count.try_into()?, GFP_KERNEL)?;
@@ -360,8 +384,8 @@ impl<M: Miniport> Adapter<M> {
             Self {
                 miniport,
                 messages,
-                home: vectors.home,
-                dpc: Atomic::new(NO_DPC),
+                dpc_message: vectors.dpc_message,
+                dpc: Atomic::new(Dpc::Idle as u32),
                 woken: Atomic::new(false),
                 dpcs_run: Atomic::new(0),
                 invalid: Atomic::new(0),
@@ -406,8 +430,7 @@ impl<M: Miniport> Adapter<M> {
         message: u32,
         routine: impl FnOnce(&mut Synchronized<'_, M>) -> R,
     ) -> Result<R, Status> {
-        // CAST: usize has at least 32 bits on every architecture the kernel's Rust supports.
-        let Some(slot) = self.messages.get(message as usize) else {
+        let Some(slot) = self.messages.get(u32_as_usize(message)) else {
             self.invalid.add(1, Relaxed);
             return Err(Status::InvalidParameter);
         };
@@ -422,7 +445,7 @@ impl<M: Miniport> Adapter<M> {
                 counters: &mut inner.counters,
                 adapter: self,
                 waker: *waker,
-                at_home: false,
+                in_dpc_handler: false,
             }))
         })
     }
@@ -436,25 +459,23 @@ impl<M: Miniport> Adapter<M> {
     ///
     /// Errors and context: as [`Adapter::synchronize_execution`], without the connection check.
     pub(crate) fn counters(&self, message: u32) -> Result<Counters, Status> {
-        // CAST: as in `synchronize_execution`.
-        let slot = self.messages.get(message as usize);
+        let slot = self.messages.get(u32_as_usize(message));
         slot.map(|slot| slot.locked(|inner| inner.counters))
             .ok_or(Status::InvalidParameter)
     }
 
     /// The hard half of the handler of one message.
     fn handle(&self, message: u32) -> ThreadedIrqReturn {
-        let home = message == self.home;
-        // CAST: as in `synchronize_execution`.
-        let Some(slot) = self.messages.get(message as usize) else {
+        let Some(slot) = self.messages.get(u32_as_usize(message)) else {
             return ThreadedIrqReturn::None;
         };
+        let in_dpc_handler = message == self.dpc_message;
         // With forced threading a wake-up of the DPC runs this handler first, in a thread, and it
         // has to pass the wake-up on.
-        let woken = home && !in_hard_interrupt() && self.woken.xchg(false, Relaxed);
+        let woken = in_dpc_handler && !in_hard_interrupt() && self.woken.xchg(false, Relaxed);
         slot.locked(|inner| {
             let asked = inner.counters.dpcs_asked();
-            let ours = match &mut inner.phase {
+            let raised = match &mut inner.phase {
                 Phase::Quiet => return ThreadedIrqReturn::None,
                 Phase::Disconnected => self.miniport.acknowledge(message),
                 Phase::Connected(state, waker) => self.miniport.interrupt_routine(
@@ -463,27 +484,27 @@ impl<M: Miniport> Adapter<M> {
                         counters: &mut inner.counters,
                         adapter: self,
                         waker: *waker,
-                        at_home: home,
+                        in_dpc_handler,
                     },
                     message,
                 ),
             };
-            let wake = home && self.dpc.load(Relaxed) == DPC_DUE;
-            // A device may not know whether it raised an interrupt. A run that a wake-up asked for
-            // counts as an interrupt only if the routine found work for the DPC.
-            let ours = ours && (!woken || inner.counters.dpcs_asked() != asked);
-            if ours {
-                count(&mut inner.counters.interrupts);
-            } else if !wake && !woken {
-                count(&mut inner.counters.not_ours);
+            let run = Run::of(raised, woken, inner.counters.dpcs_asked() != asked);
+            if in_dpc_handler && self.dpc.load(Relaxed) == Dpc::Queued as u32 {
+                if run == Run::Interrupt {
+                    count(&mut inner.counters.interrupts);
+                }
+                return ThreadedIrqReturn::WakeThread;
             }
-            if wake {
-                ThreadedIrqReturn::WakeThread
-            } else if ours || woken {
-                ThreadedIrqReturn::Handled
-            } else {
-                ThreadedIrqReturn::None
+            match run {
+                Run::Interrupt => count(&mut inner.counters.interrupts),
+                Run::NotOurs => {
+                    count(&mut inner.counters.not_ours);
+                    return ThreadedIrqReturn::None;
+                }
+                Run::WakeUp => {}
             }
+            ThreadedIrqReturn::Handled
         })
     }
 
@@ -492,7 +513,7 @@ impl<M: Miniport> Adapter<M> {
         // Cleared before the routine begins: what is queued from here on is a new DPC. Full
         // ordering pairs with the one in `queue_dpc`: what was done before a refused call is seen
         // by the run that made it superfluous.
-        if self.dpc.xchg(NO_DPC, Full) != NO_DPC {
+        if self.dpc.xchg(Dpc::Idle as u32, Full) != Dpc::Idle as u32 {
             self.dpcs_run
                 .store(self.dpcs_run.load(Relaxed) + 1, Relaxed);
             self.miniport.dpc_routine(self);

@@ -21,18 +21,18 @@
 
 use kernel::{
     kthread,
+    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         rcu,
         Arc, //
     },
-    uapi, //
 };
 
 use crate::{
     irq::{
         Adapter,
-        Importance,
+        Dpc,
         Miniport,
         Status,
         Synchronized, //
@@ -48,13 +48,22 @@ use crate::{
 
 pub(crate) mod fence;
 pub(crate) mod fifo;
+mod node;
 mod notify;
 mod queue;
 #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
 mod tests;
 
-use self::queue::RESERVED;
+use self::queue::{
+    Kick,
+    RESERVED, //
+};
 pub(crate) use self::{
+    node::{
+        Node,
+        PerNode,
+        NODES, //
+    },
     notify::{
         InterruptData,
         InterruptType,
@@ -62,50 +71,10 @@ pub(crate) use self::{
     },
     queue::{
         Engine,
+        Interrupt,
         NodeQueue, //
     },
 };
-
-/// Number of nodes.
-pub(crate) const NODES: usize = uapi::RUST_GPU_NODE_COUNT as usize;
-
-/// A node: one engine with one FIFO of packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Node {
-    /// The control queue of the device.
-    Control = uapi::RUST_GPU_NODE_CONTROL,
-    /// The cursor queue of the device.
-    Cursor = uapi::RUST_GPU_NODE_CURSOR,
-    /// The software queue, drained by the submission thread.
-    Software = uapi::RUST_GPU_NODE_SOFTWARE,
-}
-
-impl Node {
-    /// All nodes, in the order of their ordinals.
-    pub(crate) const ALL: [Self; NODES] = [Self::Control, Self::Cursor, Self::Software];
-
-    /// The nodes with an engine.
-    pub(crate) const ENGINES: [Self; 2] = [Self::Control, Self::Cursor];
-
-    /// Returns the index of the node in arrays of [`NODES`] items.
-    pub(crate) const fn index(self) -> usize {
-        // CAST: the discriminant is below `NODES`.
-        self as usize
-    }
-}
-
-impl TryFrom<u32> for Node {
-    type Error = Error;
-
-    /// Returns the node of an ordinal; [`EINVAL`] if there is none.
-    fn try_from(ordinal: u32) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|node| *node as u32 == ordinal)
-            .ok_or(EINVAL)
-    }
-}
 
 /// A miniport whose messages hold the nodes of this scheduler.
 pub(crate) trait Hardware: Miniport {
@@ -130,8 +99,10 @@ pub(crate) trait Hardware: Miniport {
     /// Context: synchronised routine.
     fn poll(state: &mut Synchronized<'_, Self>);
 
-    /// Rings the doorbell of `node`.
-    fn doorbell(&self, node: Node);
+    /// Notifies the device of new packets of `node`.
+    ///
+    /// Context: any, no message lock held: the write leaves the virtual machine.
+    fn kick(&self, node: Node);
 
     /// Marks that there is something to submit, and wakes the submission thread.
     ///
@@ -151,7 +122,7 @@ pub(crate) trait Hardware: Miniport {
 }
 
 /// Tells the scheduler of a hardware event, `DxgkCbNotifyInterrupt`, and queues the DPC, as the
-/// contract demands before the routine ends. Of low importance if nothing but the event itself is
+/// contract demands before the routine ends. It is only marked if nothing but the event itself is
 /// left to it, and nobody waits for that.
 ///
 /// Returns false if `state` is not that of the notify message (in WDDM: "no scheduler callback is
@@ -161,12 +132,12 @@ pub(crate) trait Hardware: Miniport {
 pub(crate) fn notify_interrupt<H: Hardware>(
     state: &mut Synchronized<'_, H>,
     data: &InterruptData,
-    importance: Importance,
+    dpc: Dpc,
 ) -> bool {
     if !H::notify(state).is_some_and(|notify| notify.record(data)) {
         return false;
     }
-    state.queue_dpc_of(importance);
+    state.raise_dpc(dpc);
     true
 }
 
@@ -177,10 +148,10 @@ pub(crate) fn notify_completed<H: Hardware>(
     state: &mut Synchronized<'_, H>,
     node: Node,
     completed: u64,
-    importance: Importance,
+    dpc: Dpc,
 ) -> bool {
-    let known = H::notify(state).map(|notify| notify.completed().get(node.index()).copied());
-    if known.flatten().is_none_or(|known| known >= completed) {
+    let known = H::notify(state).map(|notify| notify.completed()[node]);
+    if known.is_none_or(|known| known >= completed) {
         return false;
     }
     notify_interrupt(
@@ -189,7 +160,7 @@ pub(crate) fn notify_completed<H: Hardware>(
             submission_fence_id: completed,
             node,
         },
-        importance,
+        dpc,
     )
 }
 
@@ -207,7 +178,7 @@ pub(crate) fn submit_null<H: Hardware>(
     count: u32,
     client: &Arc<Client>,
 ) -> Result<(u32, u64), Status> {
-    submit_with(adapter, node, false, |queue| {
+    submit_with(adapter, node, Interrupt::Wanted, |queue| {
         let mut taken = 0;
         while taken < count {
             let packet = H::null_packet(node, client.clone());
@@ -231,14 +202,16 @@ pub(crate) fn submit<H: Hardware>(
     node: Node,
     packet: <H::Engine as Engine>::Packet,
 ) -> Result<Result<u64, <H::Engine as Engine>::Packet>, Status> {
-    submit_with(adapter, node, false, |queue| queue.submit(packet, 0))
+    submit_with(adapter, node, Interrupt::Wanted, |queue| {
+        queue.submit(packet, 0)
+    })
 }
 
 /// Submits the packets of `batch` to `node` in their order, all in one critical section and with
 /// one doorbell. Leaves in `batch` what did not fit.
 ///
-/// If this is to be `quiet`, and all fitted, and the engine has nothing else to do, it does not
-/// interrupt when it is done: the caller has [`report_vsync`] or [`query_current_fence`] look.
+/// With [`Interrupt::Suppressed`] the engine does not interrupt when it is done, if all fitted and
+/// it has nothing else to do: the caller polls, with [`report_vsync`] or [`query_current_fence`].
 ///
 /// Returns the last fence id handed out on the node.
 ///
@@ -247,9 +220,9 @@ pub(crate) fn submit_batch<H: Hardware>(
     adapter: &Adapter<H>,
     node: Node,
     batch: &mut Fifo<<H::Engine as Engine>::Packet>,
-    quiet: bool,
+    interrupt: Interrupt,
 ) -> Result<u64, Status> {
-    submit_with(adapter, node, quiet, |queue| {
+    submit_with(adapter, node, interrupt, |queue| {
         while let Some(packet) = batch.pop() {
             if let Err(packet) = queue.submit(packet, 0) {
                 // Cannot fail: its place was made free just now.
@@ -267,20 +240,18 @@ pub(crate) fn submit_batch<H: Hardware>(
 /// `states` are those of all messages, in the order of these.
 ///
 /// Context: process; the messages are disconnected and the DPC does not run.
-pub(crate) fn complete_all<H: Hardware>(hardware: &H, states: &mut [H::State], fences: &Fences) {
-    let mut completed = [0; NODES];
-    for (node, completed) in Node::ALL.into_iter().zip(&mut completed) {
-        // CAST: usize has at least 32 bits.
-        let state = states.get_mut(hardware.message_of(node) as usize);
+pub(crate) fn force_complete<H: Hardware>(hardware: &H, states: &mut [H::State], fences: &Fences) {
+    let mut completed = PerNode::default();
+    for (node, completed) in completed.iter_mut() {
+        let state = states.get_mut(u32_as_usize(hardware.message_of(node)));
         let Some(queue) = state.and_then(|state| H::node(state, node)) else {
             return;
         };
-        *completed = queue.complete_all();
+        *completed = queue.force_complete();
     }
-    // CAST: as above.
-    let state = states.get_mut(hardware.notify_message() as usize);
+    let state = states.get_mut(u32_as_usize(hardware.notify_message()));
     if let Some(notify) = state.and_then(H::notify) {
-        for (node, submission_fence_id) in Node::ALL.into_iter().zip(completed) {
+        for (node, &submission_fence_id) in completed.iter() {
             notify.record(&InterruptData::DmaCompleted {
                 submission_fence_id,
                 node,
@@ -290,50 +261,53 @@ pub(crate) fn complete_all<H: Hardware>(hardware: &H, states: &mut [H::State], f
     fences.publish(&completed);
 }
 
-/// Drops the packets of a queue that were [counted as complete](complete_all) before they reached
+/// Drops the packets of a queue that were [counted as complete](force_complete) before they reached
 /// the engine. Their clients get the places back.
 ///
 /// Context: process, no message lock held.
-pub(crate) fn drop_lost<H: Hardware>(queue: &mut NodeQueue<H::Engine>) {
-    while let Some(packet) = queue.take_lost() {
+pub(crate) fn cancel_pending<H: Hardware>(queue: &mut NodeQueue<H::Engine>) {
+    while let Some(packet) = queue.cancel_one() {
         if let Some(client) = H::client_of(packet) {
             client.give_back(1);
         }
     }
 }
 
-/// Publishes what the engine of `node` was given. Returns whether the doorbell has to be rung.
+/// Publishes what the engine of `node` was given. Returns whether to notify the device.
 ///
 /// Context: synchronised routine of the node's message.
-fn publish<H: Hardware>(state: &mut Synchronized<'_, H>, node: Node, quiet: bool) -> bool {
-    let (ring, look) = H::node(state, node).map_or((false, false), |queue| queue.publish(quiet));
-    if look {
+fn publish<H: Hardware>(state: &mut Synchronized<'_, H>, node: Node, interrupt: Interrupt) -> bool {
+    let kick = H::node(state, node).map(|queue| queue.publish(interrupt));
+    let Some(Kick { notify, poll }) = kick else {
+        return false;
+    };
+    if poll {
         // Afterwards, so that it asks for an interrupt for what was published.
         H::poll(state);
     }
-    ring
+    notify
 }
 
-/// Runs `f` on the queue of `node`, then rings the doorbell and wakes the submission thread as
-/// needed. For `quiet` see [`submit_batch`].
+/// Runs `f` on the queue of `node`, then notifies the device and wakes the submission thread as
+/// needed. For `interrupt` see [`submit_batch`].
 fn submit_with<H: Hardware, R>(
     adapter: &Adapter<H>,
     node: Node,
-    quiet: bool,
+    interrupt: Interrupt,
     f: impl FnOnce(&mut NodeQueue<H::Engine>) -> R,
 ) -> Result<R, Status> {
     let hardware = adapter.miniport();
-    // Who stops the device waits for those that still have to ring.
+    // Stopping the device waits for callers that still have to notify it.
     let section = rcu::read_lock();
-    let (result, ring, waiting) =
+    let (result, notify, waiting) =
         adapter.synchronize_execution(hardware.message_of(node), |state| {
             let queue = H::node(state, node).ok_or(Status::Unsuccessful)?;
             let (result, waiting) = (f(queue), queue.queued() != 0);
-            Ok((result, publish(state, node, quiet), waiting))
+            Ok((result, publish(state, node, interrupt), waiting))
         })??;
     // Outside the lock: the write leaves the virtual machine.
-    if ring {
-        hardware.doorbell(node);
+    if notify {
+        hardware.kick(node);
     }
     drop(section);
     if waiting {
@@ -368,22 +342,22 @@ pub(crate) fn known_fences<H: Hardware>(
     })?
 }
 
-/// Returns whether `fence` of `node` is not complete yet, as far as interrupts told, or after a
-/// `look` at the engine. Then the DPC runs when something of the node completes, and whoever called
-/// may ask again.
+/// Returns whether `fence` of `node` is not complete yet, as far as interrupts told, or, with
+/// `poll`, after a look at the engine. Then the DPC runs when something of the node completes, and
+/// the caller may ask again.
 ///
 /// Errors and context: as [`query_current_fence`].
-pub(crate) fn call_back<H: Hardware>(
+pub(crate) fn enable_signaling<H: Hardware>(
     adapter: &Adapter<H>,
     node: Node,
     fence: u64,
-    look: bool,
+    poll: bool,
 ) -> Result<bool, Status> {
     adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
-        if look {
+        if poll {
             H::poll(state);
         }
-        H::node(state, node).is_some_and(|queue| queue.call_back(fence))
+        H::node(state, node).is_some_and(|queue| queue.enable_signaling(fence))
     })
 }
 
@@ -397,10 +371,10 @@ fn fences_of<H: Hardware>(
         .ok_or(Status::Unsuccessful)
 }
 
-/// What the DPC has found when it began.
-pub(crate) struct News {
+/// What the DPC found when it began.
+pub(crate) struct Snapshot {
     /// Last fences reported as complete.
-    completed: [u64; NODES],
+    completed: PerNode<u64>,
     /// Something waits for room in an engine.
     waiting: bool,
 }
@@ -411,21 +385,22 @@ pub(crate) struct News {
 /// [`None`] if the device is stopped.
 ///
 /// Context: the DPC.
-pub(crate) fn begin_dpc<H: Hardware>(adapter: &Adapter<H>) -> Option<News> {
+pub(crate) fn begin_dpc<H: Hardware>(adapter: &Adapter<H>) -> Option<Snapshot> {
     let hardware = adapter.miniport();
     let notify = hardware.notify_message();
     let is_here = |node| hardware.message_of(node) == notify;
-    let mut news = adapter
+    let mut snapshot = adapter
         .synchronize_execution(notify, |state| {
             let completed = H::notify(state).map(|notify| notify.completed())?;
             let waiting = Node::ENGINES
                 .into_iter()
                 .filter(|node| is_here(*node))
                 .any(|node| H::node(state, node).is_some_and(|queue| queue.queued() != 0));
-            Some(News { completed, waiting })
+            Some(Snapshot { completed, waiting })
         })
         .ok()??;
-    for (node, known) in Node::ALL.into_iter().zip(news.completed) {
+    let mut waiting = snapshot.waiting;
+    for (node, &known) in snapshot.completed.iter() {
         if is_here(node) {
             continue;
         }
@@ -434,14 +409,15 @@ pub(crate) fn begin_dpc<H: Hardware>(adapter: &Adapter<H>) -> Option<News> {
                 H::node(state, node).map(|queue| (queue.completed(), queue.queued()))
             })
             .ok()??;
-        news.waiting |= queued != 0;
+        waiting |= queued != 0;
         if completed > known {
             let _ = adapter.synchronize_execution(notify, |state| {
-                notify_completed(state, node, completed, Importance::Medium)
+                notify_completed(state, node, completed, Dpc::Queued)
             });
         }
     }
-    Some(news)
+    snapshot.waiting = waiting;
+    Some(snapshot)
 }
 
 /// Turns the reporting of vertical retraces of scanout `target` on or off,
@@ -456,7 +432,7 @@ pub(crate) fn control_vsync<H: Hardware>(adapter: &Adapter<H>, target: u32, on: 
 }
 
 /// Reports a vertical retrace of scanout `target`, from a synchronised routine of the notify
-/// message, after a look at what its engines completed if there is somebody to `look` for.
+/// message, with `poll` after a look at what its engines completed.
 ///
 /// Returns whether retraces are reported, and the last completed fence of [`Node::Control`].
 ///
@@ -465,15 +441,14 @@ pub(crate) fn control_vsync<H: Hardware>(adapter: &Adapter<H>, target: u32, on: 
 pub(crate) fn report_vsync<H: Hardware>(
     adapter: &Adapter<H>,
     target: u32,
-    look: bool,
+    poll: bool,
 ) -> Result<(bool, u64), Status> {
     adapter.synchronize_execution(adapter.miniport().notify_message(), |state| {
-        if look {
+        if poll {
             H::poll(state);
         }
         // A retrace is recorded, and that is all.
-        let data = InterruptData::CrtcVsync { target };
-        let told = notify_interrupt(state, &data, Importance::Low);
+        let told = notify_interrupt(state, &InterruptData::CrtcVsync { target }, Dpc::Marked);
         let completed = H::node(state, Node::Control).map_or(0, |queue| queue.completed());
         (told, completed)
     })
@@ -493,14 +468,14 @@ pub(crate) fn vsyncs<H: Hardware>(adapter: &Adapter<H>) -> Result<u64, Status> {
 /// find behind these fences has to be there.
 ///
 /// Context: the DPC.
-pub(crate) fn notify_dpc<H: Hardware>(adapter: &Adapter<H>, fences: &Fences, news: &News) {
-    fences.publish(&news.completed);
-    if news.waiting {
+pub(crate) fn notify_dpc<H: Hardware>(adapter: &Adapter<H>, fences: &Fences, snapshot: &Snapshot) {
+    fences.publish(&snapshot.completed);
+    if snapshot.waiting {
         adapter.miniport().wake_submission_thread();
     }
 }
 
-/// The submission thread: feeds the engines and executes the software node, until it is stopped.
+/// The submission thread: dispatches to the engines and executes the software node, until it is stopped.
 ///
 /// Context: process, a thread of its own.
 pub(crate) fn submission_thread<H: Hardware>(adapter: &Adapter<H>, thread: &kthread::Context) {
@@ -509,7 +484,7 @@ pub(crate) fn submission_thread<H: Hardware>(adapter: &Adapter<H>, thread: &kthr
     }
 }
 
-/// One round of the submission thread: feeds the engines, then executes the software node.
+/// One round of the submission thread: dispatches to the engines, then executes the software node.
 ///
 /// Context: process.
 pub(crate) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
@@ -517,14 +492,14 @@ pub(crate) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
         let hardware = adapter.miniport();
         // As in `submit_with`.
         let _section = rcu::read_lock();
-        let ring = adapter.synchronize_execution(hardware.message_of(node), |state| {
+        let notify = adapter.synchronize_execution(hardware.message_of(node), |state| {
             if let Some(queue) = H::node(state, node) {
-                queue.feed();
+                queue.dispatch();
             }
-            publish(state, node, false)
+            publish(state, node, Interrupt::Wanted)
         });
-        if ring.unwrap_or(false) {
-            hardware.doorbell(node);
+        if notify.unwrap_or(false) {
+            hardware.kick(node);
         }
     }
     while execute_software(adapter) {}
@@ -538,7 +513,7 @@ pub(crate) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
 fn execute_software<H: Hardware>(adapter: &Adapter<H>) -> bool {
     let message = adapter.miniport().message_of(Node::Software);
     let packet = adapter.synchronize_execution(message, |state| {
-        H::node(state, Node::Software).and_then(NodeQueue::take)
+        H::node(state, Node::Software).and_then(NodeQueue::pop)
     });
     let Ok(Some((fence, packet))) = packet else {
         return false;
@@ -552,14 +527,11 @@ fn execute_software<H: Hardware>(adapter: &Adapter<H>) -> bool {
         if let Some(queue) = H::node(state, Node::Software) {
             queue.complete(fence);
         }
-        notify_interrupt(
-            state,
-            &InterruptData::DmaCompleted {
-                submission_fence_id: fence,
-                node: Node::Software,
-            },
-            Importance::Medium,
-        )
+        let data = InterruptData::DmaCompleted {
+            submission_fence_id: fence,
+            node: Node::Software,
+        };
+        notify_interrupt(state, &data, Dpc::Queued)
     });
     reported.unwrap_or(false)
 }

@@ -36,6 +36,7 @@ use crate::{
     scheduler::{
         fifo::Fifo,
         Engine,
+        Interrupt,
         Node, //
     },
     transport::{
@@ -251,16 +252,6 @@ impl Virtqueue {
         self.empty_list = emptied.take();
     }
 
-    /// Returns whether there is something for the DPC: a retired request, or a ring that broke.
-    pub(crate) fn needs_dpc(&self) -> bool {
-        !self.retired.is_empty() || self.poisoned().is_some()
-    }
-
-    /// Returns whether the DPC works on retired requests.
-    pub(crate) fn is_in_dpc(&self) -> bool {
-        self.empty_list.is_none()
-    }
-
     /// Returns why the ring is poisoned, if it is.
     pub(crate) fn poisoned(&self) -> Option<Poison> {
         self.ring.poisoned()
@@ -336,14 +327,22 @@ impl Engine for Virtqueue {
         Ok(())
     }
 
-    fn publish(&mut self, quiet: bool) -> bool {
-        if quiet && self.ring.is_idle() {
+    fn publish(&mut self, interrupt: Interrupt) -> bool {
+        if interrupt == Interrupt::Suppressed && self.ring.is_idle() {
             self.ring.disable_notifications();
         }
         self.ring.publish()
     }
 
-    fn is_quiet(&self) -> bool {
+    fn suppresses_interrupts(&self) -> bool {
         self.poisoned().is_none() && !self.ring.is_armed()
+    }
+
+    fn needs_dpc(&self) -> bool {
+        !self.retired.is_empty() || self.poisoned().is_some()
+    }
+
+    fn is_in_dpc(&self) -> bool {
+        self.empty_list.is_none()
     }
 }

@@ -96,7 +96,7 @@ impl StartedDevice<'_> {
         // For those who have submitted and are about to ring a doorbell.
         rcu::synchronize_rcu();
         self.reset_or_cut_off();
-        scheduler::complete_all(self.adapter.miniport(), &mut engines.states, &self.fences);
+        scheduler::force_complete(self.adapter.miniport(), &mut engines.states, &self.fences);
     }
 
     /// Resets the device; if that cannot be had, takes the bus from it.

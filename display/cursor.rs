@@ -17,6 +17,7 @@
 
 use kernel::{
     new_mutex,
+    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         atomic::{
@@ -126,7 +127,7 @@ impl State {
         behind.store(true, Release);
         let look = Monotonic::ktime_get().saturating_sub(self.sent_ns) > LOST_NS;
         // A stopped device does nothing, and takes nothing.
-        scheduler::call_back(adapter, Node::Cursor, self.fence, look).unwrap_or(false)
+        scheduler::enable_signaling(adapter, Node::Cursor, self.fence, look).unwrap_or(false)
     }
 }
 
@@ -146,8 +147,7 @@ impl Cursors {
 
     /// Adds the cursor of a scanout. Later calls for the same scanout change nothing.
     pub(crate) fn add(&self, scanout: u32, cursor: &Arc<Cursor>) {
-        // CAST: usize has at least 32 bits.
-        if let Some(place) = self.list.get(scanout as usize) {
+        if let Some(place) = self.list.get(u32_as_usize(scanout)) {
             place.populate(cursor.clone());
         }
     }

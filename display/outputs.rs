@@ -8,6 +8,7 @@
 
 use kernel::{
     kthread, new_mutex,
+    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         Arc,
@@ -160,8 +161,7 @@ impl Outputs {
             }
         };
         let mut state = self.state.lock();
-        // CAST: usize has at least 32 bits.
-        if let Some(place) = state.edids.get_mut(scanout as usize) {
+        if let Some(place) = state.edids.get_mut(u32_as_usize(scanout)) {
             *place = edid;
         }
         Ok(())

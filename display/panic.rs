@@ -58,6 +58,6 @@ pub(crate) fn flush(adapter: &Adapter<Gpu<'_>>, dev: &Device<Bound>, framebuffer
         }
     });
     if entered.is_some() {
-        gpu.doorbell(Node::Control);
+        gpu.kick(Node::Control);
     }
 }

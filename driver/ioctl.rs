@@ -72,7 +72,7 @@ pub(crate) fn device_info(
         handle: data.handle,
         messages: map.count,
         notify_message: map.notify(),
-        home_message: map.vectors().home,
+        home_message: map.vectors().dpc_message,
         config_message: map.config,
         control_message: map.control,
         cursor_message: map.cursor,

@@ -39,6 +39,7 @@ use kernel::{
             Setup, //
         },
     },
+    num::casts::u32_as_usize,
     pci,
     prelude::*,
     sync::{
@@ -401,8 +402,7 @@ fn add_scanout<'a>(
     let encoder = setup.encoder(EncoderKind::Virtual, crtcs)?;
     let connector = ConnectorData {
         outputs: data.outputs.clone(),
-        // CAST: usize has at least 32 bits.
-        scanout: scanout as usize,
+        scanout: u32_as_usize(scanout),
     };
     let has_edid = data.outputs.have_edid();
     setup

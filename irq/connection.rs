@@ -29,7 +29,7 @@ struct Handler<M: Miniport> {
     message: u32,
 }
 
-/// Of the messages other than the home message: there is no thread to wake.
+/// Of the messages other than the DPC's message: there is no thread to wake.
 impl<M: Miniport> irq::Handler for Handler<M> {
     fn handle(&self) -> IrqReturn {
         match self.adapter.handle(self.message) {
@@ -39,7 +39,7 @@ impl<M: Miniport> irq::Handler for Handler<M> {
     }
 }
 
-/// Of the home message, whose thread runs the DPC.
+/// Of the DPC's message, whose thread runs the DPC.
 impl<M: Miniport> ThreadedHandler for Handler<M> {
     fn handle(&self) -> ThreadedIrqReturn {
         self.adapter.handle(self.message)
@@ -61,7 +61,7 @@ impl<M: Miniport> ThreadedHandler for Handler<M> {
 /// Must be dropped in process context, not from the DPC (which it waits for).
 pub(crate) struct Connection<'a, M: Miniport + 'a> {
     adapter: Arc<Adapter<M>>,
-    home: Option<Pin<KBox<ThreadedRegistration<'a, Handler<M>>>>>,
+    dpc: Option<Pin<KBox<ThreadedRegistration<'a, Handler<M>>>>>,
     others: KVec<Pin<KBox<Registration<'a, Handler<M>>>>>,
     /// Room for the states, so that disconnecting cannot fail for want of memory.
     states: KVec<M::State>,
@@ -89,7 +89,7 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
     ) -> Result<Self> {
         let count = adapter.messages.len();
         let mut this = Self {
-            home: None,
+            dpc: None,
             others: KVec::with_capacity(count, GFP_KERNEL)?,
             states: KVec::with_capacity(count, GFP_KERNEL)?,
             adapter,
@@ -100,11 +100,11 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
                 message: message.try_into()?,
             };
             let (request, flags) = (request?, Flags::SHARED);
-            if handler.message == this.adapter.home {
+            if handler.message == this.adapter.dpc_message {
                 // SAFETY: The registration is kept in `this`, which the caller does not forget.
                 let registration =
                     unsafe { ThreadedRegistration::new(request, flags, name, Ok(handler)) };
-                this.home = Some(KBox::pin_init(registration, GFP_KERNEL)?);
+                this.dpc = Some(KBox::pin_init(registration, GFP_KERNEL)?);
             } else {
                 // SAFETY: As above.
                 let registration = unsafe { Registration::new(request, flags, name, Ok(handler)) };
@@ -112,7 +112,7 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
                 this.others.push(registration, GFP_KERNEL)?;
             }
         }
-        if this.home.is_none() || this.others.len() + 1 != count {
+        if this.dpc.is_none() || this.others.len() + 1 != count {
             return Err(EINVAL);
         }
         Ok(this)
@@ -128,10 +128,10 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
         if states.len() != self.adapter.messages.len() {
             return Err(EINVAL);
         }
-        let home = self.home.as_ref().ok_or(EINVAL)?;
+        let dpc = self.dpc.as_ref().ok_or(EINVAL)?;
         // SAFETY: `disconnect`, which the drop of `self` calls before the registrations go, takes
         // every copy of the waker out of the messages.
-        let waker = unsafe { home.waker() };
+        let waker = unsafe { dpc.waker() };
         for (slot, state) in self.adapter.messages.iter().zip(states.drain_all()) {
             slot.locked(|inner| inner.phase = Phase::Connected(state, waker));
         }
@@ -158,7 +158,7 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
                 let _ = states.push_within_capacity(state);
             }
         }
-        self.home.iter().for_each(|irq| irq.synchronize());
+        self.dpc.iter().for_each(|irq| irq.synchronize());
         self.others.iter().for_each(|irq| irq.synchronize());
         states
     }

@@ -2,6 +2,8 @@
 
 //! The way into a message for a panic handler.
 
+use kernel::num::casts::u32_as_usize;
+
 use super::{
     Adapter,
     Miniport,
@@ -23,8 +25,7 @@ impl<M: Miniport> Adapter<M> {
         message: u32,
         routine: impl FnOnce(&mut M::State) -> R,
     ) -> Option<R> {
-        // CAST: as in `synchronize_execution`.
-        let mut inner = self.messages.get(message as usize)?.lock.try_lock()?;
+        let mut inner = self.messages.get(u32_as_usize(message))?.lock.try_lock()?;
         match &mut inner.phase {
             Phase::Connected(state, _) => Some(routine(state)),
             _ => None,

@@ -31,7 +31,7 @@ use crate::irq::{
     ntstatus,
     Adapter,
     Connection,
-    Importance,
+    Dpc,
     Miniport,
     Status,
     Synchronized,
@@ -101,8 +101,8 @@ fn mock() -> Mock {
     }
 }
 
-fn adapter(count: u32, home: u32) -> Result<Arc<Adapter<Mock>>> {
-    Adapter::new(mock(), Vectors { count, home })
+fn adapter(count: u32, dpc_message: u32) -> Result<Arc<Adapter<Mock>>> {
+    Adapter::new(mock(), Vectors { count, dpc_message })
 }
 
 fn states(count: u32) -> Result<KVec<Words>> {
@@ -332,7 +332,7 @@ mod suite {
         assert_eq!(counters.dpcs_refused, u64::from(times) - 1);
         assert_eq!(adapter.dpcs_run(), 1);
         // Nothing but one interrupt was counted anywhere, also where waking the DPC runs the
-        // handler of the home message.
+        // handler of the DPC's message.
         for other in 0..3 {
             let counters = adapter.counters(other)?;
             assert_eq!(counters.interrupts, u64::from(other == message));
@@ -369,22 +369,21 @@ mod suite {
     }
 
     #[test]
-    fn dpc_of_low_importance_runs_with_the_next() -> Result {
+    fn dpc_of_low_dpc_runs_with_the_next() -> Result {
         let domain = Domain::new(2)?;
         let adapter = adapter(2, 0)?;
         let mut connection = request(&adapter, &domain)?;
         connection.connect(&mut states(2)?)?;
-        let queue = |message, importance| {
-            adapter.synchronize_execution(message, |words| words.queue_dpc_of(importance))
-        };
-        assert_eq!(queue(1, Importance::Low), Ok(true));
-        assert_eq!(queue(0, Importance::Low), Ok(false));
+        let queue =
+            |message, dpc| adapter.synchronize_execution(message, |words| words.raise_dpc(dpc));
+        assert_eq!(queue(1, Dpc::Marked), Ok(true));
+        assert_eq!(queue(0, Dpc::Marked), Ok(false));
         fsleep(Delta::from_millis(20));
         assert_eq!(adapter.dpcs_run(), 0);
         // It is queued already, but now it is due.
-        assert_eq!(queue(1, Importance::Medium), Ok(false));
+        assert_eq!(queue(1, Dpc::Queued), Ok(false));
         assert!(wait(|| adapter.dpcs_run() == 1));
-        assert_eq!(queue(1, Importance::Low), Ok(true));
+        assert_eq!(queue(1, Dpc::Marked), Ok(true));
         drop(connection);
         assert_eq!(adapter.dpcs_run(), 1);
         Ok(())
@@ -415,8 +414,22 @@ mod suite {
         assert_eq!(connection.connect(&mut one), Err(EINVAL));
         assert_eq!(one.len(), 1);
         expect(&adapter, 0, Err(Status::Unsuccessful));
-        assert!(Adapter::new(mock(), Vectors { count: 0, home: 0 }).is_err());
-        assert!(Adapter::new(mock(), Vectors { count: 2, home: 2 }).is_err());
+        assert!(Adapter::new(
+            mock(),
+            Vectors {
+                count: 0,
+                dpc_message: 0
+            }
+        )
+        .is_err());
+        assert!(Adapter::new(
+            mock(),
+            Vectors {
+                count: 2,
+                dpc_message: 2
+            }
+        )
+        .is_err());
         Ok(())
     }
 

@@ -31,6 +31,7 @@ use kernel::{
 
 use crate::scheduler::{
     Node,
+    PerNode,
     NODES, //
 };
 
@@ -121,7 +122,7 @@ const SLEEP_LIMIT_MS: i64 = 1000;
 /// unbinding device.
 #[pin_data]
 pub(crate) struct Fences {
-    completed: [Atomic<u64>; NODES],
+    completed: PerNode<Atomic<u64>>,
     /// 0, or the negative errno that every waiter and later ioctl gets: EIO once the device broke,
     /// ENODEV once it is gone, which is final.
     gone: Atomic<i32>,
@@ -145,7 +146,7 @@ impl Fences {
     pub(crate) fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
-                completed: [const { Atomic::new(0) }; NODES],
+                completed: PerNode::new([const { Atomic::new(0) }; NODES]),
                 gone: Atomic::new(0),
                 generation: Atomic::new(0),
                 waiters: Atomic::new(0),
@@ -159,17 +160,15 @@ impl Fences {
     /// Returns the last completed fence of `node`.
     pub(crate) fn completed(&self, node: Node) -> u64 {
         // Pairs with the store in `raise`: who sees the fence sees what came before it.
-        self.completed
-            .get(node.index())
-            .map_or(0, |fence| fence.load(Acquire))
+        self.completed[node].load(Acquire)
     }
 
     /// Publishes the last completed fence of each node and wakes all waiters.
     ///
     /// Context: process (the DPC).
-    pub(crate) fn publish(&self, completed: &[u64; NODES]) {
-        for (shown, fence) in self.completed.iter().zip(completed) {
-            raise(shown, *fence);
+    pub(crate) fn publish(&self, completed: &PerNode<u64>) {
+        for (node, fence) in completed.iter() {
+            raise(&self.completed[node], *fence);
         }
         self.wake();
     }
@@ -178,10 +177,8 @@ impl Fences {
     /// somebody to wake, by [`publish`](Self::publish).
     ///
     /// Context: any.
-    pub(crate) fn show(&self, node: Node, fence: u64) -> bool {
-        if let Some(shown) = self.completed.get(node.index()) {
-            raise(shown, fence);
-        }
+    pub(crate) fn publish_one(&self, node: Node, fence: u64) -> bool {
+        raise(&self.completed[node], fence);
         // Fully ordered, as is what a waiter does first: it sees the fence, or is seen here.
         self.generation.fetch_add(1, Full);
         self.waiters.load(Relaxed) != 0
@@ -255,7 +252,7 @@ impl Fences {
 
     /// Counts the caller among the waiters, and sleeps until `done`.
     fn wait_until(&self, deadline_ns: i64, done: impl Fn() -> bool) -> Result {
-        // Before the first look: see `show`.
+        // Before the first look: see `publish_one`.
         self.waiters.fetch_add(1, Full);
         let result = self.sleep_until(deadline_ns, done);
         self.waiters.fetch_sub(1, Relaxed);
@@ -286,11 +283,11 @@ impl Fences {
     }
 }
 
-/// Stores `fence` unless `shown` is beyond it already.
-fn raise(shown: &Atomic<u64>, fence: u64) {
-    let mut before = shown.load(Relaxed);
+/// Stores `fence` unless `published` is beyond it already.
+fn raise(published: &Atomic<u64>, fence: u64) {
+    let mut before = published.load(Relaxed);
     while before < fence {
-        match shown.cmpxchg(before, fence, Release) {
+        match published.cmpxchg(before, fence, Release) {
             Ok(_) => return,
             Err(now) => before = now,
         }

@@ -6,6 +6,7 @@ use kernel::prelude::*;
 
 use super::{
     Node,
+    PerNode,
     NODES, //
 };
 
@@ -60,7 +61,7 @@ impl InterruptData {
 /// Lives in the lock of the notify message and nowhere else.
 pub(crate) struct Notify {
     /// Last fence reported as complete, per node.
-    completed: [u64; NODES],
+    completed: PerNode<u64>,
     /// Vertical retraces reported.
     vsyncs: u64,
     /// Targets whose vertical retraces are reported, a bit each.
@@ -73,7 +74,7 @@ impl Notify {
     /// Makes the state of a scheduler that was told nothing.
     pub(crate) const fn new() -> Self {
         Self {
-            completed: [0; NODES],
+            completed: PerNode::new([0; NODES]),
             vsyncs: 0,
             vsync_targets: 0,
             notifications: 0,
@@ -87,12 +88,7 @@ impl Notify {
                 submission_fence_id,
                 node,
             } => {
-                let [control, cursor, software] = &mut self.completed;
-                let last = match node {
-                    Node::Control => control,
-                    Node::Cursor => cursor,
-                    Node::Software => software,
-                };
+                let last = &mut self.completed[node];
                 *last = submission_fence_id.max(*last);
             }
             InterruptData::CrtcVsync { target } if self.vsync_targets & bit(target) == 0 => {
@@ -129,7 +125,7 @@ impl Notify {
     }
 
     /// Returns the last fence reported as complete, per node.
-    pub(crate) fn completed(&self) -> [u64; NODES] {
+    pub(crate) fn completed(&self) -> PerNode<u64> {
         self.completed
     }
 

@@ -19,18 +19,46 @@ pub(crate) trait Engine: Send {
     /// Not visible to the engine before [`Engine::publish`]. Context: lock of the message held.
     fn submit(&mut self, packet: Self::Packet, fence: u64) -> Result<(), Self::Packet>;
 
-    /// Makes what was submitted visible. Returns whether the doorbell has to be rung.
-    ///
-    /// If this is to be `quiet` the engine need not interrupt when it is done: somebody is going to
-    /// look.
+    /// Makes what was submitted visible. Returns whether to notify the device.
     ///
     /// Context: lock of the message held.
-    fn publish(&mut self, quiet: bool) -> bool;
+    fn publish(&mut self, interrupt: Interrupt) -> bool;
 
-    /// Returns whether the engine does not interrupt, until somebody has looked.
+    /// Returns whether the engine does not interrupt until it is polled.
     ///
     /// Context: lock of the message held.
-    fn is_quiet(&self) -> bool;
+    fn suppresses_interrupts(&self) -> bool;
+
+    /// Returns whether it has something for the DPC: a request to finish, or a failure.
+    ///
+    /// Context: lock of the message held.
+    fn needs_dpc(&self) -> bool {
+        false
+    }
+
+    /// Returns whether the DPC works on requests of this engine.
+    ///
+    /// Context: lock of the message held.
+    fn is_in_dpc(&self) -> bool {
+        false
+    }
+}
+
+/// Whether an engine interrupts when it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    /// It does.
+    Wanted,
+    /// It need not, as somebody polls it (`VRING_AVAIL_F_NO_INTERRUPT`).
+    Suppressed,
+}
+
+/// What follows when packets were [published](NodeQueue::publish).
+pub(super) struct Kick {
+    /// The device has to be notified.
+    pub(super) notify: bool,
+    /// The engine has to be polled, as it does not interrupt for all that it has.
+    pub(super) poll: bool,
 }
 
 /// Packets a node queues while its engine has no room.
@@ -45,8 +73,8 @@ pub(crate) struct NodeQueue<E: Engine> {
     pub(crate) engine: Option<E>,
     /// Last fence id handed out.
     submitted: u64,
-    /// Last fence id given to the engine: those after it are in `pending`, in order.
-    given: u64,
+    /// Last fence id dispatched to the engine: those after it are in `pending`, in order.
+    dispatched: u64,
     pending: Fifo<E::Packet>,
     tracker: FenceTracker,
     /// The DPC is to run when a packet completes.
@@ -61,7 +89,7 @@ impl<E: Engine> NodeQueue<E> {
         Ok(Self {
             engine,
             submitted: 0,
-            given: 0,
+            dispatched: 0,
             pending: Fifo::new(QUEUE_DEPTH)?,
             tracker: FenceTracker::new(),
             awaited: false,
@@ -73,7 +101,7 @@ impl<E: Engine> NodeQueue<E> {
         self.submitted
     }
 
-    /// Returns the number of packets that wait for the engine.
+    /// Returns the number of pending packets.
     pub(crate) fn queued(&self) -> usize {
         self.pending.len()
     }
@@ -94,10 +122,10 @@ impl<E: Engine> NodeQueue<E> {
         }
         let fence = self.submitted + 1;
         let packet = match &mut self.engine {
-            Some(engine) if self.given == self.submitted && self.tracker.in_window(fence) => {
+            Some(engine) if self.dispatched == self.submitted && self.tracker.in_window(fence) => {
                 match engine.submit(packet, fence) {
                     Ok(()) => {
-                        self.given = fence;
+                        self.dispatched = fence;
                         self.submitted = fence;
                         return Ok(fence);
                     }
@@ -111,17 +139,17 @@ impl<E: Engine> NodeQueue<E> {
         Ok(fence)
     }
 
-    /// Gives waiting packets to the engine while it takes them.
-    pub(super) fn feed(&mut self) {
+    /// Dispatches pending packets to the engine while it takes them.
+    pub(super) fn dispatch(&mut self) {
         let Some(engine) = &mut self.engine else {
             return;
         };
-        while self.tracker.in_window(self.given + 1) {
+        while self.tracker.in_window(self.dispatched + 1) {
             let Some(packet) = self.pending.pop() else {
                 return;
             };
-            match engine.submit(packet, self.given + 1) {
-                Ok(()) => self.given += 1,
+            match engine.submit(packet, self.dispatched + 1) {
+                Ok(()) => self.dispatched += 1,
                 Err(packet) => {
                     // Cannot fail: its place was made free just now.
                     let _ = self.pending.unpop(packet);
@@ -131,48 +159,65 @@ impl<E: Engine> NodeQueue<E> {
         }
     }
 
-    /// Publishes what was fed. Returns whether the doorbell has to be rung, and whether there is a
-    /// need to look now, as the engine does not interrupt: not all of it may be `quiet`.
-    pub(super) fn publish(&mut self, quiet: bool) -> (bool, bool) {
-        let quiet = quiet && self.pending.is_empty();
-        self.engine.as_mut().map_or((false, false), |engine| {
-            let ring = engine.publish(quiet);
-            (ring, !quiet && engine.is_quiet())
-        })
+    /// Publishes what was dispatched. Interrupts are suppressed only if nothing is pending.
+    pub(super) fn publish(&mut self, interrupt: Interrupt) -> Kick {
+        let interrupt = match self.pending.is_empty() {
+            true => interrupt,
+            false => Interrupt::Wanted,
+        };
+        let Some(engine) = &mut self.engine else {
+            return Kick {
+                notify: false,
+                poll: false,
+            };
+        };
+        Kick {
+            notify: engine.publish(interrupt),
+            poll: interrupt == Interrupt::Wanted && engine.suppresses_interrupts(),
+        }
     }
 
-    /// Takes the oldest waiting packet, with its fence id: the submission thread's way to execute
+    /// Takes the oldest pending packet, with its fence id: the submission thread's way to execute
     /// packets of the software node.
-    pub(super) fn take(&mut self) -> Option<(u64, E::Packet)> {
+    pub(super) fn pop(&mut self) -> Option<(u64, E::Packet)> {
         let packet = self.pending.pop()?;
-        self.given += 1;
-        Some((self.given, packet))
+        self.dispatched += 1;
+        Some((self.dispatched, packet))
     }
 
     /// Records the completion of all packets, and returns the fence of the last one: the engine was
     /// stopped and says nothing of them any more.
-    pub(super) fn complete_all(&mut self) -> u64 {
+    pub(super) fn force_complete(&mut self) -> u64 {
         self.tracker.record_all(self.submitted);
         self.submitted
     }
 
     /// Takes a packet that never reached the engine, and was [counted as
-    /// complete](Self::complete_all) all the same.
-    pub(super) fn take_lost(&mut self) -> Option<E::Packet> {
-        self.given = self.submitted;
+    /// complete](Self::force_complete) all the same.
+    pub(super) fn cancel_one(&mut self) -> Option<E::Packet> {
+        self.dispatched = self.submitted;
         self.pending.pop()
     }
 
     /// Returns whether `fence` is not complete yet. Then the DPC runs at the next completion.
-    pub(super) fn call_back(&mut self, fence: u64) -> bool {
+    pub(super) fn enable_signaling(&mut self, fence: u64) -> bool {
         let waits = fence > self.completed();
         self.awaited |= waits;
         waits
     }
 
-    /// Returns, after a completion, whether the DPC [is to run](Self::call_back) for it.
-    pub(crate) fn take_awaited(&mut self) -> bool {
-        core::mem::take(&mut self.awaited)
+    /// Returns whether the DPC is needed now, after the engine was polled; `completed` says whether
+    /// packets completed.
+    ///
+    /// Context: lock of the message held.
+    pub(crate) fn wants_dpc(&mut self, completed: bool) -> bool {
+        let awaited = completed && core::mem::take(&mut self.awaited);
+        let Some(engine) = &self.engine else {
+            return false;
+        };
+        // Waiters must not take for done what the DPC has not done yet.
+        let with_dpc = awaited || engine.is_in_dpc() || self.queued() != 0;
+        engine.needs_dpc() || (completed && with_dpc)
     }
 
     /// Records the completion of one packet.

@@ -23,7 +23,7 @@ use crate::{
     irq::{
         Adapter,
         Connection,
-        Importance,
+        Dpc,
         Miniport,
         Status,
         Synchronized,
@@ -39,12 +39,13 @@ use crate::{
         fifo::Fifo,
         Engine,
         Hardware,
+        Interrupt,
         InterruptData,
         InterruptType,
         Node,
         NodeQueue,
         Notify,
-        NODES, //
+        PerNode, //
     },
 };
 
@@ -65,13 +66,13 @@ impl Engine for FakeEngine {
         self.taken.push(fence).map_err(|_| packet)
     }
 
-    fn publish(&mut self, quiet: bool) -> bool {
+    fn publish(&mut self, interrupt: Interrupt) -> bool {
         self.published += 1;
-        self.quiet |= quiet;
+        self.quiet |= interrupt == Interrupt::Suppressed;
         true
     }
 
-    fn is_quiet(&self) -> bool {
+    fn suppresses_interrupts(&self) -> bool {
         self.quiet
     }
 }
@@ -84,7 +85,7 @@ struct Fake {
 }
 
 struct FakeState {
-    nodes: [Option<NodeQueue<FakeEngine>>; NODES],
+    nodes: PerNode<Option<NodeQueue<FakeEngine>>>,
     notify: Option<Notify>,
 }
 
@@ -100,8 +101,8 @@ impl Miniport for Fake {
     }
 
     fn dpc_routine(&self, adapter: &Adapter<Self>) {
-        if let Some(news) = scheduler::begin_dpc(adapter) {
-            scheduler::notify_dpc(adapter, &self.fences, &news);
+        if let Some(snapshot) = scheduler::begin_dpc(adapter) {
+            scheduler::notify_dpc(adapter, &self.fences, &snapshot);
         }
     }
 }
@@ -118,7 +119,7 @@ impl Hardware for Fake {
     }
 
     fn node(state: &mut FakeState, node: Node) -> Option<&mut NodeQueue<FakeEngine>> {
-        state.nodes.get_mut(node.index())?.as_mut()
+        state.nodes[node].as_mut()
     }
 
     fn notify(state: &mut FakeState) -> Option<&mut Notify> {
@@ -126,7 +127,7 @@ impl Hardware for Fake {
     }
 
     fn poll(state: &mut Synchronized<'_, Self>) {
-        for queue in state.nodes.iter_mut().flatten() {
+        for queue in state.nodes.values_mut().flatten() {
             if let Some(engine) = &mut queue.engine {
                 engine.quiet = false;
             }
@@ -139,7 +140,7 @@ impl Hardware for Fake {
         }
     }
 
-    fn doorbell(&self, _node: Node) {
+    fn kick(&self, _node: Node) {
         self.doorbells.add(1, Relaxed);
     }
 
@@ -173,11 +174,11 @@ fn states() -> Result<KVec<FakeState>> {
     };
     let mut states = KVec::new();
     let control = FakeState {
-        nodes: [Some(queue()?), None, Some(NodeQueue::new(None)?)],
+        nodes: PerNode::new([Some(queue()?), None, Some(NodeQueue::new(None)?)]),
         notify: Some(Notify::new()),
     };
     let cursor = FakeState {
-        nodes: [None, Some(queue()?), None],
+        nodes: PerNode::new([None, Some(queue()?), None]),
         notify: None,
     };
     states.push(control, GFP_KERNEL)?;
@@ -191,7 +192,13 @@ fn fake() -> Result<Arc<Adapter<Fake>>> {
         doorbells: Atomic::new(0),
         due: Atomic::new(false),
     };
-    Adapter::new(fake, Vectors { count: 2, home: 0 })
+    Adapter::new(
+        fake,
+        Vectors {
+            count: 2,
+            dpc_message: 0,
+        },
+    )
 }
 
 fn connect<'a>(adapter: &Arc<Adapter<Fake>>, domain: &'a Domain) -> Result<Connection<'a, Fake>> {
@@ -347,11 +354,11 @@ mod suite {
         let _connection = connect(&adapter, &domain)?;
         let client = Client::new()?;
         let mut batch = Fifo::new(ROOM)?;
-        let mut send = |count, quiet| {
+        let mut send = |count, interrupt| {
             for _ in 0..count {
                 let _ = batch.push(None);
             }
-            scheduler::submit_batch(&adapter, Node::Control, &mut batch, quiet)
+            scheduler::submit_batch(&adapter, Node::Control, &mut batch, interrupt)
         };
         let is_quiet = || {
             adapter.synchronize_execution(0, |state| {
@@ -359,14 +366,14 @@ mod suite {
             })
         };
 
-        assert_eq!(send(1, true), Ok(1));
+        assert_eq!(send(1, Interrupt::Suppressed), Ok(1));
         assert_eq!(is_quiet(), Ok(Some(true)));
         assert_eq!(scheduler::report_vsync(&adapter, 0, false), Ok((false, 0)));
         assert_eq!(is_quiet(), Ok(Some(true)));
         assert_eq!(scheduler::report_vsync(&adapter, 0, true), Ok((false, 0)));
         assert_eq!(is_quiet(), Ok(Some(false)));
 
-        assert_eq!(send(1, true), Ok(2));
+        assert_eq!(send(1, Interrupt::Suppressed), Ok(2));
         assert_eq!(is_quiet(), Ok(Some(true)));
         assert_eq!(
             scheduler::submit_null(&adapter, Node::Control, 1, &client),
@@ -375,7 +382,7 @@ mod suite {
         assert_eq!(is_quiet(), Ok(Some(false)));
 
         // What waits for room would wait for long.
-        assert_eq!(send(ROOM, true), Ok(3 + ROOM as u64));
+        assert_eq!(send(ROOM, Interrupt::Suppressed), Ok(3 + ROOM as u64));
         assert_eq!(is_quiet(), Ok(Some(false)));
         Ok(())
     }
@@ -390,11 +397,11 @@ mod suite {
             adapter.synchronize_execution(0, |state| {
                 Fake::node(state, Node::Control).map(|queue| {
                     queue.complete(fence);
-                    queue.take_awaited()
+                    queue.wants_dpc(true)
                 })
             })
         };
-        let call_back = |fence| scheduler::call_back(&adapter, Node::Control, fence, false);
+        let call_back = |fence| scheduler::enable_signaling(&adapter, Node::Control, fence, false);
 
         assert_eq!(
             scheduler::submit_null(&adapter, Node::Control, 3, &client),
@@ -414,7 +421,7 @@ mod suite {
             scheduler::submit_null(&adapter, Node::Cursor, 1, &client),
             Ok((1, 1))
         );
-        let call_back = |look| scheduler::call_back(&adapter, Node::Cursor, 1, look);
+        let call_back = |look| scheduler::enable_signaling(&adapter, Node::Cursor, 1, look);
         assert_eq!(call_back(false), Ok(true));
         assert_eq!(call_back(true), Ok(false));
         Ok(())
@@ -433,18 +440,18 @@ mod suite {
         assert_eq!(client.reserve(count), count);
         assert!(scheduler::submit_null(&adapter, Node::Control, count, &client).is_ok());
         let mut states = connection.disconnect();
-        scheduler::complete_all(adapter.miniport(), &mut states, fences);
+        scheduler::force_complete(adapter.miniport(), &mut states, fences);
         assert_eq!(fences.completed(Node::Control), u64::from(count));
         assert_eq!(fences.completed(Node::Cursor), 0);
         assert!(scheduler::query_current_fence(&adapter, Node::Control).is_err());
 
         let state = states.get_mut(0).ok_or(EINVAL)?;
         assert_eq!(
-            Fake::notify(state).map(|n| n.completed()[0]),
+            Fake::notify(state).map(|n| n.completed()[Node::Control]),
             Some(u64::from(count))
         );
         let queue = Fake::node(state, Node::Control).ok_or(EINVAL)?;
-        scheduler::drop_lost::<Fake>(queue);
+        scheduler::cancel_pending::<Fake>(queue);
         assert_eq!(queue.queued(), 0);
         // Those in the engine are the engine's to give back.
         assert_eq!(client.reserve(u32::MAX), CLIENT_LIMIT - count + ROOM as u32);
@@ -486,8 +493,8 @@ mod suite {
                 let queue = Fake::node(state, Node::Control)?;
                 queue.complete(fence);
                 let completed = queue.completed();
-                scheduler::notify_completed(state, Node::Control, completed, Importance::Medium);
-                Fake::notify(state).map(|notify| notify.completed()[0])
+                scheduler::notify_completed(state, Node::Control, completed, Dpc::Queued);
+                Fake::notify(state).map(|notify| notify.completed()[Node::Control])
             })
         };
         assert_eq!(complete(3), Ok(Some(0)));
@@ -510,7 +517,7 @@ mod suite {
                 queue.complete(2);
             }
             // Not here: the scheduler's state is not in this message.
-            let told = scheduler::notify_completed(state, Node::Cursor, 2, Importance::Medium);
+            let told = scheduler::notify_completed(state, Node::Cursor, 2, Dpc::Queued);
             state.queue_dpc();
             told
         });
@@ -519,7 +526,7 @@ mod suite {
         let notified = adapter.synchronize_execution(0, |state| {
             Fake::notify(state).map(|notify| (notify.completed(), notify.notifications()))
         });
-        assert_eq!(notified, Ok(Some(([0, 2, 0], 1))));
+        assert_eq!(notified, Ok(Some((PerNode::new([0, 2, 0]), 1))));
         Ok(())
     }
 

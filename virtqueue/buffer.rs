@@ -23,6 +23,7 @@ use kernel::{
         self,
         Bound, //
     },
+    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         atomic::{
@@ -384,8 +385,9 @@ impl CommandBuffer {
     ///
     /// Any. Only after the ring has given the buffer back: before, the answer means nothing.
     pub(crate) fn read_response<'a>(&self, written: u32, bytes: &'a mut [u8]) -> &'a [u8] {
-        // CAST: usize has at least 32 bits.
-        let len = (written as usize).min(self.response_len()).min(bytes.len());
+        let len = u32_as_usize(written)
+            .min(self.response_len())
+            .min(bytes.len());
         let (response, _) = bytes.split_at_mut(len);
         match self.memory().copy_out(self.response().start, response) {
             Ok(()) => response,

@@ -8,6 +8,7 @@ use kernel::{
         Bound,
         Device, //
     },
+    num::casts::u32_as_usize,
     prelude::*,
     sync::Arc, //
 };
@@ -59,8 +60,7 @@ impl Virtqueue {
         scanouts: u32,
     ) -> Result {
         let half = usize::from(self.ring.size() / 2 / self.descriptors);
-        // CAST: usize has at least 32 bits.
-        let count = COMMANDS * (half / COMMANDS).min(scanouts as usize);
+        let count = COMMANDS * (half / COMMANDS).min(u32_as_usize(scanouts));
         let size = TransferToHost2d::SIZE.max(ResourceFlush::SIZE);
         self.panic_reserve.reserve(count, GFP_KERNEL)?;
         for _ in 0..count {

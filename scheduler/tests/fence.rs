@@ -26,7 +26,8 @@ use crate::scheduler::{
         Fences,
         CLIENT_LIMIT, //
     },
-    Node, //
+    Node,
+    PerNode, //
 };
 
 #[kunit_tests(rust_gpu_fence)]
@@ -82,7 +83,7 @@ mod tests {
     fn a_stopped_device_ends_waits() -> Result {
         let fences = Fences::new()?;
         assert_eq!(fences.wait(Node::Control, 1, 0), Err(ETIME));
-        fences.publish(&[1, 0, 0]);
+        fences.publish(&PerNode::new([1, 0, 0]));
         assert_eq!(fences.wait(Node::Control, 1, 0), Ok(()));
         assert!(fences.fail());
         assert!(!fences.fail());
@@ -110,16 +111,16 @@ mod tests {
     fn what_is_shown_wakes_nobody() -> Result {
         let fences = Fences::new()?;
         let mark = fences.generation();
-        assert!(!fences.show(Node::Control, 5));
+        assert!(!fences.publish_one(Node::Control, 5));
         assert_eq!(fences.completed(Node::Control), 5);
         assert_eq!(fences.wait(Node::Control, 5, 0), Ok(()));
         assert_eq!(fences.wait_change(mark), Ok(()));
         assert_ne!(fences.generation(), mark);
         // The DPC found less when it began.
-        fences.publish(&[4, 1, 0]);
+        fences.publish(&PerNode::new([4, 1, 0]));
         assert_eq!(fences.completed(Node::Control), 5);
         assert_eq!(fences.completed(Node::Cursor), 1);
-        assert!(!fences.show(Node::Control, 3));
+        assert!(!fences.publish_one(Node::Control, 3));
         assert_eq!(fences.completed(Node::Control), 5);
         Ok(())
     }
@@ -137,7 +138,7 @@ mod tests {
         let thread = unsafe { Kthread::new(c"rust_gpu_test", waiter)? };
         let mut known = false;
         for _ in 0..10_000 {
-            known = fences.show(Node::Control, 1);
+            known = fences.publish_one(Node::Control, 1);
             if known {
                 break;
             }
@@ -145,7 +146,7 @@ mod tests {
         }
         assert!(known);
         assert_eq!(woken.load(Acquire), 0);
-        fences.publish(&[2, 0, 0]);
+        fences.publish(&PerNode::new([2, 0, 0]));
         // Not by dropping the thread: that would interrupt its sleep.
         for _ in 0..10_000 {
             if woken.load(Acquire) == 1 {
@@ -155,7 +156,7 @@ mod tests {
         }
         drop(thread);
         assert_eq!(woken.load(Acquire), 1);
-        assert!(!fences.show(Node::Control, 2));
+        assert!(!fences.publish_one(Node::Control, 2));
         Ok(())
     }
 }

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! [`MessageMap`] decides which interrupt message serves what; [`State`] is what lives in the lock
+//! of one.
+
+use kernel::prelude::*;
+
+use crate::{
+    irq::{
+        Dpc,
+        Vectors, //
+    },
+    scheduler::{
+        self,
+        Node,
+        NodeQueue,
+        Notify,
+        PerNode,
+        NODES, //
+    },
+    virtqueue::Virtqueue,
+};
+
+use super::Gpu;
+
+/// The nodes that are virtqueues. The index of the queue is the ordinal of the node.
+pub(crate) const QUEUES: [Node; 2] = Node::ENGINES;
+
+/// Which message serves what: the one place where that is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MessageMap {
+    /// Number of messages.
+    pub(crate) count: u32,
+    /// True for INTx: one message, of a shared line, with the ISR register to read.
+    pub(crate) line: bool,
+    /// Configuration changes.
+    pub(crate) config: u32,
+    /// The control queue.
+    pub(crate) control: u32,
+    /// The cursor queue.
+    pub(crate) cursor: u32,
+}
+
+impl MessageMap {
+    /// Most messages the device has a use for.
+    pub(crate) const MAX: u32 = 3;
+
+    /// Decides for `count` messages, at least one.
+    pub(crate) const fn new(count: u32, line: bool) -> Self {
+        let (control, cursor) = match count {
+            0 | 1 => (0, 0),
+            2 => (1, 1),
+            _ => (1, 2),
+        };
+        Self {
+            count,
+            line,
+            config: 0,
+            control,
+            cursor,
+        }
+    }
+
+    /// Returns the notify message, on which the DPC runs as well: the control queue's, on which
+    /// nearly all completions arrive.
+    pub(crate) const fn notify(&self) -> u32 {
+        self.control
+    }
+
+    /// Returns the message in whose lock `node` lives.
+    pub(crate) const fn of(&self, node: Node) -> u32 {
+        match node {
+            Node::Control => self.control,
+            Node::Cursor => self.cursor,
+            Node::Software => self.notify(),
+        }
+    }
+
+    /// Returns what the adapter has to know.
+    pub(crate) const fn vectors(&self) -> Vectors {
+        Vectors {
+            count: self.count,
+            dpc_message: self.notify(),
+        }
+    }
+}
+
+/// What the interrupt routine of one message shares with the rest of the driver.
+pub(crate) struct State {
+    /// The nodes that live in this message, by ordinal. Boxed, as the state moves in and out.
+    pub(crate) nodes: PerNode<Option<KBox<NodeQueue<Virtqueue>>>>,
+    /// The scheduler's state, on the notify message.
+    pub(crate) notify: Option<Notify>,
+    /// The configuration may have changed, and the DPC has not looked yet.
+    pub(super) config_changed: bool,
+}
+
+impl State {
+    /// Makes the state of a message that serves nothing.
+    pub(crate) const fn new() -> Self {
+        Self {
+            nodes: PerNode::new([const { None }; NODES]),
+            notify: None,
+            config_changed: false,
+        }
+    }
+
+    /// Returns the virtqueue of `node` if it lives here.
+    pub(crate) fn virtqueue(&mut self, node: Node) -> Option<&mut Virtqueue> {
+        self.nodes[node].as_mut()?.engine.as_mut()
+    }
+
+    /// Makes the queues of this message what they were when the device was started, but for their
+    /// fence ids. The device was reset, and the packets counted as complete.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process, the state is in no message.
+    pub(crate) fn restart(&mut self) -> Result {
+        for queue in self.nodes.values_mut().flatten() {
+            scheduler::cancel_pending::<Gpu<'_>>(queue);
+            if let Some(engine) = &mut queue.engine {
+                engine.restart()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Retires all used requests of this message's queues. Returns whether the DPC is needed now,
+    /// later or not at all.
+    pub(super) fn reap(&mut self) -> Dpc {
+        let mut dpc = Dpc::Idle;
+        for queue in self.nodes.values_mut().flatten() {
+            let mut completed = false;
+            loop {
+                while let Some(fence) = queue.engine.as_mut().and_then(Virtqueue::pop) {
+                    queue.complete(fence);
+                    completed = true;
+                }
+                if !queue.engine.as_mut().is_some_and(Virtqueue::rearm) {
+                    break;
+                }
+            }
+            dpc = dpc.max(match queue.wants_dpc(completed) {
+                true => Dpc::Queued,
+                false if completed => Dpc::Marked,
+                false => Dpc::Idle,
+            });
+        }
+        dpc
+    }
+}
