@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 
-from . import cache, integrate, kernel, tap
+from . import cache, integrate, kernel, rooms, roomstest, tap
 from .stage import Failure, say
 
 KERNEL = "lint"
@@ -53,12 +53,19 @@ def scripts(interpreter):
 
 def steps(tally, root, source):
     """All linters, the quick ones first."""
+    rules(tally)
     with kernel.up_to_date(source), cache.lock(f"{source.name}-{KERNEL}"):
         rustfmt(tally, root, source)
         shellcheck(tally, root)
         python(tally)
         checkpatch(tally, root, source)
         build(tally, root, source)
+
+
+def rules(tally):
+    """What the project has agreed on; and whether these checks still find what they are for."""
+    report(tally, "rooms", rooms.check(rooms.driver_sources()))
+    report(tally, "rooms: self-test", list(roomstest.failures()))
 
 
 def rustfmt(tally, root, source):
