@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 
-from . import cache, integrate, kernel, rooms, roomstest, tap
+from . import cache, integrate, kernel, rooms, roomstest, tap, words
 from .stage import Failure, say
 
 KERNEL = "lint"
@@ -64,8 +64,12 @@ def steps(tally, root, source):
 
 def rules(tally):
     """What the project has agreed on; and whether these checks still find what they are for."""
+    sources = words.texts(project_files())
+    listed = cache.read(os.path.join(cache.REPO, words.LIST))
     report(tally, "rooms", rooms.check(rooms.driver_sources()))
-    report(tally, "rooms: self-test", list(roomstest.failures()))
+    report(tally, "names and phrases", words.check(listed, sources))
+    for name, check in (("rooms", roomstest), ("names and phrases", words)):
+        report(tally, f"{name}: self-test", list(check.failures()))
 
 
 def rustfmt(tally, root, source):
