@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 
-from . import cache, integrate, kernel, rooms, roomstest, tap, words
+from . import cache, integrate, kernel, rooms, roomstest, sizes, tap, words
 from .stage import Failure, say
 
 KERNEL = "lint"
@@ -68,7 +68,8 @@ def rules(tally):
     listed = cache.read(os.path.join(cache.REPO, words.LIST))
     report(tally, "rooms", rooms.check(rooms.driver_sources()))
     report(tally, "names and phrases", words.check(listed, sources))
-    for name, check in (("rooms", roomstest), ("names and phrases", words)):
+    report(tally, "sizes", list(sizes.check(sources)))
+    for name, check in (("rooms", roomstest), ("names and phrases", words), ("sizes", sizes)):
         report(tally, f"{name}: self-test", list(check.failures()))
 
 
