@@ -21,12 +21,17 @@ use kernel::{
 
 use crate::scheduler::{
     self,
+    fence::Fences,
     Hardware,
     Node, //
 };
 
 use super::{
-    set_up_queues,
+    engines::{
+        set_up_queues,
+        Engines,
+        Rings, //
+    },
     StartedDevice, //
 };
 
@@ -40,10 +45,8 @@ impl StartedDevice<'_> {
     ///
     /// Context: process, user space frozen (suspend, hibernation), lock of the device held.
     pub(crate) fn suspend(&self) -> Result {
-        if let Some(registration) = &self.registration {
-            registration.suspend_outputs()?;
-        }
-        self.stop_engines();
+        self.registration.suspend_outputs()?;
+        self.engines.stop(&self.waiters.0);
         Ok(())
     }
 
@@ -51,55 +54,53 @@ impl StartedDevice<'_> {
     ///
     /// Context: process, lock of the device held.
     pub(crate) fn shutdown(&self) {
-        if let Some(registration) = &self.registration {
-            registration.shutdown_outputs();
-        }
-        self.stop_engines();
+        self.registration.shutdown_outputs();
+        self.engines.stop(&self.waiters.0);
         // Others still run, and are told that there is no device any more.
-        self.fences.stop();
+        self.waiters.0.stop();
     }
 
     /// Starts the device from its reset and restores everything: features, queues and interrupts,
     /// then the modes, and with them the scanouts, the cursors and the resources behind
-    /// framebuffers, which get their pictures when they are shown. Then has the device asked anew
-    /// what its scanouts wish.
+    /// framebuffers, which are transferred again when shown. Finally requests fresh display
+    /// information.
     ///
-    /// To be called after [`Self::suspend`], or what else stopped the engines and remembered the
-    /// outputs. It does not matter whether the device was reset since.
+    /// Called after [`Self::suspend`], or after anything else that stopped the engines and
+    /// remembered the outputs. It does not matter whether the device was reset since.
     ///
     /// Errors: those of the steps. The device counts as broken then ([`EIO`] for waiters).
     ///
     /// Context: process, lock of the device held.
     pub(crate) fn restore(&self) -> Result {
-        let started = self.start_engines().inspect_err(|_| {
-            self.reset_or_cut_off();
-            self.fences.fail();
+        let fences = &self.waiters.0;
+        let forget = || self.display.forget();
+        let started = self.engines.restart(fences, forget).inspect_err(|_| {
+            self.engines.reset_or_cut_off();
+            fences.fail();
         });
         // Also on a broken device, which takes no commands: DRM goes on with its state.
-        let shown = match &self.registration {
-            Some(registration) => registration.resume_outputs(),
-            None => Ok(()),
-        };
-        self.adapter.miniport().call_watcher();
+        let shown = self.registration.resume_outputs();
+        self.engines.adapter.miniport().call_watcher();
         started.and(shown)
     }
+}
 
+impl Engines<'_> {
     /// Waits until the queues are drained, disconnects the messages, resets the device, and counts
     /// what it did not execute as complete. Nobody touches the device afterwards.
     ///
     /// If it does not reset it loses the bus. What it was given stays where it is in any case.
-    fn stop_engines(&self) {
-        self.drain();
-        let mut guard = self.engines.lock();
-        let engines = &mut *guard;
-        engines.disconnect();
-        // For those who have submitted and are about to ring a doorbell.
+    fn stop(&self, fences: &Fences) {
+        self.drain(fences);
+        let mut rings = self.rings.lock();
+        rings.disconnect();
+        // For callers that have submitted and are about to notify the device.
         rcu::synchronize_rcu();
         self.reset_or_cut_off();
-        scheduler::force_complete(self.adapter.miniport(), &mut engines.states, &self.fences);
+        scheduler::force_complete(self.adapter.miniport(), &mut rings.states, fences);
     }
 
-    /// Resets the device; if that cannot be had, takes the bus from it.
+    /// Resets the device; if that fails, takes the bus from it.
     fn reset_or_cut_off(&self) {
         if self.transport().reset().is_err() {
             self.enabled.clear_master();
@@ -107,12 +108,11 @@ impl StartedDevice<'_> {
     }
 
     /// Waits until all nodes are idle, at most 2 s in all.
-    fn drain(&self) {
+    fn drain(&self, fences: &Fences) {
         let deadline = Monotonic::ktime_get().saturating_add(DRAIN_TIMEOUT_NS);
         for node in Node::ALL {
-            let fences = scheduler::query_current_fence(&*self.adapter, node);
-            let waited = match fences {
-                Ok((_, submitted)) => self.fences.wait(node, submitted, deadline),
+            let waited = match scheduler::query_current_fence(&*self.adapter, node) {
+                Ok((_, submitted)) => fences.wait(node, submitted, deadline),
                 Err(_) => return,
             };
             if waited.is_err() {
@@ -121,32 +121,29 @@ impl StartedDevice<'_> {
         }
     }
 
-    /// Undoes [`Self::stop_engines`]: negotiates the same features, and starts with empty queues
-    /// and without resources.
-    fn start_engines(&self) -> Result {
+    /// Undoes [`Self::stop`]: negotiates the same features, and starts with empty queues and
+    /// without resources. Calls `forget` when the device has reset and knows nothing any more.
+    fn restart(&self, fences: &Fences, forget: impl FnOnce()) -> Result {
         let gpu = self.adapter.miniport();
         self.enabled.set_master();
         let features = gpu.transport().negotiate()?;
         if features.driver != gpu.features().driver {
-            dev_err!(self.pdev, "device has other features than before\n");
+            dev_err!(gpu.device(), "device has other features than before\n");
             return Err(EIO);
         }
-        if let Some(display) = &self.display {
-            display.forget();
-        }
+        forget();
 
-        let mut guard = self.engines.lock();
-        let engines = &mut *guard;
-        for state in &mut engines.states {
+        let mut guard = self.rings.lock();
+        let Rings { interrupts, states } = &mut *guard;
+        for state in states.iter_mut() {
             state.restart()?;
         }
-        set_up_queues(&self.adapter, &mut engines.states)?;
-        let interrupts = engines.interrupts.as_mut().ok_or(ENODEV)?;
-        interrupts.connection.connect(&mut engines.states)?;
+        set_up_queues(&self.adapter, states)?;
+        interrupts.connection.connect(states)?;
         drop(guard);
 
         gpu.transport().driver_ok();
-        self.fences.repaired();
+        fences.repaired();
         gpu.wake_submission_thread();
         Ok(())
     }

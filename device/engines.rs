@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! [`Engines`] connects the rings with the device, and takes them from it again.
+
+use kernel::{
+    irq::IrqRequest,
+    new_mutex,
+    num::casts::u32_as_usize,
+    pci::{
+        self,
+        IrqVectorRegistration, //
+    },
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc,
+        Mutex, //
+    },
+};
+
+use crate::{
+    gpu::{
+        Gpu,
+        RustGpuDevice,
+        State,
+        QUEUES, //
+    },
+    irq::{
+        Adapter,
+        Connection, //
+    },
+    scheduler::{
+        Node,
+        NodeQueue,
+        Notify, //
+    },
+    transport::Transport,
+    virtqueue::{
+        dma::DmaContext,
+        Virtqueue, //
+    },
+};
+
+/// The interrupts of a started device.
+///
+/// `connection` borrows `vectors` and is dropped first.
+pub(super) struct Interrupts<'a> {
+    pub(super) connection: Connection<'a, Gpu<'a>>,
+    _vectors: Pin<KBox<IrqVectorRegistration<'a>>>,
+}
+
+impl<'a> Interrupts<'a> {
+    /// Requests the interrupts of all messages.
+    ///
+    /// # Safety
+    ///
+    /// The returned value must not be forgotten.
+    unsafe fn new(
+        adapter: Arc<Adapter<Gpu<'a>>>,
+        vectors: IrqVectorRegistration<'a>,
+    ) -> Result<Self> {
+        let vectors = KBox::pin(vectors, GFP_KERNEL)?;
+        // SAFETY: The box does not move its content, and `Self` drops the only borrower,
+        // `connection`, before it.
+        let borrowed: &'a IrqVectorRegistration<'a> = unsafe { &*core::ptr::from_ref(&*vectors) };
+        let requests = (0..borrowed.len()).map(|index| borrowed.index(index).map(IrqRequest::from));
+        // SAFETY: Kept in the returned value, which the caller does not forget.
+        let connection = unsafe { Connection::new(adapter, c"rust_gpu", requests)? };
+        Ok(Self {
+            connection,
+            _vectors: vectors,
+        })
+    }
+}
+
+/// The interrupts, and the states that they work on.
+pub(super) struct Rings<'a> {
+    pub(super) interrupts: Interrupts<'a>,
+    /// States that are not in the messages: before connect and after disconnect.
+    pub(super) states: KVec<State>,
+}
+
+impl Rings<'_> {
+    /// Takes the states out of the messages, if they are in there.
+    pub(super) fn disconnect(&mut self) {
+        let states = self.interrupts.connection.disconnect();
+        if !states.is_empty() {
+            self.states = states;
+        }
+    }
+}
+
+/// What connects the rings with the device. Its drop resets the device.
+///
+/// The fields are dropped in order: interrupts, rings, BARs (with the adapter), bus.
+pub(super) struct Engines<'a> {
+    /// Taken by what starts and stops the device, in the order of the driver core. Message locks
+    /// are taken under it.
+    pub(super) rings: Pin<KBox<Mutex<Rings<'a>>>>,
+    pub(super) adapter: Arc<Adapter<Gpu<'a>>>,
+    dma: Arc<DmaContext>,
+    /// The DRM device, which outlives the objects that the rings and the adapter hold.
+    drm: ARef<RustGpuDevice>,
+    pub(super) enabled: pci::Enabled<'a>,
+    /// Whether the start of the device succeeded.
+    pub(super) started: bool,
+}
+
+impl<'a> Engines<'a> {
+    /// Connects the interrupts and starts the queues.
+    ///
+    /// Errors: those of the steps; the device is reset then.
+    ///
+    /// Context: process.
+    ///
+    /// # Safety
+    ///
+    /// The returned value must not be forgotten.
+    #[inline(never)]
+    pub(super) unsafe fn start(
+        adapter: Arc<Adapter<Gpu<'a>>>,
+        vectors: IrqVectorRegistration<'a>,
+        dma: Arc<DmaContext>,
+        drm: ARef<RustGpuDevice>,
+        enabled: pci::Enabled<'a>,
+    ) -> Result<Self> {
+        // SAFETY: Kept in the returned value, which the caller does not forget.
+        let interrupts = unsafe { Interrupts::new(adapter.clone(), vectors)? };
+        let rings = Rings {
+            interrupts,
+            states: KVec::new(),
+        };
+        let this = Self {
+            rings: KBox::pin_init(new_mutex!(rings, "rust_gpu::Rings"), GFP_KERNEL)?,
+            adapter,
+            dma,
+            drm,
+            enabled,
+            started: false,
+        };
+        let mut guard = this.rings.lock();
+        let Rings { interrupts, states } = &mut *guard;
+        make_states(&this.adapter, &this.dma, states)?;
+        set_up_queues(&this.adapter, states)?;
+        interrupts.connection.connect(states)?;
+        drop(guard);
+        this.transport().driver_ok();
+        Ok(this)
+    }
+
+    /// Returns the transport.
+    pub(super) fn transport(&self) -> &Transport<'a> {
+        self.adapter.miniport().transport()
+    }
+
+    /// Resets the device, so that it uses no memory and raises no interrupt any more. If that fails
+    /// it loses the bus, and the memory it knows is never freed.
+    fn quiesce(&self) {
+        if self.transport().reset().is_err() {
+            self.enabled.clear_master();
+            self.dma.abandon();
+            self.adapter.miniport().attached().abandon();
+            // A reference that nobody gives back.
+            core::mem::forget(self.drm.clone());
+        }
+        if self.started {
+            self.transport().stopped();
+        }
+    }
+}
+
+impl Drop for Engines<'_> {
+    fn drop(&mut self) {
+        // The device goes quiet between the two halves of disconnecting: synchronised routines are
+        // refused before, handlers freed after, and until then a line interrupt is acknowledged.
+        self.rings.lock().disconnect();
+        self.quiesce();
+    }
+}
+
+/// Makes the states of all messages, with the queues in them.
+fn make_states(
+    adapter: &Adapter<Gpu<'_>>,
+    dma: &Arc<DmaContext>,
+    states: &mut KVec<State>,
+) -> Result {
+    let gpu = adapter.miniport();
+    let (dev, transport, map) = (gpu.device(), gpu.transport(), gpu.map());
+    for _ in 0..map.count {
+        states.push(State::new(), GFP_KERNEL)?;
+    }
+    for node in QUEUES {
+        // CAST: the ordinal of a node is its queue's index, 0 or 1.
+        let size = transport.queue_size(node as u16)?;
+        let mut virtqueue = Virtqueue::new(dev, dma, size, gpu.features())?;
+        if node == Node::Control {
+            let scanouts = transport.config()?.num_scanouts;
+            virtqueue.prepare_panic(dev, dma, scanouts)?;
+        }
+        gpu.set_pool(node, virtqueue.pool());
+        install(states, map.of(node), node, Some(virtqueue))?;
+    }
+    install(states, map.of(Node::Software), Node::Software, None)?;
+    let notify = states.get_mut(u32_as_usize(map.notify())).ok_or(EINVAL)?;
+    notify.notify = Some(Notify::new());
+    Ok(())
+}
+
+/// Tells a device with negotiated features which messages to raise and where the queues are.
+///
+/// The queues are in the states already: from here on their memory lives until a reset.
+///
+/// Errors: those of the transport, [`EINVAL`] if the device has less room than it had before.
+pub(super) fn set_up_queues(adapter: &Adapter<Gpu<'_>>, states: &mut KVec<State>) -> Result {
+    let gpu = adapter.miniport();
+    let (transport, map) = (gpu.transport(), gpu.map());
+    // CAST: few messages.
+    let vector = |message: u32| (!map.line).then_some(message as u16);
+
+    transport.set_config_message(vector(map.config))?;
+    for node in QUEUES {
+        let message = map.of(node);
+        let state = states.get_mut(u32_as_usize(message)).ok_or(EINVAL)?;
+        let virtqueue = state.virtqueue(node).ok_or(EINVAL)?;
+        // CAST: the ordinal of a node is its queue's index, 0 or 1.
+        let (queue, size) = (node as u16, virtqueue.size());
+        if transport.queue_size(queue)? < size {
+            return Err(EINVAL);
+        }
+        let addresses = virtqueue.addresses();
+        let doorbell = transport.setup_queue(queue, vector(message), addresses, size)?;
+        gpu.set_doorbell(node, doorbell);
+    }
+    Ok(())
+}
+
+/// Puts `node` into the state of its message.
+fn install(
+    states: &mut KVec<State>,
+    message: u32,
+    node: Node,
+    engine: Option<Virtqueue>,
+) -> Result {
+    let state = states.get_mut(u32_as_usize(message)).ok_or(EINVAL)?;
+    state.nodes[node] = Some(KBox::new(NodeQueue::new(engine)?, GFP_KERNEL)?);
+    Ok(())
+}
