@@ -19,7 +19,6 @@ use kernel::{
     drm::kms::{
         self,
         Commit,
-        CrtcUpdate,
         PlaneKind,
         PlaneUpdate, //
     },
@@ -41,7 +40,6 @@ use crate::{
         Command,
         Format,
         MemEntry,
-        Rect,
         ResourceAttachBacking,
         ResourceCreate2d,
         ResourceDetachBacking,
@@ -50,7 +48,6 @@ use crate::{
         Response,
         SetScanout,
         TransferToHost2d,
-        UpdateCursor,
         MAX_SCANOUTS,
         NO_RESOURCE, //
     },
@@ -85,10 +82,20 @@ use crate::{
     },
 };
 
+mod change;
 pub(crate) mod cursor;
 pub(crate) mod damage;
 pub(crate) mod outputs;
 pub(crate) mod panic;
+
+use self::change::{
+    change,
+    rect,
+    scanout,
+    wanted,
+    whole,
+    Change, //
+};
 
 /// `DRM_FORMAT_XRGB8888`.
 pub(crate) const XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
@@ -162,15 +169,6 @@ impl Sent {
         fence: 0,
         left: false,
     };
-}
-
-/// What a commit does to a plane.
-enum Change<'c> {
-    Nothing,
-    /// The plane shows nothing any more.
-    Off,
-    /// The part of a framebuffer that changed; whether the scanout has to be told of it.
-    Show(&'c Framebuffer, kms::Rect, bool),
 }
 
 impl<'a> Display<'a> {
@@ -549,93 +547,5 @@ impl<'a> Display<'a> {
             fence,
             left: !batch.is_empty(),
         }
-    }
-}
-
-/// Returns what `commit` does to a plane.
-fn change<'c>(
-    commit: &'c Commit<'_, RustGpuDriver>,
-    update: &PlaneUpdate<'c, RustGpuDriver>,
-) -> Change<'c> {
-    let (old, new) = (update.old(), update.new());
-    let crtc = new.crtc_index().and_then(|index| find(commit, index));
-    match (new.framebuffer(), crtc) {
-        (Some(framebuffer), Some(crtc)) if crtc.active() => {
-            let changed =
-                update.framebuffer_changed() || crtc.needs_modeset() || old.src() != new.src();
-            // The image of a cursor is read once, and whole.
-            if update.plane().kind() == PlaneKind::Cursor {
-                return match update.framebuffer_changed() {
-                    true => Change::Show(framebuffer, whole(framebuffer), true),
-                    false => Change::Nothing,
-                };
-            }
-            match update.damage_merged() {
-                Some(part) => Change::Show(framebuffer, part, changed),
-                None if changed => Change::Show(framebuffer, new.src(), true),
-                None => Change::Nothing,
-            }
-        }
-        _ if old.framebuffer().is_some() => Change::Off,
-        _ => Change::Nothing,
-    }
-}
-
-/// Returns the command that tells a scanout what it shows, if that changes.
-fn scanout(update: &PlaneUpdate<'_, RustGpuDriver>, change: &Change<'_>) -> Option<SetScanout> {
-    let (r, resource_id) = match change {
-        Change::Nothing | Change::Show(_, _, false) => return None,
-        Change::Show(framebuffer, _, true) => (rect(&update.new().src()), framebuffer.resource()),
-        Change::Off => (Rect::default(), NO_RESOURCE),
-    };
-    Some(SetScanout {
-        r,
-        scanout_id: update.plane().scanout,
-        resource_id,
-    })
-}
-
-/// Returns what `commit` does to a CRTC.
-fn find<'c>(
-    commit: &'c Commit<'_, RustGpuDriver>,
-    index: u32,
-) -> Option<CrtcUpdate<'c, RustGpuDriver>> {
-    commit.crtcs().find(|update| update.crtc().index() == index)
-}
-
-/// Returns what the cursor of a plane shall be.
-fn wanted(update: &PlaneUpdate<'_, RustGpuDriver>, framebuffer: &Framebuffer) -> UpdateCursor {
-    let new = update.new();
-    let (hot_x, hot_y) = new.hotspot();
-    UpdateCursor {
-        scanout_id: update.plane().scanout,
-        // CAST: the device takes positions left of the screen and above it in two's complement.
-        x: new.crtc_x() as u32,
-        y: new.crtc_y() as u32,
-        resource_id: framebuffer.resource(),
-        // CAST: as above.
-        hot_x: hot_x as u32,
-        hot_y: hot_y as u32,
-    }
-}
-
-/// Returns all of a framebuffer, whatever of it is on the screen.
-fn whole(framebuffer: &Framebuffer) -> kms::Rect {
-    kms::Rect {
-        x1: 0,
-        y1: 0,
-        // Neither is more than `MAX_SIDE`.
-        x2: framebuffer.width().try_into().unwrap_or(0),
-        y2: framebuffer.height().try_into().unwrap_or(0),
-    }
-}
-
-/// Returns a rectangle as the device has it. Rectangles of DRM are within a framebuffer here.
-fn rect(rect: &kms::Rect) -> Rect {
-    Rect {
-        x: rect.x1.try_into().unwrap_or(0),
-        y: rect.y1.try_into().unwrap_or(0),
-        width: rect.width(),
-        height: rect.height(),
     }
 }
