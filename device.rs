@@ -49,7 +49,7 @@ use crate::{
     gpu::{
         debugfs::DebugFiles,
         resources::Attached,
-        service::Export,
+        service::Service,
         DeviceInfo,
         Gpu,
         MessageMap,
@@ -78,7 +78,7 @@ struct StopWaiters(Arc<Fences>);
 
 impl Drop for StopWaiters {
     fn drop(&mut self) {
-        self.0.stop();
+        self.0.unplug();
     }
 }
 
@@ -90,7 +90,7 @@ pub(crate) struct StartedDevice<'a> {
     _hotplug_thread: Kthread<'a>,
     registration: drm::Registration<'a, RustGpuDriver>,
     _debugfs: DebugFiles<'a>,
-    _service: Export<'a>,
+    _service: Service<'a>,
     _submission_thread: Kthread<'a>,
     display: Arc<Display<'a>>,
     engines: Engines<'a>,
@@ -119,7 +119,7 @@ impl<'a> StartedDevice<'a> {
         let submission_thread = start_submission_thread(&adapter)?;
         let (info, outputs) = identify(&adapter, &fences, irq_type)?;
         // SAFETY: A local here, and then a field of what is returned: it is not forgotten.
-        let service = unsafe { Export::new(adapter.clone())? };
+        let service = unsafe { Service::new(adapter.clone())? };
         // SAFETY: A local here, and then a field of what is returned: it is not forgotten.
         let debugfs = unsafe { DebugFiles::new(pdev, &adapter)? };
         let display = Display::new(adapter.clone())?;

@@ -55,8 +55,8 @@ use crate::{
     },
     transport::{
         text::Text,
-        Doorbell,
         Features,
+        NotifyAddress,
         Transport,
         ISR_CONFIG,
         ISR_QUEUE, //
@@ -159,7 +159,7 @@ pub(crate) struct Gpu<'a> {
     fences: Arc<Fences>,
     dma: Arc<DmaContext>,
     /// Doorbells of [`QUEUES`], known once the queues are set up.
-    doorbells: PerNode<SetOnce<Doorbell>>,
+    notify_addresses: PerNode<SetOnce<NotifyAddress>>,
     /// The memory of the commands of [`QUEUES`], likewise.
     pools: PerNode<SetOnce<CommandPool>>,
     /// The objects that the device may read at any time, by the number of their resource.
@@ -192,7 +192,7 @@ impl<'a> Gpu<'a> {
             map,
             fences,
             dma,
-            doorbells: PerNode::new([const { SetOnce::new() }; NODES]),
+            notify_addresses: PerNode::new([const { SetOnce::new() }; NODES]),
             pools: PerNode::new([const { SetOnce::new() }; NODES]),
             attached,
             deferred: SetOnce::new(),
@@ -223,8 +223,8 @@ impl<'a> Gpu<'a> {
     }
 
     /// Tells where the doorbell of `node` is. Later calls for the same node change nothing.
-    pub(crate) fn set_doorbell(&self, node: Node, doorbell: Doorbell) {
-        self.doorbells[node].populate(doorbell);
+    pub(crate) fn set_notify_address(&self, node: Node, address: NotifyAddress) {
+        self.notify_addresses[node].populate(address);
     }
 
     /// Tells which thread follows changes of the scanouts. Later calls change nothing.
@@ -386,7 +386,7 @@ impl Gpu<'_> {
 
     /// Tells the waiters, once and with one line, that the device broke.
     fn broken(&self, node: Node, poison: Poison) {
-        if self.fences.fail() {
+        if self.fences.wedge() {
             dev_err!(self.dev, "{:?} queue is broken: {}\n", node, Text(poison));
         }
     }
@@ -481,8 +481,8 @@ impl Hardware for Gpu<'_> {
     }
 
     fn kick(&self, node: Node) {
-        if let Some(doorbell) = self.doorbells[node].copy() {
-            self.transport.notify(doorbell);
+        if let Some(address) = self.notify_addresses[node].copy() {
+            self.transport.notify(address);
         }
     }
 

@@ -295,7 +295,7 @@ where
         }
     }
 
-    /// Makes all pushed requests visible to the device. Returns whether it wants a doorbell for
+    /// Makes all pushed requests visible to the device. Returns whether to notify it of
     /// them; the owner may ring it later and without its lock, but must ring it.
     ///
     /// C counterpart: `virtqueue_kick_prepare_split()`.

@@ -36,12 +36,12 @@ pub(crate) mod text;
 
 use self::{
     caps::Capabilities,
-    regions::Structures, //
+    regions::Regions, //
 };
 pub(crate) use self::{
     handshake::Features,
     queues::{
-        Doorbell,
+        NotifyAddress,
         QueueAddresses,
         ISR_CONFIG,
         ISR_QUEUE, //
@@ -75,7 +75,7 @@ pub(crate) struct DeviceConfig {
 /// device: do that first. It sets `FAILED` unless the device ran and was stopped.
 pub(crate) struct Transport<'a> {
     pdev: &'a pci::Device<Bound>,
-    structures: Structures<'a>,
+    regions: Regions<'a>,
     stopped: Atomic<bool>,
 }
 
@@ -94,7 +94,7 @@ impl<'a> Transport<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`Structures::new`], each with one line in the log.
+    /// Those of [`Regions::new`], each with one line in the log.
     ///
     /// # Context
     ///
@@ -102,7 +102,7 @@ impl<'a> Transport<'a> {
     pub(crate) fn new(pdev: &'a pci::Device<Bound>) -> Result<Self> {
         Ok(Self {
             pdev,
-            structures: Structures::new(pdev)?,
+            regions: Regions::new(pdev)?,
             stopped: Atomic::new(false),
         })
     }
@@ -118,7 +118,7 @@ impl<'a> Transport<'a> {
 
     /// Returns what the capability walk found, shared memory regions included.
     pub(crate) fn capabilities(&self) -> &Capabilities {
-        self.structures.capabilities()
+        self.regions.capabilities()
     }
 }
 
@@ -155,12 +155,12 @@ impl Transport<'_> {
     /// The part of [`Self::config`] that reads.
     fn stable_config(&self) -> Result<DeviceConfig> {
         for _ in 0..CONFIG_RETRIES {
-            let generation = self.structures.common::<regs::CONFIG_GENERATION>()?;
+            let generation = self.regions.common::<regs::CONFIG_GENERATION>()?;
             let config = DeviceConfig {
-                num_scanouts: self.structures.device::<regs::NUM_SCANOUTS>()?,
-                num_capsets: self.structures.device::<regs::NUM_CAPSETS>()?,
+                num_scanouts: self.regions.device::<regs::NUM_SCANOUTS>()?,
+                num_capsets: self.regions.device::<regs::NUM_CAPSETS>()?,
             };
-            if self.structures.common::<regs::CONFIG_GENERATION>()? == generation {
+            if self.regions.common::<regs::CONFIG_GENERATION>()? == generation {
                 return Ok(config);
             }
         }
@@ -176,7 +176,7 @@ impl Transport<'_> {
     ///
     /// Any.
     pub(crate) fn events_read(&self) -> u32 {
-        match self.structures.device::<regs::EVENTS_READ>() {
+        match self.regions.device::<regs::EVENTS_READ>() {
             Ok(events) if events != u32::MAX => events,
             _ => 0,
         }
@@ -188,7 +188,7 @@ impl Transport<'_> {
     ///
     /// Any.
     pub(crate) fn clear_events(&self, events: u32) {
-        let cleared = self.structures.set_device(regs::EVENTS_CLEAR::from(events));
+        let cleared = self.regions.set_device(regs::EVENTS_CLEAR::from(events));
         debug_assert!(cleared.is_ok());
     }
 }

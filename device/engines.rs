@@ -228,8 +228,8 @@ pub(super) fn set_up_queues(adapter: &Adapter<Gpu<'_>>, states: &mut KVec<State>
             return Err(EINVAL);
         }
         let addresses = virtqueue.addresses();
-        let doorbell = transport.setup_queue(queue, vector(message), addresses, size)?;
-        gpu.set_doorbell(node, doorbell);
+        let address = transport.setup_queue(queue, vector(message), addresses, size)?;
+        gpu.set_notify_address(node, address);
     }
     Ok(())
 }

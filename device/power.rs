@@ -57,7 +57,7 @@ impl StartedDevice<'_> {
         self.registration.shutdown_outputs();
         self.engines.stop(&self.waiters.0);
         // Others still run, and are told that there is no device any more.
-        self.waiters.0.stop();
+        self.waiters.0.unplug();
     }
 
     /// Starts the device from its reset and restores everything: features, queues and interrupts,
@@ -76,7 +76,7 @@ impl StartedDevice<'_> {
         let forget = || self.display.forget();
         let started = self.engines.restart(fences, forget).inspect_err(|_| {
             self.engines.reset_or_cut_off();
-            fences.fail();
+            fences.wedge();
         });
         // Also on a broken device, which takes no commands: DRM goes on with its state.
         let shown = self.registration.resume_outputs();
@@ -143,7 +143,7 @@ impl Engines<'_> {
         drop(guard);
 
         gpu.transport().driver_ok();
-        fences.repaired();
+        fences.unwedge();
         gpu.wake_submission_thread();
         Ok(())
     }

@@ -9,6 +9,7 @@ use kernel::{
     drm,
     pci::IrqType,
     prelude::*,
+    sync::Arc,
     time::{
         ClockSource,
         Monotonic, //
@@ -32,7 +33,10 @@ use crate::{
     },
     scheduler::{
         self,
-        fence::Fences,
+        fence::{
+            Client,
+            Fences, //
+        },
         Hardware,
         Node, //
     },
@@ -148,8 +152,7 @@ fn with_adapter<R>(
 ///
 /// Errors: [`EINVAL`] for a node, flags or a count out of range; [`EAGAIN`] if the queue is full
 /// and RUST_GPU_SUBMIT_NONBLOCK is given; [`ETIME`] if it stays full for ten seconds;
-/// [`ERESTARTSYS`] after a signal; [`ENODEV`], [`EIO`] if
-/// the device is gone or broken.
+/// [`ERESTARTSYS`] after a signal; [`ENODEV`], [`EIO`] if the device is gone or broken.
 pub(crate) fn submit_null(
     dev: &RustGpuDevice<drm::Ioctl>,
     args: &mut uapi::drm_rust_gpu_submit_null,
@@ -167,47 +170,54 @@ pub(crate) fn submit_null(
     let fences: &Fences = &dev.fences;
     let deadline = Monotonic::ktime_get().saturating_add(SUBMIT_TIMEOUT_NS);
     let mut submitted = 0;
-    loop {
+    let result = loop {
         // Before the attempt, so that room made after it is not missed.
         let mark = fences.generation();
-        let wanted = args.count - submitted;
-        let result = fences.check().and_then(|()| {
-            let granted = client.reserve(wanted);
-            let result = with_adapter(dev, |adapter| {
-                scheduler::submit_null(adapter, node, granted, client).map_err(gone)
-            });
-            let taken = result.as_ref().map_or(0, |(taken, _)| *taken);
-            client.give_back(granted - taken);
-            result
-        });
-        let wait = match result {
+        match submit_some(dev, node, args.count - submitted, client) {
+            Ok((0, _)) => {}
             Ok((taken, fence)) => {
-                if taken != 0 {
-                    args.fence = fence;
-                }
+                args.fence = fence;
                 submitted += taken;
-                if submitted == args.count {
-                    Ok(())
-                } else if nonblock {
-                    Err(EAGAIN)
-                } else if Monotonic::ktime_get() > deadline {
-                    Err(ETIME)
-                } else {
-                    fences.wait_change(mark).and(Err(ERESTART))
-                }
             }
-            Err(error) => Err(error),
-        };
-        match wait {
-            Err(error) if error == ERESTART => continue,
-            // What was taken is reported, also if no more can be.
-            Err(error) if submitted == 0 => return Err(error),
-            _ => {
-                args.submitted = submitted;
-                return Ok(0);
-            }
+            Err(error) => break Err(error),
         }
+        if submitted == args.count {
+            break Ok(());
+        }
+        if nonblock {
+            break Err(EAGAIN);
+        }
+        if Monotonic::ktime_get() > deadline {
+            break Err(ETIME);
+        }
+        if let Err(error) = fences.wait_change(mark) {
+            break Err(error);
+        }
+    };
+    if submitted == 0 {
+        result?;
     }
+    // What was taken is reported, also if no more can be.
+    args.submitted = submitted;
+    Ok(0)
+}
+
+/// Submits up to `wanted` null packets, as many as `client` and the queue have places for. Returns
+/// how many that were, and the fence of the last one.
+fn submit_some(
+    dev: &RustGpuDevice<drm::Ioctl>,
+    node: Node,
+    wanted: u32,
+    client: &Arc<Client>,
+) -> Result<(u32, u64)> {
+    dev.fences.check()?;
+    let granted = client.reserve(wanted);
+    let result = with_adapter(dev, |adapter| {
+        scheduler::submit_null(adapter, node, granted, client).map_err(gone)
+    });
+    let taken = result.as_ref().map_or(0, |(taken, _)| *taken);
+    client.give_back(granted - taken);
+    result
 }
 
 /// `DRM_IOCTL_RUST_GPU_WAIT_FENCE`.

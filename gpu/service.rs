@@ -8,7 +8,7 @@
 //!
 //! The table of adapters is read under RCU alone, in any context; slots are claimed and released by
 //! compare-and-exchange when a device starts or stops. A call runs within one RCU read section;
-//! [`Export`]'s drop waits for those that may have seen its entry.
+//! [`Service`]'s drop waits for those that may have seen its entry.
 
 use core::{
     ffi::c_void,
@@ -94,7 +94,7 @@ impl Handle {
 /// One device in the table.
 struct Entry {
     handle: Handle,
-    /// Its lifetime is that of the [`Export`] which made the entry.
+    /// Its lifetime is that of the [`Service`] which made the entry.
     adapter: NonNull<Adapter<Gpu<'static>>>,
 }
 
@@ -104,18 +104,18 @@ struct Entry {
 ///
 /// `entry` is in one slot of `TABLE` and points to an [`Entry`] from [`KBox::into_raw`] whose
 /// `adapter` points into `_adapter`.
-pub(crate) struct Export<'a> {
+pub(crate) struct Service<'a> {
     entry: *mut Entry,
     _adapter: Arc<Adapter<Gpu<'a>>>,
 }
 
 // SAFETY: The entry is only read, by calls that may run on any CPU, and freed once, by the drop.
-unsafe impl Send for Export<'_> {}
+unsafe impl Send for Service<'_> {}
 
 // SAFETY: No method takes `&self` but `handle`, which reads what never changes.
-unsafe impl Sync for Export<'_> {}
+unsafe impl Sync for Service<'_> {}
 
-impl<'a> Export<'a> {
+impl<'a> Service<'a> {
     /// Makes `adapter` reachable for other modules, under a new handle.
     ///
     /// Errors: [`ENOSPC`] if 64 devices are, or no handle is left, [`ENOMEM`]. Context: process.
@@ -155,7 +155,7 @@ impl<'a> Export<'a> {
     }
 }
 
-impl Drop for Export<'_> {
+impl Drop for Service<'_> {
     fn drop(&mut self) {
         for slot in &TABLE {
             if slot.cmpxchg(self.entry, ptr::null_mut(), Relaxed).is_ok() {
@@ -191,11 +191,11 @@ fn synchronize(handle: u64, message: u32, routine: impl FnOnce()) -> u32 {
         if entry.is_null() {
             continue;
         }
-        // SAFETY: The entry was in the table within this RCU read section, so `Export::drop` has
+        // SAFETY: The entry was in the table within this RCU read section, so `Service::drop` has
         // not freed it.
         let entry = unsafe { &*entry };
         if entry.handle.0 == handle {
-            // SAFETY: `Export` keeps the adapter, and what it borrows, until no reader can use the
+            // SAFETY: `Service` keeps the adapter, and what it borrows, until no reader can use the
             // entry.
             let adapter = unsafe { entry.adapter.as_ref() };
             let answer = adapter.synchronize_execution(message, |_| routine());
@@ -243,7 +243,7 @@ pub(crate) unsafe extern "C" fn rust_gpu_synchronize_execution(
 }
 
 #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
-#[kunit_tests(rust_gpu_export)]
+#[kunit_tests(rust_gpu_service)]
 mod tests {
     use super::*;
 

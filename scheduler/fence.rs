@@ -115,6 +115,18 @@ pub(crate) const CLIENT_LIMIT: u32 = 256;
 /// Longest single sleep of a waiter, in milliseconds; what it waits for is then looked at again.
 const SLEEP_LIMIT_MS: i64 = 1000;
 
+/// Whether a device executes packets.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+enum State {
+    /// It does.
+    Running,
+    /// It broke: [`EIO`].
+    Wedged,
+    /// It is gone, which is final: [`ENODEV`].
+    Unplugged,
+}
+
 /// The completed fences of a device as waiters see them, and the state of the device itself.
 ///
 /// Shared by the device and its open files. Written by the DPC, by stop, and under the lock of a
@@ -123,9 +135,8 @@ const SLEEP_LIMIT_MS: i64 = 1000;
 #[pin_data]
 pub(crate) struct Fences {
     completed: PerNode<Atomic<u64>>,
-    /// 0, or the negative errno that every waiter and later ioctl gets: EIO once the device broke,
-    /// ENODEV once it is gone, which is final.
-    gone: Atomic<i32>,
+    /// A [`State`], which decides what waiters and later ioctls get.
+    state: Atomic<u32>,
     /// Counts publications, so that a waiter for room can tell that something happened.
     generation: Atomic<u64>,
     /// Those who wait, or are about to.
@@ -147,7 +158,7 @@ impl Fences {
         Arc::pin_init(
             pin_init!(Self {
                 completed: PerNode::new([const { Atomic::new(0) }; NODES]),
-                gone: Atomic::new(0),
+                state: Atomic::new(State::Running as u32),
                 generation: Atomic::new(0),
                 waiters: Atomic::new(0),
                 sleep <- new_mutex!((), "rust_gpu::Fences"),
@@ -187,26 +198,31 @@ impl Fences {
     /// Ends all waits with [`ENODEV`], now and from here on: the device goes.
     ///
     /// Context: process.
-    pub(crate) fn stop(&self) {
-        self.gone.store(ENODEV.to_errno(), Release);
+    pub(crate) fn unplug(&self) {
+        self.state.store(State::Unplugged as u32, Release);
         self.wake();
     }
 
-    /// Ends all waits with [`EIO`], now and until [`Fences::repaired`]: the device broke. Returns
+    /// Ends all waits with [`EIO`], now and until [`Fences::unwedge`]: the device broke. Returns
     /// whether this is news.
     ///
     /// Context: process.
-    pub(crate) fn fail(&self) -> bool {
-        let news = self.gone.cmpxchg(0, EIO.to_errno(), Release).is_ok();
+    pub(crate) fn wedge(&self) -> bool {
+        let news = self.change(State::Running, State::Wedged);
         self.wake();
         news
     }
 
-    /// Ends what [`Fences::fail`] began: the device works again.
+    /// Ends what [`Fences::wedge`] began: the device works again.
     ///
     /// Context: any.
-    pub(crate) fn repaired(&self) {
-        let _ = self.gone.cmpxchg(EIO.to_errno(), 0, Release);
+    pub(crate) fn unwedge(&self) {
+        self.change(State::Wedged, State::Running);
+    }
+
+    /// Changes the state. Returns whether it was `from`.
+    fn change(&self, from: State, to: State) -> bool {
+        self.state.cmpxchg(from as u32, to as u32, Release).is_ok()
     }
 
     fn wake(&self) {
@@ -217,9 +233,13 @@ impl Fences {
 
     /// Returns [`ENODEV`] if the device is gone, [`EIO`] if it broke.
     pub(crate) fn check(&self) -> Result {
-        match self.gone.load(Acquire) {
-            0 => Ok(()),
-            errno => Err(Error::from_errno(errno)),
+        const RUNNING: u32 = State::Running as u32;
+        const WEDGED: u32 = State::Wedged as u32;
+
+        match self.state.load(Acquire) {
+            RUNNING => Ok(()),
+            WEDGED => Err(EIO),
+            _ => Err(ENODEV),
         }
     }
 

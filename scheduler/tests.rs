@@ -80,7 +80,7 @@ impl Engine for FakeEngine {
 /// A device with two messages: the cursor node on message 1, all else on message 0.
 struct Fake {
     fences: Arc<Fences>,
-    doorbells: Atomic<u32>,
+    kicks: Atomic<u32>,
     due: Atomic<bool>,
 }
 
@@ -141,7 +141,7 @@ impl Hardware for Fake {
     }
 
     fn kick(&self, _node: Node) {
-        self.doorbells.add(1, Relaxed);
+        self.kicks.add(1, Relaxed);
     }
 
     fn wake_submission_thread(&self) {
@@ -189,7 +189,7 @@ fn states() -> Result<KVec<FakeState>> {
 fn fake() -> Result<Arc<Adapter<Fake>>> {
     let fake = Fake {
         fences: Fences::new()?,
-        doorbells: Atomic::new(0),
+        kicks: Atomic::new(0),
         due: Atomic::new(false),
     };
     Adapter::new(
@@ -320,7 +320,7 @@ mod suite {
             Ok((all as u32, all))
         );
         // One batch, one publication; what does not fit waits for the submission thread.
-        assert_eq!(adapter.miniport().doorbells.load(Relaxed), 1);
+        assert_eq!(adapter.miniport().kicks.load(Relaxed), 1);
         assert!(adapter.miniport().due.load(Relaxed));
 
         let mut expected = 1;
@@ -557,7 +557,7 @@ mod suite {
             scheduler::query_current_fence(&adapter, Node::Software),
             Ok((0, 5))
         );
-        assert_eq!(adapter.miniport().doorbells.load(Relaxed), 0);
+        assert_eq!(adapter.miniport().kicks.load(Relaxed), 0);
         assert!(adapter.miniport().take_submission_mark());
 
         scheduler::run_submission(&adapter);

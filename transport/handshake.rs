@@ -56,9 +56,7 @@ impl Transport<'_> {
     ///
     /// Any.
     pub(crate) fn status(&self) -> u8 {
-        self.structures
-            .common::<regs::DEVICE_STATUS>()
-            .unwrap_or(GONE)
+        self.regions.common::<regs::DEVICE_STATUS>().unwrap_or(GONE)
     }
 
     /// Whether the device is no longer there: pulled out, powered off, or cut off from the bus.
@@ -91,7 +89,7 @@ impl Transport<'_> {
     fn add_status(&self, add: impl FnOnce(regs::DEVICE_STATUS) -> regs::DEVICE_STATUS) {
         // CAST: All accesses to this register are within the structure, so there is no error.
         let _ = self
-            .structures
+            .regions
             .set_common(add(regs::DEVICE_STATUS::from(self.status())));
     }
 
@@ -130,10 +128,10 @@ impl Transport<'_> {
     ///
     /// Process context (probe, unbind, recovery); sleeps. No spinlock held.
     pub(crate) fn reset(&self) -> Result {
-        self.structures.set_common(regs::DEVICE_STATUS::from(0))?;
+        self.regions.set_common(regs::DEVICE_STATUS::from(0))?;
 
         read_poll_timeout(
-            || match self.structures.common::<regs::DEVICE_STATUS>()? {
+            || match self.regions.common::<regs::DEVICE_STATUS>()? {
                 GONE => Err(ENODEV),
                 status => Ok(status),
             },
@@ -227,9 +225,9 @@ impl Transport<'_> {
     fn device_features(&self) -> Result<u64> {
         let mut features = 0;
         for half in 0..2u32 {
-            self.structures
+            self.regions
                 .set_common(regs::DEVICE_FEATURE_SELECT::from(half))?;
-            let bits = self.structures.common::<regs::DEVICE_FEATURE>()?;
+            let bits = self.regions.common::<regs::DEVICE_FEATURE>()?;
             features |= u64::from(bits) << (half * u32::BITS);
         }
         Ok(features)
@@ -238,12 +236,11 @@ impl Transport<'_> {
     /// Writes the 64 bits of features that are defined.
     fn set_driver_features(&self, features: u64) -> Result {
         for half in 0..2u32 {
-            self.structures
+            self.regions
                 .set_common(regs::DRIVER_FEATURE_SELECT::from(half))?;
             // CAST: Takes the half that is selected.
             let bits = (features >> (half * u32::BITS)) as u32;
-            self.structures
-                .set_common(regs::DRIVER_FEATURE::from(bits))?;
+            self.regions.set_common(regs::DRIVER_FEATURE::from(bits))?;
         }
         Ok(())
     }

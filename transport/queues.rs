@@ -42,7 +42,7 @@ fn sensible_queue_size(offered: u16) -> Option<u16> {
 /// Returns the offset, within the notification structure of `len` bytes, of a 16-bit doorbell.
 ///
 /// `None` if it does not lie in the structure as a whole, or on an odd address.
-fn doorbell_offset(len: u32, queue_notify_off: u16, multiplier: u32) -> Option<u32> {
+fn notify_offset(len: u32, queue_notify_off: u16, multiplier: u32) -> Option<u32> {
     let offset = u32::from(queue_notify_off).checked_mul(multiplier)?;
     let end = offset.checked_add(caps::NOTIFY_SIZE)?;
     (end <= len && offset % caps::NOTIFY_SIZE == 0).then_some(offset)
@@ -61,7 +61,7 @@ pub(crate) struct QueueAddresses {
 
 /// Where to tell the device that a queue has new buffers; made by [`Transport::setup_queue`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Doorbell {
+pub(crate) struct NotifyAddress {
     /// Offset within the BAR of the notification structure, in bytes.
     offset: usize,
     /// Index of the queue.
@@ -77,8 +77,8 @@ impl Transport<'_> {
         High: FixedRegister<Storage = u32> + From<u32>,
     {
         // CAST: Takes the halves apart, nothing is lost.
-        self.structures.set_common(Low::from(address as u32))?;
-        self.structures
+        self.regions.set_common(Low::from(address as u32))?;
+        self.regions
             .set_common(High::from((address >> u32::BITS) as u32))
     }
 
@@ -90,8 +90,8 @@ impl Transport<'_> {
         T: FixedRegister<Storage = u16> + From<u16>,
     {
         let vector = message.unwrap_or(NO_VECTOR);
-        self.structures.set_common(T::from(vector))?;
-        if self.structures.common::<T>()? == vector {
+        self.regions.set_common(T::from(vector))?;
+        if self.regions.common::<T>()? == vector {
             Ok(())
         } else {
             Err(EBUSY)
@@ -131,15 +131,14 @@ impl Transport<'_> {
     ///
     /// Process context, after [`Self::negotiate`]. Not concurrently with queue set-up.
     pub(crate) fn queue_size(&self, queue: u16) -> Result<u16> {
-        let queues = self.structures.common::<regs::NUM_QUEUES>()?;
+        let queues = self.regions.common::<regs::NUM_QUEUES>()?;
         if queue >= queues {
             dev_err!(self.pdev, "no queue {}: device has {}\n", queue, queues);
             return Err(ENOENT);
         }
 
-        self.structures
-            .set_common(regs::QUEUE_SELECT::from(queue))?;
-        let offered = self.structures.common::<regs::QUEUE_SIZE>()?;
+        self.regions.set_common(regs::QUEUE_SELECT::from(queue))?;
+        let offered = self.regions.common::<regs::QUEUE_SIZE>()?;
         if let Some(size) = sensible_queue_size(offered) {
             return Ok(size);
         }
@@ -168,16 +167,15 @@ impl Transport<'_> {
         message: Option<u16>,
         addresses: QueueAddresses,
         size: u16,
-    ) -> Result<Doorbell> {
-        self.structures
-            .set_common(regs::QUEUE_SELECT::from(queue))?;
-        if self.structures.common::<regs::QUEUE_ENABLE>()? != 0 {
+    ) -> Result<NotifyAddress> {
+        self.regions.set_common(regs::QUEUE_SELECT::from(queue))?;
+        if self.regions.common::<regs::QUEUE_ENABLE>()? != 0 {
             dev_err!(self.pdev, "queue {} is enabled already\n", queue);
             return Err(EBUSY);
         }
-        let doorbell = self.doorbell(queue)?;
+        let address = self.notify_address(queue)?;
 
-        self.structures.set_common(regs::QUEUE_SIZE::from(size))?;
+        self.regions.set_common(regs::QUEUE_SIZE::from(size))?;
         self.set_address::<regs::QUEUE_DESC_LO, regs::QUEUE_DESC_HI>(addresses.descriptor)?;
         self.set_address::<regs::QUEUE_DRIVER_LO, regs::QUEUE_DRIVER_HI>(addresses.driver)?;
         self.set_address::<regs::QUEUE_DEVICE_LO, regs::QUEUE_DEVICE_HI>(addresses.device)?;
@@ -192,21 +190,21 @@ impl Transport<'_> {
             })?;
 
         // Last, as the specification asks for.
-        self.structures.set_common(regs::QUEUE_ENABLE::from(1))?;
-        if self.structures.common::<regs::QUEUE_ENABLE>()? != 1 {
+        self.regions.set_common(regs::QUEUE_ENABLE::from(1))?;
+        if self.regions.common::<regs::QUEUE_ENABLE>()? != 1 {
             dev_err!(self.pdev, "device does not enable queue {}\n", queue);
             return Err(EIO);
         }
-        Ok(doorbell)
+        Ok(address)
     }
 
     /// Finds the doorbell of the selected queue, which is `queue`.
-    fn doorbell(&self, queue: u16) -> Result<Doorbell> {
+    fn notify_address(&self, queue: u16) -> Result<NotifyAddress> {
         let region = &self.capabilities().notify;
-        let notify_off = self.structures.common::<regs::QUEUE_NOTIFY_OFF>()?;
+        let notify_off = self.regions.common::<regs::QUEUE_NOTIFY_OFF>()?;
         let multiplier = self.capabilities().notify_multiplier;
 
-        let Some(offset) = doorbell_offset(region.len, notify_off, multiplier)
+        let Some(offset) = notify_offset(region.len, notify_off, multiplier)
             .and_then(|offset| offset.checked_add(region.offset))
         else {
             dev_err!(
@@ -219,7 +217,7 @@ impl Transport<'_> {
             );
             return Err(EINVAL);
         };
-        Ok(Doorbell {
+        Ok(NotifyAddress {
             // CAST: `u32` to `usize` does not truncate where there is PCI.
             offset: offset as usize,
             queue,
@@ -234,9 +232,9 @@ impl Transport<'_> {
     ///
     /// Any, also with interrupts off and with the lock of a message held.
     #[inline]
-    pub(crate) fn notify(&self, doorbell: Doorbell) {
-        let rung = self.structures.notify(doorbell.offset, doorbell.queue);
-        debug_assert!(rung.is_ok());
+    pub(crate) fn notify(&self, address: NotifyAddress) {
+        let written = self.regions.notify(address.offset, address.queue);
+        debug_assert!(written.is_ok());
     }
 
     /// Returns why the device raised its line interrupt, [`ISR_QUEUE`] and [`ISR_CONFIG`], and
@@ -248,7 +246,7 @@ impl Transport<'_> {
     ///
     /// Any, also hard interrupt context.
     pub(crate) fn isr(&self) -> u8 {
-        match self.structures.isr::<regs::ISR_STATUS>() {
+        match self.regions.isr::<regs::ISR_STATUS>() {
             // On a shared line, a device that is gone must not claim the interrupts of others.
             Ok(isr) if isr != GONE => isr & (ISR_QUEUE | ISR_CONFIG),
             _ => 0,
@@ -273,13 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn doorbells_within_their_structure() {
-        assert_eq!(doorbell_offset(8, 1, 4), Some(4));
-        assert_eq!(doorbell_offset(6, 1, 4), Some(4));
-        assert_eq!(doorbell_offset(5, 1, 4), None);
-        assert_eq!(doorbell_offset(2, u16::MAX, 0), Some(0));
-        assert_eq!(doorbell_offset(1, 0, 0), None);
-        assert_eq!(doorbell_offset(8, 1, 1), None);
-        assert_eq!(doorbell_offset(u32::MAX, u16::MAX, u32::MAX), None);
+    fn notify_addresses_within_their_structure() {
+        assert_eq!(notify_offset(8, 1, 4), Some(4));
+        assert_eq!(notify_offset(6, 1, 4), Some(4));
+        assert_eq!(notify_offset(5, 1, 4), None);
+        assert_eq!(notify_offset(2, u16::MAX, 0), Some(0));
+        assert_eq!(notify_offset(1, 0, 0), None);
+        assert_eq!(notify_offset(8, 1, 1), None);
+        assert_eq!(notify_offset(u32::MAX, u16::MAX, u32::MAX), None);
     }
 }

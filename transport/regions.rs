@@ -77,7 +77,7 @@ impl ConfigRead for ConfigSpace<'_> {
 /// The structures of a virtio GPU, and the BARs that they are in.
 ///
 /// Dropping it unmaps and releases the BARs.
-pub(crate) struct Structures<'a> {
+pub(crate) struct Regions<'a> {
     bars: [Option<pci::Bar<'a>>; NUM_BARS],
     capabilities: Capabilities,
 }
@@ -99,7 +99,7 @@ fn bar_infos(pdev: &pci::Device<Bound>) -> [BarInfo; NUM_BARS] {
     })
 }
 
-impl<'a> Structures<'a> {
+impl<'a> Regions<'a> {
     /// Finds the structures of the device and maps the BARs that they are in, each once. The BARs
     /// of shared memory regions are left alone unless another structure is in them too.
     ///

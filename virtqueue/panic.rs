@@ -80,7 +80,7 @@ impl Virtqueue {
     /// Gives the commands of a panic screen to the device, and makes them visible. Does nothing if
     /// too many earlier ones are not complete yet.
     ///
-    /// The doorbell is to be rung in any case: who published before may have been stopped before
+    /// The doorbell is to be written in any case: who published before may have been stopped before
     /// it rang.
     ///
     /// Context: panic, lock of the message held. Allocates and frees nothing, wakes nobody.

@@ -85,11 +85,11 @@ mod tests {
         assert_eq!(fences.wait(Node::Control, 1, 0), Err(ETIME));
         fences.publish(&PerNode::new([1, 0, 0]));
         assert_eq!(fences.wait(Node::Control, 1, 0), Ok(()));
-        assert!(fences.fail());
-        assert!(!fences.fail());
+        assert!(fences.wedge());
+        assert!(!fences.wedge());
         assert_eq!(fences.wait(Node::Control, 2, i64::MAX), Err(EIO));
-        fences.stop();
-        assert!(!fences.fail());
+        fences.unplug();
+        assert!(!fences.wedge());
         assert_eq!(fences.wait(Node::Control, 2, i64::MAX), Err(ENODEV));
         // What was complete stays complete.
         assert_eq!(fences.wait(Node::Control, 1, 0), Ok(()));
