@@ -39,7 +39,7 @@ use crate::{
         Miniport,
         Synchronized, //
     },
-    ring::Poison,
+    ring::Broken,
     scheduler::{
         self,
         fence::{
@@ -302,13 +302,13 @@ impl Gpu<'_> {
         let message = self.map.of(node);
         let found = adapter.synchronize_execution(message, |state| {
             let queue = state.virtqueue(node)?;
-            Some((queue.take_retired(), queue.poisoned()))
+            Some((queue.take_retired(), queue.broken()))
         });
-        let Ok(Some((list, poison))) = found else {
+        let Ok(Some((list, cause))) = found else {
             return;
         };
-        if let Some(poison) = poison {
-            self.broken(node, poison);
+        if let Some(cause) = cause {
+            self.report_broken(node, cause);
         }
         let Some(mut list) = list else {
             return;
@@ -360,19 +360,19 @@ impl Gpu<'_> {
             return;
         }
         let cause = if self.transport.is_gone() {
-            Some(Poison::Reset)
+            Some(Broken::Reset)
         } else if self.transport.needs_reset() {
-            Some(Poison::NeedsReset)
+            Some(Broken::NeedsReset)
         } else {
             None
         };
         if let Some(cause) = cause {
             for node in QUEUES {
-                let poison = adapter.synchronize_execution(self.map.of(node), |state| {
-                    state.virtqueue(node).map(|queue| queue.poison(cause))
+                let found = adapter.synchronize_execution(self.map.of(node), |state| {
+                    state.virtqueue(node).map(|queue| queue.mark_broken(cause))
                 });
-                if let Ok(Some(poison)) = poison {
-                    self.broken(node, poison);
+                if let Ok(Some(cause)) = found {
+                    self.report_broken(node, cause);
                 }
             }
             return;
@@ -385,9 +385,9 @@ impl Gpu<'_> {
     }
 
     /// Tells the waiters, once and with one line, that the device broke.
-    fn broken(&self, node: Node, poison: Poison) {
+    fn report_broken(&self, node: Node, cause: Broken) {
         if self.fences.wedge() {
-            dev_err!(self.dev, "{:?} queue is broken: {}\n", node, Text(poison));
+            dev_err!(self.dev, "{:?} queue is broken: {}\n", node, Text(cause));
         }
     }
 }

@@ -8,7 +8,7 @@
 //! back: whatever a timeout decides, the device may still write to it.
 //!
 //! The device is not trusted. What it writes is read once into a local, checked and used from
-//! there. The first violation poisons the ring: its cause stays readable, and no later call
+//! there. The first violation breaks the ring: its cause stays readable, and no later call
 //! touches the shared memory. What only the driver writes is never read back from where the
 //! device could change it: a [`Slot`] per descriptor keeps what is needed to know.
 //!
@@ -44,7 +44,7 @@ mod slots;
 
 pub(crate) use self::{
     errors::{
-        Poison,
+        Broken,
         PushError,
         PushReason, //
     },
@@ -85,9 +85,9 @@ pub(crate) trait Memory {
 
     /// Stores a descriptor. May do so with fewer stores: the device does not look at it before an
     /// index that is written later says so.
-    fn write_desc(&self, offset: usize, part: Part, flags: u16, next: u16) {
-        self.write_u64(offset + DESC_ADDR, part.address);
-        self.write_u32(offset + DESC_LEN, part.len);
+    fn write_desc(&self, offset: usize, segment: Segment, flags: u16, next: u16) {
+        self.write_u64(offset + DESC_ADDR, segment.address);
+        self.write_u32(offset + DESC_LEN, segment.len);
         self.write_u16(offset + DESC_FLAGS, flags);
         self.write_u16(offset + DESC_NEXT, next);
     }
@@ -108,7 +108,7 @@ pub(crate) trait Memory {
 
 /// A piece of memory that the device can address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
+pub(crate) struct Segment {
     /// Address as the device sees it.
     pub(crate) address: u64,
 
@@ -118,13 +118,13 @@ pub(crate) struct Part {
 
 /// What is given to the device: the owner of memory that the device reads and writes.
 ///
-/// The parts stay valid for the device until the request is dropped, wherever it is moved.
+/// The segments stay valid for the device until the request is dropped, wherever it is moved.
 pub(crate) trait Request {
-    /// Returns the parts that the device reads, at least one.
-    fn readable(&self) -> impl AsRef<[Part]>;
+    /// Returns the segments that the device reads, at least one.
+    fn readable(&self) -> impl AsRef<[Segment]>;
 
-    /// Returns the parts that the device writes, maybe none.
-    fn writable(&self) -> impl AsRef<[Part]>;
+    /// Returns the segments that the device writes, maybe none.
+    fn writable(&self) -> impl AsRef<[Segment]>;
 }
 
 /// A request that the device is done with.
@@ -137,8 +137,8 @@ pub(crate) struct Used<R> {
     #[allow(dead_code, reason = "for owners that keep state of their own by token")]
     pub(crate) token: u16,
 
-    /// Bytes the device says it wrote, from the begin of the first writable part on; at most as
-    /// many as those parts hold.
+    /// Bytes the device says it wrote, from the start of the first writable segment on; at most as
+    /// many as those segments hold.
     pub(crate) written: u32,
 }
 
@@ -159,7 +159,7 @@ pub(crate) struct Ring<M, R, S> {
     slots: S,
     config: Config,
     layout: Layout,
-    poison: Option<Poison>,
+    broken: Option<Broken>,
     free_head: u16,
     free: u16,
     in_flight: u16,
@@ -214,7 +214,7 @@ where
             slots,
             config,
             layout,
-            poison: None,
+            broken: None,
             free_head: 0,
             free: config.size,
             in_flight: 0,
@@ -237,7 +237,7 @@ where
         // INVARIANT: As in `new`.
         self.link_slots();
         self.clear_memory();
-        self.poison = None;
+        self.broken = None;
         self.free_head = 0;
         self.free = self.config.size;
         self.in_flight = 0;
@@ -252,7 +252,7 @@ where
     /// Whatever was in the memory before is no business of the device. Zero also means: nothing
     /// available, nothing used, both sides want to be notified of the first element.
     fn clear_memory(&self) {
-        let none = Part { address: 0, len: 0 };
+        let none = Segment { address: 0, len: 0 };
 
         for id in 0..self.config.size {
             self.memory.write_desc(self.desc_offset(id), none, 0, 0);
@@ -301,7 +301,7 @@ where
     /// C counterpart: `virtqueue_kick_prepare_split()`.
     #[must_use]
     pub(crate) fn publish(&mut self) -> bool {
-        if self.poison.is_some() || self.added == self.published {
+        if self.broken.is_some() || self.added == self.published {
             return false;
         }
         let old = self.published as u16;
@@ -333,10 +333,10 @@ where
     ///
     /// # Errors
     ///
-    /// The cause, if the ring is poisoned or this call found a reason to poison it.
-    pub(crate) fn pop(&mut self) -> Result<Option<Used<R>>, Poison> {
-        if let Some(poison) = self.poison {
-            return Err(poison);
+    /// The cause, if the ring is broken or this call found out.
+    pub(crate) fn pop(&mut self) -> Result<Option<Used<R>>, Broken> {
+        if let Some(cause) = self.broken {
+            return Err(cause);
         }
         if self.pending()? == 0 {
             return Ok(None);
@@ -347,7 +347,7 @@ where
         let written = self.memory.read_u32(elem + USED_ELEM_LEN);
         let (token, request) = match self.take(id, written) {
             Ok(taken) => taken,
-            Err(cause) => return Err(self.poison(cause)),
+            Err(cause) => return Err(self.mark_broken(cause)),
         };
 
         self.last_used = self.last_used.wrapping_add(1);
@@ -360,21 +360,21 @@ where
     }
 
     /// Checks a used element and frees the descriptors of its request.
-    fn take(&mut self, id: u32, written: u32) -> Result<(u16, R), Poison> {
+    fn take(&mut self, id: u32, written: u32) -> Result<(u16, R), Broken> {
         let published = self.published;
-        let head = u16::try_from(id).map_err(|_| Poison::IdOutOfRange)?;
-        let slot = self.slot_mut(head).ok_or(Poison::IdOutOfRange)?;
+        let head = u16::try_from(id).map_err(|_| Broken::IdOutOfRange)?;
+        let slot = self.slot_mut(head).ok_or(Broken::IdOutOfRange)?;
 
         if slot.returned {
-            return Err(Poison::IdUsedTwice);
+            return Err(Broken::IdUsedTwice);
         }
         if slot.position >= published {
-            return Err(Poison::IdNotInFlight);
+            return Err(Broken::IdNotInFlight);
         }
         if slot.request.is_some() && written > slot.writable {
-            return Err(Poison::Length);
+            return Err(Broken::Length);
         }
-        let request = slot.request.take().ok_or(Poison::IdNotInFlight)?;
+        let request = slot.request.take().ok_or(Broken::IdNotInFlight)?;
         let descriptors = slot.descriptors;
         slot.returned = true;
 
@@ -384,7 +384,7 @@ where
 
     /// Returns how many used elements are there to pop. Looks at the used index only if none is
     /// known to be: fewer loads and barriers, and each load is one the device can lie in.
-    fn pending(&mut self) -> Result<u16, Poison> {
+    fn pending(&mut self) -> Result<u16, Broken> {
         let known = self.used_idx.wrapping_sub(self.last_used);
         if known != 0 {
             return Ok(known);
@@ -396,7 +396,7 @@ where
             return Ok(0);
         }
         if pending > self.visible() {
-            return Err(self.poison(Poison::UsedIndex));
+            return Err(self.mark_broken(Broken::UsedIndex));
         }
 
         // The index before the elements it covers and what the device wrote for them. Pairs with
@@ -415,7 +415,7 @@ where
     /// C counterpart: `virtqueue_enable_cb_prepare_split()` and `virtqueue_poll_split()`.
     #[must_use]
     pub(crate) fn enable_notifications(&mut self) -> bool {
-        if self.poison.is_some() {
+        if self.broken.is_some() {
             return false;
         }
 
@@ -432,7 +432,7 @@ where
         // new element or the device sees that it has to notify.
         self.memory.virt_mb();
 
-        // If this poisons the ring, the caller learns it from the next `pop`.
+        // If this breaks the ring, the caller learns it from the next `pop`.
         self.pending() != Ok(0)
     }
 
@@ -440,7 +440,7 @@ where
     ///
     /// C counterpart: `virtqueue_disable_cb_split()`.
     pub(crate) fn disable_notifications(&mut self) {
-        if self.poison.is_some() || !self.armed {
+        if self.broken.is_some() || !self.armed {
             return;
         }
 
@@ -457,24 +457,24 @@ where
         self.armed = false;
     }
 
-    /// Returns why the ring is poisoned, if it is.
-    pub(crate) fn poisoned(&self) -> Option<Poison> {
-        self.poison
+    /// Returns why the ring is broken, if it is.
+    pub(crate) fn broken(&self) -> Option<Broken> {
+        self.broken
     }
 
-    /// Poisons the ring: no later call touches the shared memory. Returns the cause, which is the
-    /// first one's if the ring was poisoned before.
-    pub(crate) fn poison(&mut self, cause: Poison) -> Poison {
-        *self.poison.get_or_insert(cause)
+    /// Marks as broken the ring: no later call touches the shared memory. Returns the cause, which is the
+    /// first one's if the ring was broken before.
+    pub(crate) fn mark_broken(&mut self, cause: Broken) -> Broken {
+        *self.broken.get_or_insert(cause)
     }
 
     /// Takes a request that is in flight out of the ring, in no particular order; `None` if there
-    /// is no more. Poisons the ring.
+    /// is no more. Marks as broken the ring.
     ///
     /// Only after the device was reset, or is gone for good and without access to memory: until
     /// then the memory of the request is the device's.
     pub(crate) fn take_in_flight(&mut self) -> Option<R> {
-        self.poison(Poison::Reset);
+        self.mark_broken(Broken::Reset);
 
         while self.in_flight > 0 {
             let drained = self.drained;

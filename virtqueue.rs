@@ -26,11 +26,11 @@ use crate::{
     },
     ring::{
         self,
+        Broken,
         Config,
-        Part,
-        Poison,
         PushError,
         Ring,
+        Segment,
         Slot, //
     },
     scheduler::{
@@ -70,7 +70,7 @@ use self::{
 };
 
 /// Parts of one request: the command and the room for its response.
-const MAX_PARTS: u16 = 2;
+const MAX_SEGMENTS: u16 = 2;
 
 /// A request in the ring.
 struct Request {
@@ -80,11 +80,11 @@ struct Request {
 }
 
 impl ring::Request for Request {
-    fn readable(&self) -> impl AsRef<[Part]> {
+    fn readable(&self) -> impl AsRef<[Segment]> {
         self.buffer.readable()
     }
 
-    fn writable(&self) -> impl AsRef<[Part]> {
+    fn writable(&self) -> impl AsRef<[Segment]> {
         self.buffer.writable()
     }
 }
@@ -97,7 +97,7 @@ pub(crate) struct RingInfo {
     pub(crate) free: u16,
     pub(crate) in_flight: u16,
     pub(crate) free_slots: u32,
-    pub(crate) poisoned: Option<Poison>,
+    pub(crate) broken: Option<Broken>,
 }
 
 /// A virtqueue and the memory of its commands. Lives in the lock of its interrupt message.
@@ -128,7 +128,7 @@ impl Virtqueue {
     ) -> Result<Self> {
         let config = Config {
             size,
-            max_parts: MAX_PARTS,
+            max_segments: MAX_SEGMENTS,
             indirect: features.has(feature::RING_INDIRECT_DESC),
             event_idx: features.has(feature::RING_EVENT_IDX),
         };
@@ -142,7 +142,7 @@ impl Virtqueue {
         }
         Ok(Self {
             ring: Ring::new(memory, slots, config).map_err(|_| EINVAL)?,
-            descriptors: if config.indirect { 1 } else { MAX_PARTS },
+            descriptors: if config.indirect { 1 } else { MAX_SEGMENTS },
             panic_reserve: KVec::new(),
             pool: CommandPool::new(dev, dma, size)?,
             retired: Fifo::new(size.into())?,
@@ -200,7 +200,7 @@ impl Virtqueue {
 
     /// Takes one used element, and returns the fence of its request.
     ///
-    /// [`None`] if there is none, the list of retired requests is full, or the ring is poisoned.
+    /// [`None`] if there is none, the list of retired requests is full, or the ring is broken.
     ///
     /// Context: lock of the message held.
     pub(crate) fn pop(&mut self) -> Option<u64> {
@@ -252,14 +252,14 @@ impl Virtqueue {
         self.empty_list = emptied.take();
     }
 
-    /// Returns why the ring is poisoned, if it is.
-    pub(crate) fn poisoned(&self) -> Option<Poison> {
-        self.ring.poisoned()
+    /// Returns why the ring is broken, if it is.
+    pub(crate) fn broken(&self) -> Option<Broken> {
+        self.ring.broken()
     }
 
-    /// Poisons the ring. Returns the cause, the first one's if it was poisoned before.
-    pub(crate) fn poison(&mut self, cause: Poison) -> Poison {
-        self.ring.poison(cause)
+    /// Marks as broken the ring. Returns the cause, the first one's if it was broken before.
+    pub(crate) fn mark_broken(&mut self, cause: Broken) -> Broken {
+        self.ring.mark_broken(cause)
     }
 
     /// Returns what debugfs shows.
@@ -271,7 +271,7 @@ impl Virtqueue {
             free: self.ring.free_descriptors(),
             in_flight: self.ring.in_flight(),
             free_slots: self.pool.free(),
-            poisoned: self.ring.poisoned(),
+            broken: self.ring.broken(),
         }
     }
 
@@ -303,7 +303,7 @@ impl Engine for Virtqueue {
     type Packet = Packet;
 
     fn submit(&mut self, packet: Packet, fence: u64) -> Result<(), Packet> {
-        if self.ring.poisoned().is_some() || !self.has_room() {
+        if self.ring.broken().is_some() || !self.has_room() {
             return Err(packet);
         }
         let (buffer, completion) = match packet {
@@ -319,9 +319,9 @@ impl Engine for Virtqueue {
             fence,
         };
         if let Err(PushError { request, .. }) = self.ring.push(request) {
-            // There was room, and a request has at most `MAX_PARTS` parts: this is a bug of the
+            // There was room, and a request has at most `MAX_SEGMENTS` parts: this is a bug of the
             // driver. Its memory must not be freed under the lock.
-            self.ring.poison(Poison::Rejected);
+            self.ring.mark_broken(Broken::Rejected);
             self.rejected = Some(request);
         }
         Ok(())
@@ -335,11 +335,11 @@ impl Engine for Virtqueue {
     }
 
     fn suppresses_interrupts(&self) -> bool {
-        self.poisoned().is_none() && !self.ring.is_armed()
+        self.broken().is_none() && !self.ring.is_armed()
     }
 
     fn needs_dpc(&self) -> bool {
-        !self.retired.is_empty() || self.poisoned().is_some()
+        !self.retired.is_empty() || self.broken().is_some()
     }
 
     fn is_in_dpc(&self) -> bool {

@@ -136,9 +136,9 @@ fn show_ring(adapter: &Adapter<Gpu<'_>>, node: Node, f: &mut fmt::Formatter<'_>)
     writeln!(f, "free descriptors: {}", info.free)?;
     writeln!(f, "in flight: {}", info.in_flight)?;
     writeln!(f, "free command slots: {}", info.free_slots)?;
-    match info.poisoned {
-        None => writeln!(f, "poisoned: no"),
-        Some(cause) => writeln!(f, "poisoned: {}", cause),
+    match info.broken {
+        None => writeln!(f, "broken: no"),
+        Some(cause) => writeln!(f, "broken: {}", cause),
     }
 }
 

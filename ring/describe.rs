@@ -12,10 +12,10 @@ use super::{
         DESC_SIZE, //
     },
     Memory,
-    Part,
     PushReason,
     Request,
     Ring,
+    Segment,
     Slot, //
 };
 
@@ -28,24 +28,24 @@ where
     /// Writes the descriptors of a request and its entry in the available ring; returns the head.
     pub(super) fn describe(
         &mut self,
-        readable: &[Part],
-        writable: &[Part],
+        readable: &[Segment],
+        writable: &[Segment],
     ) -> Result<u16, PushReason> {
-        if let Some(poison) = self.poison {
-            return Err(PushReason::Poisoned(poison));
+        if let Some(cause) = self.broken {
+            return Err(PushReason::Broken(cause));
         }
-        let (parts, writable_len) = self.check_parts(readable, writable)?;
-        let indirect = self.config.indirect && parts > 1;
-        let descriptors = if indirect { 1 } else { parts };
+        let (segments, writable_len) = self.check_segments(readable, writable)?;
+        let indirect = self.config.indirect && segments > 1;
+        let descriptors = if indirect { 1 } else { segments };
         if descriptors > self.free {
             return Err(PushReason::NoRoom);
         }
 
         let head = self.free_head;
         if indirect {
-            self.write_table(head, parts, readable, writable);
+            self.write_table(head, segments, readable, writable);
         } else {
-            self.write_chain(head, parts, readable, writable);
+            self.write_chain(head, segments, readable, writable);
         }
 
         // INVARIANT: The first `descriptors` of the free list are the new chain, linked as they
@@ -70,28 +70,32 @@ where
         Ok(head)
     }
 
-    /// Returns the number of parts and the length of the writable ones in bytes.
-    fn check_parts(&self, readable: &[Part], writable: &[Part]) -> Result<(u16, u32), PushReason> {
+    /// Returns the number of segments and the length of the writable ones in bytes.
+    fn check_segments(
+        &self,
+        readable: &[Segment],
+        writable: &[Segment],
+    ) -> Result<(u16, u32), PushReason> {
         if readable.is_empty() {
-            return Err(PushReason::NoParts);
+            return Err(PushReason::NoSegments);
         }
-        let parts = readable
+        let segments = readable
             .len()
             .checked_add(writable.len())
-            .and_then(|parts| u16::try_from(parts).ok())
-            .filter(|parts| *parts <= self.config.max_parts)
-            .ok_or(PushReason::TooManyParts)?;
+            .and_then(|segments| u16::try_from(segments).ok())
+            .filter(|segments| *segments <= self.config.max_segments)
+            .ok_or(PushReason::TooManySegments)?;
 
         let writable_len = total_len(writable, 0)?;
         total_len(readable, writable_len)?;
-        Ok((parts, writable_len))
+        Ok((segments, writable_len))
     }
 
-    /// Writes a request as a chain of the first `parts` descriptors on the free list.
-    fn write_chain(&self, head: u16, parts: u16, readable: &[Part], writable: &[Part]) {
+    /// Writes a request as a chain of the first `segments` descriptors on the free list.
+    fn write_chain(&self, head: u16, segments: u16, readable: &[Segment], writable: &[Segment]) {
         let mut id = head;
 
-        self.write_parts(parts, readable, writable, || {
+        self.write_segments(segments, readable, writable, || {
             let desc = self.desc_offset(id);
             id = self.next(id);
             (desc, id)
@@ -99,57 +103,58 @@ where
     }
 
     /// Writes a request to the indirect table of `head`, and that to the descriptor.
-    fn write_table(&self, head: u16, parts: u16, readable: &[Part], writable: &[Part]) {
+    fn write_table(&self, head: u16, segments: u16, readable: &[Segment], writable: &[Segment]) {
         let table = self.layout.tables + usize::from(head) * self.config.table_size();
         let mut number = 0;
 
-        self.write_parts(parts, readable, writable, || {
+        self.write_segments(segments, readable, writable, || {
             let desc = table + usize::from(number) * DESC_SIZE;
             number += 1;
             (desc, number)
         });
 
-        let part = Part {
+        let segment = Segment {
             address: self.memory.dma_address() + table as u64,
-            len: u32::from(parts) * DESC_SIZE as u32,
+            len: u32::from(segments) * DESC_SIZE as u32,
         };
         self.memory
-            .write_desc(self.desc_offset(head), part, DESC_F_INDIRECT, 0);
+            .write_desc(self.desc_offset(head), segment, DESC_F_INDIRECT, 0);
     }
 
-    /// Writes the descriptors of a request with `parts` parts. `place` returns where the next one
+    /// Writes the descriptors of a request with `segments` segments. `place` returns where the next one
     /// goes and the number of the one after it.
-    fn write_parts(
+    fn write_segments(
         &self,
-        parts: u16,
-        readable: &[Part],
-        writable: &[Part],
+        segments: u16,
+        readable: &[Segment],
+        writable: &[Segment],
         mut place: impl FnMut() -> (usize, u16),
     ) {
-        let mut left = parts;
+        let mut left = segments;
 
         for (list, kind) in [(readable, 0), (writable, DESC_F_WRITE)] {
-            for part in list {
+            for segment in list {
                 let (desc, next) = place();
                 left -= 1;
                 let (flags, next) = match left {
                     0 => (kind, 0),
                     _ => (kind | DESC_F_NEXT, next),
                 };
-                self.memory.write_desc(desc, *part, flags, next);
+                self.memory.write_desc(desc, *segment, flags, next);
             }
         }
     }
 }
 
-/// Adds the lengths of `parts` in bytes to `len`.
-fn total_len(parts: &[Part], len: u32) -> Result<u32, PushReason> {
-    parts.iter().try_fold(len, |len, part| {
+/// Adds the lengths of `segments` in bytes to `len`.
+fn total_len(segments: &[Segment], len: u32) -> Result<u32, PushReason> {
+    segments.iter().try_fold(len, |len, segment| {
         // The last byte may be the last of the address space.
-        let last = part.len.checked_sub(1).ok_or(PushReason::BadPart)?;
-        part.address
+        let last = segment.len.checked_sub(1).ok_or(PushReason::BadSegment)?;
+        segment
+            .address
             .checked_add(u64::from(last))
-            .ok_or(PushReason::BadPart)?;
-        len.checked_add(part.len).ok_or(PushReason::TooLong)
+            .ok_or(PushReason::BadSegment)?;
+        len.checked_add(segment.len).ok_or(PushReason::TooLong)
     })
 }

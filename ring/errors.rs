@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why a ring does not take a request, or takes part in nothing any more.
+//! Why a ring does not take a request, or is broken.
 
 use core::fmt;
 
-/// Why a ring takes part in nothing any more.
+/// Why a ring is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Poison {
+pub(crate) enum Broken {
     /// The used index runs ahead of what was made available, or backwards.
     UsedIndex,
 
@@ -19,7 +19,7 @@ pub(crate) enum Poison {
     /// The id of a used element was used before and not made available since.
     IdUsedTwice,
 
-    /// The device claims to have written more than the request's writable parts hold.
+    /// The device claims to have written more than the request's writable segments hold.
     Length,
 
     /// The ring did not take a request that its owner had room for: a bug of the owner.
@@ -32,25 +32,18 @@ pub(crate) enum Poison {
     Reset,
 }
 
-impl Poison {
-    /// Returns what to print.
-    pub(crate) fn text(self) -> &'static str {
-        match self {
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::UsedIndex => "used index ahead of the requests in flight",
             Self::IdOutOfRange => "used id out of range",
             Self::IdNotInFlight => "used id not in flight",
             Self::IdUsedTwice => "used id used twice",
-            Self::Length => "used length exceeds the writable parts",
+            Self::Length => "used length exceeds the writable segments",
             Self::Rejected => "a request was not taken",
             Self::NeedsReset => "device needs reset",
             Self::Reset => "device was reset",
-        }
-    }
-}
-
-impl fmt::Display for Poison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
+        })
     }
 }
 
@@ -60,46 +53,26 @@ pub(crate) enum PushReason {
     /// Too few free descriptors for now; some come free with each [`Ring::pop`](super::Ring::pop).
     NoRoom,
 
-    /// The ring is poisoned.
-    Poisoned(Poison),
+    /// The ring is broken.
+    Broken(Broken),
 
-    /// The request has no device-readable part.
-    NoParts,
+    /// The request has no device-readable segment.
+    NoSegments,
 
-    /// The request has more than [`Config::max_parts`](super::Config::max_parts) parts.
-    TooManyParts,
+    /// The request has more than [`Config::max_segments`](super::Config::max_segments) segments.
+    TooManySegments,
 
-    /// A part is empty, or wraps around the end of the address space.
-    BadPart,
+    /// A segment is empty, or wraps around the end of the address space.
+    BadSegment,
 
-    /// All parts together are longer than the 32 bits of a used length can say.
+    /// All segments together are longer than the 32 bits of a used length can say.
     TooLong,
-}
-
-impl PushReason {
-    /// Returns what to print.
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::NoRoom => "no room in the queue",
-            Self::Poisoned(poison) => poison.text(),
-            Self::NoParts => "request without a readable part",
-            Self::TooManyParts => "request with too many parts",
-            Self::BadPart => "request with a part that is empty or wraps around",
-            Self::TooLong => "request longer than 4 GiB",
-        }
-    }
-}
-
-impl fmt::Display for PushReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
 }
 
 /// A request that [`Ring::push`](super::Ring::push) did not take, handed back.
 #[derive(Debug)]
 pub(crate) struct PushError<R> {
-    /// Why. For tests: the driver tries again, or finds the ring poisoned.
+    /// Why. For tests: to the driver it is a bug.
     #[allow(dead_code)]
     pub(crate) reason: PushReason,
 

@@ -2,8 +2,6 @@
 
 //! Where the parts of a ring are, and what they look like to the device.
 
-use core::fmt;
-
 pub(super) const DESC_SIZE: usize = 16;
 pub(super) const DESC_ADDR: usize = 0;
 pub(super) const DESC_LEN: usize = 8;
@@ -39,8 +37,8 @@ pub(crate) struct Config {
     /// Queue size in descriptors, a power of two from 1 to 32768.
     pub(crate) size: u16,
 
-    /// The most parts a request has, from 1 to `size`: the specification allows no longer chains.
-    pub(crate) max_parts: u16,
+    /// The most segments a request has, from 1 to `size`: the specification allows no longer chains.
+    pub(crate) max_segments: u16,
 
     /// `VIRTIO_F_INDIRECT_DESC` was negotiated.
     pub(crate) indirect: bool,
@@ -49,7 +47,7 @@ pub(crate) struct Config {
     pub(crate) event_idx: bool,
 }
 
-/// Where the parts of a ring are, in bytes from the begin of its memory.
+/// Where the parts of a ring are, in bytes from the start of its memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     /// Descriptor table.
@@ -61,8 +59,8 @@ pub(crate) struct Layout {
     /// Used ring, which the device writes.
     pub(crate) used: usize,
 
-    /// One indirect table of `max_parts` descriptors for each descriptor; empty without indirect
-    /// descriptors or with requests of one part, which need none.
+    /// One indirect table of `max_segments` descriptors for each descriptor; empty without indirect
+    /// descriptors or with requests of one segment, which need none.
     pub(crate) tables: usize,
 
     /// Length of it all.
@@ -75,8 +73,8 @@ pub(crate) enum ConfigError {
     /// The size is zero or not a power of two.
     Size,
 
-    /// The most parts of a request are none or more than the size.
-    MaxParts,
+    /// The most segments of a request are none or more than the size.
+    MaxSegments,
 
     /// The layout exceeds the address space.
     TooLarge,
@@ -91,38 +89,18 @@ pub(crate) enum ConfigError {
     Slots,
 }
 
-impl ConfigError {
-    /// Returns what to print.
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::Size => "queue size is not a power of two",
-            Self::MaxParts => "most parts of a request not within 1 to queue size",
-            Self::TooLarge => "queue exceeds the address space",
-            Self::ShortMemory => "queue memory too short",
-            Self::Address => "queue memory misaligned or wraps around",
-            Self::Slots => "number of slots is not the queue size",
-        }
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
 impl Config {
     /// Computes where the parts of the ring are.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Size`], [`ConfigError::MaxParts`] and [`ConfigError::TooLarge`].
+    /// [`ConfigError::Size`], [`ConfigError::MaxSegments`] and [`ConfigError::TooLarge`].
     pub(crate) fn layout(&self) -> Result<Layout, ConfigError> {
         if !self.size.is_power_of_two() {
             return Err(ConfigError::Size);
         }
-        if self.max_parts == 0 || self.max_parts > self.size {
-            return Err(ConfigError::MaxParts);
+        if self.max_segments == 0 || self.max_segments > self.size {
+            return Err(ConfigError::MaxSegments);
         }
 
         // At most 32768 of each, so no sum without the tables exceeds 32 bits.
@@ -148,8 +126,8 @@ impl Config {
 
     /// Bytes of one indirect table.
     pub(super) fn table_size(&self) -> usize {
-        if self.indirect && self.max_parts > 1 {
-            usize::from(self.max_parts) * DESC_SIZE
+        if self.indirect && self.max_segments > 1 {
+            usize::from(self.max_segments) * DESC_SIZE
         } else {
             0
         }

@@ -72,7 +72,7 @@ static void read_ring(const struct gpu *gpu, const char *name, struct ring *ring
 	ring->free = file_number(file, "free descriptors:");
 	ring->in_flight = file_number(file, "in flight:");
 	read_file(file, text, sizeof(text));
-	ring->healthy = strstr(text, "poisoned: no");
+	ring->healthy = strstr(text, "broken: no");
 }
 
 TEST_F_TIMEOUT(debugfs, rings, 60)

@@ -39,8 +39,8 @@ use kernel::{
 use crate::{
     ring::{
         Memory,
-        Part,
         Request, //
+        Segment,
     },
     virtqueue::dma::{
         DmaContext,
@@ -183,10 +183,10 @@ impl CommandPool {
 }
 
 /// One part of a request as a ring takes it, or none if it is empty.
-struct OnePart(Part);
+struct OneSegment(Segment);
 
-impl AsRef<[Part]> for OnePart {
-    fn as_ref(&self) -> &[Part] {
+impl AsRef<[Segment]> for OneSegment {
+    fn as_ref(&self) -> &[Segment] {
         match self.0.len {
             0 => &[],
             _ => slice::from_ref(&self.0),
@@ -195,11 +195,11 @@ impl AsRef<[Part]> for OnePart {
 }
 
 /// Returns a part of `memory`; none if there is no such part.
-fn part(memory: &DmaMemory, start: usize, len: usize) -> OnePart {
-    OnePart(
+fn part(memory: &DmaMemory, start: usize, len: usize) -> OneSegment {
+    OneSegment(
         memory
             .part(start, len)
-            .unwrap_or(Part { address: 0, len: 0 }),
+            .unwrap_or(Segment { address: 0, len: 0 }),
     )
 }
 
@@ -436,7 +436,7 @@ impl CommandBuffer {
 }
 
 impl Request for CommandBuffer {
-    fn readable(&self) -> impl AsRef<[Part]> {
+    fn readable(&self) -> impl AsRef<[Segment]> {
         let (start, len) = match self {
             Self::Slot(slot) => (slot.request().start, slot.request_len.into()),
             Self::Own(own) => (own.request.start, own.request_len),
@@ -444,7 +444,7 @@ impl Request for CommandBuffer {
         part(self.memory(), start, len)
     }
 
-    fn writable(&self) -> impl AsRef<[Part]> {
+    fn writable(&self) -> impl AsRef<[Segment]> {
         part(self.memory(), self.response().start, self.response_len())
     }
 }

@@ -65,7 +65,7 @@ use kernel::{
 
 use crate::ring::{
     Memory,
-    Part, //
+    Segment, //
 };
 
 /// What all DMA memory of one device has in common.
@@ -230,8 +230,8 @@ impl DmaMemory {
     /// # Errors
     ///
     /// [`EINVAL`] if they are more than a descriptor can tell.
-    pub(crate) fn part(&self, offset: usize, len: usize) -> Result<Part> {
-        Ok(Part {
+    pub(crate) fn part(&self, offset: usize, len: usize) -> Result<Segment> {
+        Ok(Segment {
             address: self.dma_address() + u64::try_from(offset)?,
             len: u32::try_from(len)?,
         })
@@ -292,7 +292,7 @@ impl Memory for DmaMemory {
     /// Two stores where there are such of 64 bits: on the way of each command, and they add up.
     #[cfg(CONFIG_64BIT)]
     #[inline]
-    fn write_desc(&self, offset: usize, part: Part, flags: u16, next: u16) {
+    fn write_desc(&self, offset: usize, part: Segment, flags: u16, next: u16) {
         let rest = u64::from(part.len) | u64::from(flags) << 32 | u64::from(next) << 48;
         let written = self.region().and_then(|region| {
             region.try_write64(part.address.to_le(), offset)?;

@@ -9,11 +9,11 @@ use std::{
 
 use crate::{
     ring::{
+        Broken,
         ConfigError,
-        Part,
-        Poison,
         PushReason,
         Ring, //
+        Segment,
     },
     support::{
         config,
@@ -45,8 +45,8 @@ fn layout_is_aligned_and_disjoint() {
     for bits in 0..=15 {
         for (indirect, event_idx) in ALL_MODES {
             let size = 1usize << bits;
-            let max_parts = size.min(4);
-            let config = config(size as u16, max_parts as u16, indirect, event_idx);
+            let max_segments = size.min(4);
+            let config = config(size as u16, max_segments as u16, indirect, event_idx);
             let layout = config.layout().unwrap();
 
             assert_eq!(layout.desc % 16, 0);
@@ -56,8 +56,12 @@ fn layout_is_aligned_and_disjoint() {
             assert!(layout.avail >= layout.desc + 16 * size);
             assert!(layout.used >= layout.avail + 6 + 2 * size);
             assert!(layout.tables >= layout.used + 6 + 8 * size);
-            let tables = if indirect && max_parts > 1 { size } else { 0 };
-            assert_eq!(layout.total, layout.tables + tables * max_parts * 16);
+            let tables = if indirect && max_segments > 1 {
+                size
+            } else {
+                0
+            };
+            assert_eq!(layout.total, layout.tables + tables * max_segments * 16);
 
             // The device's lines are its own, however long within reason.
             for line in [64, 128] {
@@ -74,9 +78,9 @@ fn wrong_configurations_are_refused() {
         let error = config(size, 1, true, true).layout().unwrap_err();
         assert_eq!(error, ConfigError::Size);
     }
-    for (size, max_parts) in [(1, 0), (1, 2), (64, 65), (32768, 32769)] {
-        let error = config(size, max_parts, true, true).layout().unwrap_err();
-        assert_eq!(error, ConfigError::MaxParts);
+    for (size, max_segments) in [(1, 0), (1, 2), (64, 65), (32768, 32769)] {
+        let error = config(size, max_segments, true, true).layout().unwrap_err();
+        assert_eq!(error, ConfigError::MaxSegments);
     }
 
     let small = config(8, 2, true, true);
@@ -130,37 +134,45 @@ fn new_ring_tells_the_device_nothing_old() {
             (ring.in_flight(), ring.avail_idx(), ring.last_used()),
             (0, 0, 0)
         );
-        assert_eq!(ring.poisoned(), None);
+        assert_eq!(ring.broken(), None);
     }
 }
 
 #[test]
 fn push_errors_hand_the_request_back() {
     let ledger = Rc::new(Ledger::default());
-    let part = |address, len| Part { address, len };
+    let segment = |address, len| Segment { address, len };
     let cases = [
-        (vec![], vec![], PushReason::NoParts),
-        (vec![], vec![part(0, 1)], PushReason::NoParts),
+        (vec![], vec![], PushReason::NoSegments),
+        (vec![], vec![segment(0, 1)], PushReason::NoSegments),
         (
-            vec![part(0, 1); 3],
-            vec![part(0, 1); 2],
-            PushReason::TooManyParts,
-        ),
-        (vec![part(0, 1); 70000], vec![], PushReason::TooManyParts),
-        (vec![part(4096, 0)], vec![], PushReason::BadPart),
-        (vec![part(0, 1)], vec![part(4096, 0)], PushReason::BadPart),
-        (vec![part(u64::MAX, 2)], vec![], PushReason::BadPart),
-        (
-            vec![part(0, 1)],
-            vec![part(u64::MAX - 8, 10)],
-            PushReason::BadPart,
+            vec![segment(0, 1); 3],
+            vec![segment(0, 1); 2],
+            PushReason::TooManySegments,
         ),
         (
-            vec![part(0, 1)],
-            vec![part(0, u32::MAX)],
+            vec![segment(0, 1); 70000],
+            vec![],
+            PushReason::TooManySegments,
+        ),
+        (vec![segment(4096, 0)], vec![], PushReason::BadSegment),
+        (
+            vec![segment(0, 1)],
+            vec![segment(4096, 0)],
+            PushReason::BadSegment,
+        ),
+        (vec![segment(u64::MAX, 2)], vec![], PushReason::BadSegment),
+        (
+            vec![segment(0, 1)],
+            vec![segment(u64::MAX - 8, 10)],
+            PushReason::BadSegment,
+        ),
+        (
+            vec![segment(0, 1)],
+            vec![segment(0, u32::MAX)],
             PushReason::TooLong,
         ),
-        (vec![part(0, u32::MAX); 2], vec![], PushReason::TooLong),
+        (vec![segment(0, u32::MAX); 2], vec![], PushReason::TooLong),
     ];
 
     for (indirect, event_idx) in ALL_MODES {
@@ -177,13 +189,13 @@ fn push_errors_hand_the_request_back() {
 
         // The longest there is, up to the last byte of the address space.
         let longest = ledger.request(
-            vec![part(0, 1)],
-            vec![part(u64::MAX - u64::from(u32::MAX) + 2, u32::MAX - 1)],
+            vec![segment(0, 1)],
+            vec![segment(u64::MAX - u64::from(u32::MAX) + 2, u32::MAX - 1)],
         );
         push(&mut ring, longest);
-        ring.poison(Poison::NeedsReset);
+        ring.mark_broken(Broken::NeedsReset);
         let error = ring.push(ledger.simple(1, 1)).unwrap_err();
-        assert_eq!(error.reason, PushReason::Poisoned(Poison::NeedsReset));
+        assert_eq!(error.reason, PushReason::Broken(Broken::NeedsReset));
     }
     ledger.assert_each_dropped_once();
 }
@@ -195,11 +207,11 @@ fn full_ring_says_no_room_and_recovers() {
     for bits in 0..=15 {
         let size = 1u16 << bits;
         for indirect in [false, true] {
-            let parts = size.min(2);
-            let (memory, mut ring) = Strict::ring(&config(size, parts, indirect, true));
-            let needed = if indirect { 1 } else { parts };
+            let segments = size.min(2);
+            let (memory, mut ring) = Strict::ring(&config(size, segments, indirect, true));
+            let needed = if indirect { 1 } else { segments };
             let fits = size / needed;
-            let request = || ledger.simple(1, usize::from(parts) - 1);
+            let request = || ledger.simple(1, usize::from(segments) - 1);
 
             let tokens: HashSet<u16> = (0..fits).map(|_| push(&mut ring, request())).collect();
             assert_eq!(tokens.len(), usize::from(fits));
@@ -225,15 +237,15 @@ fn full_ring_says_no_room_and_recovers() {
 #[test]
 fn descriptors_are_as_specified() {
     let ledger = Rc::new(Ledger::default());
-    let parts =
-        [(0x1_0000_0000, 5), (0x2000, 6), (0x3000, 7)].map(|(address, len)| Part { address, len });
+    let segments = [(0x1_0000_0000, 5), (0x2000, 6), (0x3000, 7)]
+        .map(|(address, len)| Segment { address, len });
     let desc = |memory: &Strict, n| {
         [Addr(n), Len(n), Flags(n), Next(n)].map(|field: Field| memory.peek(field))
     };
 
     let (memory, mut ring) = Strict::ring(&config(4, 3, false, true));
     assert_eq!(push(&mut ring, ledger.simple(1, 0)), 0);
-    let request = ledger.request(parts[..1].to_vec(), parts[1..].to_vec());
+    let request = ledger.request(segments[..1].to_vec(), segments[1..].to_vec());
     assert_eq!(push(&mut ring, request), 1);
     assert_eq!(desc(&memory, 0), [0x1000, 16, 0, 0]);
     assert_eq!(desc(&memory, 1), [0x1_0000_0000, 5, 1, 2]);
@@ -249,7 +261,7 @@ fn descriptors_are_as_specified() {
 
     let (memory, mut ring) = Strict::ring(&config(4, 3, true, true));
     assert_eq!(push(&mut ring, ledger.simple(1, 0)), 0);
-    let request = ledger.request(parts[..1].to_vec(), parts[1..].to_vec());
+    let request = ledger.request(segments[..1].to_vec(), segments[1..].to_vec());
     assert_eq!(push(&mut ring, request), 1);
     let table = 0xffff_0000_0000 + memory.layout.tables as u64 + 3 * 16;
     assert_eq!(desc(&memory, 0), [0x1000, 16, 0, 0]);

@@ -33,9 +33,9 @@ use crate::{
         Config,
         Layout,
         Memory,
-        Part,
         Request,
         Ring,
+        Segment,
         Slot, //
     },
     support::{
@@ -200,16 +200,16 @@ impl Memory for Arc<Shared> {
     }
 }
 
-/// The request with the number `n`: its parts are `n + 1` and `n + 101` bytes long.
-struct Numbered([Part; 2]);
+/// The request with the number `n`: its segments are `n + 1` and `n + 101` bytes long.
+struct Numbered([Segment; 2]);
 
 impl Numbered {
     fn new(n: u16) -> Self {
-        let part = |n| Part {
+        let segment = |n| Segment {
             address: 0x10000 + u64::from(n),
             len: u32::from(n),
         };
-        Self([part(n + 1), part(n + 101)])
+        Self([segment(n + 1), segment(n + 101)])
     }
 
     fn number(&self) -> u16 {
@@ -218,11 +218,11 @@ impl Numbered {
 }
 
 impl Request for Numbered {
-    fn readable(&self) -> impl AsRef<[Part]> {
+    fn readable(&self) -> impl AsRef<[Segment]> {
         &self.0[..1]
     }
 
-    fn writable(&self) -> impl AsRef<[Part]> {
+    fn writable(&self) -> impl AsRef<[Segment]> {
         &self.0[1..]
     }
 }
@@ -232,8 +232,8 @@ type LoomRing = Ring<Arc<Shared>, Numbered, Vec<Slot<Numbered>>>;
 fn new_ring(event_idx: bool, without: Without) -> (Arc<Shared>, LoomRing, Config) {
     let config = Config {
         size: SIZE,
-        max_parts: 2,
-        // One descriptor for a request of two parts.
+        max_segments: 2,
+        // One descriptor for a request of two segments.
         indirect: true,
         event_idx,
     };
@@ -303,8 +303,8 @@ impl Device {
 
         let first = usize::from(SIZE) + desc * 2;
         let expected = Numbered::new(n);
-        for (index, (part, flags)) in expected.0.iter().zip([1, 2]).enumerate() {
-            let expected = (part.address, part.len, flags);
+        for (index, (segment, flags)) in expected.0.iter().zip([1, 2]).enumerate() {
+            let expected = (segment.address, segment.len, flags);
             assert_eq!(seen(first + index), expected, "stale table");
         }
     }

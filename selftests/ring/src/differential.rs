@@ -27,10 +27,10 @@ use crate::{
     ring::{
         Config,
         Memory,
-        Part,
         PushReason,
         Request,
         Ring,
+        Segment,
         Slot, //
     },
     support::{
@@ -42,7 +42,7 @@ use crate::{
 /// Beyond 32 bits, so that cut addresses show, and no more than 16-byte aligned.
 const RING: u64 = 0x1_2345_6010;
 const BUFFERS: u64 = 0x7_0000_0000;
-const MAX_PARTS: u16 = 7;
+const MAX_SEGMENTS: u16 = 7;
 const MAX_LEN: usize = 24;
 const STRIDE: u64 = 32;
 const FILL: u8 = 0xee;
@@ -112,25 +112,25 @@ struct Buffers {
     serial: u64,
     /// Which of the places for buffers it has.
     place: usize,
-    parts: Vec<Part>,
+    segments: Vec<Segment>,
     readable: usize,
 }
 
 impl Request for Buffers {
-    fn readable(&self) -> impl AsRef<[Part]> {
-        &self.parts[..self.readable]
+    fn readable(&self) -> impl AsRef<[Segment]> {
+        &self.segments[..self.readable]
     }
 
-    fn writable(&self) -> impl AsRef<[Part]> {
-        &self.parts[self.readable..]
+    fn writable(&self) -> impl AsRef<[Segment]> {
+        &self.segments[self.readable..]
     }
 }
 
 impl Buffers {
     fn writable_len(&self) -> usize {
-        self.parts[self.readable..]
+        self.segments[self.readable..]
             .iter()
-            .map(|part| part.len as usize)
+            .map(|segment| segment.len as usize)
             .sum()
     }
 }
@@ -145,7 +145,7 @@ fn content(serial: u64, salt: u64) -> impl Iterator<Item = u8> {
 struct Held {
     head: u16,
     serial: u64,
-    writable: Vec<Part>,
+    writable: Vec<Segment>,
 }
 
 #[derive(Default)]
@@ -165,9 +165,9 @@ struct Bench<'a> {
     places: Vec<usize>,
     next_serial: u64,
     popped: u64,
-    /// What was published and the device has not taken: serial and parts.
-    expected: VecDeque<(u64, Vec<Part>, usize)>,
-    pushed: Vec<(u64, Vec<Part>, usize)>,
+    /// What was published and the device has not taken: serial and segments.
+    expected: VecDeque<(u64, Vec<Segment>, usize)>,
+    pushed: Vec<(u64, Vec<Segment>, usize)>,
     held: Vec<Held>,
     written: HashMap<u64, u32>,
     device_asleep: bool,
@@ -220,16 +220,16 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// A request in a free place, its readable parts filled in, its writable ones blank.
+    /// A request in a free place, its readable segments filled in, its writable ones blank.
     fn request(&mut self, place: usize) -> Buffers {
         let serial = self.next_serial;
-        let number = 1 + self.random.below(self.config.max_parts.into());
+        let number = 1 + self.random.below(self.config.max_segments.into());
         let readable = 1 + self.random.below(number);
         let mut bytes = content(serial, 0);
-        let mut parts = Vec::with_capacity(number);
+        let mut segments = Vec::with_capacity(number);
 
         for index in 0..number {
-            let slot = (place * usize::from(MAX_PARTS) + index) as u64;
+            let slot = (place * usize::from(MAX_SEGMENTS) + index) as u64;
             let len = 1 + self.random.below(MAX_LEN);
             let address = BUFFERS + slot * STRIDE + self.random.below(8) as u64;
             let mut scratch = self.scratch.borrow_mut();
@@ -242,7 +242,7 @@ impl<'a> Bench<'a> {
             self.memory
                 .write_slice(&scratch, GuestAddress(address))
                 .unwrap();
-            parts.push(Part {
+            segments.push(Segment {
                 address,
                 len: len as u32,
             });
@@ -250,7 +250,7 @@ impl<'a> Bench<'a> {
         Buffers {
             serial,
             place,
-            parts,
+            segments,
             readable,
         }
     }
@@ -266,9 +266,9 @@ impl<'a> Bench<'a> {
             let needed = if self.config.indirect {
                 1
             } else {
-                request.parts.len() as u16
+                request.segments.len() as u16
             };
-            let note = (request.serial, request.parts.clone(), request.readable);
+            let note = (request.serial, request.segments.clone(), request.readable);
             let free = self.ring.free_descriptors();
             match self.ring.push(request) {
                 Ok(token) => {
@@ -313,11 +313,11 @@ impl<'a> Bench<'a> {
             expected.extend(content(request.serial, 1).take(written as usize));
             expected.resize(request.writable_len(), FILL);
             let mut expected = expected.as_slice();
-            for part in request.writable().as_ref() {
+            for segment in request.writable().as_ref() {
                 let mut bytes = [0; MAX_LEN];
-                let bytes = &mut bytes[..part.len as usize];
+                let bytes = &mut bytes[..segment.len as usize];
                 self.memory
-                    .read_slice(bytes, GuestAddress(part.address))
+                    .read_slice(bytes, GuestAddress(segment.address))
                     .unwrap();
                 let (now, rest) = expected.split_at(bytes.len());
                 assert_eq!(bytes, now, "response of request {}", request.serial);
@@ -353,31 +353,31 @@ impl<'a> Bench<'a> {
         let Some(chain) = self.queue.iter(memory).unwrap().next() else {
             return false;
         };
-        let (serial, parts, readable) = self.expected.pop_front().unwrap();
+        let (serial, segments, readable) = self.expected.pop_front().unwrap();
         let head = chain.head_index();
         let mut sent = content(serial, 0);
         let mut number = 0;
 
         for desc in chain {
-            let part = Part {
+            let segment = Segment {
                 address: desc.addr().0,
                 len: desc.len(),
             };
-            assert_eq!(part, parts[number]);
+            assert_eq!(segment, segments[number]);
             assert_eq!(desc.is_write_only(), number >= readable);
             if number < readable {
                 let mut bytes = [0; MAX_LEN];
-                let bytes = &mut bytes[..part.len as usize];
+                let bytes = &mut bytes[..segment.len as usize];
                 memory.read_slice(bytes, desc.addr()).unwrap();
                 assert!(bytes.iter().copied().eq(sent.by_ref().take(bytes.len())));
             }
             number += 1;
         }
-        assert_eq!(number, parts.len());
+        assert_eq!(number, segments.len());
         self.held.push(Held {
             head,
             serial,
-            writable: parts[readable..].to_vec(),
+            writable: segments[readable..].to_vec(),
         });
         true
     }
@@ -386,18 +386,18 @@ impl<'a> Bench<'a> {
     fn use_chain(&mut self) {
         let index = self.random.below(self.held.len());
         let held = self.held.swap_remove(index);
-        let room: u32 = held.writable.iter().map(|part| part.len).sum();
+        let room: u32 = held.writable.iter().map(|segment| segment.len).sum();
         let written = self.random.below(room as usize + 1);
         let mut bytes = content(held.serial, 1);
         let mut left = written;
 
-        for part in &held.writable {
-            let len = left.min(part.len as usize);
+        for segment in &held.writable {
+            let len = left.min(segment.len as usize);
             let mut scratch = self.scratch.borrow_mut();
             scratch.clear();
             scratch.extend(bytes.by_ref().take(len));
             self.memory
-                .write_slice(&scratch, GuestAddress(part.address))
+                .write_slice(&scratch, GuestAddress(segment.address))
                 .unwrap();
             left -= len;
         }
@@ -473,7 +473,7 @@ impl<'a> Bench<'a> {
         }
         assert_eq!(self.ring.in_flight(), 0);
         assert_eq!(self.ring.free_descriptors(), self.config.size);
-        assert_eq!(self.ring.poisoned(), None);
+        assert_eq!(self.ring.broken(), None);
         assert!(self.written.is_empty() && self.held.is_empty());
         self.counts
     }
@@ -482,12 +482,12 @@ impl<'a> Bench<'a> {
 fn run(size: u16, indirect: bool, event_idx: bool, requests: u64) {
     let config = Config {
         size,
-        max_parts: MAX_PARTS.min(size),
+        max_segments: MAX_SEGMENTS.min(size),
         indirect,
         event_idx,
     };
     let ring_len = config.layout().unwrap().total;
-    let buffers_len = usize::from(size) * usize::from(MAX_PARTS) * STRIDE as usize;
+    let buffers_len = usize::from(size) * usize::from(MAX_SEGMENTS) * STRIDE as usize;
     let page = 0xfff;
     let ranges = [
         (GuestAddress(RING & !page), ring_len + 0x1000),

@@ -3,8 +3,8 @@
 //! A device that writes what it likes, and changes what was just loaded.
 //!
 //! Beside each ring runs a model that knows from the values the ring loaded what has to come of
-//! them: which request, or which cause of poison. `Strict` refuses accesses out of bounds, second
-//! loads, reads of what is the driver's, and everything after poison.
+//! them: which request, or which cause. `Strict` refuses accesses out of bounds, second
+//! loads, reads of what is the driver's, and everything after it broke.
 
 use std::{
     collections::{
@@ -18,10 +18,10 @@ use proptest::prelude::*;
 
 use crate::{
     ring::{
+        Broken,
         Config,
-        Part,
-        Poison,
         PushReason, //
+        Segment,
     },
     support::{
         Access,
@@ -127,9 +127,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 fn config() -> impl Strategy<Value = Config> {
     (0..5u32, 1..6u16, any::<bool>(), any::<bool>()).prop_map(
-        |(bits, max_parts, indirect, event_idx)| Config {
+        |(bits, max_segments, indirect, event_idx)| Config {
             size: 1 << bits,
-            max_parts: max_parts.min(1 << bits),
+            max_segments: max_segments.min(1 << bits),
             indirect,
             event_idx,
         },
@@ -153,7 +153,7 @@ struct Bench {
     returned: HashSet<u16>,
     last_used: u16,
     known_idx: u16,
-    dead: Option<Poison>,
+    dead: Option<Broken>,
     /// How often each request came back.
     back: HashMap<usize, u32>,
     /// The honest half of the device.
@@ -191,18 +191,18 @@ impl Bench {
     }
 
     fn push(&mut self, readable: usize, writable: usize, len: u32) {
-        let part = Part { address: 64, len };
-        let parts = readable + writable;
+        let segment = Segment { address: 64, len };
+        let segments = readable + writable;
         let request = self
             .ledger
-            .request(vec![part; readable], vec![part; writable]);
+            .request(vec![segment; readable], vec![segment; writable]);
         let serial = request.serial;
         let writable = request.writable_len();
-        let needed = if self.config.indirect { 1 } else { parts };
+        let needed = if self.config.indirect { 1 } else { segments };
         let free = usize::from(self.config.size) - self.busy();
         let expected = match self.dead {
-            Some(cause) => Some(PushReason::Poisoned(cause)),
-            None if parts > self.config.max_parts.into() => Some(PushReason::TooManyParts),
+            Some(cause) => Some(PushReason::Broken(cause)),
+            None if segments > self.config.max_segments.into() => Some(PushReason::TooManySegments),
             None if needed > free => Some(PushReason::NoRoom),
             None => None,
         };
@@ -265,38 +265,38 @@ impl Bench {
         );
     }
 
-    fn die(&mut self, cause: Poison) -> Poison {
+    fn die(&mut self, cause: Broken) -> Broken {
         self.dead = Some(cause);
         self.memory.close();
         cause
     }
 
     /// What the ring has to make of the used index it loaded, if it was to load one.
-    fn pending(&mut self, reads: &mut Vec<(Field, u64)>) -> Result<u16, Poison> {
+    fn pending(&mut self, reads: &mut Vec<(Field, u64)>) -> Result<u16, Broken> {
         if self.known_idx == self.last_used {
             let (field, value) = reads.remove(0);
             assert_eq!(field, Field::UsedIdx);
             let visible = self.in_flight.values().filter(|f| f.published).count();
             let ahead = (value as u16).wrapping_sub(self.last_used);
             if usize::from(ahead) > visible {
-                return Err(self.die(Poison::UsedIndex));
+                return Err(self.die(Broken::UsedIndex));
             }
             self.known_idx = value as u16;
         }
         Ok(self.known_idx.wrapping_sub(self.last_used))
     }
 
-    fn judge(&self, id: u64, len: u64) -> Result<u16, Poison> {
+    fn judge(&self, id: u64, len: u64) -> Result<u16, Broken> {
         if id >= self.config.size.into() {
-            return Err(Poison::IdOutOfRange);
+            return Err(Broken::IdOutOfRange);
         }
         let id = id as u16;
         match self.in_flight.get(&id) {
-            _ if self.returned.contains(&id) => Err(Poison::IdUsedTwice),
-            Some(flight) if !flight.published => Err(Poison::IdNotInFlight),
-            Some(flight) if len > flight.writable.into() => Err(Poison::Length),
+            _ if self.returned.contains(&id) => Err(Broken::IdUsedTwice),
+            Some(flight) if !flight.published => Err(Broken::IdNotInFlight),
+            Some(flight) if len > flight.writable.into() => Err(Broken::Length),
             Some(_) => Ok(id),
-            None => Err(Poison::IdNotInFlight),
+            None => Err(Broken::IdNotInFlight),
         }
     }
 
@@ -428,7 +428,7 @@ impl Bench {
             Op::Flags(flags) => self.memory.poke(Field::UsedFlags, flags.into()),
         }
 
-        assert_eq!(self.ring.poisoned(), self.dead);
+        assert_eq!(self.ring.broken(), self.dead);
         assert_eq!(usize::from(self.ring.in_flight()), self.in_flight.len());
         let free = usize::from(self.config.size) - self.busy();
         assert_eq!(usize::from(self.ring.free_descriptors()), free);
@@ -436,7 +436,7 @@ impl Bench {
     }
 
     /// After a reset everything else comes back, and everything came back once.
-    fn finish(mut self) -> Option<Poison> {
+    fn finish(mut self) -> Option<Broken> {
         self.memory.close();
         let mut expected: HashSet<usize> = self.in_flight.values().map(|f| f.serial).collect();
         while let Some(request) = self.ring.take_in_flight() {
@@ -444,14 +444,14 @@ impl Bench {
             self.hand_back(request);
         }
         assert!(expected.is_empty());
-        assert_eq!(self.ring.poisoned(), self.dead.or(Some(Poison::Reset)));
+        assert_eq!(self.ring.broken(), self.dead.or(Some(Broken::Reset)));
         drop(self.ring);
         self.ledger.assert_each_dropped_once();
         self.dead
     }
 }
 
-fn run(config: Config, changes: Option<u64>, start: u32, ops: Vec<Op>) -> Option<Poison> {
+fn run(config: Config, changes: Option<u64>, start: u32, ops: Vec<Op>) -> Option<Broken> {
     let mut bench = Bench::new(config, None);
 
     for _ in 0..start {
@@ -517,11 +517,11 @@ fn all_causes_are_reached() {
 
     for end in [
         None,
-        Some(Poison::UsedIndex),
-        Some(Poison::IdOutOfRange),
-        Some(Poison::IdNotInFlight),
-        Some(Poison::IdUsedTwice),
-        Some(Poison::Length),
+        Some(Broken::UsedIndex),
+        Some(Broken::IdOutOfRange),
+        Some(Broken::IdNotInFlight),
+        Some(Broken::IdUsedTwice),
+        Some(Broken::Length),
     ] {
         let count = seen.iter().filter(|seen| **seen == end).count();
         assert!(count >= 10, "{end:?}: {count} of 2000");

@@ -3,7 +3,7 @@
 //! Tests of the driver's half of the split virtqueue, the same source as in the kernel.
 //!
 //! - `basic`: layout, refused requests, accounting, and the order of accesses and barriers;
-//! - `poison`: what a device can do wrong, one by one;
+//! - `broken`: what a device can do wrong, one by one;
 //! - `differential`: rust-vmm's `virtio-queue` as the device;
 //! - `hostile`: a device that writes what it likes, whenever it likes;
 //! - `concurrent`: driver and device as two threads under loom.
@@ -21,8 +21,8 @@ mod driver {
 use driver::ring;
 
 mod basic;
+mod broken;
 mod concurrent;
 mod differential;
 mod hostile;
-mod poison;
 mod support;

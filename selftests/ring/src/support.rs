@@ -16,9 +16,9 @@ use crate::ring::{
     Config,
     Layout,
     Memory,
-    Part,
     Request,
     Ring,
+    Segment,
     Slot, //
 };
 
@@ -55,8 +55,8 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn request(
         self: &Rc<Self>,
-        readable: Vec<Part>,
-        writable: Vec<Part>,
+        readable: Vec<Segment>,
+        writable: Vec<Segment>,
     ) -> TestRequest {
         let mut dropped = self.dropped.borrow_mut();
         dropped.push(0);
@@ -68,15 +68,15 @@ impl Ledger {
         }
     }
 
-    /// A request of `readable` + `writable` parts of 16 bytes each.
+    /// A request of `readable` + `writable` segments of 16 bytes each.
     pub(crate) fn simple(self: &Rc<Self>, readable: usize, writable: usize) -> TestRequest {
-        let part = |n: usize| Part {
+        let segment = |n: usize| Segment {
             address: 0x1000 * (n as u64 + 1),
             len: 16,
         };
         self.request(
-            (0..readable).map(part).collect(),
-            (readable..readable + writable).map(part).collect(),
+            (0..readable).map(segment).collect(),
+            (readable..readable + writable).map(segment).collect(),
         )
     }
 
@@ -91,23 +91,23 @@ impl Ledger {
 
 pub(crate) struct TestRequest {
     pub(crate) serial: usize,
-    pub(crate) readable: Vec<Part>,
-    pub(crate) writable: Vec<Part>,
+    pub(crate) readable: Vec<Segment>,
+    pub(crate) writable: Vec<Segment>,
     ledger: Rc<Ledger>,
 }
 
 impl TestRequest {
     pub(crate) fn writable_len(&self) -> u32 {
-        self.writable.iter().map(|part| part.len).sum()
+        self.writable.iter().map(|segment| segment.len).sum()
     }
 }
 
 impl Request for TestRequest {
-    fn readable(&self) -> impl AsRef<[Part]> {
+    fn readable(&self) -> impl AsRef<[Segment]> {
         &self.readable
     }
 
-    fn writable(&self) -> impl AsRef<[Part]> {
+    fn writable(&self) -> impl AsRef<[Segment]> {
         &self.writable
     }
 }
@@ -325,7 +325,7 @@ impl Strict {
     }
 
     fn field(&self, offset: usize, len: usize) -> Field {
-        assert!(!self.closed.get(), "access to {offset} of a poisoned ring");
+        assert!(!self.closed.get(), "access to {offset} of a broken ring");
         let (field, expected) = Field::at(&self.layout, self.size, offset);
         assert_eq!(len, expected, "{field:?}");
         field
@@ -403,10 +403,10 @@ impl Memory for Rc<Strict> {
     }
 }
 
-pub(crate) fn config(size: u16, max_parts: u16, indirect: bool, event_idx: bool) -> Config {
+pub(crate) fn config(size: u16, max_segments: u16, indirect: bool, event_idx: bool) -> Config {
     Config {
         size,
-        max_parts,
+        max_segments,
         indirect,
         event_idx,
     }
