@@ -33,3 +33,5 @@ mod edid_tests;
 mod layout_tests;
 #[cfg(test)]
 mod space;
+#[cfg(test)]
+mod vector_tests;
