@@ -17,8 +17,8 @@
 //! Mirrors `include/uapi/linux/virtio_gpu.h` (virtio 1.3, 5.7); names are those of the header,
 //! without `VIRTIO_GPU_` and `virtio_gpu_`.
 
-// Half of a wire format is of little use: what the specification has for a command, a response or
-// the features is here as a whole, whether or not the driver has a use for each word of it.
+// Half of a wire format is of little use: what the specification has for a command or a response is
+// here as a whole, whether or not the driver has a use for each word of it.
 #![allow(dead_code)]
 
 use core::fmt;
@@ -27,7 +27,6 @@ use self::wire::Reader;
 
 mod cursor;
 mod edid;
-mod features;
 mod query;
 mod resource;
 mod wire;
@@ -46,16 +45,6 @@ pub(crate) use self::{
         GetEdid,
         EDID_NAME_SIZE,
         MAX_EDID_SIZE, //
-    },
-    features::{
-        feature_name,
-        FeatureNames,
-        F_BLOB_ALIGNMENT,
-        F_CONTEXT_INIT,
-        F_EDID,
-        F_RESOURCE_BLOB,
-        F_RESOURCE_UUID,
-        F_VIRGL, //
     },
     query::{
         CapsetInfo,

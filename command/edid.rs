@@ -20,7 +20,7 @@ use super::{
 /// Most bytes of EDID a device sends for a scanout.
 pub(crate) const MAX_EDID_SIZE: usize = 1024;
 
-/// `GET_EDID`: asks for the EDID of a scanout. Only with [`F_EDID`](super::F_EDID).
+/// `GET_EDID`: asks for the EDID of a scanout. Only if the device offers `VIRTIO_GPU_F_EDID`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GetEdid {
     /// Index of the scanout.

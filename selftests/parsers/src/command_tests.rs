@@ -2,10 +2,7 @@
 
 //! Tests of the wire format.
 
-use std::{
-    collections::HashSet,
-    fmt::Debug, //
-};
+use std::fmt::Debug;
 
 use proptest::prelude::*;
 
@@ -337,39 +334,6 @@ fn errors_have_the_names_of_the_specification() {
     ] {
         assert_eq!(error.to_string(), line);
     }
-}
-
-#[test]
-fn features_are_named() {
-    let names: Vec<_> = (0..64).filter_map(feature_name).collect();
-    assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
-    for (bit, name) in [
-        (F_VIRGL, "VIRGL"),
-        (F_EDID, "EDID"),
-        (F_RESOURCE_UUID, "RESOURCE_UUID"),
-        (F_RESOURCE_BLOB, "RESOURCE_BLOB"),
-        (F_CONTEXT_INIT, "CONTEXT_INIT"),
-        (F_BLOB_ALIGNMENT, "BLOB_ALIGNMENT"),
-        (28, "INDIRECT_DESC"),
-        (29, "EVENT_IDX"),
-        (32, "VERSION_1"),
-        (33, "ACCESS_PLATFORM"),
-        (36, "ORDER_PLATFORM"),
-    ] {
-        assert_eq!(feature_name(bit), Some(name));
-    }
-    for bit in [6, 23, 31, 50, 63, 64, u32::MAX] {
-        assert_eq!(feature_name(bit), None);
-    }
-}
-
-#[test]
-fn feature_sets_are_displayed() {
-    assert_eq!(FeatureNames(0).to_string(), "none");
-    assert_eq!(
-        FeatureNames(1 << 1 | 1 << 32 | 1 << 63).to_string(),
-        "EDID VERSION_1 bit 63"
-    );
 }
 
 /// Bytes whose type is one of those that matter more often than not.

@@ -216,11 +216,6 @@ static void capabilities(void)
 
 static void constants(void)
 {
-	number("f_virgl", VIRTIO_GPU_F_VIRGL);
-	number("f_edid", VIRTIO_GPU_F_EDID);
-	number("f_resource_uuid", VIRTIO_GPU_F_RESOURCE_UUID);
-	number("f_resource_blob", VIRTIO_GPU_F_RESOURCE_BLOB);
-	number("f_context_init", VIRTIO_GPU_F_CONTEXT_INIT);
 	number("format_B8G8R8A8", VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM);
 	number("format_B8G8R8X8", VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM);
 	number("format_A8R8G8B8", VIRTIO_GPU_FORMAT_A8R8G8B8_UNORM);
