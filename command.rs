@@ -1,38 +1,60 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The wire format of the virtio GPU: one type per command, its response as an associated type.
+//! A [`Command`] is what the driver sends to a virtio GPU, a [`Response`] what the device answers:
+//! the wire format, `include/uapi/linux/virtio_gpu.h` (virtio 1.3, 5.7.6) as zerocopy structures.
 //!
-//! A [`Command`] writes itself, little-endian and without padding left to chance, into the
-//! device-readable part of a request; its [`Response`] is decoded from what the device wrote into
-//! the device-writable part. How both travel is none of this file's business, and nothing here uses
-//! kernel types, so that it can be built and tested outside of the kernel too.
-//!
-//! What all commands have in common is in this file, the commands themselves are in the modules
-//! below it.
+//! Names are those of the header, without `VIRTIO_GPU_` and `virtio_gpu_`. A structure is what
+//! follows the [`Header`] on the wire: little-endian, padding included, which senders leave to
+//! `..Default::default()`. The structures are in the modules below; the table in this file has the
+//! type of each, its size and its offsets.
 //!
 //! Responses are the device's own word and are not trusted. The bytes given to
 //! [`Response::decode`] must not change during the call: copy them out of memory that the device
 //! can still write.
 //!
-//! Mirrors `include/uapi/linux/virtio_gpu.h` (virtio 1.3, 5.7); names are those of the header,
-//! without `VIRTIO_GPU_` and `virtio_gpu_`.
+//! Nothing here uses kernel types, so that it can be built and tested outside of the kernel too.
+//!
+//! # To add a command
+//!
+//! 1. Its structure, and that of its response if that is a new one: in the module of its kind
+//!    (`cursor`, `edid`, `query`, `resource`), and in the re-exports of this file.
+//! 2. A line in `commands!`, and for a new response one in `responses!`. A response whose length
+//!    varies implements [`Response`] itself, as [`Edid`] does. [`MAX_COMMAND_SIZE`] and
+//!    [`MAX_RESPONSE_SIZE`] name the biggest.
+//! 3. In `selftests/parsers`: its bytes in `src/vector_tests.rs`; the C structure in `src/wire.c`
+//!    and the comparison in `src/layout_tests.rs`; a new response in
+//!    `fuzz/fuzz_targets/responses.rs`.
+//! 4. Its sender. If only success counts: `Gpu::packet` and `scheduler::submit`, as `send` in
+//!    `display/cursor.rs` does. If the answer counts: `Packet::command` and `Reply::decode`, as
+//!    `ask` in `display/outputs.rs` does. If data follows the command: `Packet::with_tail`, as
+//!    `Display::backing` does.
 
-// Half of a wire format is of little use: what the specification has for a command or a response is
-// here as a whole, whether or not the driver has a use for each word of it.
-#![allow(dead_code)]
+use core::{
+    fmt,
+    mem::offset_of, //
+};
+use zerocopy::{
+    little_endian::{
+        U32,
+        U64, //
+    },
+    FromBytes,
+    Immutable,
+    IntoBytes, //
+};
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes, //
+};
 
-use core::fmt;
-
-use self::wire::Reader;
+use self::edid::EdidHead;
 
 mod cursor;
 mod edid;
 mod query;
 mod resource;
-mod wire;
 
-// For the same reason: the driver does not use all of it.
-#[allow(unused_imports)]
 pub(crate) use self::{
     cursor::{
         MoveCursor,
@@ -73,20 +95,8 @@ pub(crate) use self::{
 /// [`Header::fence_id`].
 pub(crate) const FLAG_FENCE: u32 = 1 << 0;
 /// [`Header::ring_idx`] is valid: the fence is on that timeline of the context.
+#[expect(dead_code, reason = "for contexts of the 3D side")]
 pub(crate) const FLAG_INFO_RING_IDX: u32 = 1 << 1;
-
-const CMD_GET_DISPLAY_INFO: u32 = 0x0100;
-const CMD_RESOURCE_CREATE_2D: u32 = 0x0101;
-const CMD_RESOURCE_UNREF: u32 = 0x0102;
-const CMD_SET_SCANOUT: u32 = 0x0103;
-const CMD_RESOURCE_FLUSH: u32 = 0x0104;
-const CMD_TRANSFER_TO_HOST_2D: u32 = 0x0105;
-const CMD_RESOURCE_ATTACH_BACKING: u32 = 0x0106;
-const CMD_RESOURCE_DETACH_BACKING: u32 = 0x0107;
-const CMD_GET_CAPSET_INFO: u32 = 0x0108;
-const CMD_GET_EDID: u32 = 0x010a;
-const CMD_UPDATE_CURSOR: u32 = 0x0300;
-const CMD_MOVE_CURSOR: u32 = 0x0301;
 
 const RESP_OK_NODATA: u32 = 0x1100;
 const RESP_OK_DISPLAY_INFO: u32 = 0x1101;
@@ -95,8 +105,8 @@ const RESP_OK_EDID: u32 = 0x1104;
 const RESP_ERR_FIRST: u32 = 0x1200;
 const RESP_ERR_LAST: u32 = 0x12ff;
 
-/// Bytes of `struct virtio_gpu_ctrl_hdr`.
-pub(crate) const HEADER_SIZE: usize = 24;
+/// Bytes of [`Header`].
+const HEADER_SIZE: usize = size_of::<Header>();
 
 /// Bytes of the biggest [`Command`].
 pub(crate) const MAX_COMMAND_SIZE: usize = UpdateCursor::SIZE;
@@ -104,47 +114,111 @@ pub(crate) const MAX_COMMAND_SIZE: usize = UpdateCursor::SIZE;
 /// Bytes of the biggest [`Response`].
 pub(crate) const MAX_RESPONSE_SIZE: usize = Edid::SIZE;
 
-/// Room for any command.
-pub(crate) type CommandBytes = [u8; MAX_COMMAND_SIZE];
+/// Checks the layout of a structure that begins at `$start` of a message: its end, and the offset
+/// of each field, from the start of the message. No field may be left out.
+macro_rules! layout {
+    ($start:expr, $name:ident: $end:literal { $($field:tt: $offset:literal),* }) => {
+        const _: () = {
+            assert!($start + size_of::<$name>() == $end);
+            $(assert!($start + offset_of!($name, $field) == $offset);)*
+            let _ = |$name { $($field: _),* }: $name| {};
+        };
+    };
+}
 
-/// Room for any response.
-pub(crate) type ResponseBytes = [u8; MAX_RESPONSE_SIZE];
+/// Makes structures commands of these types, with these responses, and checks their layout.
+macro_rules! commands {
+    ($($kind:literal $name:ident -> $response:ident, $size:literal { $($fields:tt)* })*) => { $(
+        layout!(HEADER_SIZE, $name: $size { $($fields)* });
+        const _: () = assert!($size <= MAX_COMMAND_SIZE);
 
-const _: () = {
-    assert!(GetDisplayInfo::SIZE <= MAX_COMMAND_SIZE);
-    assert!(ResourceCreate2d::SIZE <= MAX_COMMAND_SIZE);
-    assert!(ResourceUnref::SIZE <= MAX_COMMAND_SIZE);
-    assert!(SetScanout::SIZE <= MAX_COMMAND_SIZE);
-    assert!(ResourceFlush::SIZE <= MAX_COMMAND_SIZE);
-    assert!(TransferToHost2d::SIZE <= MAX_COMMAND_SIZE);
-    assert!(ResourceAttachBacking::SIZE <= MAX_COMMAND_SIZE);
-    assert!(ResourceDetachBacking::SIZE <= MAX_COMMAND_SIZE);
-    assert!(GetEdid::SIZE <= MAX_COMMAND_SIZE);
-    assert!(GetCapsetInfo::SIZE <= MAX_COMMAND_SIZE);
-    assert!(MoveCursor::SIZE <= MAX_COMMAND_SIZE);
-    assert!(NoData::SIZE <= MAX_RESPONSE_SIZE);
-    assert!(DisplayInfo::SIZE <= MAX_RESPONSE_SIZE);
-    assert!(CapsetInfo::SIZE <= MAX_RESPONSE_SIZE);
-};
+        impl Command for $name {
+            const TYPE: u32 = $kind;
+            type Response = $response;
+        }
+    )* };
+}
 
-/// A command of the control queue or of the cursor queue.
-pub(crate) trait Command {
+/// Makes structures responses of these types, and checks their layout.
+macro_rules! responses {
+    ($($kind:ident $name:ident, $size:literal { $($fields:tt)* })*) => { $(
+        layout!(HEADER_SIZE, $name: $size { $($fields)* });
+        const _: () = assert!($size <= MAX_RESPONSE_SIZE);
+
+        impl Response for $name {
+            const SIZE: usize = $size;
+
+            fn decode(bytes: &[u8]) -> Result<Self, ResponseError> {
+                decode(bytes, $kind).map(|(response, _)| response)
+            }
+        }
+    )* };
+}
+
+// The table: sizes and offsets are in bytes and those of virtio 1.3, 5.7.6. Commands and responses
+// are counted with their header.
+layout!(0, Header: 24 { kind: 0, flags: 4, fence_id: 8, ctx_id: 16, ring_idx: 20, padding: 21 });
+layout!(0, Rect: 16 { x: 0, y: 4, width: 8, height: 12 });
+layout!(0, DisplayOne: 24 { r: 0, enabled: 16, flags: 20 });
+layout!(0, MemEntry: 16 { addr: 0, length: 8, padding: 12 });
+
+commands! {
+    0x0100 GetDisplayInfo -> DisplayInfo, 24 {}
+    0x0101 ResourceCreate2d -> NoData, 40 { resource_id: 24, format: 28, width: 32, height: 36 }
+    0x0102 ResourceUnref -> NoData, 32 { resource_id: 24, padding: 28 }
+    0x0103 SetScanout -> NoData, 48 { r: 24, scanout_id: 40, resource_id: 44 }
+    0x0104 ResourceFlush -> NoData, 48 { r: 24, resource_id: 40, padding: 44 }
+    0x0105 TransferToHost2d -> NoData, 56 { r: 24, offset: 40, resource_id: 48, padding: 52 }
+    0x0106 ResourceAttachBacking -> NoData, 32 { resource_id: 24, nr_entries: 28 }
+    0x0107 ResourceDetachBacking -> NoData, 32 { resource_id: 24, padding: 28 }
+    0x0108 GetCapsetInfo -> CapsetInfo, 32 { capset_index: 24, padding: 28 }
+    0x010a GetEdid -> Edid, 32 { scanout: 24, padding: 28 }
+    0x0300 UpdateCursor -> NoResponse, 56 {
+        scanout_id: 24, x: 28, y: 32, pos_padding: 36,
+        resource_id: 40, hot_x: 44, hot_y: 48, padding: 52
+    }
+    0x0301 MoveCursor -> NoResponse, 56 { 0: 24 }
+}
+
+responses! {
+    RESP_OK_NODATA NoData, 24 {}
+    RESP_OK_DISPLAY_INFO DisplayInfo, 408 { pmodes: 24 }
+    RESP_OK_CAPSET_INFO CapsetInfo, 40 {
+        capset_id: 24, capset_max_version: 28, capset_max_size: 32, padding: 36
+    }
+}
+layout!(HEADER_SIZE, EdidHead: 32 { size: 24, padding: 28 });
+layout!(HEADER_SIZE, Edid: 1056 { head: 24, edid: 32 });
+
+/// A command of the control queue or of the cursor queue: what follows its header.
+pub(crate) trait Command: Copy + Immutable + IntoBytes {
     /// `type` in the command's header.
     const TYPE: u32;
 
-    /// Bytes of the encoded command, header included.
-    const SIZE: usize;
+    /// Bytes of the command, header included.
+    const SIZE: usize = HEADER_SIZE + size_of::<Self>();
 
     /// What the device answers.
     type Response: Response;
 
-    /// Writes the command to the start of `out` and returns how many bytes that are, which is
-    /// always [`Self::SIZE`].
-    ///
-    /// # Errors
-    ///
-    /// [`EncodeError`] if `out` is shorter than that; what it then contains is unspecified.
-    fn encode(&self, header: Header, out: &mut [u8]) -> Result<usize, EncodeError>;
+    /// Returns the command as the device reads it: [`Self::SIZE`] bytes.
+    fn encode(&self, header: Header) -> Message<Self> {
+        Message {
+            header: Header {
+                kind: Self::TYPE.into(),
+                ..header
+            },
+            command: *self,
+        }
+    }
+}
+
+/// A [`Command`] with its header.
+#[derive(Immutable, IntoBytes)]
+#[repr(C, packed)]
+pub(crate) struct Message<C> {
+    header: Header,
+    command: C,
 }
 
 /// What the device answers to a command.
@@ -155,28 +229,23 @@ pub(crate) trait Response: Sized {
     /// Decodes the answer from `bytes`, which are exactly those that the device wrote (the length
     /// in the used element, not that of the buffer).
     ///
-    /// # Errors
-    ///
-    /// See [`ResponseError`]; each of its variants is a failure of this one command only.
+    /// Errors: see [`ResponseError`]; each of its variants is a failure of this one command only.
     fn decode(bytes: &[u8]) -> Result<Self, ResponseError>;
 }
 
-/// There is no room for a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EncodeError {
-    /// Bytes that the command has.
-    pub(crate) needed: usize,
-    /// Bytes that there are.
-    pub(crate) available: usize,
-}
-
-impl fmt::Display for EncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "a command of {} bytes does not fit in {}",
-            self.needed, self.available
-        )
+/// Decodes the fixed part of a response of type `kind`, and returns also what follows it.
+///
+/// What the header says comes before the length, because an error has no more than a header.
+fn decode<R: FromBytes>(bytes: &[u8], kind: u32) -> Result<(R, &[u8]), ResponseError> {
+    let short = |needed| ResponseError::Short {
+        needed,
+        got: bytes.len(),
+    };
+    let (header, body) = Header::read_from_prefix(bytes).map_err(|_| short(HEADER_SIZE))?;
+    match header.kind.get() {
+        code @ RESP_ERR_FIRST..=RESP_ERR_LAST => Err(ResponseError::Device(DeviceError(code))),
+        found if found != kind => Err(ResponseError::Unexpected(found)),
+        _ => R::read_from_prefix(body).map_err(|_| short(HEADER_SIZE + size_of::<R>())),
     }
 }
 
@@ -230,63 +299,32 @@ impl fmt::Display for ResponseError {
     }
 }
 
-/// `struct virtio_gpu_ctrl_hdr` of a command, without the type.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// `struct virtio_gpu_ctrl_hdr`: what every command and every response begins with. The device
+/// echoes all but the type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
+#[repr(C)]
 pub(crate) struct Header {
+    /// `type`; set by [`Command::encode`].
+    pub(crate) kind: U32,
     /// [`FLAG_FENCE`] and [`FLAG_INFO_RING_IDX`].
-    pub(crate) flags: u32,
+    pub(crate) flags: U32,
     /// Fence that the command signals, if [`FLAG_FENCE`] is set.
-    pub(crate) fence_id: u64,
+    pub(crate) fence_id: U64,
     /// Rendering context; 0 for none.
-    pub(crate) ctx_id: u32,
+    pub(crate) ctx_id: U32,
     /// Timeline of the context, if [`FLAG_INFO_RING_IDX`] is set.
     pub(crate) ring_idx: u8,
+    pub(crate) padding: [u8; 3],
 }
 
 impl Header {
-    /// Header of a command that the device answers only when its effects are there.
-    pub(crate) const fn fenced(fence_id: u64) -> Self {
+    /// Returns the header of a command that the device answers only when its effects are there.
+    pub(crate) fn fenced(fence_id: u64) -> Self {
         Self {
-            flags: FLAG_FENCE,
-            fence_id,
-            ctx_id: 0,
-            ring_idx: 0,
+            flags: FLAG_FENCE.into(),
+            fence_id: fence_id.into(),
+            ..Self::default()
         }
-    }
-}
-
-/// `struct virtio_gpu_ctrl_hdr` of a response: type, and what the device echoes of the command.
-///
-/// For reports and tests. Which command is answered follows from the used element alone, whatever
-/// the echo says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ResponseHeader {
-    /// `type`
-    pub(crate) kind: u32,
-    /// The rest.
-    pub(crate) header: Header,
-}
-
-impl Response for ResponseHeader {
-    const SIZE: usize = HEADER_SIZE;
-
-    /// Takes a response of any type, errors included.
-    fn decode(bytes: &[u8]) -> Result<Self, ResponseError> {
-        let mut reader = Reader::new(bytes, Self::SIZE);
-        let kind = reader.get_u32()?;
-        let flags = reader.get_u32()?;
-        let fence_id = reader.get_u64()?;
-        let ctx_id = reader.get_u32()?;
-        let [ring_idx, ..] = reader.get::<4>()?;
-        Ok(Self {
-            kind,
-            header: Header {
-                flags,
-                fence_id,
-                ctx_id,
-                ring_idx,
-            },
-        })
     }
 }
 
@@ -303,7 +341,8 @@ impl Response for NoResponse {
 }
 
 /// Response of the commands that only succeed or fail (`OK_NODATA`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes)]
+#[repr(C)]
 pub(crate) struct NoData;
 
 impl NoData {
@@ -311,13 +350,5 @@ impl NoData {
     pub(crate) fn is(kind: u32, written: u32) -> bool {
         // CAST: a small constant.
         kind == RESP_OK_NODATA && written >= HEADER_SIZE as u32
-    }
-}
-
-impl Response for NoData {
-    const SIZE: usize = HEADER_SIZE;
-
-    fn decode(bytes: &[u8]) -> Result<Self, ResponseError> {
-        Reader::response(bytes, RESP_OK_NODATA, Self::SIZE).map(|_| Self)
     }
 }

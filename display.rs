@@ -221,13 +221,13 @@ impl<'a> Display<'a> {
         let id = self.new_resource();
         let (width, height) = (framebuffer.pitch() / BYTES_PER_PIXEL, framebuffer.height());
         let create = ResourceCreate2d {
-            resource_id: id,
+            resource_id: id.into(),
             format: match framebuffer.format() {
-                ARGB8888 => Format::B8G8R8A8,
-                _ => Format::B8G8R8X8,
+                ARGB8888 => Format::B8G8R8A8.into(),
+                _ => Format::B8G8R8X8.into(),
             },
-            width,
-            height,
+            width: width.into(),
+            height: height.into(),
         };
         let create = self
             .gpu()
@@ -247,21 +247,22 @@ impl<'a> Display<'a> {
         type Attach = ResourceAttachBacking;
         let table = object.sg_table(self.device())?;
         let count = table.iter().count();
-        let tail = count.checked_mul(MemEntry::SIZE).ok_or(EOVERFLOW)?;
+        let tail = count.checked_mul(size_of::<MemEntry>()).ok_or(EOVERFLOW)?;
         let answer = <Attach as Command>::Response::SIZE;
         let dma = self.gpu().dma();
         let mut buffer =
             OwnBuffer::new(self.device(), dma, Attach::SIZE, tail, answer, GFP_KERNEL)?;
         for (index, entry) in table.iter().enumerate() {
             let entry = MemEntry {
-                addr: entry.dma_address(),
-                length: entry.dma_len().try_into()?,
+                addr: entry.dma_address().into(),
+                length: u32::try_from(entry.dma_len())?.into(),
+                ..Default::default()
             };
-            buffer.write_tail(index * MemEntry::SIZE, &entry.encode())?;
+            buffer.write_tail(index * size_of::<MemEntry>(), entry.as_bytes())?;
         }
         let command = Attach {
-            resource_id,
-            nr_entries: count.try_into()?,
+            resource_id: resource_id.into(),
+            nr_entries: u32::try_from(count)?.into(),
         };
         Packet::with_tail(buffer, &command)
     }
@@ -297,11 +298,18 @@ impl<'a> Display<'a> {
     /// Has the host forget a resource that nobody uses any more.
     fn unref(&self, resource_id: u32) {
         let packets = &mut self.batch.lock().packets;
-        let detach = ResourceDetachBacking { resource_id };
+        let detach = ResourceDetachBacking {
+            resource_id: resource_id.into(),
+            ..Default::default()
+        };
+        let unref = ResourceUnref {
+            resource_id: resource_id.into(),
+            ..Default::default()
+        };
         self.control(packets, &detach, Completion::None);
         // If this one is lost the object stays until the device is reset.
         let completion = Completion::Destroyed(resource_id);
-        self.control(packets, &ResourceUnref { resource_id }, completion);
+        self.control(packets, &unref, completion);
         self.send(packets);
     }
 
@@ -353,7 +361,8 @@ impl<'a> Display<'a> {
             if let Change::Show(framebuffer, part, _) = change {
                 let _ = flushes.push(ResourceFlush {
                     r: rect(&part),
-                    resource_id: framebuffer.resource(),
+                    resource_id: framebuffer.resource().into(),
+                    ..Default::default()
                 });
             }
         }
@@ -473,13 +482,14 @@ impl<'a> Display<'a> {
         // Fails only for an object that was never mapped, and then there is no resource.
         let _ = framebuffer.object().sync_for_device(self.device());
         let r = rect(part);
-        let line = u64::from(framebuffer.pitch()) * u64::from(r.y);
+        let offset = u64::from(framebuffer.offset())
+            + u64::from(framebuffer.pitch()) * u64::from(r.y)
+            + u64::from(r.x) * u64::from(BYTES_PER_PIXEL);
         let command = TransferToHost2d {
             r,
-            offset: u64::from(framebuffer.offset())
-                + line
-                + u64::from(r.x) * u64::from(BYTES_PER_PIXEL),
-            resource_id: framebuffer.resource(),
+            offset: offset.into(),
+            resource_id: framebuffer.resource().into(),
+            ..Default::default()
         };
         let completion = match update.plane().kind() {
             PlaneKind::Cursor => {

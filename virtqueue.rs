@@ -17,11 +17,10 @@ use kernel::{
 
 use crate::{
     command::{
-        Command,
         GetDisplayInfo,
         Header,
         MoveCursor,
-        Response,
+        UpdateCursor,
         NO_RESOURCE, //
     },
     ring::{
@@ -61,7 +60,6 @@ use self::{
         DmaMemory, //
     },
     packet::{
-        encode,
         succeeded,
         Completion,
         Packet,
@@ -283,17 +281,14 @@ impl Virtqueue {
         let written = match node {
             // It has no response, and no fence. No scanout has that number, so nothing moves.
             Node::Cursor => {
-                let command = MoveCursor {
-                    scanout_id: u32::MAX,
-                    x: 0,
-                    y: 0,
-                    resource_id: NO_RESOURCE,
+                let nowhere = UpdateCursor {
+                    scanout_id: u32::MAX.into(),
+                    resource_id: NO_RESOURCE.into(),
+                    ..Default::default()
                 };
-                buffer.write_request(0, |bytes| encode(&command, Header::default(), bytes))
+                buffer.write_request(&MoveCursor::from(nowhere), Header::default())
             }
-            _ => buffer.write_request(<GetDisplayInfo as Command>::Response::SIZE, |bytes| {
-                encode(&GetDisplayInfo, Header::fenced(fence), bytes)
-            }),
+            _ => buffer.write_request(&GetDisplayInfo, Header::fenced(fence)),
         };
         written.ok().map(|()| buffer)
     }

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The EDID of a scanout, and the name of the monitor in it.
+//! [`Edid`] holds the EDID of a scanout, and [`edid_name`] finds the name of the monitor in it.
+
+use zerocopy::little_endian::U32;
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes, //
+};
 
 use super::{
-    wire::{
-        Reader,
-        Writer, //
-    },
-    Command,
-    EncodeError,
-    Header,
+    decode,
     Response,
     ResponseError,
-    CMD_GET_EDID,
     HEADER_SIZE,
     RESP_OK_EDID, //
 };
@@ -21,70 +21,65 @@ use super::{
 pub(crate) const MAX_EDID_SIZE: usize = 1024;
 
 /// `GET_EDID`: asks for the EDID of a scanout. Only if the device offers `VIRTIO_GPU_F_EDID`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Immutable, IntoBytes)]
+#[repr(C)]
 pub(crate) struct GetEdid {
     /// Index of the scanout.
-    pub(crate) scanout: u32,
+    pub(crate) scanout: U32,
+    pub(crate) padding: U32,
 }
 
-impl Command for GetEdid {
-    const TYPE: u32 = CMD_GET_EDID;
-    const SIZE: usize = HEADER_SIZE + 8;
-    type Response = Edid;
-
-    fn encode(&self, header: Header, out: &mut [u8]) -> Result<usize, EncodeError> {
-        let mut writer = Writer::command::<Self>(header, out)?;
-        writer.put_u32(self.scanout)?;
-        writer.put_u32(0)?;
-        Ok(writer.finish())
-    }
+/// What precedes the EDID in the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes)]
+#[repr(C)]
+pub(super) struct EdidHead {
+    /// Bytes of the EDID.
+    pub(super) size: U32,
+    pub(super) padding: U32,
 }
 
 /// `struct virtio_gpu_resp_edid`
 ///
 /// # Invariants
 ///
-/// `size` is at most [`MAX_EDID_SIZE`], and no more than the device wrote.
+/// `head.size` is at most [`MAX_EDID_SIZE`], and no more than the device wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub(crate) struct Edid {
-    size: usize,
-    edid: [u8; MAX_EDID_SIZE],
+    pub(super) head: EdidHead,
+    pub(super) edid: [u8; MAX_EDID_SIZE],
 }
 
 impl Edid {
-    /// Bytes in front of the EDID.
-    const FIXED_SIZE: usize = HEADER_SIZE + 8;
-
     /// The bytes that are valid, which may be none and need not be a valid EDID.
     pub(crate) fn edid(&self) -> &[u8] {
-        self.edid.get(..self.size).unwrap_or_default()
+        // CAST: usize has at least 32 bits.
+        let size = self.head.size.get() as usize;
+        self.edid.get(..size).unwrap_or_default()
     }
 }
 
 impl Response for Edid {
-    const SIZE: usize = Self::FIXED_SIZE + MAX_EDID_SIZE;
+    const SIZE: usize = HEADER_SIZE + size_of::<Self>();
 
     /// Takes also a response that ends where its EDID does, before [`Self::SIZE`].
     fn decode(bytes: &[u8]) -> Result<Self, ResponseError> {
-        let mut reader = Reader::response(bytes, RESP_OK_EDID, Self::FIXED_SIZE)?;
-        let raw_size = reader.get_u32()?;
-        reader.get::<4>()?;
+        let (head, rest): (EdidHead, _) = decode(bytes, RESP_OK_EDID)?;
+        // CAST: usize has at least 32 bits.
+        let size = head.size.get() as usize;
 
         let mut edid = [0; MAX_EDID_SIZE];
-        let size = usize::try_from(raw_size).map_err(|_| ResponseError::EdidSize(raw_size))?;
-        let Some(valid) = edid.get_mut(..size) else {
-            return Err(ResponseError::EdidSize(raw_size));
-        };
-        let Some(came) = reader.rest().get(..size) else {
-            return Err(ResponseError::Short {
-                needed: Self::FIXED_SIZE + size,
-                got: bytes.len(),
-            });
-        };
+        let valid = edid
+            .get_mut(..size)
+            .ok_or(ResponseError::EdidSize(head.size.get()))?;
+        let came = rest.get(..size).ok_or(ResponseError::Short {
+            needed: HEADER_SIZE + size_of::<EdidHead>() + size,
+            got: bytes.len(),
+        })?;
         valid.copy_from_slice(came);
 
         // INVARIANT: both slices have been cut to `size`.
-        Ok(Self { size, edid })
+        Ok(Self { head, edid })
     }
 }
 

@@ -74,8 +74,8 @@ pub(super) fn scanout(
     };
     Some(SetScanout {
         r,
-        scanout_id: update.plane().scanout,
-        resource_id,
+        scanout_id: update.plane().scanout.into(),
+        resource_id: resource_id.into(),
     })
 }
 
@@ -95,14 +95,15 @@ pub(super) fn wanted(
     let new = update.new();
     let (hot_x, hot_y) = new.hotspot();
     UpdateCursor {
-        scanout_id: update.plane().scanout,
+        scanout_id: update.plane().scanout.into(),
         // CAST: the device takes positions left of the screen and above it in two's complement.
-        x: new.crtc_x() as u32,
-        y: new.crtc_y() as u32,
-        resource_id: framebuffer.resource(),
+        x: (new.crtc_x() as u32).into(),
+        y: (new.crtc_y() as u32).into(),
+        resource_id: framebuffer.resource().into(),
         // CAST: as above.
-        hot_x: hot_x as u32,
-        hot_y: hot_y as u32,
+        hot_x: (hot_x as u32).into(),
+        hot_y: (hot_y as u32).into(),
+        ..Default::default()
     }
 }
 
@@ -120,9 +121,9 @@ pub(super) fn whole(framebuffer: &Framebuffer) -> kms::Rect {
 /// Returns a rectangle as the device has it. Rectangles of DRM are within a framebuffer here.
 pub(super) fn rect(rect: &kms::Rect) -> Rect {
     Rect {
-        x: rect.x1.try_into().unwrap_or(0),
-        y: rect.y1.try_into().unwrap_or(0),
-        width: rect.width(),
-        height: rect.height(),
+        x: u32::try_from(rect.x1).unwrap_or(0).into(),
+        y: u32::try_from(rect.y1).unwrap_or(0).into(),
+        width: rect.width().into(),
+        height: rect.height().into(),
     }
 }

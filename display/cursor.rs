@@ -102,12 +102,7 @@ impl State {
         let image = |cursor: UpdateCursor| (cursor.resource_id, cursor.hot_x, cursor.hot_y);
         let sent = match self.told {
             Some(told) if image(told) == image(wanted) => {
-                let command = MoveCursor {
-                    scanout_id: wanted.scanout_id,
-                    x: wanted.x,
-                    y: wanted.y,
-                    resource_id: wanted.resource_id,
-                };
+                let command = MoveCursor::from(wanted);
                 send(adapter, Node::Cursor, &command, Completion::None)
             }
             _ => send(adapter, Node::Cursor, &wanted, Completion::None),
@@ -228,7 +223,7 @@ impl Cursor {
     pub(crate) fn hide(&self, adapter: &Adapter<Gpu<'_>>) {
         let mut state = self.state.lock();
         state.image = None;
-        state.wanted = hidden(state.wanted.scanout_id);
+        state.wanted = hidden(state.wanted.scanout_id.into());
         self.tell(&mut state, adapter);
     }
 
@@ -260,12 +255,9 @@ impl Cursor {
 /// Returns the state of a cursor that is not shown.
 fn hidden(scanout_id: u32) -> UpdateCursor {
     UpdateCursor {
-        scanout_id,
-        x: 0,
-        y: 0,
-        resource_id: NO_RESOURCE,
-        hot_x: 0,
-        hot_y: 0,
+        scanout_id: scanout_id.into(),
+        resource_id: NO_RESOURCE.into(),
+        ..Default::default()
     }
 }
 

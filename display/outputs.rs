@@ -57,8 +57,11 @@ pub(crate) struct Output {
 impl From<&DisplayOne> for Output {
     fn from(one: &DisplayOne) -> Self {
         Self {
-            enabled: one.enabled,
-            size: (one.r.width.min(MAX_SIDE), one.r.height.min(MAX_SIDE)),
+            enabled: one.enabled != 0,
+            size: (
+                one.r.width.get().min(MAX_SIDE),
+                one.r.height.get().min(MAX_SIDE),
+            ),
         }
     }
 }
@@ -148,7 +151,11 @@ impl Outputs {
     /// Asks for the EDID of one scanout. Not inlined: it is kilobytes of stack.
     #[inline(never)]
     fn read_edid(&self, adapter: &Adapter<Gpu<'_>>, fences: &Fences, scanout: u32) -> Result {
-        let edid = match ask(adapter, fences, &GetEdid { scanout })? {
+        let command = GetEdid {
+            scanout: scanout.into(),
+            ..Default::default()
+        };
+        let edid = match ask(adapter, fences, &command)? {
             Ok(edid) => {
                 let mut bytes = KVec::new();
                 bytes.extend_from_slice(edid.edid(), GFP_KERNEL)?;

@@ -40,17 +40,21 @@ pub(crate) fn flush(adapter: &Adapter<Gpu<'_>>, dev: &Device<Bound>, framebuffer
         return;
     }
     let r = Rect {
-        x: 0,
-        y: 0,
-        width: framebuffer.width(),
-        height: framebuffer.height(),
+        width: framebuffer.width().into(),
+        height: framebuffer.height().into(),
+        ..Default::default()
     };
     let transfer = TransferToHost2d {
         r,
-        offset: framebuffer.offset().into(),
-        resource_id,
+        offset: u64::from(framebuffer.offset()).into(),
+        resource_id: resource_id.into(),
+        ..Default::default()
     };
-    let flush = ResourceFlush { r, resource_id };
+    let flush = ResourceFlush {
+        r,
+        resource_id: resource_id.into(),
+        ..Default::default()
+    };
     let gpu = adapter.miniport();
     let entered = adapter.try_synchronize_execution(gpu.message_of(Node::Control), |state| {
         if let Some(queue) = state.virtqueue(Node::Control) {

@@ -94,11 +94,11 @@ pub(crate) fn device_info(
     // CAST: at most 16.
     for (to, from) in scanouts.take(info.scanouts as usize) {
         *to = uapi::drm_rust_gpu_scanout {
-            x: from.r.x,
-            y: from.r.y,
-            width: from.r.width,
-            height: from.r.height,
-            enabled: from.enabled.into(),
+            x: from.r.x.into(),
+            y: from.r.y.into(),
+            width: from.r.width.into(),
+            height: from.r.height.into(),
+            enabled: (from.enabled != 0).into(),
             pad: 0,
         };
     }

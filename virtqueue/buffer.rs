@@ -5,8 +5,8 @@
 //! A [`CommandSlot`] comes out of a [`CommandPool`], without an allocation and without a lock; an
 //! [`OwnBuffer`] is allocated for what does not fit. [`CommandBuffer`] is either.
 //!
-//! A request is encoded elsewhere and copied to the memory that the device reads; a response is
-//! copied out of the memory that the device writes and looked at in the copy.
+//! A command is copied to the memory that the device reads; a response is copied out of the memory
+//! that the device writes and looked at in the copy.
 //!
 //! [`CommandPool`] and [`OwnBuffer`] are DMA memory, so they are dropped in the DPC or in process
 //! context, with no spinlock held, and before the driver is unbound (see
@@ -37,6 +37,12 @@ use kernel::{
 };
 
 use crate::{
+    command::{
+        Command,
+        Header,
+        Response,
+        MAX_COMMAND_SIZE, //
+    },
     ring::{
         Memory,
         Request, //
@@ -48,10 +54,10 @@ use crate::{
     },
 };
 
-/// Most bytes of a request: it is encoded on the stack.
+/// Most bytes of a request.
 pub(crate) const REQUEST_SIZE: usize = 128;
 
-const _: () = assert!(crate::command::MAX_COMMAND_SIZE <= REQUEST_SIZE);
+const _: () = assert!(MAX_COMMAND_SIZE <= REQUEST_SIZE);
 
 /// Most bytes of a response in a [`CommandSlot`]: enough for all but EDIDs and capability sets.
 pub(crate) const RESPONSE_SIZE: usize = 448;
@@ -203,20 +209,12 @@ fn part(memory: &DmaMemory, start: usize, len: usize) -> OneSegment {
     )
 }
 
-/// Puts the request that `encode` makes into `range` of `memory`, and returns its length.
-fn write(
-    memory: &DmaMemory,
-    range: Range<usize>,
-    encode: impl FnOnce(&mut [u8]) -> Result<usize>,
-) -> Result<usize> {
-    let mut bytes = [0; REQUEST_SIZE];
-    let len = encode(&mut bytes)?;
-    let bytes = bytes.get(..len).ok_or(EMSGSIZE)?;
-    if bytes.is_empty() || len > range.len() {
+/// Puts `request` into `range` of `memory`.
+fn write(memory: &DmaMemory, range: Range<usize>, request: &[u8]) -> Result {
+    if request.len() > range.len() {
         return Err(EMSGSIZE);
     }
-    memory.copy_in(range.start, bytes)?;
-    Ok(len)
+    memory.copy_in(range.start, request)
 }
 
 /// Room for one request of up to [`REQUEST_SIZE`] bytes and one response of up to
@@ -339,37 +337,31 @@ pub(crate) enum CommandBuffer {
 }
 
 impl CommandBuffer {
-    /// Writes the request, and says how many bytes the device may write in response: 0 if there is
-    /// no response.
-    ///
-    /// `encode` gets a zeroed buffer of [`REQUEST_SIZE`] bytes that the device does not see and
-    /// returns how many it filled. Those are copied to where the device reads them.
+    /// Writes `command` as the request, and lets the device write as much as its response has.
     ///
     /// # Errors
     ///
-    /// What `encode` returns; [`EMSGSIZE`] if the request is empty, or if it or the response does
-    /// not fit.
+    /// [`EMSGSIZE`] if the request or the response does not fit.
     ///
     /// # Context
     ///
-    /// That of `encode`, with any lock held.
-    pub(crate) fn write_request(
-        &mut self,
-        response_len: usize,
-        encode: impl FnOnce(&mut [u8]) -> Result<usize>,
-    ) -> Result {
+    /// Any, with any lock held.
+    pub(crate) fn write_request<C: Command>(&mut self, command: &C, header: Header) -> Result {
+        let message = command.encode(header);
+        let request = message.as_bytes();
+        let response_len = C::Response::SIZE;
         if response_len > self.response().len() {
             return Err(EMSGSIZE);
         }
         match self {
             Self::Slot(slot) => {
-                let len = write(&slot.pool.memory, slot.request(), encode)?;
-                slot.request_len = len.try_into()?;
+                write(&slot.pool.memory, slot.request(), request)?;
+                slot.request_len = request.len().try_into()?;
                 slot.response_len = response_len.try_into()?;
             }
             Self::Own(own) => {
-                let len = write(&own.memory, own.request.clone(), encode)?;
-                own.request_len = len.checked_add(own.tail).ok_or(EOVERFLOW)?;
+                write(&own.memory, own.request.clone(), request)?;
+                own.request_len = request.len().checked_add(own.tail).ok_or(EOVERFLOW)?;
                 own.response_len = response_len;
             }
         }

@@ -143,7 +143,7 @@ impl Packet {
 
     /// Makes a packet of one command whose answer is wanted.
     ///
-    /// Errors: [`ENOMEM`], [`EINVAL`] if the command does not encode. Context: process.
+    /// Errors: [`ENOMEM`]. Context: process.
     pub(crate) fn command<C: Command>(
         dev: &device::Device<Bound>,
         dma: &Arc<DmaContext>,
@@ -174,7 +174,7 @@ impl Packet {
 
     /// Makes a packet of one command that is to succeed, with what follows it in `buffer`.
     ///
-    /// Errors: [`EINVAL`] if the command does not encode. Context: process.
+    /// Errors: [`EMSGSIZE`] if `buffer` was made for another command. Context: process.
     pub(crate) fn with_tail<C: Command>(buffer: KBox<OwnBuffer>, command: &C) -> Result<Self> {
         Self::with(buffer.into(), command, Completion::None)
     }
@@ -184,9 +184,7 @@ impl Packet {
         command: &C,
         completion: Completion,
     ) -> Result<Self> {
-        buffer.write_request(C::Response::SIZE, |bytes| {
-            encode(command, Header::default(), bytes)
-        })?;
+        buffer.write_request(command, Header::default())?;
         Ok(Self::Command(buffer, completion))
     }
 
@@ -197,11 +195,6 @@ impl Packet {
             Self::Command(..) => None,
         }
     }
-}
-
-/// Encodes a command; [`EINVAL`] if there is no room for it.
-pub(super) fn encode<C: Command>(command: &C, header: Header, bytes: &mut [u8]) -> Result<usize> {
-    command.encode(header, bytes).map_err(|_| EINVAL)
 }
 
 /// A request that the device is done with, on its way to the DPC.

@@ -36,10 +36,7 @@ use crate::{
 };
 
 use super::{
-    packet::{
-        encode,
-        Completion, //
-    },
+    packet::Completion,
     Request,
     Virtqueue, //
 };
@@ -95,10 +92,7 @@ impl Virtqueue {
         let Some(mut buffer) = self.panic_reserve.pop() else {
             return false;
         };
-        let written = buffer.write_request(C::Response::SIZE, |bytes| {
-            encode(command, Header::default(), bytes)
-        });
-        if written.is_err() {
+        if buffer.write_request(command, Header::default()).is_err() {
             self.reserve_for_panic(buffer);
             return false;
         }

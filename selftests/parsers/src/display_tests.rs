@@ -3,6 +3,7 @@
 //! Tests of the commands of a display: resources, scanouts and cursors.
 
 use proptest::prelude::*;
+use zerocopy::IntoBytes;
 
 use crate::{
     command::*,
@@ -12,14 +13,16 @@ use crate::{
     },
 };
 
-const R: Rect = Rect {
-    x: 0x1112_1314,
-    y: 0x2122_2324,
-    width: 0x3132_3334,
-    height: 0x4142_4344,
-};
+pub(crate) fn rect() -> Rect {
+    Rect {
+        x: 0x1112_1314.into(),
+        y: 0x2122_2324.into(),
+        width: 0x3132_3334.into(),
+        height: 0x4142_4344.into(),
+    }
+}
 
-/// [`R`] on the wire.
+/// [`rect`] on the wire.
 const R_BYTES: [u8; 16] = [
     0x14, 0x13, 0x12, 0x11, 0x24, 0x23, 0x22, 0x21, 0x34, 0x33, 0x32, 0x31, 0x44, 0x43, 0x42, 0x41,
 ];
@@ -43,10 +46,10 @@ fn with_rect(rest: &[u8]) -> Vec<u8> {
 fn resource_create_2d_is_encoded() {
     for (format, value) in FORMATS {
         let command = ResourceCreate2d {
-            resource_id: 0xaabb_ccdd,
-            format,
-            width: 0x0102_0304,
-            height: 0x0506_0708,
+            resource_id: 0xaabb_ccdd.into(),
+            format: format.into(),
+            width: 0x0102_0304.into(),
+            height: 0x0506_0708.into(),
         };
         let mut body = [0xdd, 0xcc, 0xbb, 0xaa, 0, 0, 0, 0, 4, 3, 2, 1, 8, 7, 6, 5];
         body[4] = value as u8;
@@ -57,7 +60,8 @@ fn resource_create_2d_is_encoded() {
 #[test]
 fn resource_unref_is_encoded() {
     let command = ResourceUnref {
-        resource_id: 0xaabb_ccdd,
+        resource_id: 0xaabb_ccdd.into(),
+        ..Default::default()
     };
     check_command(&command, 0x0102, &[0xdd, 0xcc, 0xbb, 0xaa, 0, 0, 0, 0]);
 }
@@ -65,9 +69,9 @@ fn resource_unref_is_encoded() {
 #[test]
 fn set_scanout_is_encoded() {
     let command = SetScanout {
-        r: R,
-        scanout_id: 0x0102_0304,
-        resource_id: 0xaabb_ccdd,
+        r: rect(),
+        scanout_id: 0x0102_0304.into(),
+        resource_id: 0xaabb_ccdd.into(),
     };
     let body = with_rect(&[4, 3, 2, 1, 0xdd, 0xcc, 0xbb, 0xaa]);
     check_command(&command, 0x0103, &body);
@@ -77,8 +81,8 @@ fn set_scanout_is_encoded() {
 fn scanout_is_turned_off_by_no_resource() {
     let command = SetScanout {
         r: Rect::default(),
-        scanout_id: 1,
-        resource_id: NO_RESOURCE,
+        scanout_id: 1.into(),
+        resource_id: NO_RESOURCE.into(),
     };
     check_command(&command, 0x0103, &words(&[0, 0, 0, 0, 1, 0]));
 }
@@ -86,8 +90,9 @@ fn scanout_is_turned_off_by_no_resource() {
 #[test]
 fn resource_flush_is_encoded() {
     let command = ResourceFlush {
-        r: R,
-        resource_id: 0xaabb_ccdd,
+        r: rect(),
+        resource_id: 0xaabb_ccdd.into(),
+        ..Default::default()
     };
     let body = with_rect(&[0xdd, 0xcc, 0xbb, 0xaa, 0, 0, 0, 0]);
     check_command(&command, 0x0104, &body);
@@ -96,9 +101,10 @@ fn resource_flush_is_encoded() {
 #[test]
 fn transfer_to_host_2d_is_encoded() {
     let command = TransferToHost2d {
-        r: R,
-        offset: 0x0102_0304_0506_0708,
-        resource_id: 0xaabb_ccdd,
+        r: rect(),
+        offset: 0x0102_0304_0506_0708.into(),
+        resource_id: 0xaabb_ccdd.into(),
+        ..Default::default()
     };
     let body = with_rect(&[8, 7, 6, 5, 4, 3, 2, 1, 0xdd, 0xcc, 0xbb, 0xaa, 0, 0, 0, 0]);
     check_command(&command, 0x0105, &body);
@@ -107,8 +113,8 @@ fn transfer_to_host_2d_is_encoded() {
 #[test]
 fn resource_attach_backing_is_encoded() {
     let command = ResourceAttachBacking {
-        resource_id: 0xaabb_ccdd,
-        nr_entries: 0x0102_0304,
+        resource_id: 0xaabb_ccdd.into(),
+        nr_entries: 0x0102_0304.into(),
     };
     check_command(&command, 0x0106, &[0xdd, 0xcc, 0xbb, 0xaa, 4, 3, 2, 1]);
 }
@@ -116,24 +122,27 @@ fn resource_attach_backing_is_encoded() {
 #[test]
 fn mem_entry_is_encoded() {
     let entry = MemEntry {
-        addr: 0x0102_0304_0506_0708,
-        length: 0x1112_1314,
+        addr: 0x0102_0304_0506_0708.into(),
+        length: 0x1112_1314.into(),
+        ..Default::default()
     };
     let bytes = [8, 7, 6, 5, 4, 3, 2, 1, 0x14, 0x13, 0x12, 0x11, 0, 0, 0, 0];
-    assert_eq!(entry.encode(), bytes);
+    assert_eq!(entry.as_bytes(), bytes);
 
     let highest = MemEntry {
-        addr: u64::MAX,
-        length: u32::MAX,
+        addr: u64::MAX.into(),
+        length: u32::MAX.into(),
+        ..Default::default()
     };
-    assert_eq!(highest.encode()[..12], [0xff; 12]);
-    assert_eq!(highest.encode()[12..], [0; 4]);
+    assert_eq!(highest.as_bytes()[..12], [0xff; 12]);
+    assert_eq!(highest.as_bytes()[12..], [0; 4]);
 }
 
 #[test]
 fn resource_detach_backing_is_encoded() {
     let command = ResourceDetachBacking {
-        resource_id: 0xaabb_ccdd,
+        resource_id: 0xaabb_ccdd.into(),
+        ..Default::default()
     };
     check_command(&command, 0x0107, &[0xdd, 0xcc, 0xbb, 0xaa, 0, 0, 0, 0]);
 }
@@ -141,12 +150,13 @@ fn resource_detach_backing_is_encoded() {
 #[test]
 fn update_cursor_is_encoded() {
     let command = UpdateCursor {
-        scanout_id: 0x0102_0304,
-        x: 0x1112_1314,
-        y: -2i32 as u32,
-        resource_id: 0xaabb_ccdd,
-        hot_x: 0x3132_3334,
-        hot_y: 0x4142_4344,
+        scanout_id: 0x0102_0304.into(),
+        x: 0x1112_1314.into(),
+        y: (-2i32 as u32).into(),
+        resource_id: 0xaabb_ccdd.into(),
+        hot_x: 0x3132_3334.into(),
+        hot_y: 0x4142_4344.into(),
+        ..Default::default()
     };
     let body = [
         4, 3, 2, 1, 0x14, 0x13, 0x12, 0x11, 0xfe, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xdd, 0xcc, 0xbb,
@@ -157,12 +167,15 @@ fn update_cursor_is_encoded() {
 
 #[test]
 fn move_cursor_is_encoded() {
-    let command = MoveCursor {
-        scanout_id: 0x0102_0304,
-        x: 0x1112_1314,
-        y: 0x2122_2324,
-        resource_id: 0xaabb_ccdd,
-    };
+    let command = MoveCursor::from(UpdateCursor {
+        scanout_id: 0x0102_0304.into(),
+        x: 0x1112_1314.into(),
+        y: 0x2122_2324.into(),
+        resource_id: 0xaabb_ccdd.into(),
+        hot_x: 0x3132_3334.into(),
+        hot_y: 0x4142_4344.into(),
+        ..Default::default()
+    });
     let body = [
         4, 3, 2, 1, 0x14, 0x13, 0x12, 0x11, 0x24, 0x23, 0x22, 0x21, 0, 0, 0, 0, 0xdd, 0xcc, 0xbb,
         0xaa, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -202,9 +215,7 @@ fn cursor_commands_are_not_answered() {
 
 /// The 32-bit words of the body of `command`.
 fn body<C: Command>(command: &C) -> Vec<u32> {
-    let mut out = [0xff; MAX_COMMAND_SIZE];
-    let size = command.encode(Header::default(), &mut out).unwrap();
-    out[24..size]
+    command.encode(Header::default()).as_bytes()[24..]
         .chunks_exact(4)
         .map(|word| u32::from_le_bytes(*word.first_chunk().unwrap()))
         .collect()
@@ -216,28 +227,36 @@ proptest! {
         words in proptest::array::uniform6(any::<u32>()),
         offset: u64,
     ) {
-        let [a, b, c, d, e, f] = words;
-        let r = Rect { x: a, y: b, width: c, height: d };
-        let (low, high) = (offset as u32, (offset >> 32) as u32);
-
-        let set = SetScanout { r, scanout_id: e, resource_id: f };
+        let [x, y, width, height, scanout_id, resource_id] = words.map(Into::into);
+        let r = Rect { x, y, width, height };
+        let set = SetScanout { r, scanout_id, resource_id };
         prop_assert_eq!(body(&set), words);
-        let flush = ResourceFlush { r, resource_id: e };
+
+        let [a, b, c, d, e, f] = words;
+        let flush = ResourceFlush { r, resource_id: e.into(), ..Default::default() };
         prop_assert_eq!(body(&flush), [a, b, c, d, e, 0]);
-        let transfer = TransferToHost2d { r, offset, resource_id: e };
+        let (low, high) = (offset as u32, (offset >> 32) as u32);
+        let transfer = TransferToHost2d {
+            r, offset: offset.into(), resource_id: e.into(), ..Default::default()
+        };
         prop_assert_eq!(body(&transfer), [a, b, c, d, low, high, e, 0]);
+
+        let [scanout_id, x, y, resource_id, hot_x, hot_y] = words.map(Into::into);
         let update = UpdateCursor {
-            scanout_id: a, x: b, y: c, resource_id: d, hot_x: e, hot_y: f,
+            scanout_id, x, y, resource_id, hot_x, hot_y, ..Default::default()
         };
         prop_assert_eq!(body(&update), [a, b, c, 0, d, e, f, 0]);
-        let moved = MoveCursor { scanout_id: a, x: b, y: c, resource_id: d };
+        let moved = MoveCursor::from(update);
         prop_assert_eq!(body(&moved), [a, b, c, 0, d, 0, 0, 0]);
     }
 
     #[test]
     fn any_entry_survives_the_round_trip(addr: u64, length: u32) {
-        let bytes = MemEntry { addr, length }.encode();
-        prop_assert_eq!(bytes.len(), MemEntry::SIZE);
+        let entry = MemEntry {
+            addr: addr.into(), length: length.into(), ..Default::default()
+        };
+        let bytes = entry.as_bytes();
+        prop_assert_eq!(bytes.len(), 16);
         prop_assert_eq!(u64::from_le_bytes(*bytes.first_chunk().unwrap()), addr);
         prop_assert_eq!(u32::from_le_bytes(*bytes[8..].first_chunk().unwrap()), length);
         prop_assert_eq!(&bytes[12..], [0; 4]);

@@ -12,17 +12,20 @@ use std::{
     process::Command as Process, //
 };
 
+use zerocopy::{
+    FromBytes,
+    IntoBytes, //
+};
+
 use crate::{
     caps::*,
     command::*,
+    command_tests::{
+        encoded,
+        header, //
+    },
+    display_tests::rect,
     space::*, //
-};
-
-const HEADER: Header = Header {
-    flags: FLAG_FENCE | FLAG_INFO_RING_IDX,
-    fence_id: 0x0123_4567_89ab_cdef,
-    ctx_id: 0x1122_3344,
-    ring_idx: 0x55,
 };
 
 /// What `wire.c` prints.
@@ -94,91 +97,87 @@ macro_rules! wire_or_skip {
     };
 }
 
-fn encoded<C: Command>(command: C) -> Vec<u8> {
-    let mut out = vec![0xff; C::SIZE];
-    command.encode(HEADER, &mut out).unwrap();
-    out
-}
-
 #[test]
 fn commands_are_the_kernels() {
     let wire = wire_or_skip!("commands");
-    let scanout = 0x0102_0304;
-    assert_eq!(encoded(GetDisplayInfo), wire.bytes("get_display_info"));
-    assert_eq!(encoded(GetEdid { scanout }), wire.bytes("get_edid"));
-    assert_eq!(
-        encoded(GetCapsetInfo {
-            capset_index: scanout
-        }),
-        wire.bytes("get_capset_info")
-    );
-    assert_eq!(
-        encoded(MoveCursor {
-            scanout_id: scanout,
-            x: 0x1112_1314,
-            y: 0x2122_2324,
-            resource_id: 0x3132_3334,
-        }),
-        wire.bytes("move_cursor")
-    );
-    assert_eq!(
-        encoded(UpdateCursor {
-            scanout_id: scanout,
-            x: 0x1112_1314,
-            y: 0x2122_2324,
-            resource_id: 0x3132_3334,
-            hot_x: 0x4142_4344,
-            hot_y: 0x5152_5354,
-        }),
-        wire.bytes("update_cursor")
-    );
+    let scanout = 0x0102_0304.into();
+    assert_eq!(encoded(&GetDisplayInfo), wire.bytes("get_display_info"));
+    let command = GetEdid {
+        scanout,
+        ..Default::default()
+    };
+    assert_eq!(encoded(&command), wire.bytes("get_edid"));
+    let command = GetCapsetInfo {
+        capset_index: scanout,
+        ..Default::default()
+    };
+    assert_eq!(encoded(&command), wire.bytes("get_capset_info"));
+    let update = UpdateCursor {
+        scanout_id: scanout,
+        x: 0x1112_1314.into(),
+        y: 0x2122_2324.into(),
+        resource_id: 0x3132_3334.into(),
+        hot_x: 0x4142_4344.into(),
+        hot_y: 0x5152_5354.into(),
+        ..Default::default()
+    };
+    assert_eq!(encoded(&update), wire.bytes("update_cursor"));
+    let moved = MoveCursor::from(update);
+    assert_eq!(encoded(&moved), wire.bytes("move_cursor"));
 }
 
 #[test]
 fn resource_commands_are_the_kernels() {
     let wire = wire_or_skip!("resource_commands");
-    let resource_id = 0x0102_0304;
-    let r = Rect {
-        x: 0x1112_1314,
-        y: 0x2122_2324,
-        width: 0x3132_3334,
-        height: 0x4142_4344,
-    };
+    let resource_id = 0x0102_0304.into();
+    let r = rect();
     let create = ResourceCreate2d {
         resource_id,
-        format: Format::R8G8B8X8,
+        format: Format::R8G8B8X8.into(),
         width: r.width,
         height: r.height,
     };
-    assert_eq!(encoded(create), wire.bytes("resource_create_2d"));
-    let unref = ResourceUnref { resource_id };
-    assert_eq!(encoded(unref), wire.bytes("resource_unref"));
+    assert_eq!(encoded(&create), wire.bytes("resource_create_2d"));
+    let unref = ResourceUnref {
+        resource_id,
+        ..Default::default()
+    };
+    assert_eq!(encoded(&unref), wire.bytes("resource_unref"));
     let set = SetScanout {
         r,
-        scanout_id: 0x5152_5354,
+        scanout_id: 0x5152_5354.into(),
         resource_id,
     };
-    assert_eq!(encoded(set), wire.bytes("set_scanout"));
-    let flush = ResourceFlush { r, resource_id };
-    assert_eq!(encoded(flush), wire.bytes("resource_flush"));
+    assert_eq!(encoded(&set), wire.bytes("set_scanout"));
+    let flush = ResourceFlush {
+        r,
+        resource_id,
+        ..Default::default()
+    };
+    assert_eq!(encoded(&flush), wire.bytes("resource_flush"));
     let transfer = TransferToHost2d {
         r,
-        offset: 0x6162_6364_6566_6768,
+        offset: 0x6162_6364_6566_6768.into(),
         resource_id,
+        ..Default::default()
     };
-    assert_eq!(encoded(transfer), wire.bytes("transfer_to_host_2d"));
+    assert_eq!(encoded(&transfer), wire.bytes("transfer_to_host_2d"));
     let attach = ResourceAttachBacking {
         resource_id,
-        nr_entries: 0x5152_5354,
+        nr_entries: 0x5152_5354.into(),
     };
-    assert_eq!(encoded(attach), wire.bytes("resource_attach_backing"));
-    let detach = ResourceDetachBacking { resource_id };
-    assert_eq!(encoded(detach), wire.bytes("resource_detach_backing"));
+    assert_eq!(encoded(&attach), wire.bytes("resource_attach_backing"));
+    let detach = ResourceDetachBacking {
+        resource_id,
+        ..Default::default()
+    };
+    assert_eq!(encoded(&detach), wire.bytes("resource_detach_backing"));
     let entry = MemEntry {
-        addr: 0x6162_6364_6566_6768,
-        length: 0x5152_5354,
+        addr: 0x6162_6364_6566_6768.into(),
+        length: 0x5152_5354.into(),
+        ..Default::default()
     };
-    assert_eq!(entry.encode()[..], wire.bytes("mem_entry"));
+    assert_eq!(entry.as_bytes(), wire.bytes("mem_entry"));
 }
 
 #[test]
@@ -188,18 +187,20 @@ fn responses_are_the_kernels() {
     let nodata = wire.bytes("ok_nodata");
     assert_eq!(nodata.len(), NoData::SIZE);
     assert_eq!(NoData::decode(&nodata), Ok(NoData));
-    assert_eq!(ResponseHeader::decode(&nodata).unwrap().header, HEADER);
+    let decoded = Header::read_from_bytes(&nodata).unwrap();
+    let kind = 0x1100.into();
+    assert_eq!(decoded, Header { kind, ..header() });
 
     let info = wire.bytes("ok_display_info");
     assert_eq!(info.len(), DisplayInfo::SIZE);
-    for (n, pmode) in (0..).zip(DisplayInfo::decode(&info).unwrap().pmodes) {
+    for (n, pmode) in (0u32..).zip(DisplayInfo::decode(&info).unwrap().pmodes) {
         let r = Rect {
-            x: 0x100 + n,
-            y: 0x200 + n,
-            width: 0x300 + n,
-            height: 0x400 + n,
+            x: (0x100 + n).into(),
+            y: (0x200 + n).into(),
+            width: (0x300 + n).into(),
+            height: (0x400 + n).into(),
         };
-        let (enabled, flags) = (n & 1 != 0, 0x500 + n);
+        let (enabled, flags) = ((n & 1).into(), (0x500 + n).into());
         assert_eq!(pmode, DisplayOne { r, enabled, flags });
     }
 
@@ -208,9 +209,10 @@ fn responses_are_the_kernels() {
     assert_eq!(
         CapsetInfo::decode(&capset),
         Ok(CapsetInfo {
-            capset_id: 0x0102_0304,
-            capset_max_version: 0x1112_1314,
-            capset_max_size: 0x2122_2324,
+            capset_id: 0x0102_0304.into(),
+            capset_max_version: 0x1112_1314.into(),
+            capset_max_size: 0x2122_2324.into(),
+            padding: 0.into(),
         })
     );
 

@@ -6,10 +6,10 @@
 //! right first.
 
 #![no_main]
-#![allow(dead_code)]
 
 use libfuzzer_sys::fuzz_target;
 
+#[allow(dead_code, unused_imports, unfulfilled_lint_expectations)]
 #[path = "../../../.."]
 mod driver {
     pub(crate) mod command;

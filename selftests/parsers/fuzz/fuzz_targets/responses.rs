@@ -6,10 +6,10 @@
 //! Input: a byte that selects a type to be put into the answer's header (or none), then the answer.
 
 #![no_main]
-#![allow(dead_code)]
 
 use libfuzzer_sys::fuzz_target;
 
+#[allow(dead_code, unused_imports, unfulfilled_lint_expectations)]
 #[path = "../../../.."]
 mod driver {
     pub(crate) mod command;
@@ -23,8 +23,7 @@ use driver::command::{
     NoData,
     NoResponse,
     Response,
-    ResponseError,
-    ResponseHeader, //
+    ResponseError, //
 };
 
 /// Decodes a response of which `min` bytes have to be there, and checks the result against the
@@ -74,7 +73,6 @@ fuzz_target!(|data: &[u8]| {
         *head = kind.to_le_bytes();
     }
 
-    assert_eq!(ResponseHeader::decode(&bytes).is_ok(), bytes.len() >= 24);
     assert!(NoResponse::decode(&bytes).is_ok());
     check::<NoData>(&bytes, 0x1100, 24);
     check::<DisplayInfo>(&bytes, 0x1101, 408);
