@@ -26,7 +26,7 @@
 //!    `fuzz/fuzz_targets/responses.rs`.
 //! 4. Its sender. If only success counts: `Gpu::packet` and `scheduler::submit`, as `send` in
 //!    `display/cursor.rs` does. If the answer counts: `Packet::command` and `Reply::decode`, as
-//!    `ask` in `display/outputs.rs` does. If data follows the command: `Packet::with_tail`, as
+//!    `ask` in `display/outputs.rs` does. If data follows the command: `Packet::with_payload`, as
 //!    `Display::backing` does.
 
 use core::{
@@ -128,7 +128,8 @@ macro_rules! layout {
 
 /// Makes structures commands of these types, with these responses, and checks their layout.
 macro_rules! commands {
-    ($($kind:literal $name:ident -> $response:ident, $size:literal { $($fields:tt)* })*) => { $(
+    ($($kind:literal $name:ident -> $response:ident, $size:literal { $($fields:tt)* })*) => {
+        $(
         layout!(HEADER_SIZE, $name: $size { $($fields)* });
         const _: () = assert!($size <= MAX_COMMAND_SIZE);
 
@@ -136,7 +137,16 @@ macro_rules! commands {
             const TYPE: u32 = $kind;
             type Response = $response;
         }
-    )* };
+        )*
+
+        /// Returns the name of a type of command, for the log.
+        pub(crate) fn command_name(kind: u32) -> &'static str {
+            match kind {
+                $($kind => stringify!($name),)*
+                _ => "command",
+            }
+        }
+    };
 }
 
 /// Makes structures responses of these types, and checks their layout.

@@ -74,7 +74,7 @@ use crate::{
         Node, //
     },
     virtqueue::{
-        buffer::OwnBuffer,
+        buffer::DedicatedBuffer,
         packet::{
             Completion,
             Packet, //
@@ -247,24 +247,30 @@ impl<'a> Display<'a> {
         type Attach = ResourceAttachBacking;
         let table = object.sg_table(self.device())?;
         let count = table.iter().count();
-        let tail = count.checked_mul(size_of::<MemEntry>()).ok_or(EOVERFLOW)?;
+        let payload = count.checked_mul(size_of::<MemEntry>()).ok_or(EOVERFLOW)?;
         let answer = <Attach as Command>::Response::SIZE;
         let dma = self.gpu().dma();
-        let mut buffer =
-            OwnBuffer::new(self.device(), dma, Attach::SIZE, tail, answer, GFP_KERNEL)?;
+        let mut buffer = DedicatedBuffer::new(
+            self.device(),
+            dma,
+            Attach::SIZE,
+            payload,
+            answer,
+            GFP_KERNEL,
+        )?;
         for (index, entry) in table.iter().enumerate() {
             let entry = MemEntry {
                 addr: entry.dma_address().into(),
                 length: u32::try_from(entry.dma_len())?.into(),
                 ..Default::default()
             };
-            buffer.write_tail(index * size_of::<MemEntry>(), entry.as_bytes())?;
+            buffer.write_payload(index * size_of::<MemEntry>(), entry.as_bytes())?;
         }
         let command = Attach {
             resource_id: resource_id.into(),
             nr_entries: u32::try_from(count)?.into(),
         };
-        Packet::with_tail(buffer, &command)
+        Packet::with_payload(buffer, &command)
     }
 
     /// Returns a number for a new resource.

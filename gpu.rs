@@ -27,6 +27,7 @@ use kernel::{
 
 use crate::{
     command::{
+        command_name,
         Command,
         DisplayInfo,
         ResponseError,
@@ -314,10 +315,10 @@ impl Gpu<'_> {
             return;
         };
         while let Some(retired) = list.pop() {
-            let result = retired.result();
-            let refused = result.is_err();
-            if let Err(error) = result {
-                self.refused(error);
+            let failure = retired.failure();
+            let refused = failure.is_some();
+            if let Some((command_type, error)) = failure {
+                self.report_failure(command_type, error);
             }
             match retired.completion {
                 Completion::Client(client) => client.give_back(1),
@@ -338,16 +339,23 @@ impl Gpu<'_> {
         });
     }
 
-    /// Returns, once, true: whether the log is to say that a command failed.
+    /// Returns true the first time it is called, so that only one failure is logged.
     pub(crate) fn is_first_failure(&self) -> bool {
         !self.warned.xchg(true, Relaxed)
     }
 
-    /// Says, once, that the device refused a command that was to succeed: what follows from it,
-    /// and what is refused later, would fill the log.
-    fn refused(&self, error: ResponseError) {
+    /// Says, once, that the device refused a command that should have succeeded: what follows from
+    /// it, and what is refused later, would fill the log.
+    fn report_failure(&self, command_type: u32, error: ResponseError) {
         if self.is_first_failure() {
-            dev_warn!(self.dev, "a command failed: {}\n", Text(error));
+            let name = command_name(command_type);
+            dev_warn!(
+                self.dev,
+                "{} ({:#06x}) failed: {}\n",
+                name,
+                command_type,
+                Text(error)
+            );
         }
     }
 

@@ -3,12 +3,12 @@
 //! Memory for requests and their responses: what a ring takes for a command.
 //!
 //! A [`CommandSlot`] comes out of a [`CommandPool`], without an allocation and without a lock; an
-//! [`OwnBuffer`] is allocated for what does not fit. [`CommandBuffer`] is either.
+//! [`DedicatedBuffer`] is allocated for what does not fit. [`CommandBuffer`] is either.
 //!
 //! A command is copied to the memory that the device reads; a response is copied out of the memory
 //! that the device writes and looked at in the copy.
 //!
-//! [`CommandPool`] and [`OwnBuffer`] are DMA memory, so they are dropped in the DPC or in process
+//! [`CommandPool`] and [`DedicatedBuffer`] are DMA memory, so they are dropped in the DPC or in process
 //! context, with no spinlock held, and before the driver is unbound (see
 //! [`dma`](crate::virtqueue::dma)). A [`CommandSlot`] may be dropped anywhere while its
 //! [`CommandPool`] is alive: that only sets a bit.
@@ -67,7 +67,7 @@ pub(crate) const RESPONSE_SIZE: usize = 448;
 const SLOT_SIZE: usize = REQUEST_SIZE + RESPONSE_SIZE;
 const _: () = assert!(REQUEST_SIZE % 64 == 0 && RESPONSE_SIZE % 64 == 0);
 
-/// Offset of the response in an [`OwnBuffer`] is a multiple of this, in bytes.
+/// Offset of the response in an [`DedicatedBuffer`] is a multiple of this, in bytes.
 const RESPONSE_ALIGN: usize = 64;
 
 /// Which of a fixed number of things are free; a bitmap, one set bit for each free one.
@@ -172,6 +172,7 @@ impl CommandPool {
         let index = self.0.free.take()?;
         Some(CommandSlot {
             index,
+            command_type: 0,
             request_len: 0,
             response_len: 0,
             pool: self.0.clone(),
@@ -225,6 +226,8 @@ fn write(memory: &DmaMemory, range: Range<usize>, request: &[u8]) -> Result {
 /// Small: it is moved several times on its way, and queues have room for hundreds.
 pub(crate) struct CommandSlot {
     index: u16,
+    /// Type of the command; 0 before there is one.
+    command_type: u16,
     /// Bytes of the request; 0 before there is one, which a ring refuses.
     request_len: u16,
     /// Bytes that the device may write.
@@ -252,22 +255,24 @@ impl Drop for CommandSlot {
     }
 }
 
-/// Room for one request and one response, of any size, in an allocation of its own.
-pub(crate) struct OwnBuffer {
+/// Room for one request and one response, of any size, in an allocation of its buffer.
+pub(crate) struct DedicatedBuffer {
     memory: DmaMemory,
     request: Range<usize>,
     /// Bytes behind the request that belong to it.
-    tail: usize,
+    payload: usize,
     response: Range<usize>,
-    /// Bytes of the request with its tail; 0 before there is one, which a ring refuses.
+    /// Bytes of the request with its payload; 0 before there is one, which a ring refuses.
     request_len: usize,
     /// Bytes that the device may write.
     response_len: usize,
+    /// Type of the command; 0 before there is one.
+    command_type: u32,
 }
 
-impl OwnBuffer {
-    /// Allocates room for `request` bytes of request, 1 to [`REQUEST_SIZE`], `tail` bytes that
-    /// follow it (see [`Self::write_tail`]), and `response` bytes of response.
+impl DedicatedBuffer {
+    /// Allocates room for `request` bytes of request, 1 to [`REQUEST_SIZE`], `payload` bytes that
+    /// follow it (see [`Self::write_payload`]), and `response` bytes of response.
     ///
     /// `dev` is the device of `context`; for `gfp` see [`DmaMemory::new`].
     ///
@@ -283,7 +288,7 @@ impl OwnBuffer {
         dev: &device::Device<Bound>,
         context: &Arc<DmaContext>,
         request: usize,
-        tail: usize,
+        payload: usize,
         response: usize,
         gfp: Flags,
     ) -> Result<KBox<Self>> {
@@ -291,20 +296,21 @@ impl OwnBuffer {
             return Err(EINVAL);
         }
         let start = request
-            .checked_add(tail)
+            .checked_add(payload)
             .and_then(|end| end.checked_next_multiple_of(RESPONSE_ALIGN))
             .ok_or(EOVERFLOW)?;
         let end = start.checked_add(response).ok_or(EOVERFLOW)?;
 
-        let own = Self {
+        let buffer = Self {
             memory: DmaMemory::new(dev, context, end, gfp)?,
             request: 0..request,
-            tail,
+            payload,
             response: start..end,
             request_len: 0,
             response_len: 0,
+            command_type: 0,
         };
-        Ok(KBox::new(own, gfp)?)
+        Ok(KBox::new(buffer, gfp)?)
     }
 
     /// Copies `bytes` to `offset` within what follows the request. The request then has to be as
@@ -312,14 +318,14 @@ impl OwnBuffer {
     ///
     /// # Errors
     ///
-    /// [`ERANGE`] if that goes beyond the tail.
+    /// [`ERANGE`] if that goes beyond the payload.
     ///
     /// # Context
     ///
     /// Any.
-    pub(crate) fn write_tail(&mut self, offset: usize, bytes: &[u8]) -> Result {
+    pub(crate) fn write_payload(&mut self, offset: usize, bytes: &[u8]) -> Result {
         let end = offset.checked_add(bytes.len()).ok_or(ERANGE)?;
-        if end > self.tail {
+        if end > self.payload {
             return Err(ERANGE);
         }
         self.memory.copy_in(self.request.end + offset, bytes)
@@ -333,7 +339,7 @@ pub(crate) enum CommandBuffer {
     /// From a pool; enough for most commands.
     Slot(CommandSlot),
     /// Allocated for this command. Boxed: queues have room for hundreds of these.
-    Own(KBox<OwnBuffer>),
+    Dedicated(KBox<DedicatedBuffer>),
 }
 
 impl CommandBuffer {
@@ -356,13 +362,15 @@ impl CommandBuffer {
         match self {
             Self::Slot(slot) => {
                 write(&slot.pool.memory, slot.request(), request)?;
+                slot.command_type = C::TYPE.try_into()?;
                 slot.request_len = request.len().try_into()?;
                 slot.response_len = response_len.try_into()?;
             }
-            Self::Own(own) => {
-                write(&own.memory, own.request.clone(), request)?;
-                own.request_len = request.len().checked_add(own.tail).ok_or(EOVERFLOW)?;
-                own.response_len = response_len;
+            Self::Dedicated(buffer) => {
+                write(&buffer.memory, buffer.request.clone(), request)?;
+                buffer.request_len = request.len().checked_add(buffer.payload).ok_or(EOVERFLOW)?;
+                buffer.response_len = response_len;
+                buffer.command_type = C::TYPE;
             }
         }
         Ok(())
@@ -397,6 +405,18 @@ impl CommandBuffer {
         self.memory().read_u32(self.response().start)
     }
 
+    /// Returns the type of the command, as the driver knows it.
+    ///
+    /// # Context
+    ///
+    /// Any.
+    pub(crate) fn command_type(&self) -> u32 {
+        match self {
+            Self::Slot(slot) => slot.command_type.into(),
+            Self::Dedicated(buffer) => buffer.command_type,
+        }
+    }
+
     /// Returns whether the device may write a response.
     pub(crate) fn has_response(&self) -> bool {
         self.response_len() != 0
@@ -406,7 +426,7 @@ impl CommandBuffer {
     fn memory(&self) -> &DmaMemory {
         match self {
             Self::Slot(slot) => &slot.pool.memory,
-            Self::Own(own) => &own.memory,
+            Self::Dedicated(buffer) => &buffer.memory,
         }
     }
 
@@ -414,7 +434,7 @@ impl CommandBuffer {
     fn response(&self) -> Range<usize> {
         match self {
             Self::Slot(slot) => slot.response(),
-            Self::Own(own) => own.response.clone(),
+            Self::Dedicated(buffer) => buffer.response.clone(),
         }
     }
 
@@ -422,7 +442,7 @@ impl CommandBuffer {
     fn response_len(&self) -> usize {
         match self {
             Self::Slot(slot) => slot.response_len.into(),
-            Self::Own(own) => own.response_len,
+            Self::Dedicated(buffer) => buffer.response_len,
         }
     }
 }
@@ -431,7 +451,7 @@ impl Request for CommandBuffer {
     fn readable(&self) -> impl AsRef<[Segment]> {
         let (start, len) = match self {
             Self::Slot(slot) => (slot.request().start, slot.request_len.into()),
-            Self::Own(own) => (own.request.start, own.request_len),
+            Self::Dedicated(buffer) => (buffer.request.start, buffer.request_len),
         };
         part(self.memory(), start, len)
     }
@@ -447,9 +467,9 @@ impl From<CommandSlot> for CommandBuffer {
     }
 }
 
-impl From<KBox<OwnBuffer>> for CommandBuffer {
-    fn from(own: KBox<OwnBuffer>) -> Self {
-        Self::Own(own)
+impl From<KBox<DedicatedBuffer>> for CommandBuffer {
+    fn from(buffer: KBox<DedicatedBuffer>) -> Self {
+        Self::Dedicated(buffer)
     }
 }
 

@@ -39,7 +39,7 @@ use super::{
     buffer::{
         CommandBuffer,
         CommandPool,
-        OwnBuffer, //
+        DedicatedBuffer, //
     },
     dma::DmaContext, //
 };
@@ -149,7 +149,7 @@ impl Packet {
         dma: &Arc<DmaContext>,
         command: &C,
     ) -> Result<(Self, Arc<Reply>)> {
-        let buffer = OwnBuffer::new(dev, dma, C::SIZE, 0, C::Response::SIZE, GFP_KERNEL)?;
+        let buffer = DedicatedBuffer::new(dev, dma, C::SIZE, 0, C::Response::SIZE, GFP_KERNEL)?;
         let reply = Reply::new()?;
         let packet = Self::with(buffer.into(), command, Completion::Reply(reply.clone()))?;
         Ok((packet, reply))
@@ -167,7 +167,9 @@ impl Packet {
     ) -> Result<Self> {
         let buffer = match pool.take() {
             Some(slot) => slot.into(),
-            None => OwnBuffer::new(dev, dma, C::SIZE, 0, C::Response::SIZE, GFP_KERNEL)?.into(),
+            None => {
+                DedicatedBuffer::new(dev, dma, C::SIZE, 0, C::Response::SIZE, GFP_KERNEL)?.into()
+            }
         };
         Self::with(buffer, command, completion)
     }
@@ -175,7 +177,10 @@ impl Packet {
     /// Makes a packet of one command that is to succeed, with what follows it in `buffer`.
     ///
     /// Errors: [`EMSGSIZE`] if `buffer` was made for another command. Context: process.
-    pub(crate) fn with_tail<C: Command>(buffer: KBox<OwnBuffer>, command: &C) -> Result<Self> {
+    pub(crate) fn with_payload<C: Command>(
+        buffer: KBox<DedicatedBuffer>,
+        command: &C,
+    ) -> Result<Self> {
         Self::with(buffer.into(), command, Completion::None)
     }
 
@@ -206,13 +211,16 @@ pub(crate) struct Retired {
 }
 
 impl Retired {
-    /// Returns why the command failed, if it should have succeeded.
+    /// Returns the type of the command and why it failed, if it should have succeeded and did not.
     ///
     /// Context: any.
-    pub(crate) fn result(&self) -> Result<(), ResponseError> {
+    pub(crate) fn failure(&self) -> Option<(u32, ResponseError)> {
         match (&self.completion, &self.command) {
-            (Completion::Reply(_), _) | (_, None) => Ok(()),
-            (_, Some((buffer, written))) => succeeded(buffer, *written),
+            (Completion::Reply(_), _) | (_, None) => None,
+            (_, Some((buffer, written))) => {
+                let error = succeeded(buffer, *written).err()?;
+                Some((buffer.command_type(), error))
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     virtqueue::{
         buffer::{
             CommandBuffer,
-            OwnBuffer, //
+            DedicatedBuffer, //
         },
         dma::DmaContext, //
     },
@@ -61,7 +61,7 @@ impl Virtqueue {
         let size = TransferToHost2d::SIZE.max(ResourceFlush::SIZE);
         self.panic_reserve.reserve(count, GFP_KERNEL)?;
         for _ in 0..count {
-            let buffer = OwnBuffer::new(dev, dma, size, 0, NoData::SIZE, GFP_KERNEL)?;
+            let buffer = DedicatedBuffer::new(dev, dma, size, 0, NoData::SIZE, GFP_KERNEL)?;
             self.reserve_for_panic(buffer.into());
         }
         Ok(())
