@@ -126,7 +126,6 @@ impl<'a> StartedDevice<'a> {
         let data = RegistrationData {
             adapter: adapter.clone(),
             display: display.clone(),
-            fences: fences.clone(),
             outputs: outputs.clone(),
             info,
             handle: service.handle(),

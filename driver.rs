@@ -48,7 +48,6 @@ pub(crate) struct DriverData {
 pub(crate) struct RegistrationData<'a> {
     pub(crate) adapter: Arc<Adapter<Gpu<'a>>>,
     pub(crate) display: Arc<Display<'a>>,
-    pub(crate) fences: Arc<Fences>,
     pub(crate) outputs: Arc<Outputs>,
     pub(crate) info: DeviceInfo,
     /// The adapter's handle for other modules.

@@ -80,8 +80,7 @@ pub(crate) mod service;
 
 pub(crate) use self::messages::{
     MessageMap,
-    State,
-    QUEUES, //
+    State, //
 };
 
 /// The DRM driver.
@@ -159,9 +158,9 @@ pub(crate) struct Gpu<'a> {
     map: MessageMap,
     fences: Arc<Fences>,
     dma: Arc<DmaContext>,
-    /// Doorbells of [`QUEUES`], known once the queues are set up.
+    /// Where the queues are notified, known once they are set up.
     notify_addresses: PerNode<SetOnce<NotifyAddress>>,
-    /// The memory of the commands of [`QUEUES`], likewise.
+    /// The memory of the queues' commands, likewise.
     pools: PerNode<SetOnce<CommandPool>>,
     /// The objects that the device may read at any time, by the number of their resource.
     attached: Pin<KBox<Attached>>,
@@ -211,6 +210,11 @@ impl<'a> Gpu<'a> {
     /// Returns the features.
     pub(crate) fn features(&self) -> &Features {
         &self.features
+    }
+
+    /// Returns the fences.
+    pub(crate) fn fences(&self) -> &Arc<Fences> {
+        &self.fences
     }
 
     /// Returns what all DMA memory of the device has in common.
@@ -375,7 +379,7 @@ impl Gpu<'_> {
             None
         };
         if let Some(cause) = cause {
-            for node in QUEUES {
+            for node in Node::ENGINES {
                 let found = adapter.synchronize_execution(self.map.of(node), |state| {
                     state.virtqueue(node).map(|queue| queue.mark_broken(cause))
                 });
@@ -407,7 +411,7 @@ fn reap(state: &mut Synchronized<'_, Gpu<'_>>) {
     if dpc == Dpc::Idle {
         return;
     }
-    for node in QUEUES {
+    for node in Node::ENGINES {
         let Some(completed) = state.nodes[node].as_ref().map(|queue| queue.completed()) else {
             continue;
         };
@@ -454,7 +458,7 @@ impl Miniport for Gpu<'_> {
         let Some(snapshot) = scheduler::begin_dpc(adapter) else {
             return;
         };
-        for node in QUEUES {
+        for node in Node::ENGINES {
             self.finish(adapter, node);
         }
         if let Some(deferred) = self.deferred.as_ref() {

@@ -25,6 +25,7 @@ use kernel::{
         Atomic,
         Relaxed, //
     },
+    uapi::RUST_GPU_MAX_SCANOUTS, //
 };
 
 pub(crate) mod caps;
@@ -48,9 +49,6 @@ pub(crate) use self::{
     },
 };
 
-/// `VIRTIO_GPU_MAX_SCANOUTS`: most scanouts a device may have.
-pub(crate) const MAX_SCANOUTS: u32 = 16;
-
 /// Most capability sets that are believed. Their ids are bits of a 64-bit mask in the user API.
 pub(crate) const MAX_CAPSETS: u32 = 64;
 
@@ -63,7 +61,7 @@ const CONFIG_RETRIES: u32 = 16;
 /// The device configuration, `struct virtio_gpu_config`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DeviceConfig {
-    /// Number of scanouts, at most [`MAX_SCANOUTS`]; 0 for a device without a display.
+    /// Number of scanouts, at most [`RUST_GPU_MAX_SCANOUTS`]; 0 for a device without a display.
     pub(crate) num_scanouts: u32,
     /// Number of capability sets, at most [`MAX_CAPSETS`].
     pub(crate) num_capsets: u32,
@@ -140,7 +138,7 @@ impl Transport<'_> {
         if self.is_gone() {
             return Err(ENODEV);
         }
-        if config.num_scanouts > MAX_SCANOUTS || config.num_capsets > MAX_CAPSETS {
+        if config.num_scanouts > RUST_GPU_MAX_SCANOUTS || config.num_capsets > MAX_CAPSETS {
             dev_err!(
                 self.pdev,
                 "device has {} scanouts and {} capability sets\n",

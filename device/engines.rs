@@ -22,8 +22,7 @@ use crate::{
     gpu::{
         Gpu,
         RustGpuDevice,
-        State,
-        QUEUES, //
+        State, //
     },
     irq::{
         Adapter,
@@ -189,7 +188,7 @@ fn make_states(
     for _ in 0..map.count {
         states.push(State::new(), GFP_KERNEL)?;
     }
-    for node in QUEUES {
+    for node in Node::ENGINES {
         // CAST: the ordinal of a node is its queue's index, 0 or 1.
         let size = transport.queue_size(node as u16)?;
         let mut virtqueue = Virtqueue::new(dev, dma, size, gpu.features())?;
@@ -218,7 +217,7 @@ pub(super) fn set_up_queues(adapter: &Adapter<Gpu<'_>>, states: &mut KVec<State>
     let vector = |message: u32| (!map.line).then_some(message as u16);
 
     transport.set_config_message(vector(map.config))?;
-    for node in QUEUES {
+    for node in Node::ENGINES {
         let message = map.of(node);
         let state = states.get_mut(u32_as_usize(message)).ok_or(EINVAL)?;
         let virtqueue = state.virtqueue(node).ok_or(EINVAL)?;

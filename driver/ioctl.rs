@@ -7,6 +7,7 @@
 
 use kernel::{
     drm,
+    num::casts::u32_as_usize,
     pci::IrqType,
     prelude::*,
     sync::Arc,
@@ -18,6 +19,7 @@ use kernel::{
 };
 
 use crate::{
+    command::MAX_SCANOUTS,
     driver::{
         File,
         RegistrationData, //
@@ -41,6 +43,9 @@ use crate::{
         Node, //
     },
 };
+
+// The device describes as many scanouts as the user API has room for.
+const _: () = assert!(MAX_SCANOUTS == u32_as_usize(uapi::RUST_GPU_MAX_SCANOUTS));
 
 /// How long a submitter waits for room at the longest, in nanoseconds.
 const SUBMIT_TIMEOUT_NS: i64 = 10_000_000_000;

@@ -393,7 +393,7 @@ fn add_scanout<'a>(
     let primary = setup.plane(PlaneKind::Primary, crtcs, &[XRGB8888], Ok(plane(&cursor)))?;
     let pointer = setup.plane(PlaneKind::Cursor, crtcs, &[ARGB8888], Ok(plane(&cursor)))?;
     let crtc = CrtcData {
-        fences: data.fences.clone(),
+        fences: data.adapter.miniport().fences().clone(),
         fence: Atomic::new(NO_FENCE),
         vblanks: Atomic::new(0),
         since: Atomic::new(0),

@@ -23,9 +23,6 @@ use crate::{
 
 use super::Gpu;
 
-/// The nodes that are virtqueues. The index of the queue is the ordinal of the node.
-pub(crate) const QUEUES: [Node; 2] = Node::ENGINES;
-
 /// Which message serves what: the one place where that is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MessageMap {
