@@ -36,36 +36,34 @@ use crate::{
         DisplayInfo, //
     },
     display::{
-        outputs::{
-            self,
-            Outputs, //
-        },
-        Display, //
+        outputs,
+        Display,
+        Outputs, //
     },
     driver::{
         DriverData,
         RegistrationData, //
     },
     gpu::{
-        debugfs::DebugFiles,
-        resources::Attached,
-        service::Service,
+        Attached,
+        DebugFiles,
         DeviceInfo,
         Gpu,
         MessageMap,
         RustGpuDevice,
-        RustGpuDriver, //
+        RustGpuDriver,
+        Service, //
     },
     irq::Adapter,
     scheduler::{
         self,
-        fence::Fences, //
+        Fences, //
     },
     transport::{
-        regs::feature,
+        feature,
         Transport, //
     },
-    virtqueue::dma::DmaContext, //
+    virtqueue::DmaContext, //
 };
 
 mod engines;

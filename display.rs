@@ -51,50 +51,47 @@ use crate::{
         MAX_SCANOUTS,
         NO_RESOURCE, //
     },
-    display::{
-        cursor::{
-            Cursor,
-            Cursors, //
-        },
-        damage::Damage, //
-    },
     gpu::{
-        resources::{
-            Framebuffer,
-            Object, //
-        },
+        Framebuffer,
         Gpu,
+        Object,
         RustGpuDriver, //
     },
     irq::Adapter,
     scheduler::{
         self,
-        fifo::Fifo,
+        Fifo,
         Interrupt,
         Node, //
     },
     virtqueue::{
-        buffer::DedicatedBuffer,
-        packet::{
-            Completion,
-            Packet, //
-        },
+        Completion,
+        DedicatedBuffer,
+        Packet, //
     },
 };
 
 mod change;
-pub(crate) mod cursor;
-pub(crate) mod damage;
+mod cursor;
+mod damage;
 pub(crate) mod outputs;
 pub(crate) mod panic;
 
-use self::change::{
-    change,
-    rect,
-    scanout,
-    wanted,
-    whole,
-    Change, //
+use self::{
+    change::{
+        change,
+        rect,
+        scanout,
+        wanted,
+        whole,
+        Change, //
+    },
+    cursor::Cursors,
+    damage::Damage, //
+};
+pub(crate) use self::{
+    cursor::Cursor,
+    outputs::Outputs, //
 };
 
 /// `DRM_FORMAT_XRGB8888`.

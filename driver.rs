@@ -18,18 +18,18 @@ use kernel::{
 
 use crate::{
     display::{
-        outputs::Outputs,
-        Display, //
+        Display,
+        Outputs, //
     },
     gpu::{
-        resources::Object,
         DeviceInfo,
         Gpu,
+        Object,
         RustGpuDevice,
         RustGpuDriver, //
     },
     irq::Adapter,
-    scheduler::fence::{
+    scheduler::{
         Client,
         Fences, //
     },

@@ -33,7 +33,6 @@ use crate::{
         ResponseError,
         EDID_NAME_SIZE, //
     },
-    gpu::resources::Attached,
     irq::{
         Adapter,
         Dpc,
@@ -43,10 +42,8 @@ use crate::{
     ring::Broken,
     scheduler::{
         self,
-        fence::{
-            Client,
-            Fences, //
-        },
+        Client,
+        Fences,
         Hardware,
         Node,
         NodeQueue,
@@ -63,24 +60,34 @@ use crate::{
         ISR_QUEUE, //
     },
     virtqueue::{
-        buffer::CommandPool,
-        dma::DmaContext,
-        packet::{
-            Completion,
-            Packet, //
-        },
+        CommandPool,
+        Completion,
+        DmaContext,
+        Packet,
         Virtqueue, //
     },
 };
 
 pub(crate) mod debugfs;
 mod messages;
-pub(crate) mod resources;
-pub(crate) mod service;
+mod resources;
+mod service;
 
-pub(crate) use self::messages::{
-    MessageMap,
-    State, //
+pub(crate) use self::{
+    debugfs::DebugFiles,
+    messages::{
+        MessageMap,
+        State, //
+    },
+    resources::{
+        Attached,
+        Frame,
+        Framebuffer,
+        FramebufferData,
+        Object,
+        ObjectData, //
+    },
+    service::Service, //
 };
 
 /// The DRM driver.

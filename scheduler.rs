@@ -29,25 +29,16 @@ use kernel::{
     },
 };
 
-use crate::{
-    irq::{
-        Adapter,
-        Dpc,
-        Miniport,
-        Status,
-        Synchronized, //
-    },
-    scheduler::{
-        fence::{
-            Client,
-            Fences, //
-        },
-        fifo::Fifo, //
-    },
+use crate::irq::{
+    Adapter,
+    Dpc,
+    Miniport,
+    Status,
+    Synchronized, //
 };
 
-pub(crate) mod fence;
-pub(crate) mod fifo;
+mod fence;
+mod fifo;
 mod node;
 mod notify;
 mod queue;
@@ -59,6 +50,11 @@ use self::queue::{
     RESERVED, //
 };
 pub(crate) use self::{
+    fence::{
+        Client,
+        Fences, //
+    },
+    fifo::Fifo,
     node::{
         Node,
         PerNode,

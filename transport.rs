@@ -32,7 +32,7 @@ pub(crate) mod caps;
 mod handshake;
 mod queues;
 mod regions;
-pub(crate) mod regs;
+mod regs;
 pub(crate) mod text;
 
 use self::{
@@ -47,6 +47,7 @@ pub(crate) use self::{
         ISR_CONFIG,
         ISR_QUEUE, //
     },
+    regs::feature, //
 };
 
 /// Most capability sets that are believed. Their ids are bits of a 64-bit mask in the user API.

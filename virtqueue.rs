@@ -33,37 +33,41 @@ use crate::{
         Slot, //
     },
     scheduler::{
-        fifo::Fifo,
         Engine,
+        Fifo,
         Interrupt,
         Node, //
     },
     transport::{
-        regs::feature,
+        feature,
         Features,
         QueueAddresses, //
     },
 };
 
-pub(crate) mod buffer;
-pub(crate) mod dma;
-pub(crate) mod packet;
+mod buffer;
+mod dma;
+mod packet;
 mod panic;
 
 use self::{
-    buffer::{
-        CommandBuffer,
-        CommandPool, //
-    },
-    dma::{
-        DmaContext,
-        DmaMemory, //
-    },
+    buffer::CommandBuffer,
+    dma::DmaMemory,
     packet::{
         succeeded,
-        Completion,
-        Packet,
         Retired, //
+    },
+};
+pub(crate) use self::{
+    buffer::{
+        CommandPool,
+        DedicatedBuffer, //
+    },
+    dma::DmaContext,
+    packet::{
+        Completion,
+        Mark,
+        Packet, //
     },
 };
 

@@ -35,7 +35,7 @@ use crate::{
     },
     transport::Transport,
     virtqueue::{
-        dma::DmaContext,
+        DmaContext,
         Virtqueue, //
     },
 };

@@ -21,7 +21,7 @@ use kernel::{
 
 use crate::scheduler::{
     self,
-    fence::Fences,
+    Fences,
     Hardware,
     Node, //
 };

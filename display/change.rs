@@ -19,7 +19,7 @@ use crate::{
         NO_RESOURCE, //
     },
     gpu::{
-        resources::Framebuffer,
+        Framebuffer,
         RustGpuDriver, //
     },
 };

@@ -54,7 +54,7 @@ use crate::{
         self,
         Node, //
     },
-    virtqueue::packet::{
+    virtqueue::{
         Completion,
         Mark, //
     },

@@ -12,7 +12,7 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::gpu::resources::Frame;
+use crate::gpu::Frame;
 
 /// Of how many frames is kept what changed: who draws into three buffers in turns shows the same
 /// one every third frame.

@@ -35,11 +35,11 @@ use crate::{
     irq::Adapter,
     scheduler::{
         self,
-        fence::Fences,
+        Fences,
         Node, //
     },
     transport::text::Text,
-    virtqueue::packet::Packet, //
+    virtqueue::Packet, //
 };
 
 /// How long the device may take to answer, in nanoseconds.

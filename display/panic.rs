@@ -21,7 +21,7 @@ use crate::{
         NO_RESOURCE, //
     },
     gpu::{
-        resources::Framebuffer,
+        Framebuffer,
         Gpu, //
     },
     irq::Adapter,

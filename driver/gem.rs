@@ -20,10 +20,8 @@ use crate::{
     command::NO_RESOURCE,
     driver::File,
     gpu::{
-        resources::{
-            Object,
-            ObjectData, //
-        },
+        Object,
+        ObjectData,
         RustGpuDevice,
         RustGpuDriver, //
     },

@@ -35,10 +35,8 @@ use crate::{
     },
     scheduler::{
         self,
-        fence::{
-            Client,
-            Fences, //
-        },
+        Client,
+        Fences,
         Hardware,
         Node, //
     },

@@ -63,10 +63,10 @@ use crate::{
         NO_RESOURCE, //
     },
     display::{
-        cursor::Cursor,
-        outputs::Outputs,
         panic,
+        Cursor,
         Display,
+        Outputs,
         PlaneData,
         Sent,
         ARGB8888,
@@ -76,15 +76,13 @@ use crate::{
     },
     driver::RegistrationData,
     gpu::{
-        resources::{
-            Framebuffer,
-            FramebufferData, //
-        },
+        Framebuffer,
+        FramebufferData,
         RustGpuDevice,
         RustGpuDriver, //
     },
     scheduler::{
-        fence::Fences,
+        Fences,
         Node, //
     },
 };

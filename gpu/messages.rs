@@ -18,7 +18,7 @@ use crate::{
         PerNode,
         NODES, //
     },
-    virtqueue::Virtqueue,
+    virtqueue::Virtqueue, //
 };
 
 use super::Gpu;

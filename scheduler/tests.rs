@@ -567,10 +567,7 @@ mod suite {
             Fake::notify(state).map(|notify| notify.notifications())
         });
         assert_eq!(notified, Ok(Some(5)));
-        assert_eq!(
-            client.reserve(u32::MAX),
-            crate::scheduler::fence::CLIENT_LIMIT
-        );
+        assert_eq!(client.reserve(u32::MAX), scheduler::fence::CLIENT_LIMIT);
 
         drop(connection);
         assert_eq!(

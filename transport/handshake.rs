@@ -117,7 +117,7 @@ impl Transport<'_> {
     ///
     /// After success the device uses no queue any more, does no DMA and raises no interrupt.
     /// After a failure it may still do all of that: the caller turns bus mastering off and
-    /// [abandons](crate::virtqueue::dma::DmaContext::abandon) the memory that the device was given.
+    /// [abandons](crate::virtqueue::DmaContext::abandon) the memory that the device was given.
     ///
     /// # Errors
     ///

@@ -45,8 +45,8 @@ use crate::{
     },
     ring::{
         Memory,
-        Request, //
-        Segment,
+        Request,
+        Segment, //
     },
     virtqueue::dma::{
         DmaContext,

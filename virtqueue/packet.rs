@@ -30,7 +30,7 @@ use crate::{
         ResponseError, //
     },
     scheduler::{
-        fence::Client,
+        Client,
         Node, //
     },
 };
