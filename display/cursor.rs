@@ -72,9 +72,8 @@ pub(crate) struct Cursor {
     /// An image is on its way; until it has arrived nothing is sent. Set under the lock of `state`,
     /// cleared by whoever drops the [`Mark`].
     sending: Arc<Atomic<bool>>,
-    /// The DPC sends what came of the cursor. Set by whoever finds the device busy, taken by the
-    /// DPC.
-    behind: Atomic<bool>,
+    /// The flag of [`Cursors`].
+    behind: Arc<Atomic<bool>>,
 }
 
 /// What is known of a cursor.
@@ -129,6 +128,8 @@ impl State {
 /// The cursors of all scanouts.
 pub(crate) struct Cursors {
     list: [SetOnce<Arc<Cursor>>; MAX_SCANOUTS],
+    /// The DPC sends what came of a cursor. Set by whoever finds the device busy, taken by the DPC.
+    behind: Arc<Atomic<bool>>,
 }
 
 impl Cursors {
@@ -136,35 +137,39 @@ impl Cursors {
     ///
     /// Errors: [`ENOMEM`]. Context: process.
     pub(crate) fn new() -> Result<Arc<Self>> {
-        let list = [const { SetOnce::new() }; MAX_SCANOUTS];
-        Ok(Arc::new(Self { list }, GFP_KERNEL)?)
+        let cursors = Self {
+            list: [const { SetOnce::new() }; MAX_SCANOUTS],
+            behind: Arc::new(Atomic::new(false), GFP_KERNEL)?,
+        };
+        Ok(Arc::new(cursors, GFP_KERNEL)?)
     }
 
-    /// Adds the cursor of a scanout. Later calls for the same scanout change nothing.
-    pub(crate) fn add(&self, scanout: u32, cursor: &Arc<Cursor>) {
+    /// Makes the cursor of a scanout, not shown, and adds it.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    pub(crate) fn add(&self, scanout: u32) -> Result<Arc<Cursor>> {
+        let cursor = Cursor::new(scanout, self.behind.clone())?;
         if let Some(place) = self.list.get(u32_as_usize(scanout)) {
             place.populate(cursor.clone());
         }
+        Ok(cursor)
     }
 }
 
 impl Deferred for Cursors {
     /// Sends what became of cursors while the device was busy with others, or with an image.
     fn run(&self, adapter: &Adapter<Gpu<'_>>) {
+        if !self.behind.xchg(false, Full) {
+            return;
+        }
         for cursor in self.list.iter().filter_map(SetOnce::as_ref) {
-            // Looked at first, as most runs of the DPC have nothing to do here.
-            if cursor.behind.load(Relaxed) && cursor.behind.xchg(false, Full) {
-                cursor.tell(&mut cursor.state.lock(), adapter);
-            }
+            cursor.tell(&mut cursor.state.lock(), adapter);
         }
     }
 }
 
 impl Cursor {
-    /// Makes the cursor of a scanout, not shown.
-    ///
-    /// Errors: [`ENOMEM`]. Context: process.
-    pub(crate) fn new(scanout_id: u32) -> Result<Arc<Self>> {
+    fn new(scanout_id: u32, behind: Arc<Atomic<bool>>) -> Result<Arc<Self>> {
         let hidden = hidden(scanout_id);
         let state = State {
             wanted: hidden,
@@ -178,7 +183,7 @@ impl Cursor {
             pin_init!(Self {
                 state <- new_mutex!(state, "rust_gpu::Cursor"),
                 sending,
-                behind: Atomic::new(false),
+                behind,
             }),
             GFP_KERNEL,
         )

@@ -382,8 +382,7 @@ fn add_scanout<'a>(
     scanout: u32,
 ) -> Result {
     let crtcs = 1 << scanout;
-    let cursor = Cursor::new(scanout)?;
-    data.display.cursors().add(scanout, &cursor);
+    let cursor = data.display.cursors().add(scanout)?;
     let plane = |cursor: &Arc<Cursor>| PlaneData {
         scanout,
         cursor: cursor.clone(),
