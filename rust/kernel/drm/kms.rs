@@ -86,7 +86,6 @@ pub use self::{
     atomic::{
         Commit,
         CrtcUpdate,
-        DamageIter,
         HwDone,
         PlaneUpdate,
         Rect, //

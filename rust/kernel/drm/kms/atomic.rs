@@ -261,31 +261,12 @@ impl<'c, T: KmsDriver> PlaneUpdate<'c, T> {
         unsafe { (*self.entry.old_state).fb != (*self.entry.new_state).fb }
     }
 
-    /// The parts of the framebuffer that changed, in whole pixels.
+    /// Returns the smallest rectangle around all that changed of the framebuffer, in whole pixels.
     ///
-    /// All of what is shown if user space does not tell, or if that is another part of the
-    /// framebuffer than before, or another framebuffer and the driver did not
-    /// [ask](crate::drm::kms::DriverPlane::DAMAGE_OF_FLIPS). Nothing if the plane is not visible.
-    pub fn damage(&self) -> DamageIter<'c> {
-        let mut iter = pin_init::zeroed();
-
-        // SAFETY: By the type invariants, and `iter` is valid for writes.
-        unsafe {
-            bindings::drm_atomic_helper_damage_iter_init(
-                &mut iter,
-                self.entry.old_state,
-                self.entry.new_state,
-            )
-        };
-
-        // INVARIANT: It was initialized with states that are valid during `'c`.
-        DamageIter {
-            iter,
-            _states: PhantomData,
-        }
-    }
-
-    /// The least rectangle around [`damage`](Self::damage), if there is any.
+    /// That is all of what is shown if user space does not tell, if another part of the framebuffer
+    /// than before is shown, or if another framebuffer is shown and the driver did not
+    /// [ask](crate::drm::kms::DriverPlane::DAMAGE_OF_FLIPS) for its damage. [`None`] if nothing
+    /// changed or the plane is not visible.
     pub fn damage_merged(&self) -> Option<Rect> {
         let mut rect = pin_init::zeroed();
 
@@ -298,28 +279,6 @@ impl<'c, T: KmsDriver> PlaneUpdate<'c, T> {
             )
         }
         .then(|| rect.into())
-    }
-}
-
-/// The damage of a plane, see [`PlaneUpdate::damage`].
-///
-/// # Invariants
-///
-/// `iter` is initialized, and the clips it refers to are valid during `'c`.
-pub struct DamageIter<'c> {
-    iter: bindings::drm_atomic_helper_damage_iter,
-    _states: PhantomData<&'c bindings::drm_plane_state>,
-}
-
-impl Iterator for DamageIter<'_> {
-    type Item = Rect;
-
-    fn next(&mut self) -> Option<Rect> {
-        let mut rect = pin_init::zeroed();
-
-        // SAFETY: By the type invariants, and `rect` is valid for writes.
-        unsafe { bindings::drm_atomic_helper_damage_iter_next(&mut self.iter, &mut rect) }
-            .then(|| rect.into())
     }
 }
 

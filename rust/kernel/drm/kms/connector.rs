@@ -284,14 +284,6 @@ impl DisplayMode {
     pub fn is_preferred(&self) -> bool {
         u32::from(self.get().type_) & bindings::DRM_MODE_TYPE_PREFERRED != 0
     }
-
-    /// The refresh rate, in Hz.
-    pub fn vrefresh(&self) -> u32 {
-        // SAFETY: By the type invariants.
-        unsafe { bindings::drm_mode_vrefresh(self.0.get()) }
-            .try_into()
-            .unwrap_or(0)
-    }
 }
 
 /// Takes the modes of a connector.

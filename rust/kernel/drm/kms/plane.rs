@@ -478,30 +478,6 @@ impl<'a, T: KmsDriver> PlaneState<'a, T> {
         }
     }
 
-    /// The left edge of the source rectangle in the framebuffer, in whole pixels.
-    pub fn src_x(&self) -> u32 {
-        // SAFETY: By the type invariants.
-        (unsafe { (*self.state).src_x }) >> 16
-    }
-
-    /// The upper edge of the source rectangle in the framebuffer, in whole pixels.
-    pub fn src_y(&self) -> u32 {
-        // SAFETY: By the type invariants.
-        (unsafe { (*self.state).src_y }) >> 16
-    }
-
-    /// The width of the source rectangle, in whole pixels.
-    pub fn src_w(&self) -> u32 {
-        // SAFETY: By the type invariants.
-        (unsafe { (*self.state).src_w }) >> 16
-    }
-
-    /// The height of the source rectangle, in whole pixels.
-    pub fn src_h(&self) -> u32 {
-        // SAFETY: By the type invariants.
-        (unsafe { (*self.state).src_h }) >> 16
-    }
-
     /// The left edge of the plane on the CRTC, in pixels; may be left of it.
     pub fn crtc_x(&self) -> i32 {
         // SAFETY: By the type invariants.
@@ -512,18 +488,6 @@ impl<'a, T: KmsDriver> PlaneState<'a, T> {
     pub fn crtc_y(&self) -> i32 {
         // SAFETY: By the type invariants.
         unsafe { (*self.state).crtc_y }
-    }
-
-    /// The width of the plane on the CRTC, in pixels.
-    pub fn crtc_w(&self) -> u32 {
-        // SAFETY: By the type invariants.
-        unsafe { (*self.state).crtc_w }
-    }
-
-    /// The height of the plane on the CRTC, in pixels.
-    pub fn crtc_h(&self) -> u32 {
-        // SAFETY: By the type invariants.
-        unsafe { (*self.state).crtc_h }
     }
 
     /// The pixel of the cursor that points, from its upper left corner. User space may name any.
