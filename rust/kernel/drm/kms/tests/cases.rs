@@ -91,7 +91,7 @@ mod tests {
 
         let fb = fb?;
         // SAFETY: The framebuffer is valid until it is put; the plane has a reference of its own.
-        unsafe {
+        let (refused, prepared, shown) = unsafe {
             let refused = [PLANES, CRTCS].map(|objects| {
                 device.refused.store(objects, Relaxed);
                 show(&device, true, fb, false)
@@ -100,10 +100,11 @@ mod tests {
             device.refused.store(NOTHING, Relaxed);
             let shown = show(&device, true, fb, false).and_then(|()| touch(fb));
             bindings::drm_mode_object_put(&raw mut (*fb).base);
-            assert_eq!(refused, [Err(EBUSY); 2]);
-            assert_eq!(prepared, 0);
-            shown?;
-        }
+            (refused, prepared, shown)
+        };
+        assert_eq!(refused, [Err(EBUSY); 2]);
+        assert_eq!(prepared, 0);
+        shown?;
         assert_eq!(device.prepared.load(Relaxed), 2);
         assert_eq!(device.shown.load(Relaxed), 2);
         assert_eq!(device.released.load(Relaxed), 0);
