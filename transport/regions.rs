@@ -86,9 +86,9 @@ pub(crate) struct Regions<'a> {
 fn bar_infos(pdev: &pci::Device<Bound>) -> [BarInfo; NUM_BARS] {
     let mut bar = 0;
     [(); NUM_BARS].map(|()| {
-        let kind = if pdev.is_memory_bar(bar) {
+        let kind = if pdev.resource_is_mem(bar) {
             BarKind::Memory
-        } else if pdev.is_io_bar(bar) {
+        } else if pdev.resource_is_io(bar) {
             BarKind::Io
         } else {
             BarKind::Absent

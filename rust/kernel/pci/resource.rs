@@ -1,66 +1,63 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Kinds of PCI resources.
+//! [`Device::resource_is_io()`] and [`Device::resource_is_mem()`] tell what kind of addresses a BAR
+//! has.
+//!
+//! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
-use super::{
-    Bar,
-    Device, //
-};
+use super::Device;
 use crate::{
     bindings,
-    io::resource::Flags,
     prelude::*, //
 };
 
 impl Device {
-    /// Returns the flags of the resource behind the given BAR.
+    /// Returns whether the given BAR exists and is a range of I/O ports.
     ///
-    /// Errors: [`EINVAL`] if there is no BAR of that number.
+    /// Context: any.
+    #[inline]
+    #[doc(alias = "pci_resource_is_io")]
+    pub fn resource_is_io(&self, bar: u32) -> bool {
+        self.resource_is(bar, bindings::pci_resource_is_io)
+    }
+
+    /// Returns whether the given BAR exists and is a range of memory addresses.
+    ///
+    /// Context: any.
     ///
     /// # Examples
     ///
     /// ```
     /// # use kernel::{device::Bound, pci, prelude::*};
-    /// use kernel::io::resource::Flags;
-    ///
     /// fn map(pdev: &pci::Device<Bound>) -> Result<pci::Bar<'_>> {
-    ///     // I/O ports are not to be accessed as memory.
-    ///     if !pdev.is_memory_bar(0) {
+    ///     // I/O ports cannot be accessed as memory.
+    ///     if !pdev.resource_is_mem(0) {
     ///         return Err(ENODEV);
     ///     }
-    ///     assert!(pdev.resource_flags(0)?.contains(Flags::IORESOURCE_MEM));
+    ///     assert!(!pdev.resource_is_io(0));
     ///
     ///     pdev.iomap_region(0, c"my_device")
     /// }
     /// ```
-    #[doc(alias = "pci_resource_flags")]
-    pub fn resource_flags(&self, bar: u32) -> Result<Flags> {
-        if !Bar::index_is_valid(bar) {
-            return Err(EINVAL);
+    #[inline]
+    #[doc(alias = "pci_resource_is_mem")]
+    pub fn resource_is_mem(&self, bar: u32) -> bool {
+        self.resource_is(bar, bindings::pci_resource_is_mem)
+    }
+
+    /// Returns whether a BAR exists and `is_of_type` says so.
+    fn resource_is(
+        &self,
+        bar: u32,
+        is_of_type: unsafe extern "C" fn(*const bindings::pci_dev, c_int) -> bool,
+    ) -> bool {
+        // For a BAR number that is out of range this is an error.
+        if !self.resource_len(bar).is_ok_and(|len| len != 0) {
+            return false;
         }
 
-        // SAFETY:
-        // - `bar` is a valid bar number, as guaranteed by the above call to `Bar::index_is_valid`,
-        // - by its type invariant `self.as_raw` is always a valid pointer to a `struct pci_dev`.
-        let flags = unsafe { bindings::pci_resource_flags(self.as_raw(), bar.try_into()?) };
-
-        Ok(Flags::from_raw(flags))
-    }
-
-    /// Returns whether the given BAR exists and is a range of I/O ports.
-    pub fn is_io_bar(&self, bar: u32) -> bool {
-        self.has_resource_flag(bar, Flags::IORESOURCE_IO)
-    }
-
-    /// Returns whether the given BAR exists and is a range of memory addresses.
-    pub fn is_memory_bar(&self, bar: u32) -> bool {
-        self.has_resource_flag(bar, Flags::IORESOURCE_MEM)
-    }
-
-    fn has_resource_flag(&self, bar: u32, flag: Flags) -> bool {
-        self.resource_len(bar).is_ok_and(|len| len != 0)
-            && self
-                .resource_flags(bar)
-                .is_ok_and(|flags| flags.contains(flag))
+        // SAFETY: `bar` is a valid BAR number, as it has a length. By the type invariant
+        // `self.as_raw()` is a valid pointer to a `struct pci_dev`.
+        c_int::try_from(bar).is_ok_and(|bar| unsafe { is_of_type(self.as_raw(), bar) })
     }
 }
