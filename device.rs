@@ -245,7 +245,7 @@ fn start_hotplug_thread<'a>(
     // SAFETY: The caller does not forget it.
     let thread = unsafe {
         Kthread::new(c"rust_gpu_hotplug", move |context: &kthread::Context| {
-            outputs::watch(&gpu, &outputs, &device.fences, || device.hotplug(), context)
+            outputs::watch(&gpu, &outputs, &device.fences, || device.hotplug_event(), context)
         })?
     };
     adapter.miniport().set_watcher(thread.waker());

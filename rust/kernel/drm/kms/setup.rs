@@ -407,25 +407,16 @@ impl<'s, T: KmsDriver> Setup<'s, T> {
     }
 }
 
-impl<T: KmsDriver> drm::Device<T, drm::Registered> {
-    /// Tells user space and the in-kernel clients that an output has changed.
-    ///
-    /// Process context, may sleep: the clients may set a mode before this returns. Must not be
-    /// called from a mode setting callback, nor with a lock that such takes.
-    ///
-    /// The unplug of the device waits for this, and this for the device, as long as a commit does.
-    pub fn hotplug_event(&self) {
-        if T::KMS.is_some() {
-            // SAFETY: The device is registered, and its mode setting was set up before.
-            unsafe { bindings::drm_kms_helper_hotplug_event(self.as_raw()) };
-        }
-    }
-}
-
 impl<T: KmsDriver> drm::Device<T> {
-    /// As [`hotplug_event`](drm::Device::hotplug_event), for whoever does not know whether the
-    /// device is registered. Does nothing if it is not.
-    pub fn hotplug(&self) {
+    /// Tells user space and the in-kernel clients that an output has changed. Does nothing if the
+    /// device is not registered.
+    ///
+    /// The clients may set a mode before this returns. Unplugging the device waits for that.
+    ///
+    /// Context: process, may sleep. Must not be called from a mode setting callback, nor with a lock
+    /// held that one takes.
+    #[doc(alias = "drm_kms_helper_hotplug_event")]
+    pub fn hotplug_event(&self) {
         let mut idx = 0;
 
         // SAFETY: `self.as_raw()` is a valid `struct drm_device`.
@@ -435,9 +426,10 @@ impl<T: KmsDriver> drm::Device<T> {
 
         // SAFETY: As above. The flag is set when the registration is complete, and the unplug that
         // clears it waits for the section entered above.
-        if unsafe { (*self.as_raw()).registered } {
-            // SAFETY: The device is registered, and stays so until the section ends.
-            unsafe { self.assume_ctx::<drm::Registered>() }.hotplug_event();
+        if T::KMS.is_some() && unsafe { (*self.as_raw()).registered } {
+            // SAFETY: The device is registered, hence its mode setting was set up before, and it
+            // stays registered until the section ends.
+            unsafe { bindings::drm_kms_helper_hotplug_event(self.as_raw()) };
         }
 
         // SAFETY: `idx` is from `drm_dev_enter()` above.
