@@ -38,7 +38,7 @@ use core::{
 };
 use kernel::{
     irq::{
-        in_hard_interrupt,
+        in_hardirq,
         ThreadWaker,
         ThreadedIrqReturn, //
     },
@@ -472,7 +472,7 @@ impl<M: Miniport> Adapter<M> {
         let in_dpc_handler = message == self.dpc_message;
         // With forced threading a wake-up of the DPC runs this handler first, in a thread, and it
         // has to pass the wake-up on.
-        let woken = in_dpc_handler && !in_hard_interrupt() && self.woken.xchg(false, Relaxed);
+        let woken = in_dpc_handler && !in_hardirq() && self.woken.xchg(false, Relaxed);
         slot.locked(|inner| {
             let asked = inner.counters.dpcs_asked();
             let raised = match &mut inner.phase {

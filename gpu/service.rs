@@ -179,7 +179,7 @@ fn read_section() -> impl Sized {
     #[cfg(CONFIG_PREEMPT_RT)]
     return rcu::read_lock();
     #[cfg(not(CONFIG_PREEMPT_RT))]
-    return rcu::preempt_lock();
+    return rcu::preempt_disable();
 }
 
 /// Runs `routine` through the adapter that `handle` names, and returns the status.

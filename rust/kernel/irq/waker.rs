@@ -78,7 +78,7 @@ impl ThreadWaker {
 ///
 /// Context: any.
 #[inline]
-pub fn in_hard_interrupt() -> bool {
+pub fn in_hardirq() -> bool {
     // SAFETY: Only reads the state of the calling context.
     unsafe { bindings::in_hardirq() }
 }
