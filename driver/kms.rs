@@ -114,7 +114,7 @@ impl DriverPlane for PlaneData {
     const DAMAGE_OF_FLIPS: bool = true;
 
     /// Errors: [`EINVAL`] for the image of a cursor that the device cannot show.
-    fn check(plane: &Plane<Self>, new: &PlaneState<'_, RustGpuDriver>) -> Result {
+    fn atomic_check(plane: &Plane<Self>, new: &PlaneState<'_, RustGpuDriver>) -> Result {
         let Some(framebuffer) = new.framebuffer() else {
             return Ok(());
         };
@@ -131,7 +131,7 @@ impl DriverPlane for PlaneData {
     /// Errors: those of [`Display::attach`](crate::display::Display::attach). Without a device
     /// there is nothing to prepare, nor to commit: what draws into a framebuffer that is shown, as
     /// the console does, has done nothing wrong.
-    fn prepare(plane: &Plane<Self>, framebuffer: &Framebuffer) -> Result {
+    fn prepare_fb(plane: &Plane<Self>, framebuffer: &Framebuffer) -> Result {
         let Some(guard) = plane.device().registration_guard() else {
             return Ok(());
         };
@@ -157,7 +157,7 @@ impl DriverPlane for PlaneData {
         });
     }
 
-    fn async_update(plane: &Plane<Self>, update: &PlaneUpdate<'_, RustGpuDriver>) {
+    fn atomic_async_update(plane: &Plane<Self>, update: &PlaneUpdate<'_, RustGpuDriver>) {
         bring(plane.device(), |display| display.show_cursor(update));
     }
 }
@@ -188,7 +188,7 @@ impl CrtcData {
     fn wait_for(&self, fence: u64) {
         self.vblanks.store(0, Relaxed);
         self.since.store(Monotonic::ktime_get(), Relaxed);
-        // Pairs with the load in `vblank`: who sees the fence sees nothing older.
+        // Pairs with the load in `handle_vblank_timeout`: who sees the fence sees nothing older.
         self.fence.store(fence, Release);
     }
 }
@@ -199,7 +199,7 @@ impl DriverCrtc for CrtcData {
 
     /// Tells the scheduler, and sends the event of a commit that the device has executed. Also if
     /// the device is broken, or takes too long: who waits for the event must not hang with it.
-    fn vblank(crtc: &Crtc<Self>) {
+    fn handle_vblank_timeout(crtc: &Crtc<Self>) {
         let fence = crtc.fence.load(Acquire);
         let look = fence != NO_FENCE;
         let completed = crtc.device().registration_guard().map_or(0, |guard| {
@@ -244,18 +244,18 @@ impl DriverConnector for ConnectorData {
     fn get_modes(connector: &Connector<Self>, modes: &mut ProbedModes<'_>) -> i32 {
         let count = connector
             .outputs
-            .with_edid(connector.scanout, |edid| modes.edid(edid));
+            .with_edid(connector.scanout, |edid| modes.add_edid_modes(edid));
         if let Some(count) = count.filter(|count| *count > 0) {
             return count;
         }
         let (width, height) = connector.outputs.get(connector.scanout).size;
-        let count = modes.no_edid(MAX_SIDE, MAX_SIDE);
+        let count = modes.add_modes_noedid(MAX_SIDE, MAX_SIDE);
         if width == 0 || height == 0 {
             let (width, height) = DEFAULT_SIZE;
-            modes.set_preferred(width, height);
+            modes.set_preferred_mode(width, height);
             return count;
         }
-        count + modes.cvt(width, height, 60, true)
+        count + modes.add_cvt_mode(width, height, 60, true)
     }
 
     fn mode_valid(connector: &Connector<Self>, mode: &DisplayMode) -> bool {
@@ -286,7 +286,7 @@ impl DriverFramebuffer for FramebufferData {
         Ok(())
     }
 
-    fn release(framebuffer: &Framebuffer) {
+    fn destroy(framebuffer: &Framebuffer) {
         // Without a device the resource ended with its reset.
         if let Some(guard) = framebuffer.device().registration_guard() {
             guard.registration_data_with(|data| data.display.detach(framebuffer));
@@ -322,13 +322,13 @@ impl KmsDriver for RustGpuDriver {
         Ok(())
     }
 
-    fn is_ready(device: &RustGpuDevice<drm::Ioctl>) -> bool {
+    fn can_commit_inline(device: &RustGpuDevice<drm::Ioctl>) -> bool {
         device
             .registration_guard()
             .is_some_and(|guard| guard.registration_data_with(|data| data.display.has_room()))
     }
 
-    fn commit<'a>(
+    fn atomic_commit_tail<'a>(
         device: &RustGpuDevice<drm::Ioctl>,
         commit: Commit<'a, Self>,
     ) -> HwDone<'a, Self> {
@@ -404,7 +404,7 @@ fn add_scanout<'a>(
     let has_edid = data.outputs.have_edid();
     setup
         .connector(ConnectorKind::Virtual, Ok(connector), has_edid)?
-        .attach(encoder)
+        .attach_encoder(encoder)
 }
 
 /// Brings something to the device with `show`. Returns the last fence of its commands, or [`None`]

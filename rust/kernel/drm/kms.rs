@@ -5,8 +5,8 @@
 //! A driver for a device with outputs implements [`KmsDriver`] and names it in
 //! [`drm::Driver::KMS`]. Planes, CRTCs, encoders and connectors are made by
 //! [`KmsDriver::setup`], before the device is registered, and live as long as the DRM device. All
-//! of the state is atomic: what user space asks for is checked by [`DriverPlane::check`] and
-//! [`DriverCrtc::check`], and is brought to the hardware by [`KmsDriver::commit`].
+//! of the state is atomic: what user space asks for is checked by [`DriverPlane::atomic_check`] and
+//! [`DriverCrtc::atomic_check`], and is brought to the hardware by [`KmsDriver::atomic_commit_tail`].
 //!
 //! CRTCs have a vblank timer, for devices without an interrupt of their own for it. Primary planes
 //! can show the panic screen, see [`DriverPlane::panic_pages`].
@@ -44,7 +44,7 @@
 //!     let encoder = setup.encoder(EncoderKind::Virtual, 1 << crtc.index())?;
 //!     setup
 //!         .connector(ConnectorKind::Virtual, connector, false)?
-//!         .attach(encoder)
+//!         .attach_encoder(encoder)
 //! }
 //!
 //! /// Shows the new framebuffers, and sends the events at once.
@@ -197,14 +197,14 @@ pub trait KmsDriver: drm::Driver {
     /// ignored.
     fn setup<'a>(setup: &Setup<'a, Self>, data: &'a Self::RegistrationData<'a>) -> Result;
 
-    /// Whether [`Self::commit`] would not wait now.
+    /// Whether [`Self::atomic_commit_tail`] would not wait now.
     ///
     /// Then a commit that user space does not wait for, and for which DRM has nothing to wait for
     /// either, is brought to the hardware before the ioctl returns. Else a worker does that. Not
     /// asked for modesets and for flips outside of vblank, which the worker always gets.
     ///
     /// Process context, may sleep; the locks of the objects of the commit are held.
-    fn is_ready(_device: &drm::Device<Self, drm::Ioctl>) -> bool {
+    fn can_commit_inline(_device: &drm::Device<Self, drm::Ioctl>) -> bool {
         false
     }
 
@@ -216,7 +216,7 @@ pub trait KmsDriver: drm::Driver {
     /// next commit may replace from then on.
     ///
     /// The first commits may come before [`drm::Registration::new`] returns.
-    fn commit<'a>(
+    fn atomic_commit_tail<'a>(
         device: &drm::Device<Self, drm::Ioctl>,
         commit: Commit<'a, Self>,
     ) -> HwDone<'a, Self>;

@@ -128,7 +128,7 @@ impl<'a, T: KmsDriver> Commit<'a, T> {
     ///
     /// `commit` must be a valid commit of a `drm::Device<T>` whose states were swapped, and this be
     /// the first call for it.
-    pub(super) unsafe fn bring(commit: *mut bindings::drm_atomic_commit) {
+    pub(super) unsafe fn run_atomic_commit_tail(commit: *mut bindings::drm_atomic_commit) {
         // INVARIANT: By the safety requirements.
         let this = Self {
             commit,
@@ -137,7 +137,7 @@ impl<'a, T: KmsDriver> Commit<'a, T> {
 
         // SAFETY: By the safety requirements. There are no commits before registration.
         let device = unsafe { drm::Device::<T, drm::Ioctl>::from_raw((*commit).dev) };
-        let _done: HwDone<'_, T> = T::commit(device, this);
+        let _done: HwDone<'_, T> = T::atomic_commit_tail(device, this);
     }
 
     /// Ends the access to the new state: the next commit may replace it.
@@ -421,7 +421,7 @@ pub(super) unsafe extern "C" fn commit_tail_callback<T: KmsDriver>(
             bindings::drm_atomic_helper_commit_modeset_enables(dev, commit);
         }
 
-        Commit::<T>::bring(commit);
+        Commit::<T>::run_atomic_commit_tail(commit);
         bindings::drm_atomic_helper_wait_for_flip_done(dev, commit);
         bindings::drm_atomic_helper_cleanup_planes(dev, commit);
     }

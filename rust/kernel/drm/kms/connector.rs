@@ -183,7 +183,7 @@ impl<T: DriverConnector> Connector<T> {
     /// # Errors
     ///
     /// `EINVAL` if the encoder is of another device.
-    pub fn attach(&self, encoder: &Encoder) -> Result {
+    pub fn attach_encoder(&self, encoder: &Encoder) -> Result {
         // SAFETY: Both are initialized, and neither changes its device.
         if unsafe { (*encoder.as_raw()).dev != (*self.as_raw()).dev } {
             return Err(EINVAL);
@@ -305,7 +305,7 @@ impl ProbedModes<'_> {
     /// `bytes` are blocks of 128 bytes, which are checked; a part of a block at the end is not
     /// used. An EDID that the administrator has loaded instead is preferred. The connector needs
     /// its EDID property.
-    pub fn edid(&mut self, bytes: &[u8]) -> i32 {
+    pub fn add_edid_modes(&mut self, bytes: &[u8]) -> i32 {
         /// # Safety
         ///
         /// Called by `drm_edid_read_custom()` below, with a pointer to `bytes` as context and
@@ -352,7 +352,7 @@ impl ProbedModes<'_> {
 
     /// Adds the usual modes of monitors without an EDID up to a size in pixels. The connector has
     /// no EDID any more.
-    pub fn no_edid(&mut self, max_width: u32, max_height: u32) -> i32 {
+    pub fn add_modes_noedid(&mut self, max_width: u32, max_height: u32) -> i32 {
         // SAFETY: The connector is valid and the lock is held by the type invariants.
         unsafe {
             // A connector without the property has none to lose.
@@ -366,7 +366,7 @@ impl ProbedModes<'_> {
     ///
     /// None is added for a size that is zero or beyond 32767, nor for a rate that is zero or
     /// beyond 240. The width is rounded down to a multiple of 8.
-    pub fn cvt(&mut self, width: u32, height: u32, refresh: u32, preferred: bool) -> i32 {
+    pub fn add_cvt_mode(&mut self, width: u32, height: u32, refresh: u32, preferred: bool) -> i32 {
         let usable = |size| (1..=MAX_SIZE).contains(&size);
         if !usable(width) || !usable(height) || !(1..=MAX_REFRESH).contains(&refresh) {
             return 0;
@@ -400,7 +400,7 @@ impl ProbedModes<'_> {
     }
 
     /// Makes the modes of a size in pixels the preferred ones.
-    pub fn set_preferred(&mut self, width: u32, height: u32) {
+    pub fn set_preferred_mode(&mut self, width: u32, height: u32) {
         let (Ok(width), Ok(height)) = (c_int::try_from(width), c_int::try_from(height)) else {
             return;
         };

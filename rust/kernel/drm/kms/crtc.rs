@@ -55,7 +55,7 @@ pub trait DriverCrtc: Send + Sync + Sized + 'static {
     /// Checks a state that is to be committed.
     ///
     /// Process context, may sleep; the CRTC's lock is held.
-    fn check(_crtc: &Crtc<Self>, _new: &CrtcState<'_, Self::Driver>) -> Result {
+    fn atomic_check(_crtc: &Crtc<Self>, _new: &CrtcState<'_, Self::Driver>) -> Result {
         Ok(())
     }
 
@@ -63,7 +63,7 @@ pub trait DriverCrtc: Send + Sync + Sized + 'static {
     ///
     /// Hard interrupt context, softirq on PREEMPT_RT: must not sleep. The timer runs while
     /// something wants vblanks, such as an event that [is pending](VblankEvent::set_pending).
-    fn vblank(_crtc: &Crtc<Self>) {}
+    fn handle_vblank_timeout(_crtc: &Crtc<Self>) {}
 }
 
 /// A CRTC, with the data of the driver.
@@ -102,7 +102,7 @@ impl<T: DriverCrtc> Crtc<T> {
     };
 
     const HELPER_FUNCS: bindings::drm_crtc_helper_funcs = bindings::drm_crtc_helper_funcs {
-        atomic_check: if T::HAS_CHECK {
+        atomic_check: if T::HAS_ATOMIC_CHECK {
             Some(Self::check_callback)
         } else {
             None
@@ -110,7 +110,7 @@ impl<T: DriverCrtc> Crtc<T> {
         mode_valid: Some(Self::mode_valid_callback),
         atomic_enable: Some(bindings::drm_crtc_vblank_atomic_enable),
         atomic_disable: Some(Self::disable_callback),
-        handle_vblank_timeout: if T::HAS_VBLANK {
+        handle_vblank_timeout: if T::HAS_HANDLE_VBLANK_TIMEOUT {
             Some(Self::vblank_callback)
         } else {
             None
@@ -277,7 +277,7 @@ impl<T: DriverCrtc> Crtc<T> {
                 let state = bindings::drm_atomic_get_new_crtc_state(commit, crtc);
                 (Self::from_raw(crtc), CrtcState::from_raw(state))
             };
-            T::check(this, &new)?;
+            T::atomic_check(this, &new)?;
             Ok(0)
         })
     }
@@ -308,7 +308,7 @@ impl<T: DriverCrtc> Crtc<T> {
         let handled = unsafe { bindings::drm_crtc_handle_vblank(crtc) };
 
         // SAFETY: By the safety requirements. The timer is stopped before the CRTC is released.
-        T::vblank(unsafe { Self::from_raw(crtc) });
+        T::handle_vblank_timeout(unsafe { Self::from_raw(crtc) });
         handled
     }
 

@@ -56,7 +56,7 @@ pub trait DriverFramebuffer: Send + Sync + Sized + 'static {
     /// Called when a framebuffer is destroyed, while it still has its buffer.
     ///
     /// No plane shows it. Process context, may sleep.
-    fn release(_framebuffer: &Framebuffer<Self::Driver>) {}
+    fn destroy(_framebuffer: &Framebuffer<Self::Driver>) {}
 }
 
 /// A framebuffer, with the data of the driver. It has one plane of pixels.
@@ -227,7 +227,7 @@ impl<T: KmsDriver> Framebuffer<T> {
     /// type.
     unsafe extern "C" fn destroy_callback(fb: *mut bindings::drm_framebuffer) {
         // SAFETY: By the safety requirements; it is destroyed below only.
-        T::Framebuffer::release(unsafe { Self::from_raw(fb) });
+        T::Framebuffer::destroy(unsafe { Self::from_raw(fb) });
 
         // SAFETY: By the safety requirements nobody else uses it any more, and it is the field of a
         // `Self`.

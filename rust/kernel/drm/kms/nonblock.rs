@@ -40,7 +40,7 @@ pub(super) unsafe extern "C" fn commit_callback<T: KmsDriver>(
         if nonblock && is_early(commit) {
             return EBUSY.to_errno();
         }
-        nonblock && is_quick(commit) && T::is_ready(drm::Device::from_raw(dev))
+        nonblock && is_quick(commit) && T::can_commit_inline(drm::Device::from_raw(dev))
     };
 
     if !at_once {
@@ -167,7 +167,7 @@ unsafe fn commit_at_once<T: KmsDriver>(
         .and_then(|()| to_result(bindings::drm_atomic_helper_swap_state(commit, true)))
         .inspect_err(|_| bindings::drm_atomic_helper_unprepare_planes(dev, commit))?;
 
-        Commit::<T>::bring(commit);
+        Commit::<T>::run_atomic_commit_tail(commit);
         bindings::drm_atomic_helper_cleanup_planes(dev, commit);
         bindings::drm_atomic_helper_commit_cleanup_done(commit);
     }

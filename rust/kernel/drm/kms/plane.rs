@@ -71,14 +71,14 @@ pub trait DriverPlane: Send + Sync + Sized + 'static {
     ///
     /// The state is known to be without scaling, a primary plane to cover its CRTC. Process
     /// context, may sleep; the plane's lock is held, and the CRTC's if the plane has one.
-    fn check(_plane: &Plane<Self>, _new: &PlaneState<'_, Self::Driver>) -> Result {
+    fn atomic_check(_plane: &Plane<Self>, _new: &PlaneState<'_, Self::Driver>) -> Result {
         Ok(())
     }
 
     /// Prepares a framebuffer for being shown by the plane.
     ///
     /// Process context, may sleep. The commit may yet be given up.
-    fn prepare(_plane: &Plane<Self>, _framebuffer: &Framebuffer<Self::Driver>) -> Result {
+    fn prepare_fb(_plane: &Plane<Self>, _framebuffer: &Framebuffer<Self::Driver>) -> Result {
         Ok(())
     }
 
@@ -118,7 +118,7 @@ pub trait DriverPlane: Send + Sync + Sized + 'static {
     /// was checked, and the framebuffer prepared.
     ///
     /// Process context, may sleep; the locks of the plane and of the CRTC are held.
-    fn async_update(_plane: &Plane<Self>, _update: &PlaneUpdate<'_, Self::Driver>) {
+    fn atomic_async_update(_plane: &Plane<Self>, _update: &PlaneUpdate<'_, Self::Driver>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 }
@@ -154,11 +154,11 @@ impl<T: DriverPlane> Plane<T> {
     const HELPER_FUNCS: bindings::drm_plane_helper_funcs = bindings::drm_plane_helper_funcs {
         prepare_fb: Some(Self::prepare_callback),
         atomic_check: Some(Self::check_callback),
-        atomic_async_check: match T::HAS_ASYNC_UPDATE {
+        atomic_async_check: match T::HAS_ATOMIC_ASYNC_UPDATE {
             true => Some(Self::async_check_callback),
             false => None,
         },
-        atomic_async_update: match T::HAS_ASYNC_UPDATE {
+        atomic_async_update: match T::HAS_ATOMIC_ASYNC_UPDATE {
             true => Some(Self::async_update_callback),
             false => None,
         },
@@ -318,7 +318,7 @@ impl<T: DriverPlane> Plane<T> {
             })?;
 
             // SAFETY: The state is valid during the call and is not changed meanwhile.
-            T::check(this, &unsafe { PlaneState::from_raw(new) })?;
+            T::atomic_check(this, &unsafe { PlaneState::from_raw(new) })?;
             Ok(0)
         })
     }
@@ -338,7 +338,7 @@ impl<T: DriverPlane> Plane<T> {
             // SAFETY: By the safety requirements.
             let (this, state) = unsafe { (Self::from_raw(plane), PlaneState::from_raw(state)) };
             if let Some(framebuffer) = state.framebuffer() {
-                T::prepare(this, framebuffer)?;
+                T::prepare_fb(this, framebuffer)?;
             }
             Ok(0)
         })
@@ -386,7 +386,7 @@ impl<T: DriverPlane> Plane<T> {
 
         // SAFETY: The entry has both states of the plane. They do not change: the lock of the plane
         // is held, and no commit that has the plane is under way.
-        T::async_update(this, &unsafe { PlaneUpdate::from_raw(entry) });
+        T::atomic_async_update(this, &unsafe { PlaneUpdate::from_raw(entry) });
 
         // The plane keeps its state, with what is new in it. What is left in `commit` is released
         // with that: the framebuffer from before.

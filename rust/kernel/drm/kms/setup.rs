@@ -304,9 +304,9 @@ impl<'s, T: KmsDriver> Setup<'s, T> {
 
     /// Makes a connector.
     ///
-    /// With `edid_property` user space can read the EDID that [`ProbedModes::edid`] gets.
+    /// With `edid_property` user space can read the EDID that [`ProbedModes::add_edid_modes`] gets.
     ///
-    /// [`ProbedModes::edid`]: super::ProbedModes::edid
+    /// [`ProbedModes::add_edid_modes`]: super::ProbedModes::add_edid_modes
     ///
     /// # Errors
     ///

@@ -212,7 +212,7 @@ impl drm::Driver for KunitDriver {
 impl DriverPlane for KunitPlane {
     type Driver = KunitDriver;
 
-    fn check(plane: &Plane<Self>, new: &PlaneState<'_, KunitDriver>) -> Result {
+    fn atomic_check(plane: &Plane<Self>, new: &PlaneState<'_, KunitDriver>) -> Result {
         if plane.kind() == PlaneKind::Primary && new.crtc_index() == Some(1) {
             return Err(EINVAL);
         }
@@ -222,7 +222,7 @@ impl DriverPlane for KunitPlane {
         Ok(())
     }
 
-    fn prepare(plane: &Plane<Self>, _framebuffer: &Framebuffer<KunitDriver>) -> Result {
+    fn prepare_fb(plane: &Plane<Self>, _framebuffer: &Framebuffer<KunitDriver>) -> Result {
         plane.device().prepared.fetch_add(1, Relaxed);
         Ok(())
     }
@@ -232,7 +232,7 @@ impl DriverPlane for KunitPlane {
 impl DriverCrtc for KunitCrtc {
     type Driver = KunitDriver;
 
-    fn check(crtc: &Crtc<Self>, new: &CrtcState<'_, KunitDriver>) -> Result {
+    fn atomic_check(crtc: &Crtc<Self>, new: &CrtcState<'_, KunitDriver>) -> Result {
         if new.active() && new.mode_size() != (WIDTH, HEIGHT) {
             return Err(EINVAL);
         }
@@ -242,7 +242,7 @@ impl DriverCrtc for KunitCrtc {
         Ok(())
     }
 
-    fn vblank(crtc: &Crtc<Self>) {
+    fn handle_vblank_timeout(crtc: &Crtc<Self>) {
         let device = crtc.device();
 
         device.ticks.fetch_add(1, Relaxed);
@@ -271,9 +271,12 @@ impl DriverConnector for KunitConnector {
 
     fn get_modes(_connector: &Connector<Self>, modes: &mut ProbedModes<'_>) -> i32 {
         // Not an EDID, too short, too large.
-        let none =
-            modes.edid(&[0; 128]) + modes.edid(&[0; 5]) + modes.cvt(u32::MAX, u32::MAX, 60, true);
-        none * 1000 + modes.cvt(WIDTH, HEIGHT, 60, true) + modes.cvt(800, 600, 60, false)
+        let none = modes.add_edid_modes(&[0; 128])
+            + modes.add_edid_modes(&[0; 5])
+            + modes.add_cvt_mode(u32::MAX, u32::MAX, 60, true);
+        none * 1000
+            + modes.add_cvt_mode(WIDTH, HEIGHT, 60, true)
+            + modes.add_cvt_mode(800, 600, 60, false)
     }
 
     fn mode_valid(_connector: &Connector<Self>, mode: &DisplayMode) -> bool {
@@ -295,7 +298,7 @@ impl DriverFramebuffer for KunitFramebuffer {
         Ok(())
     }
 
-    fn release(framebuffer: &Framebuffer<KunitDriver>) {
+    fn destroy(framebuffer: &Framebuffer<KunitDriver>) {
         framebuffer.device().released.fetch_add(1, Relaxed);
     }
 }
@@ -356,7 +359,7 @@ impl KmsDriver for KunitDriver {
         let encoder = setup.encoder(EncoderKind::Virtual, 1 << crtc.index())?;
         let connector =
             setup.connector(ConnectorKind::Virtual, Ok(KunitConnector(Counted)), true)?;
-        connector.attach(encoder)?;
+        connector.attach_encoder(encoder)?;
 
         setup.device().primary.store(primary.as_raw(), Relaxed);
         setup.device().crtc.store(crtc.as_raw(), Relaxed);
@@ -364,11 +367,11 @@ impl KmsDriver for KunitDriver {
         Ok(())
     }
 
-    fn is_ready(device: &drm::Device<Self, drm::Ioctl>) -> bool {
+    fn can_commit_inline(device: &drm::Device<Self, drm::Ioctl>) -> bool {
         device.ready.load(Relaxed)
     }
 
-    fn commit<'a>(
+    fn atomic_commit_tail<'a>(
         device: &drm::Device<Self, drm::Ioctl>,
         commit: Commit<'a, Self>,
     ) -> HwDone<'a, Self> {

@@ -136,13 +136,13 @@ impl<'a, T: KmsDriver> VblankEvent<'a, T> {
 
     /// Leaves the event with its CRTC, where [`Crtc::take_pending`] finds it.
     ///
-    /// The vblank timer runs until it is taken, which is what [`DriverCrtc::vblank`] is for. An
+    /// The vblank timer runs until it is taken, which is what [`DriverCrtc::handle_vblank_timeout`] is for. An
     /// event that is there already is sent. Without [ticks](Self::has_vblank) the event is sent at
     /// once. When the CRTC is switched off an event that is there is sent.
     ///
     /// Any context.
     ///
-    /// [`DriverCrtc::vblank`]: super::DriverCrtc::vblank
+    /// [`DriverCrtc::handle_vblank_timeout`]: super::DriverCrtc::handle_vblank_timeout
     pub fn set_pending(self) {
         if !self.vblank {
             return;

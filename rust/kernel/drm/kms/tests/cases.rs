@@ -98,7 +98,7 @@ mod tests {
             });
             let prepared = device.prepared.load(Relaxed);
             device.refused.store(NOTHING, Relaxed);
-            let shown = show(&device, true, fb, false).and_then(|()| touch(fb));
+            let shown = show(&device, true, fb, false).and_then(|()| dirtyfb(fb));
             bindings::drm_mode_object_put(&raw mut (*fb).base);
             (refused, prepared, shown)
         };
@@ -138,10 +138,10 @@ mod tests {
         show(true)?;
         assert!(happened([3, 2, 2]));
         assert_eq!(show(true), Err(EBUSY));
-        assert_eq!(nudge(&device), Err(EBUSY));
+        assert_eq!(commit_crtc(&device), Err(EBUSY));
         device.ready.store(false, Relaxed);
         assert_eq!(show(true), Err(EBUSY));
-        assert_eq!(nudge(&device), Err(EBUSY));
+        assert_eq!(commit_crtc(&device), Err(EBUSY));
         assert!(happened([3, 2, 2]));
 
         device.stuck.store(false, Relaxed);

@@ -70,7 +70,7 @@ pub(super) unsafe fn show(
 }
 
 /// Commits the CRTC and nothing else, without waiting for the event.
-pub(super) fn nudge(device: &drm::Device<KunitDriver>) -> Result {
+pub(super) fn commit_crtc(device: &drm::Device<KunitDriver>) -> Result {
     commit(device, true, |commit| {
         let crtc = device.crtc.load(Relaxed);
         // SAFETY: The device was set up, and this is an object of it.
@@ -195,7 +195,7 @@ pub(super) unsafe fn add_framebuffer(
 /// # Safety
 ///
 /// `fb` must be a framebuffer of a device of the tests.
-pub(super) unsafe fn touch(fb: *mut bindings::drm_framebuffer) -> Result {
+pub(super) unsafe fn dirtyfb(fb: *mut bindings::drm_framebuffer) -> Result {
     let mut clip = bindings::drm_clip_rect {
         x1: DIRTY.x1 as u16,
         y1: DIRTY.y1 as u16,
