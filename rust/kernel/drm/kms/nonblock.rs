@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Commits that user space does not wait for.
+//! [`commit_callback()`] commits inline what has nothing to wait for.
 //!
-//! `drm_atomic_helper_commit()` leaves them to a worker, as they may have to wait: for who draws
-//! into a framebuffer, for the commit before, for the hardware. If there is nothing to wait for
-//! they are brought to the hardware at once, which is earlier by the time a worker needs to wake
-//! up, and nothing is left for one to do.
+//! `drm_atomic_helper_commit()` leaves all nonblocking commits to a worker, as they may have to
+//! wait: for fences of the framebuffers, for the previous commit, for the hardware. If there is
+//! nothing to wait for, the commit runs inline, which means within the ioctl: the hardware gets it
+//! earlier by the time that a worker needs to wake up.
 //!
 //! C header: [`include/drm/drm_atomic_helper.h`](srctree/include/drm/drm_atomic_helper.h)
 
@@ -33,54 +33,56 @@ pub(super) unsafe extern "C" fn commit_callback<T: KmsDriver>(
     commit: *mut bindings::drm_atomic_commit,
     nonblock: bool,
 ) -> c_int {
-    // SAFETY: By the safety requirements `commit` is valid, its states are not yet swapped, and it
-    // and the commits before are not changed meanwhile, as the locks of its objects are held. A
+    // SAFETY: By the safety requirements `commit` is valid and its states are not yet swapped. It
+    // and the previous commits do not change meanwhile, as the locks of its objects are held. A
     // device with commits is registered.
-    let at_once = unsafe {
-        if nonblock && is_early(commit) {
+    let inline = unsafe {
+        if nonblock && is_flip_pending(commit) {
             return EBUSY.to_errno();
         }
-        nonblock && is_quick(commit) && T::can_commit_inline(drm::Device::from_raw(dev))
+        nonblock && !needs_worker(commit) && T::can_commit_inline(drm::Device::from_raw(dev))
     };
 
-    if !at_once {
+    if !inline {
         // SAFETY: By the safety requirements.
         return unsafe { bindings::drm_atomic_helper_commit(dev, commit, nonblock) };
     }
 
-    // SAFETY: By the safety requirements. Without a modeset, as checked above.
-    match unsafe { commit_at_once::<T>(dev, commit) } {
+    // SAFETY: By the safety requirements. There is no modeset, as checked above.
+    match unsafe { commit_inline::<T>(dev, commit) } {
         Ok(()) => 0,
         Err(error) => error.to_errno(),
     }
 }
 
-/// Whether a CRTC in `commit` has a commit before that is not on the screen yet.
+/// Returns whether the previous commit of a CRTC in `commit` is not on the screen yet.
 ///
-/// `drm_atomic_helper_setup_commit()` refuses those that are not cleaned up. Here that comes first.
+/// `drm_atomic_helper_setup_commit()` refuses commits whose previous one is not cleaned up. A
+/// commit that ran inline is cleaned up before it is on the screen, hence this check.
 ///
 /// # Safety
 ///
-/// As [`is_quick`].
-unsafe fn is_early(commit: *mut bindings::drm_atomic_commit) -> bool {
+/// As [`needs_worker`].
+unsafe fn is_flip_pending(commit: *mut bindings::drm_atomic_commit) -> bool {
     // SAFETY: By the safety requirements. Entries with an object have both states.
     unsafe { atomic::crtcs(commit) }.iter().any(|entry| unsafe {
-        let last = match entry.ptr.is_null() {
+        let previous = match entry.ptr.is_null() {
             true => return false,
             false => (*entry.old_state).commit,
         };
-        !last.is_null() && !bindings::completion_done(&raw mut (*last).flip_done)
+        !previous.is_null() && !bindings::completion_done(&raw mut (*previous).flip_done)
     })
 }
 
-/// Whether there is nothing to wait for in `commit`, as far as DRM knows.
+/// Returns whether `commit` is for the worker: for a modeset, an async flip or an async cursor
+/// update, and if there is anything that DRM would wait for.
 ///
 /// # Safety
 ///
 /// `commit` must be valid, with its states not yet swapped, and the locks of its objects held.
-unsafe fn is_quick(commit: *mut bindings::drm_atomic_commit) -> bool {
+unsafe fn needs_worker(commit: *mut bindings::drm_atomic_commit) -> bool {
     // SAFETY: By the safety requirements.
-    let (planes, crtcs, connectors, is_cursor) = unsafe {
+    let (planes, crtcs, connectors, async_update) = unsafe {
         (
             atomic::planes(commit),
             atomic::crtcs(commit),
@@ -90,44 +92,46 @@ unsafe fn is_quick(commit: *mut bindings::drm_atomic_commit) -> bool {
     };
 
     // SAFETY: Entries with an object have both states. The old ones are those of the objects, and
-    // own the commits before.
+    // own the previous commits.
     let crtcs = crtcs.iter().all(|entry| unsafe {
         entry.ptr.is_null()
             || (!bindings::drm_atomic_crtc_needs_modeset(entry.new_state)
                 && !(*entry.new_state).async_flip
-                && is_past((*entry.old_state).commit))
+                && is_done((*entry.old_state).commit))
     });
     // SAFETY: As above.
     let connectors = connectors
         .iter()
-        .all(|entry| unsafe { entry.ptr.is_null() || is_past((*entry.old_state).commit) });
+        .all(|entry| unsafe { entry.ptr.is_null() || is_done((*entry.old_state).commit) });
     // SAFETY: As above.
     let planes = planes.iter().all(|entry| unsafe {
-        entry.ptr.is_null() || (is_past((*entry.old_state).commit) && is_drawn(&*entry.new_state))
+        entry.ptr.is_null()
+            || (is_done((*entry.old_state).commit) && is_signaled(&*entry.new_state))
     });
-    crtcs && connectors && planes && !is_cursor
+    !(crtcs && connectors && planes) || async_update
 }
 
-/// Whether nobody needs to wait for the commit of an object any more.
+/// Returns whether nothing has to wait for the previous commit of an object any more.
 ///
 /// # Safety
 ///
-/// `last` must be valid, or null.
-unsafe fn is_past(last: *mut bindings::drm_crtc_commit) -> bool {
+/// `previous` must be valid, or null.
+unsafe fn is_done(previous: *mut bindings::drm_crtc_commit) -> bool {
     // SAFETY: By the safety requirements.
-    last.is_null()
+    previous.is_null()
         || unsafe {
-            bindings::completion_done(&raw mut (*last).hw_done)
-                && bindings::completion_done(&raw mut (*last).flip_done)
+            bindings::completion_done(&raw mut (*previous).hw_done)
+                && bindings::completion_done(&raw mut (*previous).flip_done)
         }
 }
 
-/// Whether nobody draws into the framebuffer of a plane any more.
+/// Returns whether the fences that the new state of a plane waits for are signaled: the explicit
+/// one, and those of the writers of its framebuffer.
 ///
 /// # Safety
 ///
 /// `state` must be a valid state.
-unsafe fn is_drawn(state: &bindings::drm_plane_state) -> bool {
+unsafe fn is_signaled(state: &bindings::drm_plane_state) -> bool {
     // SAFETY: The state owns its fence and its framebuffer, that owns its objects, and an object
     // has a reservation.
     unsafe {
@@ -143,24 +147,22 @@ unsafe fn is_drawn(state: &bindings::drm_plane_state) -> bool {
     }
 }
 
-/// Commits without waiting, as far as can be known.
-///
-/// What `drm_atomic_helper_commit()` does, and its worker, but for waiting until the commit is on
-/// the screen: the next one of the CRTC does that, or [is refused](is_early).
+/// Does what `drm_atomic_helper_commit()` and its worker do, but does not wait until the commit is
+/// on the screen: the next commit of the CRTC does that, or [is refused](is_flip_pending).
 ///
 /// # Safety
 ///
 /// As [`commit_callback`], and there must be no modeset in `commit`.
-unsafe fn commit_at_once<T: KmsDriver>(
+unsafe fn commit_inline<T: KmsDriver>(
     dev: *mut bindings::drm_device,
     commit: *mut bindings::drm_atomic_commit,
 ) -> Result {
-    // SAFETY: By the safety requirements. The planes are unprepared if they do not get to be shown.
+    // SAFETY: By the safety requirements. The planes are unprepared if they are never shown.
     unsafe {
         to_result(bindings::drm_atomic_helper_setup_commit(commit, true))?;
         to_result(bindings::drm_atomic_helper_prepare_planes(dev, commit))?;
 
-        // For who began to draw just now; it can be interrupted.
+        // For a writer that has come since `needs_worker()`; a signal ends the wait.
         to_result(bindings::drm_atomic_helper_wait_for_fences(
             dev, commit, true,
         ))
