@@ -24,6 +24,10 @@ use core::{
     ptr::NonNull, //
 };
 
+mod event;
+
+pub use event::Event;
+
 /// What a kernel thread can ask about itself.
 ///
 /// A reference to it is handed to the function that runs in the thread and cannot leave it.
@@ -45,6 +49,14 @@ impl Context {
     pub fn should_stop(&self) -> bool {
         // SAFETY: By the type invariant, the current task is a kernel thread.
         unsafe { bindings::kthread_should_stop() }
+    }
+
+    /// Returns a handle that wakes this thread and may outlive it.
+    ///
+    /// Context: any context of the thread.
+    #[inline]
+    pub fn waker(&self) -> Waker {
+        Waker(ARef::from(&**current!()))
     }
 
     /// Sleeps until `condition` holds or the thread is asked to stop.
@@ -333,12 +345,12 @@ mod tests {
         }
     }
 
-    fn completion() -> Result<Pin<KBox<Completion>>> {
+    pub(super) fn completion() -> Result<Pin<KBox<Completion>>> {
         KBox::pin_init(Completion::new(), GFP_KERNEL)
     }
 
     /// Sleeps until `value` is `expected`, for a second at most.
-    fn becomes(value: &Atomic<u32>, expected: u32) -> bool {
+    pub(super) fn becomes(value: &Atomic<u32>, expected: u32) -> bool {
         for _ in 0..10_000 {
             if value.load(Relaxed) == expected {
                 return true;
