@@ -189,15 +189,13 @@ fn start_engines<'a>(
 /// Starts the submission thread.
 #[inline(never)]
 fn start_submission_thread<'a>(adapter: &Arc<Adapter<Gpu<'a>>>) -> Result<Kthread<'a>> {
-    let gpu = adapter.clone();
+    let adapter = adapter.clone();
     // SAFETY: The caller does not forget it.
-    let thread = unsafe {
+    unsafe {
         Kthread::new(c"rust_gpu", move |context: &kthread::Context| {
-            scheduler::submission_thread(&*gpu, context)
-        })?
-    };
-    adapter.miniport().set_thread(thread.waker());
-    Ok(thread)
+            scheduler::submission_thread(&*adapter, context)
+        })
+    }
 }
 
 /// Asks the device what it is.
@@ -241,15 +239,17 @@ fn start_hotplug_thread<'a>(
     outputs: Arc<Outputs>,
     device: ARef<RustGpuDevice>,
 ) -> Result<Kthread<'a>> {
-    let gpu = adapter.clone();
+    let adapter = adapter.clone();
     // SAFETY: The caller does not forget it.
-    let thread = unsafe {
+    unsafe {
         Kthread::new(c"rust_gpu_hotplug", move |context: &kthread::Context| {
-            outputs::watch(&gpu, &outputs, &device.fences, || device.hotplug_event(), context)
-        })?
-    };
-    adapter.miniport().set_watcher(thread.waker());
-    // For what changed before anybody could wake it.
-    thread.wake();
-    Ok(thread)
+            outputs::watch(
+                &adapter,
+                &outputs,
+                &device.fences,
+                || device.hotplug_event(),
+                context,
+            )
+        })
+    }
 }

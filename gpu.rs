@@ -8,7 +8,8 @@ use kernel::{
         Bound,
         Device, //
     },
-    drm, kthread,
+    drm,
+    kthread::Event,
     pci::{
         self,
         IrqType, //
@@ -17,7 +18,6 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
-            Full,
             Relaxed, //
         },
         Arc,
@@ -110,44 +110,6 @@ pub(crate) struct DeviceInfo {
     pub(crate) irq_type: IrqType,
 }
 
-/// A mark that there is something to do, and the thread that does it.
-struct Summons {
-    /// Set by callers, cleared by the thread.
-    due: Atomic<bool>,
-    /// The thread, once it runs.
-    thread: SetOnce<kthread::Waker>,
-}
-
-impl Summons {
-    const fn new() -> Self {
-        Self {
-            due: Atomic::new(false),
-            thread: SetOnce::new(),
-        }
-    }
-
-    /// Tells which thread it is. Later calls change nothing.
-    fn set_thread(&self, waker: kthread::Waker) {
-        self.thread.populate(waker);
-    }
-
-    /// Marks that there is something to do, and wakes the thread.
-    ///
-    /// Context: any, a message lock may be held.
-    fn call(&self) {
-        // Before the wake-up, and fully ordered: the thread looks at the mark once it is awake.
-        self.due.xchg(true, Full);
-        if let Some(thread) = self.thread.as_ref() {
-            thread.wake();
-        }
-    }
-
-    /// Takes the mark. Does not sleep.
-    fn take(&self) -> bool {
-        self.due.xchg(false, Full)
-    }
-}
-
 /// What a room above does in the DPC.
 pub(crate) trait Deferred: Send + Sync {
     /// Does what had to wait for the device.
@@ -175,10 +137,10 @@ pub(crate) struct Gpu<'a> {
     deferred: SetOnce<Arc<dyn Deferred>>,
     /// A command that was to succeed did not, and the log says so.
     warned: Atomic<bool>,
-    /// The submission thread: there is something to submit. Called by submitters and the DPC.
-    submission: Summons,
-    /// The thread that follows the scanouts: they changed. Called by the DPC.
-    outputs: Summons,
+    /// There is something to submit. Signaled by submitters and the DPC.
+    submission_event: Event,
+    /// The scanouts may have changed. Signaled by the DPC.
+    display_event: Event,
 }
 
 impl<'a> Gpu<'a> {
@@ -204,8 +166,8 @@ impl<'a> Gpu<'a> {
             attached,
             deferred: SetOnce::new(),
             warned: Atomic::new(false),
-            submission: Summons::new(),
-            outputs: Summons::new(),
+            submission_event: Event::new(),
+            display_event: Event::new(),
         }
     }
 
@@ -239,21 +201,9 @@ impl<'a> Gpu<'a> {
         self.notify_addresses[node].populate(address);
     }
 
-    /// Tells which thread follows changes of the scanouts. Later calls change nothing.
-    pub(crate) fn set_watcher(&self, waker: kthread::Waker) {
-        self.outputs.set_thread(waker);
-    }
-
-    /// Has that thread look at the scanouts.
-    ///
-    /// Context: any.
-    pub(crate) fn call_watcher(&self) {
-        self.outputs.call();
-    }
-
-    /// Takes the mark that the scanouts changed. Does not sleep.
-    pub(crate) fn take_outputs_mark(&self) -> bool {
-        self.outputs.take()
+    /// Returns the event that wakes the thread that follows the scanouts.
+    pub(crate) fn display_event(&self) -> &Event {
+        &self.display_event
     }
 
     /// Tells where the commands of `node` get their memory. Later calls for the same node change
@@ -298,11 +248,6 @@ impl<'a> Gpu<'a> {
             command,
             completion,
         )
-    }
-
-    /// Tells which thread submits. Later calls change nothing.
-    pub(crate) fn set_thread(&self, waker: kthread::Waker) {
-        self.submission.set_thread(waker);
     }
 }
 
@@ -399,7 +344,7 @@ impl Gpu<'_> {
         let events = self.transport.events_read();
         if events != 0 {
             self.transport.clear_events(events);
-            self.outputs.call();
+            self.display_event.signal();
         }
     }
 
@@ -505,12 +450,8 @@ impl Hardware for Gpu<'_> {
         }
     }
 
-    fn wake_submission_thread(&self) {
-        self.submission.call();
-    }
-
-    fn take_submission_mark(&self) -> bool {
-        self.submission.take()
+    fn submission_event(&self) -> &Event {
+        &self.submission_event
     }
 
     fn null_packet(node: Node, client: Arc<Client>) -> Packet {

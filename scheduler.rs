@@ -20,7 +20,10 @@
 //! behind [`Hardware`].
 
 use kernel::{
-    kthread,
+    kthread::{
+        self,
+        Event, //
+    },
     num::casts::u32_as_usize,
     prelude::*,
     sync::{
@@ -100,13 +103,8 @@ pub(crate) trait Hardware: Miniport {
     /// Context: any, no message lock held: the write leaves the virtual machine.
     fn kick(&self, node: Node);
 
-    /// Marks that there is something to submit, and wakes the submission thread.
-    ///
-    /// Context: any, a message lock may be held.
-    fn wake_submission_thread(&self);
-
-    /// Takes the mark of [`Hardware::wake_submission_thread`]. Must not sleep.
-    fn take_submission_mark(&self) -> bool;
+    /// Returns the event that wakes the submission thread.
+    fn submission_event(&self) -> &Event;
 
     /// Makes a packet that does nothing but complete.
     ///
@@ -307,7 +305,7 @@ fn submit_with<H: Hardware, R>(
     }
     drop(section);
     if waiting {
-        hardware.wake_submission_thread();
+        hardware.submission_event().signal();
     }
     Ok(result)
 }
@@ -467,7 +465,7 @@ pub(crate) fn vsyncs<H: Hardware>(adapter: &Adapter<H>) -> Result<u64, Status> {
 pub(crate) fn notify_dpc<H: Hardware>(adapter: &Adapter<H>, fences: &Fences, snapshot: &Snapshot) {
     fences.publish(&snapshot.completed);
     if snapshot.waiting {
-        adapter.miniport().wake_submission_thread();
+        adapter.miniport().submission_event().signal();
     }
 }
 
@@ -475,7 +473,7 @@ pub(crate) fn notify_dpc<H: Hardware>(adapter: &Adapter<H>, fences: &Fences, sna
 ///
 /// Context: process, a thread of its own.
 pub(crate) fn submission_thread<H: Hardware>(adapter: &Adapter<H>, thread: &kthread::Context) {
-    while thread.wait_until(|| adapter.miniport().take_submission_mark()) {
+    while adapter.miniport().submission_event().wait(thread) {
         run_submission(adapter);
     }
 }

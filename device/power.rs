@@ -80,7 +80,7 @@ impl StartedDevice<'_> {
         });
         // Also on a broken device, which takes no commands: DRM goes on with its state.
         let shown = self.registration.resume_outputs();
-        self.engines.adapter.miniport().call_watcher();
+        self.engines.adapter.miniport().display_event().signal();
         started.and(shown)
     }
 }
@@ -144,7 +144,7 @@ impl Engines<'_> {
 
         gpu.transport().driver_ok();
         fences.unwedge();
-        gpu.wake_submission_thread();
+        gpu.submission_event().signal();
         Ok(())
     }
 }

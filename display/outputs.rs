@@ -225,7 +225,7 @@ pub(crate) fn watch(
     hotplug: impl Fn(),
     thread: &kthread::Context,
 ) {
-    while thread.wait_until(|| adapter.miniport().take_outputs_mark()) {
+    while adapter.miniport().display_event().wait(thread) {
         // If not: said already, or the device goes. What was known stays.
         if outputs.refresh(adapter, fences, None).is_ok() {
             hotplug();

@@ -5,6 +5,7 @@
 
 use kernel::{
     irq::sim::Domain,
+    kthread::Event,
     prelude::*,
     sync::{
         atomic::{
@@ -81,7 +82,7 @@ impl Engine for FakeEngine {
 struct Fake {
     fences: Arc<Fences>,
     kicks: Atomic<u32>,
-    due: Atomic<bool>,
+    submission_event: Event,
 }
 
 struct FakeState {
@@ -144,12 +145,8 @@ impl Hardware for Fake {
         self.kicks.add(1, Relaxed);
     }
 
-    fn wake_submission_thread(&self) {
-        self.due.store(true, Relaxed);
-    }
-
-    fn take_submission_mark(&self) -> bool {
-        self.due.xchg(false, Relaxed)
+    fn submission_event(&self) -> &Event {
+        &self.submission_event
     }
 
     fn null_packet(_node: Node, client: Arc<Client>) -> Option<Arc<Client>> {
@@ -190,7 +187,7 @@ fn fake() -> Result<Arc<Adapter<Fake>>> {
     let fake = Fake {
         fences: Fences::new()?,
         kicks: Atomic::new(0),
-        due: Atomic::new(false),
+        submission_event: Event::new(),
     };
     Adapter::new(
         fake,
@@ -321,7 +318,7 @@ mod suite {
         );
         // One batch, one publication; what does not fit waits for the submission thread.
         assert_eq!(adapter.miniport().kicks.load(Relaxed), 1);
-        assert!(adapter.miniport().due.load(Relaxed));
+        assert!(adapter.miniport().submission_event.take());
 
         let mut expected = 1;
         for _ in 0..3 {
@@ -558,7 +555,7 @@ mod suite {
             Ok((0, 5))
         );
         assert_eq!(adapter.miniport().kicks.load(Relaxed), 0);
-        assert!(adapter.miniport().take_submission_mark());
+        assert!(adapter.miniport().submission_event.take());
 
         scheduler::run_submission(&adapter);
         assert!(wait(&adapter, Node::Software, 5));
