@@ -51,19 +51,11 @@ impl Context {
         unsafe { bindings::kthread_should_stop() }
     }
 
-    /// Returns a handle that wakes this thread and may outlive it.
-    ///
-    /// Context: any context of the thread.
-    #[inline]
-    pub fn waker(&self) -> Waker {
-        Waker(ARef::from(&**current!()))
-    }
-
     /// Sleeps until `condition` holds or the thread is asked to stop.
     ///
     /// Returns `false` if the thread was asked to stop, whatever `condition` says, and `true` if
     /// `condition` held. `condition` is called again after every wake-up, see [`Kthread::wake`]
-    /// and [`Waker::wake`]. Whoever makes it true must do so before waking; a wake-up that comes
+    /// and [`Event::signal`]. Whoever makes it true must do so before waking; a wake-up that comes
     /// between a check and the sleep is not lost, since the state of the task is set before the
     /// check.
     ///
@@ -96,25 +88,6 @@ impl Context {
         unsafe { bindings::__set_current_state(bindings::TASK_RUNNING) };
 
         reached
-    }
-}
-
-/// A handle that wakes a kernel thread and may outlive it.
-///
-/// It keeps the memory of the task, not the thread. Waking a thread that has ended does nothing.
-/// The last reference to a task frees it by RCU, hence a [`Waker`] may be dropped in any context
-/// but NMI.
-#[derive(Clone)]
-pub struct Waker(ARef<Task>);
-
-impl Waker {
-    /// Wakes the thread, if it sleeps.
-    ///
-    /// Callable from any context but NMI, also with interrupts off and spinlocks held.
-    #[inline]
-    #[doc(alias = "wake_up_process")]
-    pub fn wake(&self) {
-        self.0.wake_up();
     }
 }
 
@@ -293,14 +266,6 @@ impl<'a> Kthread<'a> {
     pub fn wake(&self) {
         self.task.wake_up();
     }
-
-    /// Returns a handle that wakes the thread and may outlive it.
-    ///
-    /// Callable from any context.
-    #[inline]
-    pub fn waker(&self) -> Waker {
-        Waker(self.task.clone())
-    }
 }
 
 impl Drop for Kthread<'_> {
@@ -452,10 +417,8 @@ mod tests {
         // Let the thread end, not only its function.
         fsleep(Delta::from_millis(20));
 
-        let waker = thread.waker();
         thread.wake();
         drop(thread);
-        waker.wake();
 
         assert_eq!(drops.load(Relaxed), 1);
         Ok(())
@@ -474,7 +437,6 @@ mod tests {
                 }
             })
         }?;
-        let waker = thread.waker();
 
         for round in 1..=500 {
             {
@@ -482,7 +444,7 @@ mod tests {
 
                 // As an interrupt handler does it: under the lock.
                 *asked = round;
-                waker.wake();
+                thread.wake();
             }
             assert!(becomes(&answered, round));
         }

@@ -2,16 +2,18 @@
 
 //! An [`Event`] wakes a kernel thread and tells it that there is something to do.
 
-use super::{
-    Context,
-    Waker, //
-};
-use crate::sync::{
-    atomic::{
-        Atomic,
-        Full, //
+use super::Context;
+use crate::{
+    current,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Full, //
+        },
+        SetOnce, //
     },
-    SetOnce, //
+    task::Task, //
 };
 
 /// An auto-reset event, which a kernel thread waits for.
@@ -20,7 +22,9 @@ use crate::sync::{
 /// when it is signaled, and resets it: however often an event was signaled, it ends one wait. A
 /// signal that comes before the wait is not lost, nor is one that comes before the thread runs.
 ///
-/// One thread waits for an event. A second one would not be woken.
+/// One thread waits for an event. A second one would not be woken. The event may outlive the thread:
+/// then a signal wakes nothing. It keeps the memory of the task, whose last reference frees it by
+/// RCU, hence an event may be dropped in any context but NMI.
 ///
 /// # Examples
 ///
@@ -58,7 +62,7 @@ use crate::sync::{
 pub struct Event {
     signaled: Atomic<bool>,
     /// The thread, from its first wait on.
-    thread: SetOnce<Waker>,
+    thread: SetOnce<ARef<Task>>,
 }
 
 impl Event {
@@ -80,7 +84,7 @@ impl Event {
         // `Context::wait_until` comes between the store of `thread` and the load of `signaled`.
         self.signaled.xchg(true, Full);
         if let Some(thread) = self.thread.as_ref() {
-            thread.wake();
+            thread.wake_up();
         }
     }
 
@@ -102,7 +106,7 @@ impl Event {
     /// Context: the thread that `context` belongs to; sleeps.
     pub fn wait(&self, context: &Context) -> bool {
         if self.thread.as_ref().is_none() {
-            self.thread.populate(context.waker());
+            self.thread.populate(ARef::from(&**current!()));
         }
         context.wait_until(|| self.take())
     }
@@ -169,6 +173,10 @@ mod tests {
         drop(thread);
 
         assert_eq!(rounds.load(Relaxed), 1);
+
+        // There is no thread to wake any more.
+        event.signal();
+        assert!(event.take());
         Ok(())
     }
 
