@@ -52,7 +52,6 @@ use crate::{
         NODES, //
     },
     transport::{
-        text::Text,
         Features,
         NotifyAddress,
         Transport,
@@ -305,12 +304,13 @@ impl Gpu<'_> {
     fn report_failure(&self, command_type: u32, error: ResponseError) {
         if self.is_first_failure() {
             let name = command_name(command_type);
+            // `dev_warn!` takes `kernel::fmt::Display`, and the error has that of `core`.
             dev_warn!(
                 self.dev,
                 "{} ({:#06x}) failed: {}\n",
                 name,
                 command_type,
-                Text(error)
+                format_args!("{error}")
             );
         }
     }
@@ -351,7 +351,12 @@ impl Gpu<'_> {
     /// Tells the waiters, once and with one line, that the device broke.
     fn report_broken(&self, node: Node, cause: Broken) {
         if self.fences.wedge() {
-            dev_err!(self.dev, "{:?} queue is broken: {}\n", node, Text(cause));
+            dev_err!(
+                self.dev,
+                "{:?} queue is broken: {}\n",
+                node,
+                format_args!("{cause}")
+            );
         }
     }
 }

@@ -33,7 +33,6 @@ mod handshake;
 mod queues;
 mod regions;
 mod regs;
-pub(crate) mod text;
 
 use self::{
     caps::Capabilities,

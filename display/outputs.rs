@@ -38,7 +38,6 @@ use crate::{
         Fences,
         Node, //
     },
-    transport::text::Text,
     virtqueue::Packet, //
 };
 
@@ -131,7 +130,7 @@ impl Outputs {
                 dev_info!(
                     adapter.miniport().device(),
                     "no display information ({})\n",
-                    Text(error)
+                    format_args!("{error}")
                 );
                 instead.ok_or(EIO)?
             }
@@ -163,7 +162,12 @@ impl Outputs {
             }
             Err(error) => {
                 let device = adapter.miniport().device();
-                dev_dbg!(device, "no EDID of scanout {} ({})\n", scanout, Text(error));
+                dev_dbg!(
+                    device,
+                    "no EDID of scanout {} ({})\n",
+                    scanout,
+                    format_args!("{error}")
+                );
                 None
             }
         };

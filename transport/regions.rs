@@ -20,16 +20,13 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::transport::{
-    caps::{
-        self,
-        BarInfo,
-        BarKind,
-        Capabilities,
-        ConfigRead,
-        NUM_BARS, //
-    },
-    text::Text, //
+use crate::transport::caps::{
+    self,
+    BarInfo,
+    BarKind,
+    Capabilities,
+    ConfigRead,
+    NUM_BARS, //
 };
 
 /// A register of a structure that lies anywhere in its BAR.
@@ -117,7 +114,7 @@ impl<'a> Regions<'a> {
     pub(crate) fn new(pdev: &'a pci::Device<Bound>) -> Result<Self> {
         let capabilities = caps::parse(&ConfigSpace(pdev.config_space()), &bar_infos(pdev))
             .map_err(|error| {
-                dev_err!(pdev, "{}\n", Text(error));
+                dev_err!(pdev, "{}\n", format_args!("{error}"));
                 ENODEV
             })?;
 
