@@ -79,7 +79,7 @@ pub(crate) fn device_info(
         handle: data.handle,
         messages: map.count,
         notify_message: map.notify(),
-        home_message: map.vectors().dpc_message,
+        dpc_message: map.vectors().dpc_message,
         config_message: map.config,
         control_message: map.control,
         cursor_message: map.cursor,

@@ -146,7 +146,7 @@ TEST_F_TIMEOUT(node, device_info, 60)
 	if (info.interrupt_type == RUST_GPU_INTERRUPT_INTX)
 		EXPECT_EQ(1, info.messages);
 	EXPECT_LT(info.notify_message, info.messages);
-	EXPECT_LT(info.home_message, info.messages);
+	EXPECT_LT(info.dpc_message, info.messages);
 	EXPECT_LT(info.config_message, info.messages);
 	EXPECT_LT(info.control_message, info.messages);
 	EXPECT_LT(info.cursor_message, info.messages);

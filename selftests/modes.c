@@ -149,7 +149,7 @@ TEST_F_TIMEOUT(modes, counters_advance, 120)
 		[RUST_GPU_NODE_CURSOR] = info->cursor_message,
 		[RUST_GPU_NODE_SOFTWARE] = info->notify_message,
 	};
-	__u32 node, i, home;
+	__u32 node, i, dpc;
 
 	ASSERT_LE(info->messages, 3);
 	ASSERT_TRUE(wait_for_calm(self->fd, info->messages))
@@ -176,8 +176,8 @@ TEST_F_TIMEOUT(modes, counters_advance, 120)
 		a = &after[info->notify_message];
 		EXPECT_EQ(PACKETS, a->notifications - b->notifications) TH_LOG("node %u", node);
 
-		home = info->home_message;
-		EXPECT_GE(after[home].dpcs_run - before[home].dpcs_run, 1) TH_LOG("node %u", node);
+		dpc = info->dpc_message;
+		EXPECT_GE(after[dpc].dpcs_run - before[dpc].dpcs_run, 1) TH_LOG("node %u", node);
 		for (i = 0; i < info->messages; i++) {
 			EXPECT_EQ(before[i].refused, after[i].refused);
 			/* A message that serves nothing here stays as it was. */

@@ -157,7 +157,7 @@ static void print_messages(const struct drm_rust_gpu_device_info *info)
 		{ info->control_message, "control queue" },
 		{ info->cursor_message, "cursor queue" },
 		{ info->notify_message, "NotifyInterrupt (scheduler state)" },
-		{ info->home_message, "DPC" },
+		{ info->dpc_message, "DPC" },
 	};
 	unsigned int i, j;
 

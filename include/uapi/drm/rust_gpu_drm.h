@@ -69,7 +69,7 @@ struct drm_rust_gpu_scanout {
  * @handle: out, adapter handle for rust_gpu_synchronize_execution()
  * @messages: out, number of interrupt messages
  * @notify_message: out, message whose lock guards the scheduler state
- * @home_message: out, message whose interrupt thread runs the DPC
+ * @dpc_message: out, message whose interrupt thread runs the DPC
  * @config_message: out, message of configuration changes
  * @control_message: out, message of the control queue
  * @cursor_message: out, message of the cursor queue
@@ -89,7 +89,7 @@ struct drm_rust_gpu_device_info {
 	__u64 handle;
 	__u32 messages;
 	__u32 notify_message;
-	__u32 home_message;
+	__u32 dpc_message;
 	__u32 config_message;
 	__u32 control_message;
 	__u32 cursor_message;
