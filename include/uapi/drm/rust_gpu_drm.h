@@ -2,11 +2,11 @@
 /*
  * User API of rust_gpu, beside the ioctls of virtgpu_drm.h.
  *
- * The driver reports the DRM driver name "virtio_gpu"; numbers 0x01 to 0x0b are
- * those of virtgpu_drm.h, the ones below start at 0x20.
+ * The driver reports the DRM driver name "virtio_gpu". The numbers 0x01 to 0x0b
+ * are those of virtgpu_drm.h, the ones below start at 0x20.
  *
- * Rules for every structure: unknown flags and non-zero pads are -EINVAL; a
- * shorter structure is zero-extended by the DRM core; fields are only ever
+ * Rules for every structure: unknown flags and non-zero pads are -EINVAL. The
+ * DRM core extends a shorter structure with zeroes. New fields are only ever
  * added at the end. After the device is gone every ioctl returns -ENODEV.
  */
 #ifndef _RUST_GPU_DRM_H_
@@ -24,7 +24,7 @@ extern "C" {
 #define DRM_RUST_GPU_WAIT_FENCE		0x23
 #define DRM_RUST_GPU_QUERY_FENCE	0x24
 
-/* Nodes: one engine each, with one FIFO of packets. */
+/* Nodes: each is one engine with one FIFO of packets. */
 #define RUST_GPU_NODE_CONTROL		0
 #define RUST_GPU_NODE_CURSOR		1
 #define RUST_GPU_NODE_SOFTWARE		2
@@ -35,7 +35,7 @@ extern "C" {
 #define RUST_GPU_INTERRUPT_MSI		1
 #define RUST_GPU_INTERRUPT_MSIX		2
 
-/* The three answers of synchronize_execution, NTSTATUS values. */
+/* NTSTATUS values, as DxgkCbSynchronizeExecution returns them. */
 #define RUST_GPU_STATUS_SUCCESS			0x00000000U
 #define RUST_GPU_STATUS_UNSUCCESSFUL		0xC0000001U
 #define RUST_GPU_STATUS_INVALID_PARAMETER	0xC000000DU
@@ -68,7 +68,7 @@ struct drm_rust_gpu_scanout {
  * @driver_features: out, feature bits that were negotiated
  * @handle: out, adapter handle for rust_gpu_synchronize_execution()
  * @messages: out, number of interrupt messages
- * @notify_message: out, message whose lock guards the scheduler state
+ * @notify_message: out, message whose lock guards the state of the scheduler
  * @dpc_message: out, message whose interrupt thread runs the DPC
  * @config_message: out, message of configuration changes
  * @control_message: out, message of the control queue
@@ -105,20 +105,21 @@ struct drm_rust_gpu_device_info {
  * struct drm_rust_gpu_message_counters - DRM_IOCTL_RUST_GPU_MESSAGE_COUNTERS
  * @message: in, zero-based message number
  * @flags: in, zero
- * @status: out, RUST_GPU_STATUS_*: what synchronize_execution answered. If it
+ * @status: out, RUST_GPU_STATUS_*: what synchronize_execution returned. If it
  *	is not success, no field below is written.
  * @pad: in, zero
- * @interrupts: out, interrupts that were the device's
- * @not_ours: out, interrupts that were not
+ * @interrupts: out, interrupts that the device raised
+ * @not_ours: out, interrupts that it did not raise
  * @dpcs_queued: out, DPCs queued from this message
  * @dpcs_refused: out, DPCs refused because one was queued already
- * @executions: out, synchronised routines run, this one included
- * @refused: out, calls answered with UNSUCCESSFUL
- * @longest_hold_ns: out, longest time the lock was held while that was
+ * @executions: out, synchronised routines run, including the one that read
+ *	these counters
+ * @refused: out, calls that returned UNSUCCESSFUL
+ * @longest_hold_ns: out, longest time the lock was held while hold times were
  *	measured (module parameter hold_time), nanoseconds
- * @notifications: out, NotifyInterrupt calls made under this lock
- * @dpcs_run: out, runs of the DPC routine (of the adapter)
- * @invalid: out, calls answered with INVALID_PARAMETER (of the adapter)
+ * @notifications: out, calls of DxgkCbNotifyInterrupt under this lock
+ * @dpcs_run: out, runs of the DPC routine, of the whole adapter
+ * @invalid: out, calls that returned INVALID_PARAMETER, of the whole adapter
  */
 struct drm_rust_gpu_message_counters {
 	__u32 message;
@@ -137,7 +138,7 @@ struct drm_rust_gpu_message_counters {
 	__u64 invalid;
 };
 
-/* Return -EAGAIN instead of waiting while the client's queue is full. */
+/* Return -EAGAIN if the client's queue is full, instead of waiting. */
 #define RUST_GPU_SUBMIT_NONBLOCK	(1 << 0)
 #define RUST_GPU_SUBMIT_FLAGS		(RUST_GPU_SUBMIT_NONBLOCK)
 #define RUST_GPU_SUBMIT_MAX_COUNT	64
@@ -148,12 +149,12 @@ struct drm_rust_gpu_message_counters {
  * @flags: in, RUST_GPU_SUBMIT_*
  * @count: in, number of packets, 1 to RUST_GPU_SUBMIT_MAX_COUNT
  * @submitted: out, number of packets that were taken
- * @fence: out, fence id of the last packet taken
+ * @fence: out, fence id of the last packet that was taken
  *
- * Fewer than @count packets are taken only if the queue was full
- * (RUST_GPU_SUBMIT_NONBLOCK), stayed full for ten seconds, or a signal arrived
- * after the first one; with none taken the ioctl fails with -EAGAIN, fails
- * with -ETIME, or is restarted. -EIO: the device broke.
+ * Fewer than @count packets are taken if the queue is full
+ * (RUST_GPU_SUBMIT_NONBLOCK), if it stays full for ten seconds, or if a signal
+ * arrives. If not even one was taken, the ioctl then returns -EAGAIN, returns
+ * -ETIME, or is restarted. -EIO: the device is broken.
  */
 struct drm_rust_gpu_submit_null {
 	__u32 node;
@@ -167,14 +168,13 @@ struct drm_rust_gpu_submit_null {
  * struct drm_rust_gpu_wait_fence - DRM_IOCTL_RUST_GPU_WAIT_FENCE
  * @node: in, RUST_GPU_NODE_*
  * @flags: in, zero
- * @fence: in, fence id to wait for; one never handed out is -EINVAL
- * @deadline_ns: in, absolute CLOCK_MONOTONIC time, nanoseconds; in the past:
- *	poll
+ * @fence: in, fence id to wait for; one that was never given out is -EINVAL
+ * @deadline_ns: in, absolute CLOCK_MONOTONIC time, nanoseconds; a time in the
+ *	past polls
  * @completed: out, last completed fence id of the node
  *
- * Returns 0, -ETIME at the deadline, -ENODEV once the device is gone, -EIO
- * once it broke. After a
- * signal the call restarts; the deadline does not move.
+ * Returns 0, -ETIME at the deadline, -ENODEV once the device is gone, -EIO once
+ * it is broken. A signal restarts the ioctl with the same deadline.
  */
 struct drm_rust_gpu_wait_fence {
 	__u32 node;
@@ -189,7 +189,7 @@ struct drm_rust_gpu_wait_fence {
  * @node: in, RUST_GPU_NODE_*
  * @flags: in, zero
  * @completed: out, last completed fence id: all up to it are complete
- * @submitted: out, last fence id handed out
+ * @submitted: out, last fence id that was given out
  */
 struct drm_rust_gpu_query_fence {
 	__u32 node;
