@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Kernel threads.
+//! A [`Kthread`] runs a function in a kernel thread, and an [`Event`] wakes it.
 //!
-//! A [`Kthread`] is scoped: dropping it asks the thread to stop and waits until it has, so the
-//! function it runs may borrow anything that outlives the [`Kthread`].
+//! The thread is scoped: dropping the [`Kthread`] asks the thread to stop and waits until it has
+//! ended, so the function may borrow anything that outlives the [`Kthread`].
 //!
 //! C header: [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
 
@@ -28,9 +28,9 @@ mod event;
 
 pub use event::Event;
 
-/// What a kernel thread can ask about itself.
+/// Tells a kernel thread about itself.
 ///
-/// A reference to it is handed to the function that runs in the thread and cannot leave it.
+/// The function that runs in the thread gets a reference to it, which cannot leave the thread.
 ///
 /// # Invariants
 ///
@@ -41,9 +41,9 @@ impl Context {
     /// Returns whether the thread has been asked to stop.
     ///
     /// The function that runs in the thread should return soon after this became true: the owner of
-    /// the [`Kthread`] is waiting for that. It never becomes false again.
+    /// the [`Kthread`] waits for that. It never becomes false again.
     ///
-    /// Callable from any context of the thread.
+    /// Context: the thread.
     #[inline]
     #[doc(alias = "kthread_should_stop")]
     pub fn should_stop(&self) -> bool {
@@ -53,17 +53,16 @@ impl Context {
 
     /// Sleeps until `condition` holds or the thread is asked to stop.
     ///
-    /// Returns `false` if the thread was asked to stop, whatever `condition` says, and `true` if
+    /// Returns `false` if the thread was asked to stop, whatever `condition` returns, and `true` if
     /// `condition` held. `condition` is called again after every wake-up, see [`Kthread::wake`]
-    /// and [`Event::signal`]. Whoever makes it true must do so before waking; a wake-up that comes
-    /// between a check and the sleep is not lost, since the state of the task is set before the
-    /// check.
+    /// and [`Event::signal`]. It must become true before the wake-up. A wake-up that comes between
+    /// a check and the sleep is not lost, as the state of the task is set before the check.
     ///
-    /// The sleep is interruptible, so it does not count as load and the hung task detector leaves
-    /// it alone. Kernel threads have no signals to be interrupted by.
+    /// The sleep is interruptible, so it does not count as load and the hung task detector ignores
+    /// it. Kernel threads get no signals that could interrupt it.
     ///
-    /// May sleep. `condition` itself must not: it runs with the task marked as about to sleep. It
-    /// may take spinlocks.
+    /// Context: the thread; sleeps. `condition` must not sleep, as it runs with the task marked as
+    /// about to sleep. It may take spinlocks.
     pub fn wait_until(&self, mut condition: impl FnMut() -> bool) -> bool {
         let reached = loop {
             // PAIRING: The full barrier in `set_current_state()` orders the store of the state
@@ -91,15 +90,15 @@ impl Context {
     }
 }
 
-/// The function of a thread, from creation until either the thread or its owner takes it out.
+/// The function of a thread, until the thread or its owner takes it out.
 struct Payload<F>(UnsafeCell<Option<F>>);
 
 impl<F: FnOnce(&Context)> Payload<F> {
-    /// The function the kernel calls in the new thread.
+    /// Runs the function. The kernel calls this in the new thread.
     ///
     /// # Safety
     ///
-    /// - To be called in a kernel thread that a [`Kthread`] created.
+    /// - Must be called in a kernel thread that a [`Kthread`] created.
     /// - `data` must point to a valid `Payload<F>` that nothing else accesses until this returns.
     unsafe extern "C" fn run(data: *mut c_void) -> c_int {
         // SAFETY: By the safety requirements, `data` points to a `Payload<F>` for this call.
@@ -114,7 +113,7 @@ impl<F: FnOnce(&Context)> Payload<F> {
         0
     }
 
-    /// Frees the payload, with the function if the thread never ran it.
+    /// Frees the payload, and the function if the thread never ran it.
     ///
     /// # Safety
     ///
@@ -129,10 +128,10 @@ impl<F: FnOnce(&Context)> Payload<F> {
 /// A kernel thread that ends before what its function borrows.
 ///
 /// Dropping it asks the thread to stop, wakes it, and waits until its function has returned. A
-/// thread that has not begun to run its function by then never does; the function is dropped all
-/// the same. A thread may also return by itself, it is then still to be dropped here.
+/// thread that has not started its function by then never does; the function is dropped in any
+/// case. A thread may also return by itself.
 ///
-/// Dropping sleeps, and must not happen in the thread itself.
+/// Context: dropping sleeps, and must not happen in the thread itself.
 ///
 /// # Invariants
 ///
@@ -179,9 +178,8 @@ pub struct Kthread<'a> {
     _function: PhantomData<&'a ()>,
 }
 
-// SAFETY: The function is `Send`, so it may be dropped by any thread, and `kthread_stop()` may be
-// called by any but the thread itself, which cannot reach a `Kthread` that borrows from its
-// function.
+// SAFETY: The function is `Send`, so any thread may drop it, and any thread but the kernel thread
+// itself may call `kthread_stop()`. That one cannot reach a `Kthread` that borrows from its function.
 unsafe impl Send for Kthread<'_> {}
 
 // SAFETY: All that a shared reference allows is to wake the task and to count references to it.
@@ -190,17 +188,18 @@ unsafe impl Sync for Kthread<'_> {}
 impl<'a> Kthread<'a> {
     /// Creates a thread called `name` and starts it; it runs `function` once.
     ///
-    /// `name` is shown by `ps` (the first 15 bytes) and in `/proc`. The thread runs with the normal
-    /// scheduling policy.
+    /// `ps` shows the first 15 bytes of `name`, and `/proc` all of it. The thread runs with the
+    /// normal scheduling policy.
     ///
-    /// Errors: [`ENOMEM`]; [`EINTR`] if the caller was killed meanwhile. `function` is dropped.
+    /// Errors: [`ENOMEM`]; [`EINTR`] if the caller is killed meanwhile. `function` is dropped.
     ///
-    /// Sleeps.
+    /// Context: process; sleeps.
     ///
     /// # Safety
     ///
     /// Callers must not `mem::forget()` the returned [`Kthread`] or otherwise prevent its [`Drop`]
     /// implementation from running: the thread uses what `function` borrows until then.
+    #[doc(alias = "kthread_run")]
     pub unsafe fn new<F>(name: &CStr, function: F) -> Result<Self>
     where
         F: FnOnce(&Context) + Send + 'a,
@@ -212,7 +211,9 @@ impl<'a> Kthread<'a> {
         Ok(thread)
     }
 
-    /// Creates a thread that does not run until it is woken.
+    /// Creates a thread, which does not run until it is woken.
+    ///
+    /// Errors and context: as [`Kthread::new`].
     ///
     /// # Safety
     ///
@@ -239,12 +240,12 @@ impl<'a> Kthread<'a> {
             )
         })
         .inspect_err(|_| {
-            // SAFETY: `payload` was leaked above; there is no thread, or it will end without having
-            // called `Payload::<F>::run`.
+            // SAFETY: `payload` was leaked above. There is no thread, or it ends without a call of
+            // `Payload::<F>::run`.
             unsafe { Payload::<F>::free(payload) }
         })?;
 
-        // The thread may end by itself, so a reference of its own is needed to wait for it.
+        // The thread may end by itself. Only with a reference can it be waited for then.
         //
         // SAFETY: `task` is a valid task, alive since it has not been woken yet.
         let task = ARef::from(unsafe { &*task.cast::<Task>() });
@@ -258,9 +259,9 @@ impl<'a> Kthread<'a> {
         })
     }
 
-    /// Wakes the thread, if it sleeps.
+    /// Wakes the thread if it sleeps.
     ///
-    /// Callable from any context but NMI, also with interrupts off and spinlocks held.
+    /// Context: any but NMI, also with interrupts off and spinlocks held.
     #[inline]
     #[doc(alias = "wake_up_process")]
     pub fn wake(&self) {
@@ -270,7 +271,7 @@ impl<'a> Kthread<'a> {
 
 impl Drop for Kthread<'_> {
     fn drop(&mut self) {
-        // The result says nothing: the thread returns 0, or -EINTR if it was stopped before it ran.
+        // The result tells nothing: it is 0, or -EINTR if the thread was stopped before it ran.
         //
         // SAFETY: By the type invariants, `self.task` is a kernel thread that has not been waited
         // for, and the reference keeps it even if it has ended.
@@ -387,7 +388,7 @@ mod tests {
         assert_eq!(drops.load(Relaxed), 1);
         assert_eq!(runs.load(Relaxed), 0);
 
-        // Stop and first run race from here on: whoever wins, the function is dropped once.
+        // From here on stop and first run race. In both orders the function is dropped once.
         for round in 2..=100 {
             let counted = CountDrop(&drops);
             // SAFETY: The thread is not leaked.
@@ -442,7 +443,7 @@ mod tests {
             {
                 let mut asked = asked.lock();
 
-                // As an interrupt handler does it: under the lock.
+                // Under the lock, as an interrupt handler does it.
                 *asked = round;
                 thread.wake();
             }

@@ -18,13 +18,13 @@ use crate::{
 
 /// An auto-reset event, which a kernel thread waits for.
 ///
-/// It is signaled or not. [`Event::signal`] signals it and wakes the thread. [`Event::wait`] returns
-/// when it is signaled, and resets it: however often an event was signaled, it ends one wait. A
-/// signal that comes before the wait is not lost, nor is one that comes before the thread runs.
+/// [`Event::signal`] signals it and wakes the thread. [`Event::wait`] returns when it is signaled,
+/// and resets it: several signals end one wait. A signal that comes before the wait, or before the
+/// thread runs, is not lost.
 ///
-/// One thread waits for an event. A second one would not be woken. The event may outlive the thread:
-/// then a signal wakes nothing. It keeps the memory of the task, whose last reference frees it by
-/// RCU, hence an event may be dropped in any context but NMI.
+/// One thread waits for an event. A second one would not be woken. If the event outlives the thread,
+/// a signal wakes nothing. The event keeps the memory of the task, which RCU frees: an event may be
+/// dropped in any context but NMI.
 ///
 /// # Examples
 ///
@@ -90,7 +90,7 @@ impl Event {
 
     /// Resets the event, and returns whether it was signaled.
     ///
-    /// What was stored before a signal can be seen after the call that takes it.
+    /// What was stored before the signal is visible after this.
     ///
     /// Context: any. Does not sleep.
     #[inline]
@@ -100,8 +100,8 @@ impl Event {
 
     /// Sleeps until the event is signaled, and resets it, or until the thread is asked to stop.
     ///
-    /// Returns `true` if the event was signaled, `false` if the thread was asked to stop, be the
-    /// event signaled or not.
+    /// Returns `true` if the event was signaled. Returns `false` if the thread was asked to stop; a
+    /// signal stays then.
     ///
     /// Context: the thread that `context` belongs to; sleeps.
     pub fn wait(&self, context: &Context) -> bool {
@@ -200,7 +200,7 @@ mod tests {
             {
                 let mut asked = asked.lock();
 
-                // As an interrupt handler does it: under the lock.
+                // Under the lock, as an interrupt handler does it.
                 *asked = round;
                 event.signal();
             }
