@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Ownership of framebuffer apertures.
+//! [`remove_conflicting_pci_devices()`] takes a framebuffer over from the driver that had it.
 //!
-//! Firmware leaves a framebuffer behind that a generic driver uses until the driver of the graphics
+//! Firmware leaves a framebuffer behind. A generic driver uses it until the driver of the graphics
 //! device takes over.
 //!
 //! C header: [`include/linux/aperture.h`](srctree/include/linux/aperture.h)
@@ -16,18 +16,18 @@ use crate::{
 };
 
 /// Removes drivers of framebuffers that are inside the memory BARs of `pdev`, and for the primary
-/// graphics device those of the VGA ranges.
+/// graphics device also those of the VGA ranges.
 ///
-/// `name` is that of the driver that takes over, for the log. To be called when probing, before any
-/// BAR is requested: the other driver has them. What it showed stays dark until the new driver
+/// `name` is that of the driver that takes over, for the log. A driver calls this in its probe,
+/// before it requests a BAR: the other driver has them. The screen stays dark until the new driver
 /// shows something.
 ///
-/// Does nothing in a kernel without `CONFIG_APERTURE_HELPERS`, which has no such drivers.
+/// A kernel without `CONFIG_APERTURE_HELPERS` has no such drivers, and this does nothing.
 ///
-/// Errors: those of `aperture_remove_conflicting_pci_devices()`. The drivers may be gone all the
-/// same.
+/// Errors: those of `aperture_remove_conflicting_pci_devices()`. Some drivers may be removed even
+/// then.
 ///
-/// Sleeps. Takes the device locks of the devices it removes.
+/// Context: process; sleeps. Takes the device locks of the devices that it removes.
 ///
 /// # Examples
 ///

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files that show what they borrow.
+//! A [`ScopedFile`] shows in debugfs what it borrows.
 
 use super::{
     Dir,
@@ -16,20 +16,20 @@ use core::{
     ptr::NonNull, //
 };
 
-/// A closure without its type and lifetime.
+/// A closure whose type and lifetime are erased.
 ///
 /// # Invariants
 ///
-/// `show` may be called with `closure`, by any thread.
+/// Any thread may call `show` with `closure`.
 struct Erased {
     closure: NonNull<()>,
     show: unsafe fn(NonNull<()>, &mut fmt::Formatter<'_>) -> fmt::Result,
 }
 
-// SAFETY: By the type invariants, any thread may use it; it owns nothing.
+// SAFETY: By the type invariants any thread may use it. It owns nothing.
 unsafe impl Send for Erased {}
 
-// SAFETY: As above, and several may at a time.
+// SAFETY: As above, and several threads may use it at a time.
 unsafe impl Sync for Erased {}
 
 impl Erased {
@@ -39,6 +39,8 @@ impl Erased {
     }
 }
 
+/// Calls a closure.
+///
 /// # Safety
 ///
 /// `closure` must point to a valid `F`.
@@ -52,16 +54,16 @@ where
     closure(f)
 }
 
-/// A read-only file whose contents come from a closure, which may borrow.
+/// A read-only file with the output of a closure, which may borrow.
 ///
-/// Other than a [`File`], which owns `'static` data, it may show what lives as long as a device is
-/// bound. Dropping it removes the file and waits until no reader is inside the closure; a file that
-/// is still open gives an error when it is read.
+/// A [`File`] owns `'static` data; this one may show what lives only as long as a device is bound.
+/// Dropping it removes the file and waits until no reader runs the closure. Reading a file that is
+/// still open fails from then on.
 ///
 /// # Invariants
 ///
-/// - `closure` comes from [`KBox::into_raw`] of a value that lives for `'a`; `free` frees it.
-/// - Only `file` uses it.
+/// - `closure` comes from [`KBox::into_raw`] of a value that lives for `'a`, and `free` frees it.
+/// - Nothing but `file` uses it.
 ///
 /// # Examples
 ///
@@ -90,34 +92,36 @@ where
 /// # Ok::<(), Error>(())
 /// ```
 pub struct ScopedFile<'a> {
-    // `None` only while being dropped.
+    // `None` only during the drop.
     file: Option<Pin<KBox<File<Erased>>>>,
     closure: NonNull<()>,
     free: unsafe fn(NonNull<()>),
     _closure: PhantomData<&'a ()>,
 }
 
-// SAFETY: The closure is `Send`, so any thread may free it; the rest is.
+// SAFETY: The closure is `Send`, so any thread may free it. All else is `Send`.
 unsafe impl Send for ScopedFile<'_> {}
 
-// SAFETY: A shared reference allows nothing.
+// SAFETY: There is nothing that can be done with a shared reference.
 unsafe impl Sync for ScopedFile<'_> {}
 
 impl<'a> ScopedFile<'a> {
-    /// Creates a file called `name` in `dir`. Every time it is opened, `show` writes what is read.
+    /// Creates a file called `name` in `dir`. `show` writes the contents, each time that the file is
+    /// opened.
     ///
     /// `show` runs in process context and may sleep. As everywhere in debugfs, a file that cannot
-    /// be created is silently left out, and without `CONFIG_DEBUG_FS` all are.
+    /// be created is silently left out. Without `CONFIG_DEBUG_FS` there are no files.
     ///
     /// Errors: [`ENOMEM`].
     ///
-    /// Sleeps, as does dropping. It must not be dropped by `show`, or with a lock held that `show`
-    /// takes.
+    /// Context: process; sleeps, as does dropping. Must not be dropped by `show`, nor with a lock
+    /// held that `show` takes.
     ///
     /// # Safety
     ///
     /// Callers must not `mem::forget()` the returned [`ScopedFile`] or otherwise prevent its
     /// [`Drop`] implementation from running: the file uses what `show` borrows until then.
+    #[doc(alias = "debugfs_create_file")]
     pub unsafe fn new<F>(dir: &Dir, name: &CStr, show: F) -> Result<Self>
     where
         F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result + Send + Sync + 'a,
@@ -125,7 +129,7 @@ impl<'a> ScopedFile<'a> {
         let closure = KBox::new(show, GFP_KERNEL)?;
         let closure = NonNull::from(Box::leak(closure)).cast::<()>();
 
-        // From here on, dropping this undoes what has been done.
+        // From here on, dropping this undoes all of it.
         //
         // INVARIANT: `closure` was leaked above, and `free_closure` is for its type.
         let mut this = Self {
@@ -135,8 +139,8 @@ impl<'a> ScopedFile<'a> {
             _closure: PhantomData,
         };
 
-        // INVARIANT: `closure` is an `F`, which is `Send` and `Sync`, and is valid until the file
-        // has been removed.
+        // INVARIANT: `closure` is an `F`, which is `Send` and `Sync`, and it is valid until the file
+        // is removed.
         let erased = Erased {
             closure,
             show: self::show::<F>,
@@ -150,6 +154,8 @@ impl<'a> ScopedFile<'a> {
     }
 }
 
+/// Frees a closure.
+///
 /// # Safety
 ///
 /// `closure` must come from [`KBox::into_raw`] of an `F`, and not be used again.
@@ -163,8 +169,8 @@ impl Drop for ScopedFile<'_> {
         // `debugfs_remove()` waits for readers.
         self.file = None;
 
-        // SAFETY: By the type invariants, `self.free` and `self.closure` belong together, and only
-        // the file used it.
+        // SAFETY: By the type invariants `self.free` and `self.closure` belong together, and nothing
+        // but the file used the closure.
         unsafe { (self.free)(self.closure) };
     }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Enabling PCI devices, and telling whether they are there.
+//! [`Device::enable()`] enables a PCI device until the [`Enabled`] that it returns is dropped.
+//!
+//! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
 use super::Device;
 use crate::{
@@ -10,11 +12,11 @@ use crate::{
     prelude::*, //
 };
 
-/// A PCI device that has been enabled.
+/// A PCI device that is enabled.
 ///
 /// Dropping it disables the device, unless something else has it enabled too, and takes bus
-/// mastering from it. So whatever the device may access by DMA, and all mappings of its BARs, are
-/// to be dropped after the device was made to stop, but the BARs before this is dropped.
+/// mastering from it. A driver stops the device first, then drops the memory that the device may
+/// access by DMA and the mappings of its BARs, and then drops this.
 ///
 /// # Examples
 ///
@@ -24,7 +26,7 @@ use crate::{
 ///     let enabled = pdev.enable()?;
 ///     let bar = pdev.iomap_region(0, c"my_device")?;
 ///
-///     // Reset the device through `bar` here: what DMA it does after a crash is not known.
+///     // Reset the device through `bar` here: after a crash it may still do DMA.
 ///     drop(bar);
 ///
 ///     enabled.set_master();
@@ -41,6 +43,8 @@ pub struct Enabled<'a> {
 
 impl<'a> Enabled<'a> {
     /// Returns the device.
+    ///
+    /// Context: any.
     #[inline]
     pub fn device(&self) -> &'a Device<Bound> {
         self.pdev
@@ -48,8 +52,8 @@ impl<'a> Enabled<'a> {
 
     /// Lets the device master the bus, which it needs for DMA and for message signaled interrupts.
     ///
-    /// Callable from any context. Calls of this and of [`Enabled::clear_master`] are not to overlap
-    /// if their result is to be known.
+    /// Context: any. The result of a call that overlaps one of [`Enabled::clear_master`] is that of
+    /// either.
     #[inline]
     #[doc(alias = "pci_set_master")]
     pub fn set_master(&self) {
@@ -57,11 +61,11 @@ impl<'a> Enabled<'a> {
         unsafe { bindings::pci_set_master(self.pdev.as_raw()) };
     }
 
-    /// Takes bus mastering from the device: after this returned, it can do no DMA.
+    /// Takes bus mastering from the device, which can do no DMA from then on.
     ///
-    /// For a device that could not be reset, before its memory is left behind.
+    /// This is for a device that could not be reset, before its memory is left behind.
     ///
-    /// Callable from any context, see [`Enabled::set_master`].
+    /// Context: as [`Enabled::set_master`].
     #[inline]
     #[doc(alias = "pci_clear_master")]
     pub fn clear_master(&self) {
@@ -80,14 +84,14 @@ impl Drop for Enabled<'_> {
 impl Device<Bound> {
     /// Enables the device: wakes it up and lets it decode I/O ports and memory.
     ///
-    /// Must be called before any BAR is accessed. Counts; the device is disabled when the last of
-    /// the returned values and of other drivers' calls has been undone. Two first calls are not to
-    /// overlap: the one that comes second may return before the device is enabled.
+    /// Must be called before any BAR is accessed. Calls count: the device is disabled when all of
+    /// them are undone, including those of other drivers. The first two calls must not overlap: the
+    /// second one may return before the device is enabled.
     ///
-    /// Errors: those of `pci_enable_device()`, [`EINVAL`] for resources that were not assigned
-    /// among them.
+    /// Errors: those of `pci_enable_device()`, such as [`EINVAL`] for resources that were not
+    /// assigned.
     ///
-    /// Sleeps.
+    /// Context: process; sleeps.
     #[doc(alias = "pci_enable_device")]
     pub fn enable(&self) -> Result<Enabled<'_>> {
         // SAFETY: `self.as_raw()` is a pointer to a valid `struct pci_dev`.
@@ -99,12 +103,12 @@ impl Device<Bound> {
 }
 
 impl Device {
-    /// Returns whether the device answers, by reading its vendor ID.
+    /// Reads the vendor ID of the device, and returns whether the device answers.
     ///
-    /// It does not once it was removed or its slot was powered off; all reads give all ones then.
-    /// The answer may be outdated when it arrives.
+    /// It does not once it was removed or its slot was powered off: all reads give all ones then.
+    /// The result may be outdated when this returns.
     ///
-    /// Callable from any context.
+    /// Context: any.
     #[inline]
     #[doc(alias = "pci_device_is_present")]
     pub fn is_present(&self) -> bool {

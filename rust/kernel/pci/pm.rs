@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! System sleep of PCI devices.
+//! A [`SleepDriver`] suspends and resumes PCI devices with the system.
 //!
 //! C header: [`include/linux/pm.h`](srctree/include/linux/pm.h)
 
@@ -20,10 +20,10 @@ use crate::{
 };
 use core::marker::PhantomData;
 
-/// A PCI driver that has its devices sleep with the system.
+/// A PCI driver that suspends and resumes its devices with the system.
 ///
 /// The same two callbacks serve suspend-to-idle, suspend-to-RAM and all phases of hibernation, as
-/// those of `DEFINE_SIMPLE_DEV_PM_OPS()` do. A driver names them in [`Driver::PM_OPS`].
+/// with `DEFINE_SIMPLE_DEV_PM_OPS()`. A driver names them in [`Driver::PM_OPS`].
 ///
 /// # Examples
 ///
@@ -71,43 +71,43 @@ use core::marker::PhantomData;
 /// }
 /// ```
 pub trait SleepDriver: Driver {
-    /// Prepares the device for sleep: it is to do no DMA and raise no interrupt any more, and may
+    /// Suspends the device, which must do no DMA and raise no interrupt when this returns. It may
     /// lose its state.
     ///
-    /// Called in process context, may sleep. User space is frozen, kernel threads are not unless
-    /// they asked for it. Interrupts still arrive. The PCI core saves the configuration space and
-    /// chooses the power state afterwards.
+    /// User space is frozen. Kernel threads run, unless they asked for freezing, and interrupts
+    /// still arrive. The PCI core saves the configuration space and chooses the power state
+    /// afterwards.
     ///
-    /// Corresponds to `suspend`, `freeze` and `poweroff` of `struct dev_pm_ops`.
+    /// Errors: the system stays awake, and [`Self::resume`] is not called for this device.
     ///
-    /// # Errors
-    ///
-    /// Make the system stay awake. [`Self::resume`] is not called for this device then.
+    /// Context: process, may sleep; the lock of the device is held.
+    #[doc(alias = "freeze")]
+    #[doc(alias = "poweroff")]
     fn suspend<'bound>(dev: &'bound Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) -> Result;
 
-    /// Has the device work again after [`Self::suspend`].
+    /// Resumes the device after [`Self::suspend`].
     ///
-    /// Called in process context, may sleep. User space is still frozen. The PCI core has restored
-    /// the power state and the configuration space, bus mastering and message signaled interrupts
-    /// included. What else the device knew it may have forgotten, or not, and another kernel may
-    /// have used it meanwhile.
+    /// User space is still frozen. The PCI core has restored the power state and the configuration
+    /// space, including bus mastering and message signaled interrupts. The device may have lost any
+    /// other state, and another kernel may have used it meanwhile.
     ///
-    /// Corresponds to `resume`, `thaw` and `restore` of `struct dev_pm_ops`.
+    /// Errors: the driver core logs them. They have no other effect.
     ///
-    /// # Errors
-    ///
-    /// Are logged by the driver core and have no other effect.
+    /// Context: process, may sleep; the lock of the device is held.
+    #[doc(alias = "thaw")]
+    #[doc(alias = "restore")]
     fn resume<'bound>(dev: &'bound Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) -> Result;
 }
 
 /// The sleep callbacks of a driver, for [`Driver::PM_OPS`].
+#[doc(alias = "dev_pm_ops")]
 pub struct PmOps<T: ?Sized> {
     ops: bindings::dev_pm_ops,
     _driver: PhantomData<fn(&T)>,
 }
 
 impl<T: SleepDriver> PmOps<T> {
-    /// The callbacks of `T`.
+    /// Makes the callbacks of `T`.
     #[expect(clippy::new_without_default)]
     pub const fn new() -> Self {
         Self {
@@ -126,8 +126,8 @@ impl<T: SleepDriver> PmOps<T> {
 
     /// # Safety
     ///
-    /// Called by the PCI bus alone, for a device that is bound to this driver. It holds the lock of
-    /// the device, so the device stays bound.
+    /// Nothing but the PCI bus calls this, for a device that is bound to this driver. It holds the
+    /// lock of the device, so the device stays bound.
     unsafe extern "C" fn suspend_callback(dev: *mut bindings::device) -> c_int {
         // SAFETY: By the safety requirements `dev` is the field of a valid `struct pci_dev`.
         //
@@ -142,7 +142,7 @@ impl<T: SleepDriver> PmOps<T> {
 
     /// # Safety
     ///
-    /// As for [`Self::suspend_callback`].
+    /// As [`Self::suspend_callback`].
     unsafe extern "C" fn resume_callback(dev: *mut bindings::device) -> c_int {
         // SAFETY: As in `suspend_callback`.
         //
