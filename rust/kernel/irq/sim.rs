@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Simulated interrupts, for tests.
+//! A [`Domain`] simulates interrupts, for tests.
 //!
-//! The handlers run in real hard interrupt context, raised by `irq_work`, though no device is
-//! there.
+//! No device is needed, and the handlers run in real hard interrupt context: `irq_work` raises the
+//! interrupts.
 //!
 //! C header: [`include/linux/irq_sim.h`](srctree/include/linux/irq_sim.h)
 
@@ -26,13 +26,11 @@ use crate::{
 };
 use core::ptr::NonNull;
 
-/// How long [`Domain::fire`] waits for its interrupt: on an architecture that cannot interrupt
-/// itself it comes with the next tick.
+/// How long [`Domain::fire`] waits for its interrupt, which comes with the next tick on an
+/// architecture that cannot interrupt itself.
 const DELIVERY_TIMEOUT: Delta = Delta::from_millis(1000);
 
-/// A set of simulated interrupts.
-///
-/// They are edge triggered.
+/// A set of simulated interrupts, which are edge triggered.
 ///
 /// # Examples
 ///
@@ -87,23 +85,24 @@ const DELIVERY_TIMEOUT: Delta = Delta::from_millis(1000);
 pub struct Domain {
     domain: NonNull<bindings::irq_domain>,
     irqs: KVec<u32>,
-    /// Serializes [`Domain::fire`]; guards nothing else. Sleeps; outermost.
+    /// Serializes [`Domain::fire`] and guards nothing else. Taken before any other lock.
     firing: Pin<KBox<Mutex<()>>>,
 }
 
 // SAFETY: A domain may be removed by any thread.
 unsafe impl Send for Domain {}
 
-// SAFETY: `domain` and `irqs` do not change, and the C functions that are called by `&self` may be
-// called concurrently, under `firing` where they may not.
+// SAFETY: `domain` and `irqs` do not change. The C functions that take them may be called
+// concurrently, or are called with `firing` held.
 unsafe impl Sync for Domain {}
 
 impl Domain {
     /// Creates `interrupts` simulated interrupts, with indices from 0.
     ///
-    /// Errors: [`EINVAL`] for none, [`ENOMEM`].
+    /// Errors: [`EINVAL`] for no interrupts, [`ENOMEM`].
     ///
-    /// Sleeps.
+    /// Context: process; sleeps.
+    #[doc(alias = "irq_domain_create_sim")]
     pub fn new(interrupts: u32) -> Result<Self> {
         if interrupts == 0 {
             return Err(EINVAL);
@@ -118,7 +117,7 @@ impl Domain {
         })?;
         let domain = NonNull::new(domain).ok_or(ENOMEM)?;
 
-        // From here on, dropping this undoes what has been done.
+        // From here on, dropping this undoes all of it.
         let mut this = Self {
             domain,
             irqs,
@@ -146,35 +145,39 @@ impl Domain {
         Ok(this)
     }
 
+    /// Returns the number of the interrupt at `index`.
     fn irq(&self, index: u32) -> Result<u32> {
         self.irqs.get(index as usize).copied().ok_or(EINVAL)
     }
 
-    /// Returns a request for the interrupt at `index`, to register a handler with.
+    /// Returns a request for the interrupt at `index`, with which a handler is registered.
     ///
     /// Errors: [`EINVAL`] if there is no such interrupt.
+    ///
+    /// Context: any.
     pub fn request(&self, index: u32) -> Result<IrqRequest<'_>> {
-        // SAFETY: By the type invariants, the number is that of an interrupt that exists until
-        // `self` is dropped, which the lifetime of the request excludes.
+        // SAFETY: By the type invariants this is the number of an interrupt that exists until `self`
+        // is dropped, and the request borrows `self`.
         Ok(unsafe { IrqRequest::simulated(self.irq(index)?) })
     }
 
     /// Raises the interrupt at `index`.
     ///
-    /// When this returns, the hard handlers have run; under forced threading, their threads have
-    /// been woken. Nothing happens if no handler is registered. One interrupt of the domain is
-    /// raised at a time, since `irq_sim` loses one that is raised on another CPU meanwhile.
+    /// When this returns, the hard handlers have run. Under forced threading, their threads were
+    /// woken. If no handler is registered nothing happens. Only one interrupt of the domain is
+    /// raised at a time: `irq_sim` loses one that another CPU raises meanwhile.
     ///
     /// Errors: [`EINVAL`] if there is no such interrupt, [`ETIMEDOUT`] if it was not delivered
     /// within a second.
     ///
-    /// Process context with interrupts on; sleeps. Not to be called by a handler.
+    /// Context: process, interrupts on; sleeps. Must not be called by a handler.
+    #[doc(alias = "irq_set_irqchip_state")]
     pub fn fire(&self, index: u32) -> Result {
         let irq = self.irq(index)?;
         let _firing = self.firing.lock();
 
-        // `irq_work` runs on the CPU that queued it. On that CPU, seeing that the interrupt is not
-        // pending any more means that its handlers have returned.
+        // `irq_work` runs on the CPU that queued it. Once that CPU sees that the interrupt is not
+        // pending any more, the handlers have returned.
         let _this_cpu = MigrateDisabled::new();
 
         // SAFETY: By the type invariants, `irq` is the number of a mapped interrupt.
@@ -197,6 +200,7 @@ impl Domain {
         Ok(())
     }
 
+    /// Returns whether an interrupt was raised and not yet delivered.
     fn is_pending(&self, irq: u32) -> Result<bool> {
         let mut pending = false;
 
@@ -216,23 +220,23 @@ impl Domain {
 impl Drop for Domain {
     fn drop(&mut self) {
         for &irq in &self.irqs {
-            // SAFETY: By the type invariants, `irq` is mapped. No handler is registered for it: one
+            // SAFETY: By the type invariants `irq` is mapped. No handler is registered for it, as it
             // would borrow `self`.
             unsafe { bindings::irq_dispose_mapping(irq) };
         }
 
-        // SAFETY: By the type invariants, `self.domain` is a valid simulated domain; its interrupts
-        // have been unmapped.
+        // SAFETY: By the type invariants `self.domain` is a valid simulated domain. Its interrupts
+        // were unmapped above.
         unsafe { bindings::irq_domain_remove_sim(self.domain.as_ptr()) };
     }
 }
 
-/// Keeps the current task on its CPU, for as long as it exists.
+/// Keeps the current task on its CPU until it is dropped.
 struct MigrateDisabled(NotThreadSafe);
 
 impl MigrateDisabled {
     fn new() -> Self {
-        // SAFETY: May be called by any task, and is undone by the same one: `Self` is not `Send`.
+        // SAFETY: Any task may call this. The same task undoes it: `Self` is not `Send`.
         unsafe { bindings::migrate_disable() };
         Self(NotThreadSafe)
     }
@@ -265,7 +269,8 @@ mod tests {
         time::delay::fsleep,
     };
 
-    /// Counts the runs of its handlers; `wakes` is whom the hard handler wakes but its own thread.
+    /// Counts the runs of its handlers. With `wakes` the hard handler wakes another thread than its
+    /// own.
     struct Counter {
         hard: Atomic<u32>,
         threaded: Atomic<u32>,
@@ -357,14 +362,14 @@ mod tests {
     #[test]
     fn waker_wakes_from_another_interrupt() -> Result {
         let domain = Domain::new(2)?;
-        let home = register(&domain, 0, None)?;
-        // SAFETY: `other` uses it, and is dropped before `home`.
-        let waker = unsafe { home.waker() };
+        let first = register(&domain, 0, None)?;
+        // SAFETY: `other` uses it, and is dropped before `first`.
+        let waker = unsafe { first.waker() };
         let other = register(&domain, 1, Some(waker))?;
 
         for round in 1..=50 {
             domain.fire(1)?;
-            assert!(becomes(&home.handler().threaded, round));
+            assert!(becomes(&first.handler().threaded, round));
             assert!(becomes(&other.handler().hard, round));
         }
         assert_eq!(other.handler().threaded.load(Relaxed), 0);

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Waking the thread of an interrupt from elsewhere.
+//! A [`ThreadWaker`] wakes the thread of an interrupt.
+//!
+//! C header: [`include/linux/interrupt.h`](srctree/include/linux/interrupt.h)
 
 use crate::prelude::*;
 
 /// Wakes the thread of a [`ThreadedRegistration`], as its hard handler does by returning
 /// [`ThreadedIrqReturn::WakeThread`].
 ///
-/// This is for devices whose deferred work is done in one place, whatever interrupt asked for it:
-/// the handlers of the other interrupts wake the thread of the one.
-///
-/// See [`ThreadedRegistration::waker`].
+/// This is for devices with several interrupts whose deferred work is done in one thread: the
+/// handlers of the other interrupts wake it. [`ThreadedRegistration::waker`] returns the waker.
 ///
 /// # Forced threading
 ///
 /// With the `threadirqs` parameter and on PREEMPT_RT, the hard handler runs in the interrupt's
-/// thread and [`ThreadedHandler::handle_threaded`] in a second one. The thread that is woken here
-/// is the first: it calls [`ThreadedHandler::handle`], and only if that returns
+/// thread and [`ThreadedHandler::handle_threaded`] in a second one. A [`ThreadWaker`] wakes the
+/// first thread, which calls [`ThreadedHandler::handle`], and only if that returns
 /// [`ThreadedIrqReturn::WakeThread`] does [`ThreadedHandler::handle_threaded`] run. So a hard
 /// handler must return that whenever there is work for the thread, even if the device did not
-/// raise the interrupt: for that it needs to find the work, for example as a flag set before
-/// [`ThreadWaker::wake`] was called. See `irq_setup_forced_threading()` in `kernel/irq/manage.c`.
+/// raise the interrupt. It needs a way to find the work, such as a flag that is set before
+/// [`ThreadWaker::wake`] is called. See `irq_setup_forced_threading()` in `kernel/irq/manage.c`.
 ///
 /// [`ThreadedHandler::handle`]: super::ThreadedHandler::handle
 /// [`ThreadedHandler::handle_threaded`]: super::ThreadedHandler::handle_threaded
@@ -57,12 +57,12 @@ impl ThreadWaker {
 
     /// Wakes the thread.
     ///
-    /// The thread runs once after this, unless forced threading makes the hard handler decide, see
-    /// [`ThreadWaker`]. Calls made before it has begun to run are merged into one; one that is made
-    /// while it runs makes it run again.
+    /// The thread runs once after this, unless forced threading leaves that to the hard handler,
+    /// see [`ThreadWaker`]. Several calls before it runs make it run once. A call while it runs
+    /// makes it run again.
     ///
-    /// Callable from any context but NMI, also with interrupts off and spinlocks held. It takes the
-    /// raw spinlock of the interrupt's descriptor.
+    /// Context: any but NMI, also with interrupts off and spinlocks held. Takes the raw spinlock of
+    /// the interrupt's descriptor.
     #[inline]
     #[doc(alias = "irq_wake_thread")]
     pub fn wake(&self) {
@@ -74,7 +74,7 @@ impl ThreadWaker {
 
 /// Returns whether the caller is in a hard interrupt.
 ///
-/// With forced threading (see [`ThreadWaker`]) a hard handler is not: this is how it can tell.
+/// With forced threading, see [`ThreadWaker`], a hard handler is not in one: this tells it so.
 ///
 /// Context: any.
 #[inline]

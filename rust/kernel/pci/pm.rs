@@ -126,7 +126,7 @@ impl<T: SleepDriver> PmOps<T> {
 
     /// # Safety
     ///
-    /// Nothing but the PCI bus calls this, for a device that is bound to this driver. It holds the
+    /// Only the PCI bus calls this, for a device that is bound to this driver. It holds the
     /// lock of the device, so the device stays bound.
     unsafe extern "C" fn suspend_callback(dev: *mut bindings::device) -> c_int {
         // SAFETY: By the safety requirements `dev` is the field of a valid `struct pci_dev`.

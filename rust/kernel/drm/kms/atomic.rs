@@ -385,7 +385,7 @@ unsafe fn switches_on(commit: *mut bindings::drm_atomic_commit) -> bool {
 
 /// # Safety
 ///
-/// Called by the DRM core alone, as `drm_mode_config_funcs::atomic_check`.
+/// Only the DRM core calls this, as `drm_mode_config_funcs::atomic_check`.
 pub(super) unsafe extern "C" fn check_callback(
     dev: *mut bindings::drm_device,
     commit: *mut bindings::drm_atomic_commit,
@@ -405,7 +405,7 @@ pub(super) unsafe extern "C" fn check_callback(
 
 /// # Safety
 ///
-/// Called by the DRM core alone, as `drm_mode_config_helper_funcs::atomic_commit_tail` of a
+/// Only the DRM core calls this, as `drm_mode_config_helper_funcs::atomic_commit_tail` of a
 /// `drm::Device<T>`.
 pub(super) unsafe extern "C" fn commit_tail_callback<T: KmsDriver>(
     commit: *mut bindings::drm_atomic_commit,

@@ -197,7 +197,7 @@ impl<T: DriverConnector> Connector<T> {
 
     /// # Safety
     ///
-    /// Called by the DRM core alone, as `drm_connector_funcs::detect` of a connector of this type.
+    /// Only the DRM core calls this, as `drm_connector_funcs::detect` of a connector of this type.
     unsafe extern "C" fn detect_callback(
         connector: *mut bindings::drm_connector,
         _force: bool,
@@ -216,7 +216,7 @@ impl<T: DriverConnector> Connector<T> {
 
     /// # Safety
     ///
-    /// Called by the DRM core alone, as `drm_connector_helper_funcs::get_modes` of a connector of
+    /// Only the DRM core calls this, as `drm_connector_helper_funcs::get_modes` of a connector of
     /// this type.
     unsafe extern "C" fn get_modes_callback(connector: *mut bindings::drm_connector) -> c_int {
         // INVARIANT: By the safety requirements the core asks for modes.
@@ -231,7 +231,7 @@ impl<T: DriverConnector> Connector<T> {
 
     /// # Safety
     ///
-    /// Called by the DRM core alone, as `drm_connector_helper_funcs::mode_valid` of a connector of
+    /// Only the DRM core calls this, as `drm_connector_helper_funcs::mode_valid` of a connector of
     /// this type.
     unsafe extern "C" fn mode_valid_callback(
         connector: *mut bindings::drm_connector,

@@ -242,7 +242,7 @@ impl<T: DriverCrtc> Crtc<T> {
     ///
     /// # Safety
     ///
-    /// Called by the DRM core alone, as `drm_crtc_helper_funcs::mode_valid` of a CRTC of this type.
+    /// Only the DRM core calls this, as `drm_crtc_helper_funcs::mode_valid` of a CRTC of this type.
     unsafe extern "C" fn mode_valid_callback(
         _crtc: *mut bindings::drm_crtc,
         mode: *const bindings::drm_display_mode,
@@ -265,7 +265,7 @@ impl<T: DriverCrtc> Crtc<T> {
 
     /// # Safety
     ///
-    /// Called by the DRM core alone, as `drm_crtc_helper_funcs::atomic_check` of a CRTC of this
+    /// Only the DRM core calls this, as `drm_crtc_helper_funcs::atomic_check` of a CRTC of this
     /// type that is in `commit`.
     unsafe extern "C" fn check_callback(
         crtc: *mut bindings::drm_crtc,
@@ -284,7 +284,7 @@ impl<T: DriverCrtc> Crtc<T> {
 
     /// # Safety
     ///
-    /// Called by the DRM core alone, as `drm_crtc_helper_funcs::atomic_disable` of a CRTC of this
+    /// Only the DRM core calls this, as `drm_crtc_helper_funcs::atomic_disable` of a CRTC of this
     /// type.
     unsafe extern "C" fn disable_callback(
         crtc: *mut bindings::drm_crtc,
@@ -301,7 +301,7 @@ impl<T: DriverCrtc> Crtc<T> {
 
     /// # Safety
     ///
-    /// Called by the DRM core alone, as `drm_crtc_helper_funcs::handle_vblank_timeout` of a CRTC of
+    /// Only the DRM core calls this, as `drm_crtc_helper_funcs::handle_vblank_timeout` of a CRTC of
     /// this type.
     unsafe extern "C" fn vblank_callback(crtc: *mut bindings::drm_crtc) -> bool {
         // SAFETY: By the safety requirements.

@@ -148,7 +148,7 @@ impl<T: KmsDriver> Framebuffer<T> {
 
     /// # Safety
     ///
-    /// Called by the DRM core alone, as `drm_mode_config_funcs::fb_create` of a
+    /// Only the DRM core calls this, as `drm_mode_config_funcs::fb_create` of a
     /// `drm::Device<T>`.
     pub(super) unsafe extern "C" fn create_callback(
         dev: *mut bindings::drm_device,
@@ -223,7 +223,7 @@ impl<T: KmsDriver> Framebuffer<T> {
 
     /// # Safety
     ///
-    /// Called by the DRM core alone, as `drm_framebuffer_funcs::destroy` of a framebuffer of this
+    /// Only the DRM core calls this, as `drm_framebuffer_funcs::destroy` of a framebuffer of this
     /// type.
     unsafe extern "C" fn destroy_callback(fb: *mut bindings::drm_framebuffer) {
         // SAFETY: By the safety requirements; it is destroyed below only.

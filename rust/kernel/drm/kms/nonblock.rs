@@ -26,7 +26,7 @@ use crate::{
 
 /// # Safety
 ///
-/// Called by the DRM core alone, as `drm_mode_config_funcs::atomic_commit` of a `drm::Device<T>`,
+/// Only the DRM core calls this, as `drm_mode_config_funcs::atomic_commit` of a `drm::Device<T>`,
 /// with a commit that was checked.
 pub(super) unsafe extern "C" fn commit_callback<T: KmsDriver>(
     dev: *mut bindings::drm_device,

@@ -76,7 +76,7 @@ impl<T: DriverPlane> Plane<T> {
 
     /// # Safety
     ///
-    /// Called by the DRM core alone, as `drm_plane_helper_funcs::get_scanout_buffer` of a plane of
+    /// Only the DRM core calls this, as `drm_plane_helper_funcs::get_scanout_buffer` of a plane of
     /// this type, with a zeroed `buffer` and the panic lock held. The lock is dropped only when
     /// `buffer` is not used any more.
     unsafe extern "C" fn scanout_buffer_callback(
@@ -107,7 +107,7 @@ impl<T: DriverPlane> Plane<T> {
 
     /// # Safety
     ///
-    /// Called by the DRM core alone, as `drm_plane_helper_funcs::panic_flush` of a plane of this
+    /// Only the DRM core calls this, as `drm_plane_helper_funcs::panic_flush` of a plane of this
     /// type, after [`Self::scanout_buffer_callback`] and with the same lock held.
     unsafe extern "C" fn panic_flush_callback(plane: *mut bindings::drm_plane) {
         // SAFETY: By the safety requirements.

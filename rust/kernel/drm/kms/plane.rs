@@ -275,7 +275,7 @@ impl<T: DriverPlane> Plane<T> {
 
     /// # Safety
     ///
-    /// Called by the DRM core alone, as `drm_plane_helper_funcs::atomic_check` of a plane of this
+    /// Only the DRM core calls this, as `drm_plane_helper_funcs::atomic_check` of a plane of this
     /// type that is in `commit`.
     unsafe extern "C" fn check_callback(
         plane: *mut bindings::drm_plane,
@@ -325,7 +325,7 @@ impl<T: DriverPlane> Plane<T> {
 
     /// # Safety
     ///
-    /// Called by the DRM core alone, as `drm_plane_helper_funcs::prepare_fb` of a plane of this
+    /// Only the DRM core calls this, as `drm_plane_helper_funcs::prepare_fb` of a plane of this
     /// type, with a state of it.
     unsafe extern "C" fn prepare_callback(
         plane: *mut bindings::drm_plane,
@@ -346,7 +346,7 @@ impl<T: DriverPlane> Plane<T> {
 
     /// # Safety
     ///
-    /// Called by the DRM core alone, as `drm_plane_helper_funcs::atomic_async_check` of a plane of
+    /// Only the DRM core calls this, as `drm_plane_helper_funcs::atomic_async_check` of a plane of
     /// this type that is in `commit`.
     unsafe extern "C" fn async_check_callback(
         plane: *mut bindings::drm_plane,
@@ -372,7 +372,7 @@ impl<T: DriverPlane> Plane<T> {
 
     /// # Safety
     ///
-    /// Called by the DRM core alone, as `drm_plane_helper_funcs::atomic_async_update` of a plane of
+    /// Only the DRM core calls this, as `drm_plane_helper_funcs::atomic_async_update` of a plane of
     /// this type that is in `commit`, with no other plane.
     unsafe extern "C" fn async_update_callback(
         plane: *mut bindings::drm_plane,
