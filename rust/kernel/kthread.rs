@@ -179,7 +179,8 @@ pub struct Kthread<'a> {
 }
 
 // SAFETY: The function is `Send`, so any thread may drop it, and any thread but the kernel thread
-// itself may call `kthread_stop()`. That one cannot reach a `Kthread` that borrows from its function.
+// itself may call `kthread_stop()`. That one cannot reach a `Kthread` that borrows from its
+// function.
 unsafe impl Send for Kthread<'_> {}
 
 // SAFETY: All that a shared reference allows is to wake the task and to count references to it.
@@ -226,7 +227,7 @@ impl<'a> Kthread<'a> {
         let payload = NonNull::from(Box::leak(payload)).cast::<c_void>();
 
         // SAFETY:
-        // - `Payload::<F>::run` is called with `payload` at most once, by the new thread.
+        // - The new thread calls `Payload::<F>::run` with `payload`, once at most.
         // - `payload` is valid until `Payload::<F>::free`, which is called below if there will be
         //   no such call, and after the thread has ended otherwise.
         // - The format takes one string, and `name` is one.

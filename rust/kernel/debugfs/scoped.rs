@@ -106,8 +106,8 @@ unsafe impl Send for ScopedFile<'_> {}
 unsafe impl Sync for ScopedFile<'_> {}
 
 impl<'a> ScopedFile<'a> {
-    /// Creates a file called `name` in `dir`. `show` writes the contents, each time that the file is
-    /// opened.
+    /// Creates a file called `name` in `dir`. `show` writes the contents, each time that the file
+    /// is opened.
     ///
     /// `show` runs in process context and may sleep. As everywhere in debugfs, a file that cannot
     /// be created is silently left out. Without `CONFIG_DEBUG_FS` there are no files.
@@ -139,8 +139,8 @@ impl<'a> ScopedFile<'a> {
             _closure: PhantomData,
         };
 
-        // INVARIANT: `closure` is an `F`, which is `Send` and `Sync`, and it is valid until the file
-        // is removed.
+        // INVARIANT: `closure` is an `F`, which is `Send` and `Sync`, and it is valid until the
+        // file is removed.
         let erased = Erased {
             closure,
             show: self::show::<F>,
@@ -169,8 +169,8 @@ impl Drop for ScopedFile<'_> {
         // `debugfs_remove()` waits for readers.
         self.file = None;
 
-        // SAFETY: By the type invariants `self.free` and `self.closure` belong together, and nothing
-        // but the file used the closure.
+        // SAFETY: By the type invariants `self.free` and `self.closure` belong together, and
+        // nothing but the file used the closure.
         unsafe { (self.free)(self.closure) };
     }
 }

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! DRM kernel mode setting (KMS).
+//! A [`KmsDriver`] sets modes: DRM's kernel mode setting (KMS).
 //!
 //! A driver for a device with outputs implements [`KmsDriver`] and names it in
-//! [`drm::Driver::KMS`]. Planes, CRTCs, encoders and connectors are made by
-//! [`KmsDriver::setup`], before the device is registered, and live as long as the DRM device. All
-//! of the state is atomic: what user space asks for is checked by [`DriverPlane::atomic_check`] and
-//! [`DriverCrtc::atomic_check`], and is brought to the hardware by [`KmsDriver::atomic_commit_tail`].
+//! [`drm::Driver::KMS`]. [`KmsDriver::setup`] makes the planes, CRTCs, encoders and connectors
+//! before the device is registered. They live as long as the DRM device. All state is atomic:
+//! [`DriverPlane::atomic_check`] and [`DriverCrtc::atomic_check`] check a new state, and
+//! [`KmsDriver::atomic_commit_tail`] writes it to the hardware.
 //!
-//! CRTCs have a vblank timer, for devices without an interrupt of their own for it. Primary planes
-//! can show the panic screen, see [`DriverPlane::panic_pages`].
+//! CRTCs have a vblank timer, for devices without a vblank interrupt. Primary planes can show the
+//! panic screen, see [`DriverPlane::panic_pages`].
 //!
 //! # Removal
 //!
-//! Calls of user space that were in flight when the device was unplugged may still get here. What
-//! would switch an output on is refused with `ENODEV` from then on; what is on can change until
-//! [`drm::Registration`] has switched it off, as the last thing it does before it drops the
-//! registration data. After that no CRTC is on, no framebuffer is in a plane and no vblank tick
+//! After the unplug of a device, ioctls that were in flight may still get here. A commit that
+//! switches an output on is refused with `ENODEV` from then on. An output that is on may still
+//! change, until [`drm::Registration`] switches it off, which it does just before it drops the
+//! registration data. After that no CRTC is on, no plane has a framebuffer and no vblank tick
 //! comes any more.
 //!
 //! # Examples
@@ -30,7 +30,7 @@
 //!     prelude::*, //
 //! };
 //!
-//! /// Makes one output of one primary plane.
+//! /// Makes an output with one primary plane.
 //! fn output<T: KmsDriver>(
 //!     setup: &Setup<'_, T>,
 //!     plane: impl PinInit<T::Plane, Error>,
@@ -47,8 +47,8 @@
 //!         .attach_encoder(encoder)
 //! }
 //!
-//! /// Shows the new framebuffers, and sends the events at once.
-//! fn commit<'a, T: KmsDriver>(
+//! /// Shows the new framebuffers, and sends the events immediately.
+//! fn atomic_commit_tail<'a, T: KmsDriver>(
 //!     _device: &drm::Device<T, drm::Ioctl>,
 //!     commit: Commit<'a, T>,
 //! ) -> HwDone<'a, T> {
@@ -139,24 +139,25 @@ pub fn firmware_drivers_only() -> bool {
     unsafe { bindings::video_firmware_drivers_only() }
 }
 
-/// The limits of a device, and what it prefers.
+/// The limits and preferences of a device.
 ///
 /// Format modifiers are not supported. Pixel formats that user space names by depth and bits per
-/// pixel are those of the host's byte order.
+/// pixel have the byte order of the CPU.
+#[doc(alias = "drm_mode_config")]
 pub struct ModeConfigInfo {
-    /// Least width of a framebuffer, in pixels.
+    /// Smallest width of a framebuffer, in pixels.
     pub min_width: u32,
-    /// Least height of a framebuffer, in pixels.
+    /// Smallest height of a framebuffer, in pixels.
     pub min_height: u32,
-    /// Largest width of a framebuffer and of a mode, in pixels.
+    /// Largest width of a framebuffer or mode, in pixels.
     pub max_width: u32,
-    /// Largest height of a framebuffer and of a mode, in pixels.
+    /// Largest height of a framebuffer or mode, in pixels.
     pub max_height: u32,
-    /// Width of the cursor, in pixels; zero for the default of DRM.
+    /// Width of the cursor, in pixels; zero for DRM's default.
     pub cursor_width: u32,
-    /// Height of the cursor, in pixels; zero for the default of DRM.
+    /// Height of the cursor, in pixels; zero for DRM's default.
     pub cursor_height: u32,
-    /// Depth that generic user space should use, in bits; zero for the default of DRM.
+    /// Depth that generic user space should use, in bits; zero for DRM's default.
     pub preferred_depth: u32,
     /// Whether a flip may happen outside of vblank, see [`CrtcUpdate::async_flip`].
     pub async_page_flip: bool,
@@ -164,58 +165,61 @@ pub struct ModeConfigInfo {
 
 /// A DRM driver that sets modes.
 ///
-/// Callbacks get a device in the context [`drm::Ioctl`]: it may be gone. What needs it bound asks
-/// for a [`registration_guard`](drm::Device::registration_guard).
+/// Callbacks get a device in the context [`drm::Ioctl`], which may be unplugged. A callback that
+/// needs it bound takes a [`registration_guard`](drm::Device::registration_guard).
 pub trait KmsDriver: drm::Driver {
-    /// What the driver keeps with a plane.
+    /// The driver's data of a plane.
     type Plane: DriverPlane<Driver = Self>;
 
-    /// What the driver keeps with a CRTC.
+    /// The driver's data of a CRTC.
     type Crtc: DriverCrtc<Driver = Self>;
 
-    /// What the driver keeps with a connector.
+    /// The driver's data of a connector.
     type Connector: DriverConnector<Driver = Self>;
 
-    /// What the driver keeps with a framebuffer.
+    /// The driver's data of a framebuffer.
     type Framebuffer: DriverFramebuffer<Driver = Self>;
 
     /// The limits of the device.
     const INFO: ModeConfigInfo;
 
-    /// Whether cursor planes have a hotspot, as those of virtual machines have: the host moves the
-    /// cursor. User space has to ask for such planes.
+    /// Whether cursor planes have a hotspot, as in virtual machines, where the host moves the
+    /// cursor. User space must ask for such planes.
+    #[doc(alias = "DRIVER_CURSOR_HOTSPOT")]
     const CURSOR_HOTSPOT: bool = false;
 
     /// Makes the planes, CRTCs, encoders and connectors.
     ///
-    /// Called once, in process context, by [`drm::Registration::new`] before the device is
-    /// registered. Without a CRTC the device has no mode setting at all.
+    /// [`drm::Registration::new`] calls this once, before it registers the device. A device without
+    /// a CRTC has no mode setting at all.
     ///
-    /// # Errors
+    /// Errors: the registration fails. It also fails if a method of `setup` has returned an error
+    /// and this ignores it.
     ///
-    /// Make the registration fail. So does each error of a method of `setup`, also if it is
-    /// ignored.
+    /// Context: process, may sleep.
     fn setup<'a>(setup: &Setup<'a, Self>, data: &'a Self::RegistrationData<'a>) -> Result;
 
-    /// Whether [`Self::atomic_commit_tail`] would not wait now.
+    /// Returns whether [`Self::atomic_commit_tail`] would not wait now.
     ///
-    /// Then a commit that user space does not wait for, and for which DRM has nothing to wait for
-    /// either, is brought to the hardware before the ioctl returns. Else a worker does that. Not
-    /// asked for modesets and for flips outside of vblank, which the worker always gets.
+    /// If so, and if DRM has nothing to wait for either, a nonblocking commit runs inline: it is
+    /// written to the hardware before the ioctl returns. Otherwise a worker writes it. Not called
+    /// for modesets and async flips, which are always for the worker.
     ///
-    /// Process context, may sleep; the locks of the objects of the commit are held.
+    /// Context: process, may sleep; the locks of the objects of the commit are held.
     fn can_commit_inline(_device: &drm::Device<Self, drm::Ioctl>) -> bool {
         false
     }
 
-    /// Brings the new state to the hardware.
+    /// Writes the new state to the hardware.
     ///
-    /// Called in process context, may sleep; the locks of the objects of the commit may be held. It
-    /// cannot fail, and must come to an end also if the device is gone. Commits of different CRTCs
-    /// may run at the same time. [`Commit::hw_done`] ends the access to the new state, which the
-    /// next commit may replace from then on.
+    /// It cannot fail, and must return even if the device is gone. Commits of different CRTCs may
+    /// run at the same time. [`Commit::hw_done`] ends the access to the new state: the next commit
+    /// may replace it from then on. The abstraction does the rest of C's `atomic_commit_tail`, such
+    /// as switching vblanks on and off and cleaning up planes.
     ///
     /// The first commits may come before [`drm::Registration::new`] returns.
+    ///
+    /// Context: process, may sleep; the locks of the objects of the commit may be held.
     fn atomic_commit_tail<'a>(
         device: &drm::Device<Self, drm::Ioctl>,
         commit: Commit<'a, Self>,

@@ -156,8 +156,8 @@ impl Domain {
     ///
     /// Context: any.
     pub fn request(&self, index: u32) -> Result<IrqRequest<'_>> {
-        // SAFETY: By the type invariants this is the number of an interrupt that exists until `self`
-        // is dropped, and the request borrows `self`.
+        // SAFETY: By the type invariants this is the number of an interrupt that exists until
+        // `self` is dropped, and the request borrows `self`.
         Ok(unsafe { IrqRequest::simulated(self.irq(index)?) })
     }
 
@@ -220,8 +220,8 @@ impl Domain {
 impl Drop for Domain {
     fn drop(&mut self) {
         for &irq in &self.irqs {
-            // SAFETY: By the type invariants `irq` is mapped. No handler is registered for it, as it
-            // would borrow `self`.
+            // SAFETY: By the type invariants `irq` is mapped. No handler is registered for it, as
+            // it would borrow `self`.
             unsafe { bindings::irq_dispose_mapping(irq) };
         }
 

@@ -22,9 +22,9 @@ use crate::{
 /// and resets it: several signals end one wait. A signal that comes before the wait, or before the
 /// thread runs, is not lost.
 ///
-/// One thread waits for an event. A second one would not be woken. If the event outlives the thread,
-/// a signal wakes nothing. The event keeps the memory of the task, which RCU frees: an event may be
-/// dropped in any context but NMI.
+/// One thread waits for an event. A second one would not be woken. If the event outlives the
+/// thread, a signal wakes nothing. The event keeps the memory of the task, which RCU frees: an
+/// event may be dropped in any context but NMI.
 ///
 /// # Examples
 ///

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Atomic commits.
+//! A [`Commit`] gives a driver the states that it writes to the hardware.
 //!
 //! C headers: [`include/drm/drm_atomic.h`](srctree/include/drm/drm_atomic.h),
 //! [`include/drm/drm_atomic_helper.h`](srctree/include/drm/drm_atomic_helper.h),
@@ -28,6 +28,7 @@ use core::{
 };
 
 /// A rectangle. `x2` and `y2` are outside of it.
+#[doc(alias = "drm_rect")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rect {
     /// The left edge.
@@ -41,7 +42,7 @@ pub struct Rect {
 }
 
 impl Rect {
-    /// The width, zero if the right edge is left of the left one.
+    /// Returns the width, which is zero if the right edge is left of the left one.
     ///
     /// # Examples
     ///
@@ -56,7 +57,7 @@ impl Rect {
         u32::try_from(i64::from(self.x2) - i64::from(self.x1)).unwrap_or(0)
     }
 
-    /// The height, zero if the lower edge is above the upper one.
+    /// Returns the height, which is zero if the lower edge is above the upper one.
     pub fn height(&self) -> u32 {
         u32::try_from(i64::from(self.y2) - i64::from(self.y1)).unwrap_or(0)
     }
@@ -76,14 +77,15 @@ impl From<bindings::drm_rect> for Rect {
 /// Makes a type invariant over `'a` and neither `Send` nor `Sync`: a token for one callback.
 type Token<'a, T> = PhantomData<(fn(&'a ()) -> &'a (), *mut T)>;
 
-/// A commit whose new state is brought to the hardware.
+/// A commit whose new state is written to the hardware.
 ///
-/// It is a token: what it gives borrows from it, and [`hw_done`](Self::hw_done) takes it.
+/// It is a token: all states borrow from it, and [`hw_done`](Self::hw_done) consumes it.
 ///
 /// # Invariants
 ///
 /// `commit` is a valid commit of a `drm::Device<T>`, its states were swapped, and
 /// `drm_atomic_helper_commit_hw_done()` was not called for it.
+#[doc(alias = "drm_atomic_commit")]
 pub struct Commit<'a, T: KmsDriver> {
     commit: *mut bindings::drm_atomic_commit,
     _token: Token<'a, T>,
@@ -93,23 +95,25 @@ pub struct Commit<'a, T: KmsDriver> {
 pub struct HwDone<'a, T: KmsDriver>(Token<'a, T>);
 
 impl<'a, T: KmsDriver> Commit<'a, T> {
-    /// The planes of the commit, in the order of their index.
+    /// Returns the planes of the commit, in the order of their index.
     ///
-    /// A plane may be there without a change.
+    /// A plane may be in a commit without a change.
+    #[doc(alias = "for_each_oldnew_plane_in_state")]
     pub fn planes(&self) -> impl Iterator<Item = PlaneUpdate<'_, T>> {
         // SAFETY: By the type invariants.
         unsafe { planes(self.commit) }
             .iter()
             .filter(|entry| !entry.ptr.is_null())
             // INVARIANT: An entry with a plane has both of its states. They do not change before
-            // `hw_done`, which has to wait for the borrow of `self`.
+            // `hw_done`, which cannot be called while `self` is borrowed.
             .map(|entry| PlaneUpdate {
                 entry,
                 _driver: PhantomData,
             })
     }
 
-    /// The CRTCs of the commit, in the order of their index.
+    /// Returns the CRTCs of the commit, in the order of their index.
+    #[doc(alias = "for_each_oldnew_crtc_in_state")]
     pub fn crtcs(&self) -> impl Iterator<Item = CrtcUpdate<'_, T>> {
         // SAFETY: By the type invariants.
         unsafe { crtcs(self.commit) }
@@ -122,12 +126,12 @@ impl<'a, T: KmsDriver> Commit<'a, T> {
             })
     }
 
-    /// Has the driver bring a commit to the hardware.
+    /// Calls [`KmsDriver::atomic_commit_tail`] for a commit.
     ///
     /// # Safety
     ///
-    /// `commit` must be a valid commit of a `drm::Device<T>` whose states were swapped, and this be
-    /// the first call for it.
+    /// `commit` must be a valid commit of a `drm::Device<T>` whose states were swapped, and this
+    /// must be the first call for it.
     pub(super) unsafe fn run_atomic_commit_tail(commit: *mut bindings::drm_atomic_commit) {
         // INVARIANT: By the safety requirements.
         let this = Self {
@@ -140,9 +144,10 @@ impl<'a, T: KmsDriver> Commit<'a, T> {
         let _done: HwDone<'_, T> = T::atomic_commit_tail(device, this);
     }
 
-    /// Ends the access to the new state: the next commit may replace it.
+    /// Ends the access to the new state, which the next commit may replace from then on.
     ///
     /// Sends all events that were not taken.
+    #[doc(alias = "drm_atomic_helper_commit_hw_done")]
     pub fn hw_done(self) -> HwDone<'a, T> {
         for crtc in self.crtcs() {
             drop(crtc.take_event());
@@ -154,7 +159,7 @@ impl<'a, T: KmsDriver> Commit<'a, T> {
     }
 }
 
-/// The entries of a commit for one type of object.
+/// Returns the entries of a commit for one type of object.
 ///
 /// # Safety
 ///
@@ -170,23 +175,24 @@ unsafe fn entries<'a, E>(array: *const E, count: c_int) -> &'a [E] {
     }
 }
 
-/// The entries of a commit for planes.
+/// Returns the entries of a commit for planes.
 ///
 /// # Safety
 ///
-/// `commit` must be valid during `'a`, of a device that is registered, and not be added to.
+/// `commit` must be valid during `'a`, of a device that is registered, and nothing may be added to
+/// it.
 pub(super) unsafe fn planes<'a>(
     commit: *mut bindings::drm_atomic_commit,
 ) -> &'a [bindings::__drm_planes_state] {
     // SAFETY: The device of a commit is valid. The array has an entry for each plane of the device,
-    // of which there are no more once it is registered.
+    // which gets no more of them once it is registered.
     unsafe {
         let config = &raw const (*(*commit).dev).mode_config;
         entries((*commit).planes, (*config).num_total_plane)
     }
 }
 
-/// The entries of a commit for CRTCs.
+/// Returns the entries of a commit for CRTCs.
 ///
 /// # Safety
 ///
@@ -201,7 +207,7 @@ pub(super) unsafe fn crtcs<'a>(
     }
 }
 
-/// The entries of a commit for connectors.
+/// Returns the entries of a commit for connectors.
 ///
 /// # Safety
 ///
@@ -236,37 +242,40 @@ impl<'c, T: KmsDriver> PlaneUpdate<'c, T> {
         }
     }
 
-    /// The plane.
+    /// Returns the plane.
     pub fn plane(&self) -> &'c Plane<T::Plane> {
         // SAFETY: By the type invariants.
         unsafe { Plane::from_raw(self.entry.ptr) }
     }
 
-    /// What the plane has shown before.
+    /// Returns the state of the plane before the commit.
+    #[doc(alias = "drm_atomic_get_old_plane_state")]
     pub fn old(&self) -> PlaneState<'c, T> {
         // SAFETY: By the type invariants.
         unsafe { PlaneState::from_raw(self.entry.old_state) }
     }
 
-    /// What the plane is to show.
+    /// Returns the state that the commit gives to the plane.
+    #[doc(alias = "drm_atomic_get_new_plane_state")]
     #[expect(clippy::new_ret_no_self)]
     pub fn new(&self) -> PlaneState<'c, T> {
         // SAFETY: By the type invariants.
         unsafe { PlaneState::from_raw(self.entry.new_state) }
     }
 
-    /// Whether the plane is to show another framebuffer than before, or none any more.
+    /// Returns whether the new state has another framebuffer than the old one, or none any more.
     pub fn framebuffer_changed(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { (*self.entry.old_state).fb != (*self.entry.new_state).fb }
     }
 
-    /// Returns the smallest rectangle around all that changed of the framebuffer, in whole pixels.
+    /// Returns the smallest rectangle around all changes of the framebuffer, in whole pixels.
     ///
-    /// That is all of what is shown if user space does not tell, if another part of the framebuffer
-    /// than before is shown, or if another framebuffer is shown and the driver did not
-    /// [ask](crate::drm::kms::DriverPlane::DAMAGE_OF_FLIPS) for its damage. [`None`] if nothing
-    /// changed or the plane is not visible.
+    /// That is the whole visible part if user space does not tell, if another part of the
+    /// framebuffer than before is visible, or after a flip to another framebuffer unless the driver
+    /// [asks](crate::drm::kms::DriverPlane::DAMAGE_OF_FLIPS) for the damage of flips. [`None`] if
+    /// nothing changed or the plane is not visible.
+    #[doc(alias = "drm_atomic_helper_damage_merged")]
     pub fn damage_merged(&self) -> Option<Rect> {
         let mut rect = pin_init::zeroed();
 
@@ -294,52 +303,56 @@ pub struct CrtcUpdate<'c, T: KmsDriver> {
 }
 
 impl<'c, T: KmsDriver> CrtcUpdate<'c, T> {
-    /// The CRTC.
+    /// Returns the CRTC.
     pub fn crtc(&self) -> &'c Crtc<T::Crtc> {
         // SAFETY: By the type invariants.
         unsafe { Crtc::from_raw(self.entry.ptr) }
     }
 
-    /// The state of the CRTC before.
+    /// Returns the state of the CRTC before the commit.
+    #[doc(alias = "drm_atomic_get_old_crtc_state")]
     pub fn old(&self) -> CrtcState<'c, T> {
         // SAFETY: By the type invariants.
         unsafe { CrtcState::from_raw(self.entry.old_state) }
     }
 
-    /// The state that the CRTC is to have.
+    /// Returns the state that the commit gives to the CRTC.
+    #[doc(alias = "drm_atomic_get_new_crtc_state")]
     #[expect(clippy::new_ret_no_self)]
     pub fn new(&self) -> CrtcState<'c, T> {
         // SAFETY: By the type invariants.
         unsafe { CrtcState::from_raw(self.entry.new_state) }
     }
 
-    /// Whether the CRTC has shown anything before.
+    /// Returns whether the CRTC was on before the commit.
     pub fn old_active(&self) -> bool {
         self.old().active()
     }
 
-    /// Whether the CRTC is to show anything.
+    /// Returns whether the CRTC is on after the commit.
     pub fn active(&self) -> bool {
         self.new().active()
     }
 
-    /// Whether the mode changes, or the CRTC is switched on or off.
+    /// Returns whether the mode changes, or the CRTC is switched on or off.
+    #[doc(alias = "drm_atomic_crtc_needs_modeset")]
     pub fn needs_modeset(&self) -> bool {
         self.new().needs_modeset()
     }
 
-    /// Width and height of the new mode, in pixels. Zero without a mode.
+    /// Returns width and height of the new mode, in pixels. Zero without a mode.
     pub fn mode_size(&self) -> (u32, u32) {
         self.new().mode_size()
     }
 
-    /// Whether the flip may happen outside of vblank, and then should happen at once.
+    /// Returns whether the flip need not wait for vblank, and should happen immediately.
     pub fn async_flip(&self) -> bool {
         self.new().async_flip()
     }
 
-    /// Takes the event that tells that the commit is on the screen. There is none if the CRTC is
-    /// off and stays off, and for a commit that only moves the cursor.
+    /// Takes the event that tells user space that the commit is on the screen.
+    ///
+    /// There is none if the CRTC is off and stays off, and for a commit that only moves the cursor.
     pub fn take_event(&self) -> Option<VblankEvent<'c, T>> {
         let crtc = self.crtc();
 
@@ -355,17 +368,17 @@ impl<'c, T: KmsDriver> CrtcUpdate<'c, T> {
         // SAFETY: The CRTC is valid, and vblank was initialized before the device was registered.
         let vblank = unsafe { bindings::drm_crtc_vblank_get(crtc.as_raw()) } == 0;
 
-        // SAFETY: The event of the state was taken from it, hence it is owned, as is the reference
-        // if there is one.
+        // SAFETY: The event was taken from the state, so it is owned, and so is the reference if
+        // there is one.
         Some(unsafe { VblankEvent::new(crtc, event, vblank) })
     }
 }
 
-/// Whether `commit` switches anything on that is off.
+/// Returns whether `commit` switches anything on that is off.
 ///
 /// # Safety
 ///
-/// `commit` must be valid, with its states not yet swapped, and must not change meanwhile.
+/// `commit` must be valid, its states must not yet be swapped, and it must not change meanwhile.
 unsafe fn switches_on(commit: *mut bindings::drm_atomic_commit) -> bool {
     // SAFETY: By the safety requirements.
     let (planes, crtcs) = unsafe { (planes(commit), crtcs(commit)) };
@@ -391,8 +404,9 @@ pub(super) unsafe extern "C" fn check_callback(
     commit: *mut bindings::drm_atomic_commit,
 ) -> c_int {
     // An ioctl that was in flight at the unplug must not switch on again what the shutdown has
-    // switched off. The shutdown takes the locks of all objects after the unplug. Who gets such a
-    // lock later sees the device unplugged; who had it before is seen by the shutdown.
+    // switched off. The shutdown takes the locks of all objects after the unplug. An ioctl that
+    // gets such a lock later sees that the device is unplugged. The changes of one that had it
+    // before are undone by the shutdown.
     //
     // SAFETY: By the safety requirements both are valid.
     if unsafe { bindings::drm_dev_is_unplugged(dev) && switches_on(commit) } {
@@ -410,8 +424,8 @@ pub(super) unsafe extern "C" fn check_callback(
 pub(super) unsafe extern "C" fn commit_tail_callback<T: KmsDriver>(
     commit: *mut bindings::drm_atomic_commit,
 ) {
-    // SAFETY: By the safety requirements. CRTCs that are to be on have vblanks after a modeset; if
-    // there is none there is nothing in its helpers but work: a hundredth of all that a flip costs.
+    // SAFETY: By the safety requirements. CRTCs that a modeset switches on have vblanks after it.
+    // Without a modeset its helpers do nothing, but cost a hundredth of a whole flip.
     unsafe {
         let dev = (*commit).dev;
         if crtcs(commit).iter().any(|entry| {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Connectors.
+//! A [`DriverConnector`] implements the connectors of a driver, and [`ProbedModes`] takes the modes
+//! of one.
 //!
 //! C headers: [`include/drm/drm_connector.h`](srctree/include/drm/drm_connector.h),
 //! [`include/drm/drm_edid.h`](srctree/include/drm/drm_edid.h)
@@ -28,10 +29,10 @@ use core::{
     ptr, //
 };
 
-/// Highest refresh rate for which the arithmetic of `drm_cvt_mode()` is safe, in Hz.
+/// Highest refresh rate for which `drm_cvt_mode()` does not overflow, in Hz.
 const MAX_REFRESH: u32 = 240;
 
-/// Largest width and height for which the arithmetic of `drm_cvt_mode()` is safe, in pixels.
+/// Largest width and height for which `drm_cvt_mode()` does not overflow, in pixels.
 const MAX_SIZE: u32 = 32767;
 
 /// The kind of a connector.
@@ -44,31 +45,33 @@ pub enum ConnectorKind {
 }
 
 /// Whether something is connected to a connector.
+#[doc(alias = "drm_connector_status")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectorStatus {
     /// Something is connected.
     Connected,
     /// Nothing is connected.
     Disconnected,
-    /// It cannot be told.
+    /// The driver cannot tell.
     Unknown,
 }
 
-/// What a driver does with a connector.
+/// The callbacks and the data of a driver for its connectors.
 ///
-/// All methods are called in process context, with the lock of the mode configuration held, and may
-/// sleep.
+/// Context of all methods: process, may sleep; the lock of the mode configuration is held.
+#[doc(alias = "drm_connector_funcs")]
+#[doc(alias = "drm_connector_helper_funcs")]
 pub trait DriverConnector: Send + Sync + Sized + 'static {
     /// The driver whose connectors these are.
     type Driver: KmsDriver<Connector = Self>;
 
-    /// Tells whether something is connected.
+    /// Returns whether something is connected.
     fn detect(connector: &Connector<Self>) -> ConnectorStatus;
 
-    /// Adds the modes of what is connected, and returns how many it has added.
+    /// Adds the modes of the monitor that is connected, and returns their number.
     fn get_modes(connector: &Connector<Self>, modes: &mut ProbedModes<'_>) -> i32;
 
-    /// Tells whether a mode can be used.
+    /// Returns whether the driver can use a mode.
     fn mode_valid(_connector: &Connector<Self>, _mode: &DisplayMode) -> bool {
         true
     }
@@ -80,6 +83,7 @@ pub trait DriverConnector: Send + Sync + Sized + 'static {
 ///
 /// `connector` is an initialized `struct drm_connector` of a `drm::Device<T::Driver>`, and lives as
 /// long as that. It was made by [`Setup::connector`].
+#[doc(alias = "drm_connector")]
 #[repr(C)]
 pub struct Connector<T: DriverConnector> {
     connector: Opaque<bindings::drm_connector>,
@@ -120,8 +124,8 @@ impl<T: DriverConnector> Connector<T> {
         // SAFETY: `this` is valid, since the allocation was successful.
         let connector = Opaque::cast_into(unsafe { &raw const (*this).connector });
 
-        // SAFETY: The device is valid, `connector` is zeroed memory that lives as long, the
-        // functions are a constant, and there need not be a DDC.
+        // SAFETY: The device is valid, `connector` is zeroed memory that lives as long, and the
+        // functions are a constant. The DDC is optional.
         to_result(unsafe {
             bindings::drmm_connector_init(
                 setup.as_raw(),
@@ -136,7 +140,7 @@ impl<T: DriverConnector> Connector<T> {
         unsafe { bindings::drm_connector_helper_add(connector, const { &Self::HELPER_FUNCS }) };
 
         // SAFETY: `data` is a part of the allocation, which lives as long as the device. If this
-        // fails, the device is never registered, hence the data never used.
+        // fails, the device is never registered, so nothing uses the data.
         unsafe { setup.init(&raw mut (*this).data, data) }?;
 
         if edid_property {
@@ -162,15 +166,16 @@ impl<T: DriverConnector> Connector<T> {
         self.connector.get()
     }
 
-    /// The device of the connector.
+    /// Returns the device of the connector.
     pub fn device(&self) -> &drm::Device<T::Driver, drm::Ioctl> {
         // SAFETY: By the type invariants the connector is of a `drm::Device<T::Driver>`, which
-        // lives as long. Callbacks come after registration only. During the set-up the parent
-        // device is bound, and the registration data there, as for a registered device.
+        // lives as long. Callbacks only come after the registration. During the set-up the parent
+        // device is bound and the registration data is valid, as for a registered device.
         unsafe { drm::Device::from_raw((*self.as_raw()).dev) }
     }
 
-    /// The index of the connector among those of the device.
+    /// Returns the index of the connector among those of the device.
+    #[doc(alias = "drm_connector_index")]
     pub fn index(&self) -> u32 {
         // SAFETY: The connector is initialized, and the index does not change.
         unsafe { (*self.as_raw()).index }
@@ -178,11 +183,10 @@ impl<T: DriverConnector> Connector<T> {
 
     /// Lets the encoder drive the connector.
     ///
-    /// For [`KmsDriver::setup`], the only place that has encoders.
+    /// Errors: [`EINVAL`] if the encoder is of another device.
     ///
-    /// # Errors
-    ///
-    /// `EINVAL` if the encoder is of another device.
+    /// Context: [`KmsDriver::setup`], as nothing else has encoders.
+    #[doc(alias = "drm_connector_attach_encoder")]
     pub fn attach_encoder(&self, encoder: &Encoder) -> Result {
         // SAFETY: Both are initialized, and neither changes its device.
         if unsafe { (*encoder.as_raw()).dev != (*self.as_raw()).dev } {
@@ -219,7 +223,7 @@ impl<T: DriverConnector> Connector<T> {
     /// Only the DRM core calls this, as `drm_connector_helper_funcs::get_modes` of a connector of
     /// this type.
     unsafe extern "C" fn get_modes_callback(connector: *mut bindings::drm_connector) -> c_int {
-        // INVARIANT: By the safety requirements the core asks for modes.
+        // INVARIANT: By the safety requirements the core probes the connector.
         let mut modes = ProbedModes {
             connector,
             _callback: PhantomData,
@@ -261,6 +265,7 @@ impl<T: DriverConnector> Deref for Connector<T> {
 /// # Invariants
 ///
 /// `self.0` is a valid `struct drm_display_mode`, which does not change.
+#[doc(alias = "drm_display_mode")]
 #[repr(transparent)]
 pub struct DisplayMode(Opaque<bindings::drm_display_mode>);
 
@@ -270,17 +275,17 @@ impl DisplayMode {
         unsafe { &*self.0.get() }
     }
 
-    /// The width in pixels.
+    /// Returns the width in pixels.
     pub fn hdisplay(&self) -> u32 {
         self.get().hdisplay.into()
     }
 
-    /// The height in pixels.
+    /// Returns the height in pixels.
     pub fn vdisplay(&self) -> u32 {
         self.get().vdisplay.into()
     }
 
-    /// Whether the mode is the preferred one of its connector.
+    /// Returns whether the mode is the preferred one of its connector.
     pub fn is_preferred(&self) -> bool {
         u32::from(self.get().type_) & bindings::DRM_MODE_TYPE_PREFERRED != 0
     }
@@ -288,23 +293,27 @@ impl DisplayMode {
 
 /// Takes the modes of a connector.
 ///
-/// All methods that add modes return how many, zero also if there is no memory.
+/// All methods that add modes return their number, and zero if there is no memory.
 ///
 /// # Invariants
 ///
-/// `connector` is valid, and its modes are being asked for during `'a`: the lock of the mode
-/// configuration is held.
+/// `connector` is valid, and it is being probed during `'a`: the lock of the mode configuration is
+/// held.
+#[doc(alias = "probed_modes")]
 pub struct ProbedModes<'a> {
     connector: *mut bindings::drm_connector,
     _callback: PhantomData<&'a mut bindings::drm_connector>,
 }
 
 impl ProbedModes<'_> {
-    /// Adds the modes of an EDID, and makes it the one of the connector.
+    /// Adds the modes of an EDID, which becomes that of the connector.
     ///
-    /// `bytes` are blocks of 128 bytes, which are checked; a part of a block at the end is not
-    /// used. An EDID that the administrator has loaded instead is preferred. The connector needs
-    /// its EDID property.
+    /// `bytes` are blocks of 128 bytes, which are checked. An incomplete block at the end is
+    /// ignored. An EDID that the administrator has loaded takes precedence. The connector needs its
+    /// EDID property.
+    #[doc(alias = "drm_edid_read_custom")]
+    #[doc(alias = "drm_edid_connector_update")]
+    #[doc(alias = "drm_edid_connector_add_modes")]
     pub fn add_edid_modes(&mut self, bytes: &[u8]) -> i32 {
         /// # Safety
         ///
@@ -325,7 +334,8 @@ impl ProbedModes<'_> {
                 return EINVAL.to_errno();
             };
 
-            // SAFETY: Both have `len` bytes, by the safety requirements and as cut out above.
+            // SAFETY: Both have `len` bytes: `buf` by the safety requirements, `block` as cut
+            // above.
             unsafe { ptr::copy_nonoverlapping(block.as_ptr(), buf, len) };
             0
         }
@@ -343,36 +353,38 @@ impl ProbedModes<'_> {
         // SAFETY: The connector is valid and the lock is held by the type invariants. `edid` may
         // be null, and is not used any more after it is freed.
         unsafe {
-            // If this fails the connector has no EDID, hence no modes are added.
+            // If this fails the connector has no EDID, and no modes are added.
             bindings::drm_edid_connector_update(self.connector, edid);
             bindings::drm_edid_free(edid);
             bindings::drm_edid_connector_add_modes(self.connector)
         }
     }
 
-    /// Adds the usual modes of monitors without an EDID up to a size in pixels. The connector has
-    /// no EDID any more.
+    /// Adds the usual modes of monitors without an EDID, up to a size in pixels. Removes the EDID
+    /// of the connector.
+    #[doc(alias = "drm_add_modes_noedid")]
     pub fn add_modes_noedid(&mut self, max_width: u32, max_height: u32) -> i32 {
         // SAFETY: The connector is valid and the lock is held by the type invariants.
         unsafe {
-            // A connector without the property has none to lose.
+            // Without the property the connector has no EDID.
             bindings::drm_edid_connector_update(self.connector, ptr::null());
             bindings::drm_add_modes_noedid(self.connector, max_width, max_height)
         }
     }
 
-    /// Adds the mode of a size in pixels and a refresh rate in Hz, which gets its timing from the
-    /// VESA formula CVT.
+    /// Adds a mode of a size in pixels and a refresh rate in Hz, with the timings of the VESA
+    /// formula CVT.
     ///
-    /// None is added for a size that is zero or beyond 32767, nor for a rate that is zero or
-    /// beyond 240. The width is rounded down to a multiple of 8.
+    /// Adds none if the width or the height is zero or above 32767, or if the rate is zero or above
+    /// 240. Rounds the width down to a multiple of 8.
+    #[doc(alias = "drm_cvt_mode")]
     pub fn add_cvt_mode(&mut self, width: u32, height: u32, refresh: u32, preferred: bool) -> i32 {
         let usable = |size| (1..=MAX_SIZE).contains(&size);
         if !usable(width) || !usable(height) || !(1..=MAX_REFRESH).contains(&refresh) {
             return 0;
         }
 
-        // SAFETY: The connector is valid by the type invariants. All numbers fit, as checked.
+        // SAFETY: The connector is valid by the type invariants. All numbers were checked above.
         let mode = unsafe {
             bindings::drm_cvt_mode(
                 (*self.connector).dev,
@@ -388,8 +400,8 @@ impl ProbedModes<'_> {
             return 0;
         }
 
-        // SAFETY: `mode` is valid and owned, and goes to the connector, whose lock is held by the
-        // type invariants.
+        // SAFETY: `mode` is valid and owned, and the connector takes it. By the type invariants its
+        // lock is held.
         unsafe {
             if preferred {
                 (*mode).type_ |= bindings::DRM_MODE_TYPE_PREFERRED as u8;
@@ -400,6 +412,7 @@ impl ProbedModes<'_> {
     }
 
     /// Makes the modes of a size in pixels the preferred ones.
+    #[doc(alias = "drm_set_preferred_mode")]
     pub fn set_preferred_mode(&mut self, width: u32, height: u32) {
         let (Ok(width), Ok(height)) = (c_int::try_from(width), c_int::try_from(height)) else {
             return;

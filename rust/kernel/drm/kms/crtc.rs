@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! CRTCs.
+//! A [`DriverCrtc`] implements the CRTCs of a driver, and a [`Crtc`] is one of them.
 //!
 //! C headers: [`include/drm/drm_crtc.h`](srctree/include/drm/drm_crtc.h),
 //! [`include/drm/drm_vblank_helper.h`](srctree/include/drm/drm_vblank_helper.h)
@@ -41,28 +41,33 @@ use core::{
 /// Number of CRTCs that fit into DRM's masks.
 const MAX_CRTCS: u32 = 32;
 
-/// Bounds of the time of a frame, in milliseconds. DRM keeps nanoseconds in 31 bits, and doubles or
+/// Limits of the time of a frame, in milliseconds. DRM keeps nanoseconds in 31 bits, and doubles or
 /// halves them for some modes. Shorter frames would keep a CPU busy with the vblank timer.
 const SHORTEST_FRAME_MS: u64 = 1;
 const LONGEST_FRAME_MS: u64 = 1000;
 
-/// What a driver does with a CRTC.
+/// The callbacks and the data of a driver for its CRTCs.
+#[doc(alias = "drm_crtc_helper_funcs")]
 #[vtable]
 pub trait DriverCrtc: Send + Sync + Sized + 'static {
     /// The driver whose CRTCs these are.
     type Driver: KmsDriver<Crtc = Self>;
 
-    /// Checks a state that is to be committed.
+    /// Checks a new state before it is committed.
     ///
-    /// Process context, may sleep; the CRTC's lock is held.
+    /// Errors: the commit fails with them.
+    ///
+    /// Context: process, may sleep; the lock of the CRTC is held.
     fn atomic_check(_crtc: &Crtc<Self>, _new: &CrtcState<'_, Self::Driver>) -> Result {
         Ok(())
     }
 
-    /// Called at each tick of the vblank timer, after the events that DRM has for it were sent.
+    /// Handles a tick of the vblank timer, after DRM has sent its own events for this tick.
     ///
-    /// Hard interrupt context, softirq on PREEMPT_RT: must not sleep. The timer runs while
-    /// something wants vblanks, such as an event that [is pending](VblankEvent::set_pending).
+    /// The timer runs while vblanks are used, for example by an event that
+    /// [is pending](VblankEvent::set_pending).
+    ///
+    /// Context: hard interrupt, softirq on PREEMPT_RT; must not sleep.
     fn handle_vblank_timeout(_crtc: &Crtc<Self>) {}
 }
 
@@ -71,7 +76,8 @@ pub trait DriverCrtc: Send + Sync + Sized + 'static {
 /// # Invariants
 ///
 /// `crtc` is an initialized `struct drm_crtc` of a `drm::Device<T::Driver>`, and lives as long as
-/// that. It was made by [`Setup::crtc`]. `pending` has events of this CRTC only.
+/// that. It was made by [`Setup::crtc`]. `pending` only has events of this CRTC.
+#[doc(alias = "drm_crtc")]
 #[repr(C)]
 pub struct Crtc<T: DriverCrtc> {
     crtc: Opaque<bindings::drm_crtc>,
@@ -178,7 +184,7 @@ impl<T: DriverCrtc> Crtc<T> {
         })?;
 
         // SAFETY: `data` is a part of the allocation, which lives as long as the device. If this
-        // fails, the device is never registered, hence the data never used.
+        // fails, the device is never registered, so nothing uses the data.
         unsafe { setup.init(&raw mut (*this).data, data) }?;
 
         // INVARIANT: All fields are initialized, and are released with the device; no event is
@@ -200,23 +206,24 @@ impl<T: DriverCrtc> Crtc<T> {
         self.crtc.get()
     }
 
-    /// The device of the CRTC.
+    /// Returns the device of the CRTC.
     pub fn device(&self) -> &drm::Device<T::Driver, drm::Ioctl> {
-        // SAFETY: By the type invariants the CRTC is of a `drm::Device<T::Driver>`, which lives
-        // as long. Callbacks come after registration only. During the set-up the parent device is
-        // bound, and the registration data there, as for a registered device.
+        // SAFETY: By the type invariants the CRTC is of a `drm::Device<T::Driver>`, which lives as
+        // long. Callbacks only come after the registration. During the set-up the parent device is
+        // bound and the registration data is valid, as for a registered device.
         unsafe { drm::Device::from_raw((*self.as_raw()).dev) }
     }
 
-    /// The index of the CRTC among those of the device.
+    /// Returns the index of the CRTC among those of the device.
+    #[doc(alias = "drm_crtc_index")]
     pub fn index(&self) -> u32 {
         // SAFETY: The CRTC is initialized, and the index does not change.
         unsafe { (*self.as_raw()).index }
     }
 
-    /// Takes the event that [`VblankEvent::set_pending`] has left here, if there is any.
+    /// Takes the event that [`VblankEvent::set_pending`] has left here, if there is one.
     ///
-    /// Any context.
+    /// Context: any.
     pub fn take_pending(&self) -> Option<VblankEvent<'_, T::Driver>> {
         let event = self.pending.take()?;
 
@@ -225,11 +232,12 @@ impl<T: DriverCrtc> Crtc<T> {
         Some(unsafe { VblankEvent::new(self, event, true) })
     }
 
-    /// The time of the last vblank, in nanoseconds of `CLOCK_MONOTONIC`.
+    /// Returns the time of the last vblank, in nanoseconds of `CLOCK_MONOTONIC`.
     ///
-    /// A tick that comes late has the time at which it should have come.
+    /// For a tick that came late that is the time at which it was due.
     ///
-    /// Any context.
+    /// Context: any.
+    #[doc(alias = "drm_crtc_vblank_count_and_time")]
     pub fn vblank_time(&self) -> i64 {
         let mut time = 0;
 
@@ -238,7 +246,7 @@ impl<T: DriverCrtc> Crtc<T> {
         time
     }
 
-    /// Whether the vblank timer can follow `mode`: user space may ask for any.
+    /// Refuses a mode that the vblank timer cannot follow. User space may ask for any mode.
     ///
     /// # Safety
     ///
@@ -293,7 +301,7 @@ impl<T: DriverCrtc> Crtc<T> {
         // SAFETY: By the safety requirements.
         unsafe { bindings::drm_crtc_vblank_atomic_disable(crtc, commit) };
 
-        // No tick comes any more, on which it could be sent.
+        // No tick comes any more that would send it.
         //
         // SAFETY: By the safety requirements.
         drop(unsafe { Self::from_raw(crtc) }.take_pending());
@@ -312,12 +320,13 @@ impl<T: DriverCrtc> Crtc<T> {
         handled
     }
 
-    /// Sends an event that is left although the CRTC was switched off, which happens only if that
-    /// has failed. Its vblank is gone already.
+    /// Sends an event that is still pending because switching the CRTC off has failed. Its vblank
+    /// is gone already.
     ///
     /// # Safety
     ///
-    /// Called once by the DRM core, as a managed action with a pointer to an initialized `pending`.
+    /// Only the DRM core calls this, once, as a managed action with a pointer to a `Self` whose
+    /// `pending` is initialized.
     unsafe extern "C" fn release_callback(dev: *mut bindings::drm_device, this: *mut c_void) {
         // SAFETY: By the safety requirements.
         let pending = unsafe { &(*this.cast::<Self>()).pending };
@@ -344,7 +353,8 @@ impl<T: DriverCrtc> Deref for Crtc<T> {
 ///
 /// # Invariants
 ///
-/// `state` is a valid state of a CRTC of `T` and does not change during `'a`, but for its event.
+/// `state` is a valid state of a CRTC of `T`. Nothing but its event changes during `'a`.
+#[doc(alias = "drm_crtc_state")]
 pub struct CrtcState<'a, T: KmsDriver> {
     state: *mut bindings::drm_crtc_state,
     _state: PhantomData<&'a T>,
@@ -353,8 +363,8 @@ pub struct CrtcState<'a, T: KmsDriver> {
 impl<T: KmsDriver> CrtcState<'_, T> {
     /// # Safety
     ///
-    /// `state` must be a valid state of a CRTC of `T`, and not change during `'a`, but for its
-    /// event.
+    /// `state` must be a valid state of a CRTC of `T`, of which nothing but the event changes
+    /// during `'a`.
     pub(super) unsafe fn from_raw(state: *mut bindings::drm_crtc_state) -> Self {
         // INVARIANT: By the safety requirements.
         Self {
@@ -363,26 +373,27 @@ impl<T: KmsDriver> CrtcState<'_, T> {
         }
     }
 
-    /// Whether the CRTC shows anything.
+    /// Returns whether the CRTC is on.
     pub fn active(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { (*self.state).active }
     }
 
-    /// Whether the mode changes, or the CRTC is switched on or off.
+    /// Returns whether the mode changes, or the CRTC is switched on or off.
+    #[doc(alias = "drm_atomic_crtc_needs_modeset")]
     pub fn needs_modeset(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { bindings::drm_atomic_crtc_needs_modeset(self.state) }
     }
 
-    /// Width and height of the mode, in pixels. Zero without a mode.
+    /// Returns width and height of the mode, in pixels. Zero without a mode.
     pub fn mode_size(&self) -> (u32, u32) {
         // SAFETY: By the type invariants.
         let (width, height) = unsafe { ((*self.state).mode.hdisplay, (*self.state).mode.vdisplay) };
         (width.into(), height.into())
     }
 
-    /// Whether the flip may happen outside of vblank, and then should happen at once.
+    /// Returns whether the flip need not wait for vblank, and should happen immediately.
     pub fn async_flip(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { (*self.state).async_flip }

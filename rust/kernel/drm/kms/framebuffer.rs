@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Framebuffers.
+//! A [`DriverFramebuffer`] is a driver's data of a [`Framebuffer`].
 //!
 //! C headers: [`include/drm/drm_framebuffer.h`](srctree/include/drm/drm_framebuffer.h),
 //! [`include/drm/drm_gem_framebuffer_helper.h`](srctree/include/drm/drm_gem_framebuffer_helper.h)
@@ -23,6 +23,7 @@ use core::{
 };
 
 /// How the pixels of a framebuffer lie in its buffer.
+#[doc(alias = "drm_mode_fb_cmd2")]
 pub struct Layout {
     /// Width in pixels.
     pub width: u32,
@@ -30,41 +31,48 @@ pub struct Layout {
     pub height: u32,
     /// Pixel format, as fourcc.
     pub format: u32,
-    /// Distance of two lines, in bytes.
+    /// Distance between two lines, in bytes.
     pub pitch: u32,
     /// Offset of the first line in the buffer, in bytes.
     pub offset: u32,
 }
 
-/// What a driver keeps with a framebuffer.
+/// The callbacks and the data of a driver for its framebuffers.
+#[doc(alias = "drm_framebuffer_funcs")]
 pub trait DriverFramebuffer: Send + Sync + Sized + 'static {
     /// The driver whose framebuffers these are.
     type Driver: KmsDriver<Framebuffer = Self>;
 
-    /// The data of a new framebuffer.
+    /// Makes the data of a new framebuffer.
     fn new() -> impl PinInit<Self>;
 
-    /// Checks what user space asks for, beyond what DRM checks.
+    /// Checks the layout of a new framebuffer.
     ///
-    /// DRM checks that a plane can show the format, that the size is within
+    /// DRM itself checks that a plane can show the format, that the size is within
     /// [`KmsDriver::INFO`], that a line fits into the pitch, and that the framebuffer fits into its
-    /// buffer. Process context, may sleep.
+    /// buffer.
+    ///
+    /// Errors: user space gets them.
+    ///
+    /// Context: process, may sleep.
+    #[doc(alias = "fb_create")]
     fn check(_device: &drm::Device<Self::Driver, drm::Ioctl>, _layout: &Layout) -> Result {
         Ok(())
     }
 
-    /// Called when a framebuffer is destroyed, while it still has its buffer.
+    /// Called before a framebuffer is destroyed, while it still has its buffer. No plane shows it.
     ///
-    /// No plane shows it. Process context, may sleep.
+    /// Context: process, may sleep.
     fn destroy(_framebuffer: &Framebuffer<Self::Driver>) {}
 }
 
-/// A framebuffer, with the data of the driver. It has one plane of pixels.
+/// A framebuffer, with the data of the driver. All of its pixels are in one plane.
 ///
 /// # Invariants
 ///
 /// `fb` is an initialized `struct drm_framebuffer` of a `drm::Device<T>`, with a reference to one
 /// `T::Object`.
+#[doc(alias = "drm_framebuffer")]
 #[pin_data]
 #[repr(C)]
 pub struct Framebuffer<T: KmsDriver> {
@@ -92,55 +100,56 @@ impl<T: KmsDriver> Framebuffer<T> {
     /// `fb` must be a framebuffer of a `drm::Device<T>`, to which there is a reference during
     /// `'a`.
     pub(super) unsafe fn from_raw<'a>(fb: *mut bindings::drm_framebuffer) -> &'a Self {
-        // SAFETY: All framebuffers of such devices are made by `create_callback`, hence `fb` is the
-        // field of a `Self`.
+        // SAFETY: `create_callback` makes all framebuffers of such devices, so `fb` is the field of
+        // a `Self`.
         unsafe { &*crate::container_of!(Opaque::cast_from(fb), Self, fb) }
     }
 
-    /// The device of the framebuffer.
+    /// Returns the device of the framebuffer.
     pub fn device(&self) -> &drm::Device<T, drm::Ioctl> {
-        // SAFETY: By the type invariants. Framebuffers are made by ioctls and by in-kernel clients
-        // alone, hence the device was registered.
+        // SAFETY: By the type invariants. Only ioctls and in-kernel clients make framebuffers, so
+        // the device was registered.
         unsafe { drm::Device::from_raw((*self.fb.get()).dev) }
     }
 
-    /// Width in pixels.
+    /// Returns the width in pixels.
     pub fn width(&self) -> u32 {
         // SAFETY: By the type invariants; it does not change.
         unsafe { (*self.fb.get()).width }
     }
 
-    /// Height in pixels.
+    /// Returns the height in pixels.
     pub fn height(&self) -> u32 {
         // SAFETY: By the type invariants; it does not change.
         unsafe { (*self.fb.get()).height }
     }
 
-    /// Pixel format, as fourcc.
+    /// Returns the pixel format, as fourcc.
     pub fn format(&self) -> u32 {
         // SAFETY: The format of an initialized framebuffer is a static one.
         unsafe { (*self.format_info()).format }
     }
 
-    /// What DRM knows of the pixel format.
+    /// Returns DRM's description of the pixel format.
     pub(super) fn format_info(&self) -> *const bindings::drm_format_info {
         // SAFETY: By the type invariants; it does not change.
         unsafe { (*self.fb.get()).format }
     }
 
-    /// Distance of two lines, in bytes.
+    /// Returns the distance between two lines, in bytes.
     pub fn pitch(&self) -> u32 {
         // SAFETY: By the type invariants; it does not change.
         unsafe { (*self.fb.get()).pitches[0] }
     }
 
-    /// Offset of the first line in the buffer, in bytes.
+    /// Returns the offset of the first line in the buffer, in bytes.
     pub fn offset(&self) -> u32 {
         // SAFETY: By the type invariants; it does not change.
         unsafe { (*self.fb.get()).offsets[0] }
     }
 
-    /// The buffer with the pixels.
+    /// Returns the buffer with the pixels.
+    #[doc(alias = "drm_gem_fb_get_obj")]
     pub fn object(&self) -> &T::Object {
         // SAFETY: By the type invariants.
         unsafe { T::Object::from_raw((*self.fb.get()).obj[0]) }
@@ -201,7 +210,7 @@ impl<T: KmsDriver> Framebuffer<T> {
             GFP_KERNEL,
         )?;
 
-        // User space may use it before the next call has returned.
+        // User space may use it before `drm_gem_fb_init_with_funcs()` has returned.
         //
         // SAFETY: It stays where it is.
         let this = KBox::into_raw(unsafe { Pin::into_inner_unchecked(this) });
@@ -209,12 +218,12 @@ impl<T: KmsDriver> Framebuffer<T> {
         // SAFETY: `this` is valid.
         let fb = Opaque::cast_into(unsafe { &raw const (*this).fb });
 
-        // SAFETY: All but `fb` is from DRM; `fb` is zeroed, and the functions are a constant.
+        // SAFETY: DRM has passed all but `fb`, which is zeroed, and the functions are a constant.
         let result = to_result(unsafe {
             bindings::drm_gem_fb_init_with_funcs(dev, fb, file, info, cmd, const { &Self::FUNCS })
         });
         if let Err(error) = result {
-            // SAFETY: `this` is from `KBox::into_raw()`, and DRM does not know it.
+            // SAFETY: `this` is from `KBox::into_raw()`, and DRM does not have it.
             drop(unsafe { KBox::from_raw(this) });
             return Err(error);
         }
@@ -226,11 +235,11 @@ impl<T: KmsDriver> Framebuffer<T> {
     /// Only the DRM core calls this, as `drm_framebuffer_funcs::destroy` of a framebuffer of this
     /// type.
     unsafe extern "C" fn destroy_callback(fb: *mut bindings::drm_framebuffer) {
-        // SAFETY: By the safety requirements; it is destroyed below only.
+        // SAFETY: By the safety requirements. It is only destroyed below.
         T::Framebuffer::destroy(unsafe { Self::from_raw(fb) });
 
-        // SAFETY: By the safety requirements nobody else uses it any more, and it is the field of a
-        // `Self`.
+        // SAFETY: By the safety requirements nothing else uses it any more, and it is the field of
+        // a `Self`.
         unsafe {
             let this = crate::container_of!(Opaque::cast_from(fb), Self, fb).cast_mut();
             ptr::drop_in_place(&raw mut (*this).data);
@@ -238,7 +247,7 @@ impl<T: KmsDriver> Framebuffer<T> {
 
         // This frees the memory with `kfree()`. It is that of a `KBox`, and `fb` is at its start.
         //
-        // SAFETY: By the safety requirements. Only the driver's data was in need of a drop.
+        // SAFETY: By the safety requirements. Nothing but the driver's data needs a drop.
         unsafe { bindings::drm_gem_fb_destroy(fb) };
     }
 }

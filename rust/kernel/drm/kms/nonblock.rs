@@ -58,7 +58,7 @@ pub(super) unsafe extern "C" fn commit_callback<T: KmsDriver>(
 /// Returns whether the previous commit of a CRTC in `commit` is not on the screen yet.
 ///
 /// `drm_atomic_helper_setup_commit()` refuses commits whose previous one is not cleaned up. A
-/// commit that ran inline is cleaned up before it is on the screen, hence this check.
+/// commit that ran inline is cleaned up before it is on the screen, so it needs this check.
 ///
 /// # Safety
 ///

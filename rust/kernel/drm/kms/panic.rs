@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The panic screen: how DRM draws it into what a plane shows.
+//! [`Plane::GET_SCANOUT_BUFFER`] lets DRM draw the panic screen into the framebuffer of a plane.
 //!
-//! When the kernel panics, or when somebody writes to `drm_panic_plane_N` of debugfs, DRM asks each
-//! plane whose driver implements [`DriverPlane::panic_pages`] where to draw, draws, and calls
-//! [`DriverPlane::panic_flush`].
+//! DRM draws it when the kernel panics, or when `drm_panic_plane_N` in debugfs is written. For each
+//! plane whose driver implements [`DriverPlane::panic_pages`] it asks where to draw, draws, and
+//! calls [`DriverPlane::panic_flush`].
 //!
-//! The whole framebuffer is drawn to. Where a plane shows a part of it, the screen has that part of
-//! the panic screen.
+//! DRM draws to the whole framebuffer. If a plane shows a part of the framebuffer, it shows that
+//! part of the panic screen.
 //!
 //! C header: [`include/drm/drm_panic.h`](srctree/include/drm/drm_panic.h)
 
@@ -27,7 +27,7 @@ use crate::{
 };
 
 impl<T: DriverPlane> Plane<T> {
-    /// `drm_plane_helper_funcs::get_scanout_buffer`; none if the driver shows no panic screen.
+    /// `drm_plane_helper_funcs::get_scanout_buffer`, or none if the driver shows no panic screen.
     pub(super) const GET_SCANOUT_BUFFER: Option<
         unsafe extern "C" fn(*mut bindings::drm_plane, *mut bindings::drm_scanout_buffer) -> c_int,
     > = if T::HAS_PANIC_PAGES {
@@ -36,7 +36,7 @@ impl<T: DriverPlane> Plane<T> {
         None
     };
 
-    /// `drm_plane_helper_funcs::panic_flush`; none as above.
+    /// `drm_plane_helper_funcs::panic_flush`, or none as above.
     pub(super) const PANIC_FLUSH: Option<unsafe extern "C" fn(*mut bindings::drm_plane)> =
         if T::HAS_PANIC_PAGES {
             Some(Self::panic_flush_callback)
@@ -44,7 +44,7 @@ impl<T: DriverPlane> Plane<T> {
             None
         };
 
-    /// Returns the device, plane and framebuffer that a panic screen is drawn to.
+    /// Returns the device, the plane and the framebuffer of a panic screen.
     ///
     /// # Safety
     ///
@@ -54,13 +54,13 @@ impl<T: DriverPlane> Plane<T> {
         // SAFETY: By the safety requirements.
         let this = unsafe { Self::from_raw(plane) };
 
-        // SAFETY: A panic screen is drawn between registration and the end of unregistration only,
-        // which waits for the drawing. The parent device is bound in all that time, and the
-        // registration data is there.
+        // SAFETY: DRM only draws a panic screen between registration and the end of unregistration,
+        // which waits for it. All that time the parent device is bound and the registration data is
+        // valid.
         let device = unsafe { drm::Device::from_raw((*plane).dev) };
 
-        // SAFETY: By the safety requirements: the state is replaced under the panic lock alone, and
-        // what was checked does not change.
+        // SAFETY: By the safety requirements: the state is only replaced with the panic lock held,
+        // and it does not change once it was checked.
         let state = unsafe { (*plane).state };
         if state.is_null() {
             return Err(ENODEV);
@@ -77,8 +77,8 @@ impl<T: DriverPlane> Plane<T> {
     /// # Safety
     ///
     /// Only the DRM core calls this, as `drm_plane_helper_funcs::get_scanout_buffer` of a plane of
-    /// this type, with a zeroed `buffer` and the panic lock held. The lock is dropped only when
-    /// `buffer` is not used any more.
+    /// this type, with a zeroed `buffer` and the panic lock held. It holds the lock as long as it
+    /// uses `buffer`.
     unsafe extern "C" fn scanout_buffer_callback(
         plane: *mut bindings::drm_plane,
         buffer: *mut bindings::drm_scanout_buffer,
@@ -91,9 +91,8 @@ impl<T: DriverPlane> Plane<T> {
             let first = first_page(offset, pitch, framebuffer.height(), pages.count());
             let first = first.ok_or(EINVAL)?;
 
-            // SAFETY: By the safety requirements `buffer` is valid. The first page is one of the
-            // array, and from there on the framebuffer is within it; that stays so until the lock
-            // is dropped.
+            // SAFETY: By the safety requirements `buffer` is valid. The first page and all others
+            // of the framebuffer are in the array, until the lock is dropped.
             unsafe {
                 (*buffer).format = framebuffer.format_info();
                 (*buffer).pages = pages.as_ptr().add(first);
@@ -117,16 +116,16 @@ impl<T: DriverPlane> Plane<T> {
     }
 }
 
-/// What a panic screen is drawn to.
+/// The device, the plane and the framebuffer of a panic screen.
 type PanicTarget<'a, T> = (
     &'a drm::Device<<T as DriverPlane>::Driver, drm::Registered>,
     &'a Plane<T>,
     &'a Framebuffer<<T as DriverPlane>::Driver>,
 );
 
-/// Returns the index of the page with which a framebuffer begins, whose lines are `pitch` bytes
-/// apart. None if it begins within a page, as DRM cannot be told so, or is not all within `count`
-/// pages.
+/// Returns the index of the page where a framebuffer of `height` lines of `pitch` bytes begins.
+/// [`None`] if it begins within a page, for which `struct drm_scanout_buffer` has no field, or if
+/// it ends after `count` pages.
 fn first_page(offset: u32, pitch: u32, height: u32, count: usize) -> Option<usize> {
     let offset = usize::try_from(offset).ok()?;
     let size = usize::try_from(u64::from(pitch) * u64::from(height)).ok()?;
@@ -138,7 +137,7 @@ fn first_page(offset: u32, pitch: u32, height: u32, count: usize) -> Option<usiz
 mod tests {
     use super::*;
 
-    // Of one page each line.
+    // Each line is one page.
     const PITCH: u32 = PAGE_SIZE as u32;
 
     #[test]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Planes.
+//! A [`DriverPlane`] implements the planes of a driver, and a [`Plane`] is one of them.
 //!
 //! C header: [`include/drm/drm_plane.h`](srctree/include/drm/drm_plane.h)
 
@@ -37,60 +37,72 @@ use core::{
     ptr, //
 };
 
-/// Number of pixel formats that DRM can take for one plane.
+/// Largest number of pixel formats that DRM takes for one plane.
 const MAX_FORMATS: usize = 64;
 
 /// Number of planes that fit into DRM's masks.
 const MAX_PLANES: c_int = 32;
 
 /// The kind of a plane.
+#[doc(alias = "drm_plane_type")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum PlaneKind {
-    /// The main plane of a CRTC, which covers all of it.
+    /// The main plane of a CRTC, which covers the whole CRTC.
     Primary = bindings::drm_plane_type_DRM_PLANE_TYPE_PRIMARY,
     /// The cursor plane of a CRTC.
     Cursor = bindings::drm_plane_type_DRM_PLANE_TYPE_CURSOR,
 }
 
-/// What a driver does with a plane.
+/// The callbacks and the data of a driver for its planes.
+#[doc(alias = "drm_plane_helper_funcs")]
 #[vtable]
 pub trait DriverPlane: Send + Sync + Sized + 'static {
     /// The driver whose planes these are.
     type Driver: KmsDriver<Plane = Self>;
 
-    /// Whether the driver wants the damage of another framebuffer than before.
+    /// Whether the driver uses the damage of a flip to another framebuffer.
     ///
-    /// It says how that one differs from the one before, hence what changes on the screen, which
-    /// is all that a driver needs that has one picture for the plane. One that has a picture for
-    /// each framebuffer may only ask for it if it knows what happened since that one was shown.
-    /// Without, another framebuffer is damaged all over.
+    /// That damage is the difference between the new framebuffer and the previous one, so it is
+    /// what changes on the screen. A driver that keeps one picture for the plane needs no more. A
+    /// driver that keeps a picture for each framebuffer must also know what has changed since it
+    /// last showed the new one. Without this, another framebuffer is damaged all over.
+    #[doc(alias = "ignore_damage_clips")]
     const DAMAGE_OF_FLIPS: bool = false;
 
-    /// Checks a state that is to be committed.
+    /// Checks a new state before it is committed.
     ///
-    /// The state is known to be without scaling, a primary plane to cover its CRTC. Process
-    /// context, may sleep; the plane's lock is held, and the CRTC's if the plane has one.
+    /// DRM has checked that the state has no scaling, and that a primary plane covers its CRTC.
+    ///
+    /// Errors: the commit fails with them.
+    ///
+    /// Context: process, may sleep; the lock of the plane is held, and that of its CRTC if it has
+    /// one.
     fn atomic_check(_plane: &Plane<Self>, _new: &PlaneState<'_, Self::Driver>) -> Result {
         Ok(())
     }
 
-    /// Prepares a framebuffer for being shown by the plane.
+    /// Prepares a framebuffer that the plane will show.
     ///
-    /// Process context, may sleep. The commit may yet be given up.
+    /// The commit may still fail afterwards.
+    ///
+    /// Errors: the commit fails with them.
+    ///
+    /// Context: process, may sleep.
     fn prepare_fb(_plane: &Plane<Self>, _framebuffer: &Framebuffer<Self::Driver>) -> Result {
         Ok(())
     }
 
-    /// Returns the pages of a framebuffer that a primary plane shows, to draw a panic screen into
-    /// them. Without this function there is no panic screen.
+    /// Returns the pages of the framebuffer that a primary plane shows. DRM draws the panic screen
+    /// into them. Optional: without it there is no panic screen.
     ///
-    /// Context: panic. Interrupts are off, the other CPUs were stopped wherever they were, and any
-    /// lock may be held by one of them, for ever: only a lock that is had with `try_lock` guards
-    /// anything. No allocation, no waiting. A panic can also be a simulated one, after which all
-    /// goes on. DRM's panic lock is held, a raw spinlock, from here to the end of
-    /// [`Self::panic_flush`]; the framebuffer is the one of the last commit, of which it is not
-    /// known whether the hardware knows it already.
+    /// The framebuffer is that of the last commit, which may not have reached the hardware yet.
+    ///
+    /// Context: panic. Interrupts are off. The other CPUs were stopped wherever they were, and may
+    /// hold any lock for ever: only locks taken with `try_lock` can be used. Must not allocate or
+    /// wait. The panic may be a simulated one, after which the system goes on. DRM's panic lock, a
+    /// raw spinlock, is held from here to the end of [`Self::panic_flush`].
+    #[doc(alias = "get_scanout_buffer")]
     fn panic_pages<'a>(
         _device: &'a drm::Device<Self::Driver, drm::Registered>,
         _plane: &'a Plane<Self>,
@@ -99,7 +111,7 @@ pub trait DriverPlane: Send + Sync + Sized + 'static {
         None
     }
 
-    /// Brings a panic screen, which is drawn, to the hardware.
+    /// Shows the panic screen after DRM has drawn it.
     ///
     /// Context: as [`Self::panic_pages`].
     fn panic_flush(
@@ -109,15 +121,14 @@ pub trait DriverPlane: Send + Sync + Sized + 'static {
     ) {
     }
 
-    /// Brings the state of a cursor plane to the hardware at once, without
-    /// [`KmsDriver::commit`]. Optional.
+    /// Writes the new state of a cursor plane to the hardware, without
+    /// [`KmsDriver::atomic_commit_tail`] and without waiting for vblank. Optional.
     ///
-    /// Called for what user space asks for with the ioctls of old for cursors, which else wait
-    /// until the CRTC has flipped. The plane is on the same CRTC as before, which is on, and no
-    /// commit that has the plane is under way; commits of the CRTC's other planes may be. The state
-    /// was checked, and the framebuffer prepared.
+    /// Called for the legacy cursor ioctls, which otherwise wait until the CRTC has flipped. The
+    /// plane stays on its CRTC, which is on. No commit of the plane is in progress; one of another
+    /// plane of the CRTC may be. The state is checked and the framebuffer prepared.
     ///
-    /// Process context, may sleep; the locks of the plane and of the CRTC are held.
+    /// Context: process, may sleep; the locks of the plane and of the CRTC are held.
     fn atomic_async_update(_plane: &Plane<Self>, _update: &PlaneUpdate<'_, Self::Driver>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -129,6 +140,7 @@ pub trait DriverPlane: Send + Sync + Sized + 'static {
 ///
 /// `plane` is an initialized `struct drm_plane` of a `drm::Device<T::Driver>`, and lives as long
 /// as that. It was made by [`Setup::plane`].
+#[doc(alias = "drm_plane")]
 #[repr(C)]
 pub struct Plane<T: DriverPlane> {
     plane: Opaque<bindings::drm_plane>,
@@ -216,7 +228,7 @@ impl<T: DriverPlane> Plane<T> {
         unsafe { bindings::drm_plane_helper_add(plane, funcs) };
 
         // SAFETY: `data` is a part of the allocation, which lives as long as the device. If this
-        // fails, the device is never registered, hence the data never used.
+        // fails, the device is never registered, so nothing uses the data.
         unsafe { setup.init(&raw mut (*this).data, data) }?;
 
         match kind {
@@ -249,21 +261,22 @@ impl<T: DriverPlane> Plane<T> {
         self.plane.get()
     }
 
-    /// The device of the plane.
+    /// Returns the device of the plane.
     pub fn device(&self) -> &drm::Device<T::Driver, drm::Ioctl> {
-        // SAFETY: By the type invariants the plane is of a `drm::Device<T::Driver>`, which lives
-        // as long. Callbacks come after registration only. During the set-up the parent device is
-        // bound, and the registration data there, as for a registered device.
+        // SAFETY: By the type invariants the plane is of a `drm::Device<T::Driver>`, which lives as
+        // long. Callbacks only come after the registration. During the set-up the parent device is
+        // bound and the registration data is valid, as for a registered device.
         unsafe { drm::Device::from_raw((*self.as_raw()).dev) }
     }
 
-    /// The index of the plane among those of the device.
+    /// Returns the index of the plane among those of the device.
+    #[doc(alias = "drm_plane_index")]
     pub fn index(&self) -> u32 {
         // SAFETY: The plane is initialized, and the index does not change.
         unsafe { (*self.as_raw()).index }
     }
 
-    /// The kind of the plane.
+    /// Returns the kind of the plane.
     pub fn kind(&self) -> PlaneKind {
         // SAFETY: The plane is initialized, and the type does not change.
         if unsafe { (*self.as_raw()).type_ } == PlaneKind::Cursor as u32 {
@@ -285,7 +298,7 @@ impl<T: DriverPlane> Plane<T> {
             // SAFETY: By the safety requirements.
             let this = unsafe { Self::from_raw(plane) };
 
-            // SAFETY: The plane is in `commit`, hence it has both states.
+            // SAFETY: The plane is in `commit`, so it has both states there.
             let (old, new) = unsafe {
                 (
                     bindings::drm_atomic_get_old_plane_state(commit, plane),
@@ -296,11 +309,11 @@ impl<T: DriverPlane> Plane<T> {
             // SAFETY: The new state is valid, and its CRTC is one of the device.
             let crtc_state = match unsafe { (*new).crtc } {
                 crtc if crtc.is_null() => ptr::null_mut(),
-                // SAFETY: As above; `commit` is being checked, so that it can be added to.
+                // SAFETY: As above. `commit` is being checked: states may be added to it.
                 crtc => from_err_ptr(unsafe { bindings::drm_atomic_get_crtc_state(commit, crtc) })?,
             };
 
-            // The new state was copied from the old one, hence what was said there has to go.
+            // The new state was copied from the old one, whose flag does not apply to it.
             //
             // SAFETY: Both states are valid, the new one is private to `commit`.
             unsafe { (*new).ignore_damage_clips = (*old).fb != (*new).fb && !T::DAMAGE_OF_FLIPS };
@@ -317,7 +330,7 @@ impl<T: DriverPlane> Plane<T> {
                 )
             })?;
 
-            // SAFETY: The state is valid during the call and is not changed meanwhile.
+            // SAFETY: The state is valid and does not change during the call.
             T::atomic_check(this, &unsafe { PlaneState::from_raw(new) })?;
             Ok(0)
         })
@@ -358,7 +371,7 @@ impl<T: DriverPlane> Plane<T> {
             return EINVAL.to_errno();
         }
 
-        // SAFETY: The plane is in `commit`, and on a CRTC if this is no flip. The check of the
+        // SAFETY: The plane is in `commit`, and on a CRTC, as this is no flip. The check of the
         // plane has added the state of the CRTC to `commit`.
         let active = unsafe {
             let new = bindings::drm_atomic_get_new_plane_state(commit, plane);
@@ -385,13 +398,13 @@ impl<T: DriverPlane> Plane<T> {
         };
 
         // SAFETY: The entry has both states of the plane. They do not change: the lock of the plane
-        // is held, and no commit that has the plane is under way.
+        // is held, and no commit of the plane is in progress.
         T::atomic_async_update(this, &unsafe { PlaneUpdate::from_raw(entry) });
 
-        // The plane keeps its state, with what is new in it. What is left in `commit` is released
-        // with that: the framebuffer from before.
+        // The plane keeps its state, which gets the new values. The previous framebuffer goes to
+        // `commit`, which releases it.
         //
-        // SAFETY: Both states are valid, and nobody else uses them, as above.
+        // SAFETY: Both states are valid, and nothing else uses them, as above.
         unsafe {
             let (state, new) = (&mut *(*plane).state, &mut *entry.new_state);
             core::mem::swap(&mut state.fb, &mut new.fb);
@@ -418,8 +431,9 @@ impl<T: DriverPlane> Deref for Plane<T> {
 ///
 /// # Invariants
 ///
-/// `state` is a valid state of a plane of `T` and does not change during `'a`, but for the hotspot,
-/// which the legacy cursor ioctl writes at any time.
+/// `state` is a valid state of a plane of `T`. Nothing but the hotspot changes during `'a`: the
+/// legacy cursor ioctl writes it at any time.
+#[doc(alias = "drm_plane_state")]
 pub struct PlaneState<'a, T: KmsDriver> {
     state: *mut bindings::drm_plane_state,
     _state: PhantomData<&'a T>,
@@ -428,8 +442,8 @@ pub struct PlaneState<'a, T: KmsDriver> {
 impl<'a, T: KmsDriver> PlaneState<'a, T> {
     /// # Safety
     ///
-    /// `state` must be a valid state of a plane of `T`, and not change during `'a`, but for the
-    /// hotspot.
+    /// `state` must be a valid state of a plane of `T`, of which nothing but the hotspot changes
+    /// during `'a`.
     pub(super) unsafe fn from_raw(state: *mut bindings::drm_plane_state) -> Self {
         // INVARIANT: By the safety requirements.
         Self {
@@ -438,18 +452,18 @@ impl<'a, T: KmsDriver> PlaneState<'a, T> {
         }
     }
 
-    /// The framebuffer, if the plane shows any.
+    /// Returns the framebuffer, if the plane has one.
     pub fn framebuffer(&self) -> Option<&'a Framebuffer<T>> {
         // SAFETY: By the type invariants.
         let fb = unsafe { (*self.state).fb };
         if fb.is_null() {
             return None;
         }
-        // SAFETY: The state holds a reference. All framebuffers of the device are `Framebuffer<T>`.
+        // SAFETY: The state has a reference. All framebuffers of the device are `Framebuffer<T>`.
         Some(unsafe { Framebuffer::from_raw(fb) })
     }
 
-    /// The index of the CRTC that shows the plane, if any does.
+    /// Returns the index of the CRTC that shows the plane, if there is one.
     pub fn crtc_index(&self) -> Option<u32> {
         // SAFETY: By the type invariants.
         let crtc = unsafe { (*self.state).crtc };
@@ -460,13 +474,13 @@ impl<'a, T: KmsDriver> PlaneState<'a, T> {
         Some(unsafe { (*crtc).index })
     }
 
-    /// Whether anything of the plane can be seen.
+    /// Returns whether any part of the plane is visible.
     pub fn visible(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { (*self.state).visible }
     }
 
-    /// The visible part of the framebuffer, in whole pixels.
+    /// Returns the visible part of the framebuffer, in whole pixels.
     pub fn src(&self) -> Rect {
         // SAFETY: By the type invariants.
         let src = unsafe { (*self.state).src };
@@ -478,19 +492,20 @@ impl<'a, T: KmsDriver> PlaneState<'a, T> {
         }
     }
 
-    /// The left edge of the plane on the CRTC, in pixels; may be left of it.
+    /// Returns the left edge of the plane on the CRTC, in pixels. It may be left of the CRTC.
     pub fn crtc_x(&self) -> i32 {
         // SAFETY: By the type invariants.
         unsafe { (*self.state).crtc_x }
     }
 
-    /// The upper edge of the plane on the CRTC, in pixels; may be above it.
+    /// Returns the upper edge of the plane on the CRTC, in pixels. It may be above the CRTC.
     pub fn crtc_y(&self) -> i32 {
         // SAFETY: By the type invariants.
         unsafe { (*self.state).crtc_y }
     }
 
-    /// The pixel of the cursor that points, from its upper left corner. User space may name any.
+    /// Returns the pixel with which the cursor points, relative to its upper left corner. User
+    /// space may set any value.
     pub fn hotspot(&self) -> (i32, i32) {
         // SAFETY: By the type invariants.
         unsafe { ((*self.state).hotspot_x, (*self.state).hotspot_y) }

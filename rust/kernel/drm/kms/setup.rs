@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Making of the mode setting objects, and their end.
+//! A [`Setup`] makes the mode setting objects of a device, and [`Ops`] starts and ends them.
 //!
 //! C headers: [`include/drm/drm_mode_config.h`](srctree/include/drm/drm_mode_config.h),
 //! [`include/drm/drm_managed.h`](srctree/include/drm/drm_managed.h)
@@ -40,7 +40,7 @@ use core::{
 const FEAT_KMS: u32 =
     bindings::drm_driver_feature_DRIVER_MODESET | bindings::drm_driver_feature_DRIVER_ATOMIC;
 
-/// The mode setting half of a driver, for [`drm::Driver::KMS`].
+/// The mode setting functions of a driver, for [`drm::Driver::KMS`].
 pub struct Ops<T: drm::Driver> {
     pub(in crate::drm) features: u32,
     pub(in crate::drm) fbdev_probe: Option<FbdevProbe>,
@@ -67,7 +67,7 @@ impl<T: KmsDriver> Ops<T> {
             ..pin_init::zeroed()
         };
 
-    /// The operations of `T`.
+    /// Makes the functions of `T`.
     #[expect(clippy::new_without_default)]
     pub const fn new() -> Self {
         let mut features = FEAT_KMS;
@@ -88,6 +88,8 @@ impl<T: KmsDriver> Ops<T> {
         }
     }
 
+    /// Configures mode setting, and calls [`KmsDriver::setup`].
+    ///
     /// # Safety
     ///
     /// Must be called once for a device, before it is registered.
@@ -99,7 +101,7 @@ impl<T: KmsDriver> Ops<T> {
 
         let info = <T as KmsDriver>::INFO;
 
-        // SAFETY: `raw` is valid, and nobody else uses its configuration yet.
+        // SAFETY: `raw` is valid, and nothing else uses its configuration yet.
         let config = unsafe { &mut (*raw).mode_config };
         config.funcs = const { &Self::FUNCS };
         config.helper_private = const { &Self::HELPER_FUNCS };
@@ -124,26 +126,30 @@ impl<T: KmsDriver> Ops<T> {
         setup.finish()
     }
 
-    /// Whether the device turned out to have outputs.
+    /// Returns whether the set-up has made outputs.
     pub(super) fn has_outputs(dev: &drm::Device<T>) -> bool {
         // SAFETY: The device is valid, and its features do not change any more after `setup`.
         (unsafe { (*dev.as_raw()).driver_features }) & FEAT_KMS == FEAT_KMS
     }
 
+    /// Starts the in-kernel clients, such as the console.
+    ///
     /// # Safety
     ///
     /// Must be called after the device was registered.
     unsafe fn start(dev: &drm::Device<T>) {
         #[cfg(CONFIG_DRM_CLIENT_SETUP)]
         if Self::has_outputs(dev) {
-            // SAFETY: The device is registered by the safety requirements, without a format the
-            // one of the preferred depth is taken.
+            // SAFETY: The device is registered by the safety requirements. Without a format, that
+            // of the preferred depth is used.
             unsafe { bindings::drm_client_setup(dev.as_raw(), ptr::null()) };
         }
 
         let _ = dev;
     }
 
+    /// Switches all outputs off, and waits for their vblank timers.
+    ///
     /// # Safety
     ///
     /// Must be called after `setup` was successful and the device was unplugged.
@@ -163,20 +169,20 @@ impl<T: KmsDriver> Ops<T> {
             // SAFETY: The array has `num_crtcs` elements, and lives as long as the device.
             let timer = unsafe { &raw mut (*vblank.add(index as usize)).vblank_timer };
 
-            // SAFETY: The timer is valid. Nobody sets it up any more: its CRTC is off.
+            // SAFETY: The timer is valid. Nothing sets it up any more, as its CRTC is off.
             let crtc = unsafe { (*timer).crtc };
             if crtc.is_null() {
                 continue;
             }
 
-            // Switching the CRTC off does not wait for a tick that is under way.
+            // Switching the CRTC off does not wait for a tick that is in progress.
             //
             // SAFETY: The timer was set up, since it has a CRTC.
             unsafe { bindings::hrtimer_cancel(&raw mut (*timer).timer) };
 
-            // SAFETY: All CRTCs of the device are made by `Setup`.
+            // SAFETY: `Setup` has made all CRTCs of the device.
             let crtc = unsafe { Crtc::<T::Crtc>::from_raw(crtc) };
-            // Left only if the CRTC could not be switched off.
+            // There is an event only if the CRTC could not be switched off.
             drop(crtc.take_pending());
         }
     }
@@ -196,6 +202,7 @@ pub enum EncoderKind {
 /// # Invariants
 ///
 /// `self.0` is an initialized `struct drm_encoder`, which lives as long as its DRM device.
+#[doc(alias = "drm_encoder")]
 #[repr(transparent)]
 pub struct Encoder(Opaque<bindings::drm_encoder>);
 
@@ -205,10 +212,10 @@ impl Encoder {
     }
 }
 
-/// Makes the mode setting objects of a device, see [`KmsDriver::setup`].
+/// Makes the mode setting objects of a device, for [`KmsDriver::setup`].
 ///
-/// The references it returns are valid until [`KmsDriver::setup`] returns. The objects are there
-/// as long as the DRM device, also after an error.
+/// The references that it returns are valid until [`KmsDriver::setup`] returns. The objects live as
+/// long as the DRM device, even after an error.
 ///
 /// # Invariants
 ///
@@ -221,21 +228,22 @@ pub struct Setup<'s, T: KmsDriver> {
 }
 
 impl<'s, T: KmsDriver> Setup<'s, T> {
-    /// The device that is set up.
+    /// Returns the device that is set up.
     pub fn device(&self) -> &'s drm::Device<T> {
         self.dev
     }
 
     /// Makes a plane.
     ///
-    /// `possible_crtcs` is a mask of the indices of the CRTCs that can show it, `formats` are the
-    /// pixel formats, as fourcc, the best first. A primary plane has the property
+    /// `possible_crtcs` is a mask of the indices of the CRTCs that can show the plane. `formats`
+    /// are its pixel formats, as fourcc, the preferred one first. A primary plane has the property
     /// `FB_DAMAGE_CLIPS`, a cursor plane has premultiplied alpha.
     ///
-    /// # Errors
+    /// Errors: [`EINVAL`] for no formats, for more than 64 formats and for more than 32 planes;
+    /// [`ENOMEM`]; those of `data`.
     ///
-    /// - `EINVAL` for no format, for more than 64 and for more than 32 planes,
-    /// - `ENOMEM`, and what `data` returns.
+    /// Context: process, may sleep.
+    #[doc(alias = "drmm_universal_plane_alloc")]
     pub fn plane(
         &self,
         kind: PlaneKind,
@@ -243,36 +251,37 @@ impl<'s, T: KmsDriver> Setup<'s, T> {
         formats: &[u32],
         data: impl PinInit<T::Plane, Error>,
     ) -> Result<&'s Plane<T::Plane>> {
-        let plane = self.checked(|| Plane::new(self, kind, possible_crtcs, formats, data))?;
+        let plane = self.record_error(|| Plane::new(self, kind, possible_crtcs, formats, data))?;
         if kind == PlaneKind::Primary {
             self.primaries.set(self.primaries.get() + 1);
         }
         Ok(plane)
     }
 
-    /// Makes a CRTC, which has the next index.
+    /// Makes a CRTC, which gets the next index.
     ///
-    /// # Errors
+    /// Errors: [`EINVAL`] for a plane of another device, of the wrong kind, or that cannot be on
+    /// this CRTC, and for more than 32 CRTCs; [`ENOMEM`]; those of `data`.
     ///
-    /// - `EINVAL` for planes of another device, of the wrong kind, which cannot be shown by the
-    ///   CRTC, and for more than 32 CRTCs,
-    /// - `ENOMEM`, and what `data` returns.
+    /// Context: process, may sleep.
+    #[doc(alias = "drmm_crtc_alloc_with_planes")]
     pub fn crtc(
         &self,
         primary: &Plane<T::Plane>,
         cursor: Option<&Plane<T::Plane>>,
         data: impl PinInit<T::Crtc, Error>,
     ) -> Result<&'s Crtc<T::Crtc>> {
-        self.checked(|| Crtc::new(self, primary, cursor, data))
+        self.record_error(|| Crtc::new(self, primary, cursor, data))
     }
 
     /// Makes an encoder, for the CRTCs whose indices are in the mask `possible_crtcs`.
     ///
-    /// # Errors
+    /// Errors: [`EINVAL`] for more than 32 encoders, [`ENOMEM`].
     ///
-    /// `EINVAL` for more than 32 encoders, `ENOMEM`.
+    /// Context: process, may sleep.
+    #[doc(alias = "drmm_encoder_init")]
     pub fn encoder(&self, kind: EncoderKind, possible_crtcs: u32) -> Result<&'s Encoder> {
-        self.checked(|| {
+        self.record_error(|| {
             // SAFETY: The device is valid.
             if unsafe { (*self.as_raw()).mode_config.num_encoder } >= 32 {
                 return Err(EINVAL);
@@ -292,11 +301,11 @@ impl<'s, T: KmsDriver> Setup<'s, T> {
                 )
             })?;
 
-            // SAFETY: `encoder` was initialized above, and is not used before registration.
+            // SAFETY: `encoder` was initialized above, and nothing uses it before the registration.
             unsafe { (*encoder).possible_crtcs = possible_crtcs };
 
             // INVARIANT: It was initialized above, and is released with the device.
-            // SAFETY: `Encoder` is transparent; the encoder outlives `'s`, which ends before the
+            // SAFETY: `Encoder` is transparent. The encoder outlives `'s`, which ends before the
             // device does.
             Ok(unsafe { &*encoder.cast::<Encoder>() })
         })
@@ -306,26 +315,28 @@ impl<'s, T: KmsDriver> Setup<'s, T> {
     ///
     /// With `edid_property` user space can read the EDID that [`ProbedModes::add_edid_modes`] gets.
     ///
+    /// Errors: [`ENOSPC`] for more than 32 connectors; [`ENOMEM`]; those of `data`.
+    ///
+    /// Context: process, may sleep.
+    ///
     /// [`ProbedModes::add_edid_modes`]: super::ProbedModes::add_edid_modes
-    ///
-    /// # Errors
-    ///
-    /// `ENOSPC` for more than 32 connectors, `ENOMEM`, and what `data` returns.
+    #[doc(alias = "drmm_connector_init")]
     pub fn connector(
         &self,
         kind: ConnectorKind,
         data: impl PinInit<T::Connector, Error>,
         edid_property: bool,
     ) -> Result<&'s Connector<T::Connector>> {
-        self.checked(|| Connector::new(self, kind, data, edid_property))
+        self.record_error(|| Connector::new(self, kind, data, edid_property))
     }
 
     pub(super) fn as_raw(&self) -> *mut bindings::drm_device {
         self.dev.as_raw()
     }
 
-    /// Remembers an error: the object it is about may be half-made and yet known to DRM.
-    fn checked<R>(&self, make: impl FnOnce() -> Result<R>) -> Result<R> {
+    /// Calls `make` and records its error: DRM may know the incomplete object, so the set-up must
+    /// fail.
+    fn record_error<R>(&self, make: impl FnOnce() -> Result<R>) -> Result<R> {
         make().inspect_err(|&error| self.error.set(Some(error)))
     }
 
@@ -342,26 +353,26 @@ impl<'s, T: KmsDriver> Setup<'s, T> {
         Ok(memory.cast())
     }
 
-    /// Initializes the data of an object, and has it dropped together with the device.
+    /// Initializes the data of an object. It is dropped together with the device.
     ///
     /// # Safety
     ///
-    /// `data` must be valid for writes until the device is released, and be used by nothing before
+    /// `data` must be valid for writes until the device is released, and nothing may use it before
     /// this was successful.
     pub(super) unsafe fn init<D>(&self, data: *mut D, init: impl PinInit<D, Error>) -> Result {
         /// # Safety
         ///
-        /// Called once, with the pointer to an initialized `D`.
+        /// Must be called once, with a pointer to an initialized `D`.
         unsafe extern "C" fn drop_data<D>(_dev: *mut bindings::drm_device, data: *mut c_void) {
             // SAFETY: By the safety requirements.
             unsafe { ptr::drop_in_place(data.cast::<D>()) };
         }
 
-        // SAFETY: By the safety requirements; it is pinned, since it is dropped where it is.
+        // SAFETY: By the safety requirements. It is pinned, as it is dropped where it is.
         unsafe { pin_init::raw_try_init(data, init) }?;
 
-        // SAFETY: The device is valid. `data` is initialized and was added by nothing else. On
-        // failure it is dropped at once.
+        // SAFETY: The device is valid. `data` is initialized and is added only here. On failure it
+        // is dropped right away.
         to_result(unsafe {
             bindings::__drmm_add_action_or_reset(
                 self.as_raw(),
@@ -372,7 +383,7 @@ impl<'s, T: KmsDriver> Setup<'s, T> {
         })
     }
 
-    /// Completes the set-up.
+    /// Completes the set-up, or returns the error of one of its objects.
     fn finish(self) -> Result {
         if let Some(error) = self.error.take() {
             return Err(error);
@@ -384,7 +395,7 @@ impl<'s, T: KmsDriver> Setup<'s, T> {
         let crtcs = u32::try_from(unsafe { (*raw).mode_config.num_crtc })?;
         if crtcs == 0 {
             let none = FEAT_KMS | bindings::drm_driver_feature_DRIVER_CURSOR_HOTSPOT;
-            // SAFETY: The device is valid and used by nobody else yet.
+            // SAFETY: The device is valid, and nothing else uses it yet.
             unsafe { (*raw).driver_features &= !none };
             return Ok(());
         }
@@ -392,16 +403,16 @@ impl<'s, T: KmsDriver> Setup<'s, T> {
             return Err(EINVAL);
         }
 
-        // The timer knows when a vblank was, also after it did not run: it can stop as soon as
-        // nobody wants vblanks.
+        // The timer can tell the time of the last vblank even if it did not run, so it can stop as
+        // soon as vblanks are not used.
         //
-        // SAFETY: The device is valid and used by nobody else yet.
+        // SAFETY: The device is valid, and nothing else uses it yet.
         unsafe { (*raw).vblank_disable_immediate = true };
 
         // SAFETY: The device is valid, and this is the only call.
         to_result(unsafe { bindings::drm_vblank_init(raw, crtcs) })?;
 
-        // SAFETY: All objects are complete, since there was no error.
+        // SAFETY: All objects are complete, as there was no error.
         unsafe { bindings::drm_mode_config_reset(raw) };
         Ok(())
     }
@@ -413,8 +424,8 @@ impl<T: KmsDriver> drm::Device<T> {
     ///
     /// The clients may set a mode before this returns. Unplugging the device waits for that.
     ///
-    /// Context: process, may sleep. Must not be called from a mode setting callback, nor with a lock
-    /// held that one takes.
+    /// Context: process, may sleep. Must not be called from a mode setting callback, nor with a
+    /// lock held that one takes.
     #[doc(alias = "drm_kms_helper_hotplug_event")]
     pub fn hotplug_event(&self) {
         let mut idx = 0;
@@ -427,7 +438,7 @@ impl<T: KmsDriver> drm::Device<T> {
         // SAFETY: As above. The flag is set when the registration is complete, and the unplug that
         // clears it waits for the section entered above.
         if T::KMS.is_some() && unsafe { (*self.as_raw()).registered } {
-            // SAFETY: The device is registered, hence its mode setting was set up before, and it
+            // SAFETY: The device is registered, so its mode setting was set up before, and it
             // stays registered until the section ends.
             unsafe { bindings::drm_kms_helper_hotplug_event(self.as_raw()) };
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Outputs of a device that sleeps, or is shut down.
+//! [`drm::Registration`] suspends, resumes and shuts down the outputs of a device.
 //!
 //! C header: [`include/drm/drm_modeset_helper.h`](srctree/include/drm/drm_modeset_helper.h)
 
@@ -15,21 +15,19 @@ use crate::{
     prelude::*, //
 };
 
-/// For a device that sleeps or is shut down.
+/// Suspend, resume and shutdown of the outputs. On a device without outputs these do nothing.
 ///
-/// All of these sleep, may commit, and are to be called in process context with no lock that a
-/// mode setting callback takes. On a device without outputs they do nothing. They are not to
-/// overlap one another: call them from callbacks that hold the lock of the parent device.
+/// Context: process; they sleep and may commit. The caller must hold no lock that a mode setting
+/// callback takes. The calls must not overlap: call them from callbacks that hold the lock of the
+/// parent device.
 impl<T: KmsDriver> drm::Registration<'_, T> {
-    /// Switches all outputs off and remembers what they showed; in-kernel clients, such as the
-    /// console, draw nothing from here on.
+    /// Saves the state of all outputs and switches them off. From then on in-kernel clients, such
+    /// as the console, do not draw.
     ///
-    /// User space must be frozen, or it may switch them on again.
+    /// User space must be frozen, or it may switch outputs on again.
     ///
-    /// # Errors
-    ///
-    /// [`EBUSY`] if that was done before, [`ENOMEM`], and those of the commit. The outputs are
-    /// what they were then.
+    /// Errors: [`EBUSY`] if the outputs are suspended already, [`ENOMEM`], and those of the commit.
+    /// The outputs stay as they are.
     #[doc(alias = "drm_mode_config_helper_suspend")]
     pub fn suspend_outputs(&self) -> Result {
         let dev = self.device();
@@ -46,12 +44,10 @@ impl<T: KmsDriver> drm::Registration<'_, T> {
         to_result(unsafe { bindings::drm_mode_config_helper_suspend(dev.as_raw()) })
     }
 
-    /// Commits what [`Self::suspend_outputs`] has remembered, as if all outputs were off and
-    /// nothing was known of any picture, and lets in-kernel clients draw again.
+    /// Commits the state that [`Self::suspend_outputs`] has saved, and lets in-kernel clients draw
+    /// again. The outputs were off, so all of each framebuffer is damaged.
     ///
-    /// # Errors
-    ///
-    /// [`EINVAL`] if nothing is remembered, and those of the commit. Nothing is remembered
+    /// Errors: [`EINVAL`] if no state is saved, and those of the commit. No state is saved
     /// afterwards.
     #[doc(alias = "drm_mode_config_helper_resume")]
     pub fn resume_outputs(&self) -> Result {

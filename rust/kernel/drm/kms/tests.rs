@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Tests with a driver of a device that is not there: the driver.
+//! A [`KunitDriver`] sets modes of a device that does not exist, for the tests.
 
 use crate::{
     bindings,
@@ -45,7 +45,7 @@ const WIDTH: u32 = 640;
 const HEIGHT: u32 = 480;
 const PITCH: u32 = WIDTH * 4;
 
-/// All of it.
+/// The whole mode.
 const SCREEN: Rect = Rect {
     x1: 0,
     y1: 0,
@@ -53,7 +53,7 @@ const SCREEN: Rect = Rect {
     y2: HEIGHT as i32,
 };
 
-/// The part of it that is drawn to while it is shown.
+/// The part of the framebuffer that changes while it is shown.
 const DIRTY: Rect = Rect {
     x1: 1,
     y1: 2,
@@ -61,13 +61,13 @@ const DIRTY: Rect = Rect {
     y2: 4,
 };
 
-/// Objects whose data was dropped since the test has begun.
+/// Number of objects whose data was dropped since the start of the test.
 static DROPPED: Atomic<i32> = Atomic::new(0);
 
-/// [`DROPPED`] at the drop of the device's data, which comes last.
+/// [`DROPPED`] when the data of the device was dropped, which comes last.
 static DROPPED_BEFORE_DEVICE: Atomic<i32> = Atomic::new(-1);
 
-/// The data of an object.
+/// The data of an object, which counts how often it is dropped.
 struct Counted;
 
 impl Drop for Counted {
@@ -76,37 +76,39 @@ impl Drop for Counted {
     }
 }
 
-/// What the set-up makes.
+/// What the set-up makes, and what goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scenario {
     Output,
     Headless,
-    /// The data of the plane fails, and the set-up does not care.
+    /// The data of the plane fails, and the set-up ignores it.
     PlaneFails,
-    /// The cursor plane is to be the primary one.
+    /// The CRTC gets the cursor plane as its primary one.
     WrongKind,
-    /// A plane of another CRTC is to be the primary one.
+    /// The CRTC gets a primary plane that is for another CRTC.
     WrongCrtc,
-    /// The cursor plane has no CRTC.
+    /// There is a second primary plane, which has no CRTC.
     PrimaryTwice,
 }
 
-/// What the checks refuse.
+/// What the callbacks `atomic_check` refuse.
 const NOTHING: i32 = 0;
 const PLANES: i32 = 1;
 const CRTCS: i32 = 2;
 
 struct KunitData {
-    /// One of the above.
+    /// [`NOTHING`], [`PLANES`] or [`CRTCS`].
     refused: Atomic<i32>,
-    /// What callbacks have seen that must not be.
+    /// Number of expectations that failed in callbacks.
     wrong: Atomic<i32>,
     commits: Atomic<i32>,
-    /// A commit would not wait, and no tick sends its event.
+    /// Commits run inline.
     ready: Atomic<bool>,
+    /// No tick sends an event.
     stuck: Atomic<bool>,
-    /// Commits of the thread that made this, which is told by its address.
+    /// Number of commits in the thread of the test.
     own_commits: Atomic<i32>,
+    /// The address of that thread's task.
     thread: usize,
     active: Atomic<bool>,
     events: Atomic<i32>,
@@ -398,7 +400,7 @@ impl KmsDriver for KunitDriver {
         }
         for crtc in commit.crtcs() {
             device.active.store(crtc.active(), Relaxed);
-            // The event of a commit that switches off is left to `hw_done`.
+            // `hw_done` sends the event of a commit that switches the output off.
             if !crtc.active() {
                 continue;
             }
@@ -413,7 +415,7 @@ impl KmsDriver for KunitDriver {
     }
 }
 
-/// A device that is registered. The fields are dropped in this order.
+/// A registered device. The fields are dropped in this order.
 struct Fixture<'a> {
     registration: drm::Registration<'a, KunitDriver>,
     device: ARef<drm::Device<KunitDriver>>,

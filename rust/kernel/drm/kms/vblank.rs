@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Vblank events.
+//! A [`VblankEvent`] tells user space that a commit is on the screen.
 //!
 //! C header: [`include/drm/drm_vblank.h`](srctree/include/drm/drm_vblank.h)
 
@@ -24,7 +24,7 @@ use core::{
     },
 };
 
-/// The lock of the events of a device, held. Interrupts are off meanwhile.
+/// Holds the lock of the events of a device, with interrupts off.
 ///
 /// # Invariants
 ///
@@ -35,7 +35,9 @@ pub(super) struct EventLock {
 }
 
 impl EventLock {
-    /// Any context.
+    /// Takes the lock.
+    ///
+    /// Context: any.
     ///
     /// # Safety
     ///
@@ -59,12 +61,12 @@ impl Drop for EventLock {
     }
 }
 
-/// The place in a CRTC for an event that waits for a tick.
+/// An event of a CRTC that waits for a tick, if there is one.
 ///
 /// # Invariants
 ///
-/// A pointer that is not null is an event that this owns, together with a reference to the vblank
-/// of its CRTC.
+/// The pointer is null or an event that this owns, together with a reference to the vblank of its
+/// CRTC.
 pub(super) struct PendingEvent(Atomic<*mut bindings::drm_pending_vblank_event>);
 
 impl PendingEvent {
@@ -73,26 +75,27 @@ impl PendingEvent {
         Self(Atomic::new(ptr::null_mut()))
     }
 
-    /// Takes the event and the reference to the vblank.
+    /// Takes the event, with its reference to the vblank.
     pub(super) fn take(&self) -> Option<NonNull<bindings::drm_pending_vblank_event>> {
-        // INVARIANT: It is null from here on; the ownership goes to the caller.
+        // INVARIANT: It is null from here on. The ownership goes to the caller.
         NonNull::new(self.0.xchg(ptr::null_mut(), Full))
     }
 }
 
-/// The event of a commit, which tells that the commit is on the screen.
+/// The event of a commit, which tells user space that the commit is on the screen.
 ///
-/// The commit that follows on the CRTC waits until it is sent, for ten seconds at the most. It is
-/// sent when it is dropped, hence it is never lost.
+/// The next commit of the CRTC waits until the event is sent, for ten seconds at most. Dropping the
+/// event sends it, so it is never lost.
 ///
-/// It lives no longer than the callback that has got it. One that has to wait goes to
-/// [`set_pending`](Self::set_pending). Hence it needs no reference to the device, whose last one
+/// It does not outlive the callback that has taken it: an event that must wait is handed to
+/// [`set_pending`](Self::set_pending). So it needs no reference to the device, the last of which
 /// could not be dropped in interrupt context.
 ///
 /// # Invariants
 ///
 /// - `event` is owned, and is an event for `crtc`.
 /// - If `vblank` is set a reference to the vblank of `crtc` is owned.
+#[doc(alias = "drm_pending_vblank_event")]
 pub struct VblankEvent<'a, T: KmsDriver> {
     crtc: &'a Crtc<T::Crtc>,
     event: NonNull<bindings::drm_pending_vblank_event>,
@@ -117,30 +120,31 @@ impl<'a, T: KmsDriver> VblankEvent<'a, T> {
         }
     }
 
-    /// The CRTC that the event is for.
+    /// Returns the CRTC of the event.
     pub fn crtc(&self) -> &'a Crtc<T::Crtc> {
         self.crtc
     }
 
-    /// Whether there are ticks. There are none once the CRTC was switched off.
+    /// Returns whether there are ticks. There are none when the commit switches the CRTC off.
     pub fn has_vblank(&self) -> bool {
         self.vblank
     }
 
     /// Sends the event, with the count and time of the last vblank.
     ///
-    /// Any context.
+    /// Context: any.
+    #[doc(alias = "drm_crtc_send_vblank_event")]
     pub fn send(self) {
         drop(self);
     }
 
-    /// Leaves the event with its CRTC, where [`Crtc::take_pending`] finds it.
+    /// Leaves the event at its CRTC, where [`Crtc::take_pending`] finds it.
     ///
-    /// The vblank timer runs until it is taken, which is what [`DriverCrtc::handle_vblank_timeout`] is for. An
-    /// event that is there already is sent. Without [ticks](Self::has_vblank) the event is sent at
-    /// once. When the CRTC is switched off an event that is there is sent.
+    /// The vblank timer runs until [`DriverCrtc::handle_vblank_timeout`] takes the event. Switching
+    /// the CRTC off sends it. If an event is there already, that one is sent. Without
+    /// [ticks](Self::has_vblank) this sends the event immediately.
     ///
-    /// Any context.
+    /// Context: any.
     ///
     /// [`DriverCrtc::handle_vblank_timeout`]: super::DriverCrtc::handle_vblank_timeout
     pub fn set_pending(self) {
@@ -149,13 +153,13 @@ impl<'a, T: KmsDriver> VblankEvent<'a, T> {
         }
 
         let this = ManuallyDrop::new(self);
-        // INVARIANT: The event and the reference to the vblank, which is owned as checked above,
-        // go there. It is an event for that CRTC.
+        // INVARIANT: The event is for that CRTC, and goes there with its reference to the vblank,
+        // which is owned as checked above.
         let old = this.crtc.pending.0.xchg(this.event.as_ptr(), Full);
 
         if let Some(old) = NonNull::new(old) {
-            // SAFETY: What was there was owned, was for that CRTC, and had a reference to the
-            // vblank, by the invariants of `PendingEvent` and `Crtc`.
+            // SAFETY: By the invariants of `PendingEvent` and `Crtc` the event that was there was
+            // owned and for that CRTC, and had a reference to the vblank.
             drop(unsafe { Self::new(this.crtc, old, true) });
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The tests themselves.
+//! The tests of mode setting.
 
 use super::{
     user::*,
@@ -16,7 +16,7 @@ mod tests {
         let parent = faux::Registration::new(c"kunit-kms-tick", None)?;
         let fixture = Fixture::new(&parent, Scenario::Output)?;
         let device = fixture.device.clone();
-        // The console has taken note of the device.
+        // Some commits may come from the console.
         let commits = device.commits.load(Relaxed);
 
         // Waits for the event.
@@ -27,7 +27,7 @@ mod tests {
         assert_eq!(device.sent_by_tick.load(Relaxed), 1);
         assert!(device.ticks.load(Relaxed) >= 1);
 
-        // This one has no ticks any more, and its event is sent by `hw_done`.
+        // Now there are no ticks any more: `hw_done` sends the event.
         switch(&device, false)?;
         assert_eq!(device.commits.load(Relaxed), commits + 2);
         assert!(!device.active.load(Relaxed));
@@ -86,7 +86,7 @@ mod tests {
         };
         assert_eq!(pitch.err(), Some(EDOM));
         assert_eq!(size.err(), Some(EINVAL));
-        // The one whose size was wrong.
+        // That of the framebuffer with a wrong size.
         assert_eq!(DROPPED.load(Relaxed), 1);
 
         let fb = fb?;
@@ -128,7 +128,7 @@ mod tests {
         let happened =
             |what: [i32; 3]| (0..3).all(|i| counts()[i].load(Relaxed) - before[i] == what[i]);
 
-        // A modeset is for the worker. The next commit waits for that.
+        // A modeset is for the worker. The next commit waits for it.
         device.ready.store(true, Relaxed);
         show(true)?;
         show(false)?;
@@ -148,7 +148,7 @@ mod tests {
         show(false)?;
         assert!(happened([4, 3, 4]));
 
-        // As the driver has to wait.
+        // The driver would have to wait.
         show(true)?;
         show(false)?;
         assert!(happened([6, 4, 6]));

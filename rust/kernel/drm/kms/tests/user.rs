@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What user space would do with the device of the tests.
+//! Calls that user space would make on the device of the tests.
 
 use super::{
     KunitDriver,
@@ -30,14 +30,14 @@ use crate::{
 };
 use core::ptr;
 
-/// Switches the output on, or off, as an ioctl does.
+/// Switches the output on or off, as an ioctl does.
 pub(super) fn switch(device: &drm::Device<KunitDriver>, on: bool) -> Result {
     // SAFETY: There is no framebuffer.
     unsafe { show(device, on, ptr::null_mut(), false) }
 }
 
-/// Switches the output on with a framebuffer, or off. Does not wait for the event if that is to be
-/// `nonblock`.
+/// Switches the output on with a framebuffer, or off. With `nonblock` it does not wait for the
+/// event.
 ///
 /// # Safety
 ///
@@ -64,12 +64,12 @@ pub(super) unsafe fn show(
     let result = commit(device, nonblock, |commit| unsafe {
         fill(device, commit, shown, fb)
     });
-    // SAFETY: A commit has a copy of it.
+    // SAFETY: The commit has a copy of it.
     unsafe { bindings::drm_mode_destroy(raw, mode) };
     result
 }
 
-/// Commits the CRTC and nothing else, without waiting for the event.
+/// Commits the CRTC without any change, and does not wait for the event.
 pub(super) fn commit_crtc(device: &drm::Device<KunitDriver>) -> Result {
     commit(device, true, |commit| {
         let crtc = device.crtc.load(Relaxed);
@@ -79,7 +79,8 @@ pub(super) fn commit_crtc(device: &drm::Device<KunitDriver>) -> Result {
     })
 }
 
-/// Commits what `fill` puts into a commit of `device`, as often as it takes.
+/// Commits what `fill` adds to a commit of `device`, and repeats that while another thread has a
+/// lock.
 fn commit(
     device: &drm::Device<KunitDriver>,
     nonblock: bool,
@@ -87,8 +88,8 @@ fn commit(
 ) -> Result {
     let mut ctx = pin_init::zeroed();
 
-    // SAFETY: The device is valid. The context is initialized first and used by this thread alone,
-    // the commit is valid until it is put, and knows the context until then.
+    // SAFETY: The device is valid. The context is initialized first, and only this thread uses it.
+    // The commit is valid until it is put, and uses the context until then.
     unsafe {
         let commit = bindings::drm_atomic_commit_alloc(device.as_raw());
         if commit.is_null() {
@@ -105,7 +106,7 @@ fn commit(
             })
         };
         let mut result = run();
-        // Another thread may have a lock; debugging of locks claims so.
+        // Another thread may have a lock, and debugging of locks pretends that one has.
         while result == Err(EDEADLK) {
             bindings::drm_atomic_commit_clear(commit);
             bindings::drm_modeset_backoff(&mut ctx);
@@ -119,7 +120,7 @@ fn commit(
     }
 }
 
-/// Gives the output a mode, or none.
+/// Gives the output a mode and a framebuffer, or none.
 ///
 /// # Safety
 ///
@@ -137,7 +138,7 @@ unsafe fn fill(
         crtc
     };
 
-    // SAFETY: By the safety requirements. The device was set up, and both are objects of it.
+    // SAFETY: By the safety requirements. The device is set up, and these are its objects.
     unsafe {
         let state = from_err_ptr(bindings::drm_atomic_get_connector_state(commit, connector))?;
         to_result(bindings::drm_atomic_set_crtc_for_connector(state, to))?;
@@ -156,7 +157,7 @@ unsafe fn fill(
     Ok(())
 }
 
-/// Makes a framebuffer on an object that has room for the screen.
+/// Makes a framebuffer on an object that is as large as the screen.
 ///
 /// # Safety
 ///
@@ -190,7 +191,7 @@ pub(super) unsafe fn add_framebuffer(
     }
 }
 
-/// Tells that a part of a framebuffer has changed.
+/// Tells DRM that [`DIRTY`] of a framebuffer has changed.
 ///
 /// # Safety
 ///
@@ -203,18 +204,18 @@ pub(super) unsafe fn dirtyfb(fb: *mut bindings::drm_framebuffer) -> Result {
         y2: DIRTY.y2 as u16,
     };
 
-    // SAFETY: By the safety requirements; no file stands for a user within the kernel.
+    // SAFETY: By the safety requirements. Callers in the kernel have no file.
     to_result(unsafe {
         bindings::drm_atomic_helper_dirtyfb(fb, ptr::null_mut(), 0, 0, &mut clip, 1)
     })
 }
 
-/// Probes the output. The modes that it has, and how many of them are valid.
+/// Probes the output. Returns the number of its modes, and how many of them are valid.
 pub(super) fn probe(device: &drm::Device<KunitDriver>) -> (i32, i32) {
     let connector = device.connector.load(Relaxed);
     let mut valid = 0;
 
-    // SAFETY: The device is set up, and this is a connector of it. The lock that is held guards its
+    // SAFETY: The device is set up, and this is its connector. The lock that is held guards the
     // list of modes.
     unsafe {
         let lock = &raw mut (*device.as_raw()).mode_config.mutex;
