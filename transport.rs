@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! virtio 1.x over PCI, the driver's side: status handshake, features, queue set-up, doorbells,
-//! device configuration and reset.
+//! [`Transport`] drives a virtio 1.x device over PCI: it resets the device, negotiates features,
+//! sets up queues, notifies, and reads the device configuration.
 //!
-//! Names are those of the specification (virtio 1.3, 4.1, and 5.7.4 for the GPU's configuration).
-//! Mirrors `drivers/virtio/virtio_pci_modern_dev.c` and `virtio_pci_modern.c`, without the `virtio`
-//! core.
+//! Names are those of the specification (virtio 1.3, 4.1, and 5.7.4 for the GPU's configuration). C
+//! counterparts: `drivers/virtio/virtio_pci_modern_dev.c` and `virtio_pci_modern.c`.
 //!
-//! [`Transport`] takes no lock. `device_feature_select`, `driver_feature_select` and `queue_select`
-//! are selectors of the device, so [`Transport::negotiate`], [`Transport::queue_size`] and
-//! [`Transport::setup_queue`] must not run concurrently with one another: call them from probe or
-//! from the recovery of the device alone. Everything else is one register access, or several whose
-//! mixing does no harm, and may run in any context that its documentation names.
+//! [`Transport`] takes no lock. [`Transport::negotiate`], [`Transport::queue_size`] and
+//! [`Transport::setup_queue`] write a selector register and then access what it selects, so no two
+//! of them may run at the same time: call them only while the device is being started or resumed. The
+//! other functions may run at the same time as any. Each names the contexts that it may run in.
 //!
-//! The device is not trusted, and it can be pulled out at any time. Its configuration space reads
-//! as all ones then, and its registers do too, or, on QEMU's root ports, as 0. Each register is
-//! read once, into a local, and checked.
+//! The device is not trusted, and it can be pulled out at any time. After that its configuration
+//! space reads as all ones. Its registers do too, but behind QEMU's root ports they read as 0. Each
+//! register is read once, into a local, and checked.
 
 use kernel::{
     device::Bound,
@@ -49,13 +47,13 @@ pub(crate) use self::{
     regs::feature, //
 };
 
-/// Most capability sets that are believed. Their ids are bits of a 64-bit mask in the user API.
+/// The most capability sets that are accepted. Their ids are bits of a 64-bit mask in the user API.
 pub(crate) const MAX_CAPSETS: u32 = 64;
 
 /// What an 8-bit register reads as when the device is gone.
 const GONE: u8 = u8::MAX;
 
-/// How often the device configuration is read until it holds still.
+/// How often the device configuration is read before giving up, if it changes during each read.
 const CONFIG_RETRIES: u32 = 16;
 
 /// The device configuration, `struct virtio_gpu_config`.
@@ -69,8 +67,8 @@ pub(crate) struct DeviceConfig {
 
 /// A virtio GPU on PCI.
 ///
-/// Holds no interrupt and no ring. Dropping it unmaps and releases the BARs and does not reset the
-/// device: do that first. It sets `FAILED` unless the device ran and was stopped.
+/// Dropping it unmaps and releases the BARs. It does not reset the device: do that first. Unless
+/// [`Transport::stopped`] was called, dropping it also sets `FAILED`.
 pub(crate) struct Transport<'a> {
     pdev: &'a pci::Device<Bound>,
     regions: Regions<'a>,
@@ -86,17 +84,13 @@ impl Drop for Transport<'_> {
 }
 
 impl<'a> Transport<'a> {
-    /// Finds the structures of the device and maps them.
+    /// Finds the configuration structures of the device and maps them.
     ///
     /// `pdev` must be enabled, and conflicting framebuffer drivers removed.
     ///
-    /// # Errors
+    /// Errors: those of [`Regions::new`], each with one line in the log.
     ///
-    /// Those of [`Regions::new`], each with one line in the log.
-    ///
-    /// # Context
-    ///
-    /// Process context; may sleep.
+    /// Context: process; may sleep.
     pub(crate) fn new(pdev: &'a pci::Device<Bound>) -> Result<Self> {
         Ok(Self {
             pdev,
@@ -105,16 +99,14 @@ impl<'a> Transport<'a> {
         })
     }
 
-    /// Tells that the device was started and stopped without a failure of the driver.
+    /// Records that the device was started and stopped without a failure of the driver.
     ///
-    /// # Context
-    ///
-    /// Any.
+    /// Context: any.
     pub(crate) fn stopped(&self) {
         self.stopped.store(true, Relaxed);
     }
 
-    /// Returns what the capability walk found, shared memory regions included.
+    /// Returns the structures that the capability walk found, with the shared memory regions.
     pub(crate) fn capabilities(&self) -> &Capabilities {
         self.regions.capabilities()
     }
@@ -122,16 +114,13 @@ impl<'a> Transport<'a> {
 
 /// Device configuration.
 impl Transport<'_> {
-    /// Reads the device configuration, all fields from the same generation of it.
+    /// Reads the device configuration. All fields are of the same generation.
     ///
-    /// # Errors
+    /// Errors: [`ENODEV`]: the device is gone. With one line in the log, [`EIO`]: the configuration
+    /// changes during each read; [`EINVAL`]: more scanouts or capability sets than a device may
+    /// have.
     ///
-    /// Each but the first with one line. [`ENODEV`]: the device is gone. [`EIO`]: the configuration
-    /// does not hold still. [`EINVAL`]: more scanouts or capability sets than a device may have.
-    ///
-    /// # Context
-    ///
-    /// Process context: retries, a bounded number of times.
+    /// Context: process; retries, a bounded number of times.
     pub(crate) fn config(&self) -> Result<DeviceConfig> {
         let config = self.stable_config()?;
 
@@ -150,7 +139,7 @@ impl Transport<'_> {
         Ok(config)
     }
 
-    /// The part of [`Self::config`] that reads.
+    /// Reads the device configuration for [`Self::config`], which checks it.
     fn stable_config(&self) -> Result<DeviceConfig> {
         for _ in 0..CONFIG_RETRIES {
             let generation = self.regions.common::<regs::CONFIG_GENERATION>()?;
@@ -168,11 +157,9 @@ impl Transport<'_> {
 
     /// Returns the pending events, `VIRTIO_GPU_EVENT_*`; none if the device is gone.
     ///
-    /// One access of 32 bits, which needs no look at the generation.
+    /// This is one access of 32 bits, so the generation does not matter.
     ///
-    /// # Context
-    ///
-    /// Any.
+    /// Context: any.
     pub(crate) fn events_read(&self) -> u32 {
         match self.regions.device::<regs::EVENTS_READ>() {
             Ok(events) if events != u32::MAX => events,
@@ -182,9 +169,7 @@ impl Transport<'_> {
 
     /// Clears `events`, bits that [`Self::events_read`] returned.
     ///
-    /// # Context
-    ///
-    /// Any.
+    /// Context: any.
     pub(crate) fn clear_events(&self, events: u32) {
         let cleared = self.regions.set_device(regs::EVENTS_CLEAR::from(events));
         debug_assert!(cleared.is_ok());

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where a virtio device keeps its structures: the PCI capability list.
+//! [`parse`] finds the structures of a virtio device in its list of PCI capabilities.
 //!
-//! A virtio 1.x device describes with vendor-specific PCI capabilities in which BAR, at which
-//! offset and how long its structures are ("Virtio Structure PCI Capabilities", virtio 1.3, 4.1.4).
-//! This module walks that list and checks what it finds; nothing here touches a BAR or uses a
-//! kernel type, so that it can be built and tested outside of the kernel too.
+//! A vendor-specific capability says in which BAR a structure is, at which offset, and how long it
+//! is ("Virtio Structure PCI Capabilities", virtio 1.3, 4.1.4). This module walks the list and
+//! checks what it finds. Nothing here accesses a BAR or uses a kernel type, so it is built and
+//! tested in user space too.
 //!
-//! All input is the device's own word and is not trusted: each field is read once, the walk is
-//! bounded, and every [`Region`] that [`parse`] hands out lies within its BAR.
+//! The list comes from the device and is not trusted: each field is read once, the walk is bounded,
+//! and each [`Region`] that [`parse`] returns lies within its BAR.
 //!
-//! Mirrors `vp_modern_probe()` in `drivers/virtio/virtio_pci_modern_dev.c`, with these differences:
-//! a candidate that cannot be used gives way to the next one of its type, as the specification asks
-//! for, and a structure has to lie in its BAR as a whole, not only the part that is needed of it.
+//! C counterpart: `vp_modern_probe()` in `drivers/virtio/virtio_pci_modern_dev.c`. Two things
+//! differ. If a capability cannot be used, the next one of its type is tried, as the specification
+//! says. And the whole of a structure must lie in its BAR, not only the fields that are used.
 
 use core::fmt;
 
@@ -29,22 +29,22 @@ pub(crate) use self::errors::{
     Reason, //
 };
 
-/// Number of BARs a PCI function has; the values from here on are reserved.
+/// Number of BARs of a PCI function. BAR numbers from this one on are reserved.
 pub(crate) const NUM_BARS: usize = 6;
 
-/// Most shared memory regions that are recorded; further ones are ignored.
+/// The most shared memory regions that are recorded; more are ignored.
 pub(crate) const MAX_SHARED_MEMORY: usize = 4;
 
 /// Bytes of `struct virtio_pci_common_cfg`: up to and including `queue_device`.
 pub(crate) const COMMON_CFG_SIZE: u32 = 56;
 
-/// Bytes of one doorbell: a queue index.
+/// Bytes of an available buffer notification: a queue index.
 pub(crate) const NOTIFY_SIZE: u32 = 2;
 
 /// Bytes of the ISR status register.
 pub(crate) const ISR_SIZE: u32 = 1;
 
-/// Bytes needed of `struct virtio_gpu_config`: up to and including `num_capsets`.
+/// Bytes used of `struct virtio_gpu_config`: up to and including `num_capsets`.
 pub(crate) const DEVICE_CFG_SIZE: u32 = 16;
 
 /// Size of the configuration space that capabilities lie in, in bytes.
@@ -88,7 +88,7 @@ pub(crate) struct BarInfo {
     pub(crate) len: u64,
 }
 
-/// A structure of the device. [`parse`] hands out only regions that lie within a memory BAR.
+/// A structure of the device. [`parse`] returns only regions that lie within a memory BAR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Region {
     /// Number of the BAR, less than [`NUM_BARS`].
@@ -112,16 +112,17 @@ pub(crate) struct SharedMemory {
     pub(crate) len: u64,
 }
 
-/// Everything a driver has to know to map the structures of a device.
+/// What a driver needs to map the structures of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Capabilities {
     /// Common configuration: [`COMMON_CFG_SIZE`] bytes at least, 4-byte aligned.
     pub(crate) common: Region,
-    /// Notification structure: [`NOTIFY_SIZE`] bytes at least, 2-byte aligned. Whether the doorbell
-    /// of a queue is inside depends on its `queue_notify_off` and is checked when that is known.
+    /// Notification structure: [`NOTIFY_SIZE`] bytes at least, 2-byte aligned. Whether the queue
+    /// notify address of a queue is inside depends on its `queue_notify_off`, and is checked when
+    /// that is read.
     pub(crate) notify: Region,
-    /// What `queue_notify_off` is multiplied with to get the doorbell's offset, in bytes: 0 (one
-    /// doorbell for all queues) or a power of two that keeps doorbells 2-byte aligned.
+    /// `queue_notify_off` times this is the offset of a queue notify address, in bytes: 0 (one
+    /// address for all queues) or a power of two that keeps the addresses 2-byte aligned.
     pub(crate) notify_multiplier: u32,
     /// ISR status: [`ISR_SIZE`] bytes at least, not aligned.
     pub(crate) isr: Region,
@@ -147,8 +148,8 @@ pub(crate) enum CfgType {
 }
 
 impl CfgType {
-    /// `None` for what is to be ignored: reserved types, `VIRTIO_PCI_CAP_PCI_CFG` (5), which is a
-    /// window onto the other structures and no structure itself, and
+    /// Returns the type; `None` for those that are ignored: reserved types,
+    /// `VIRTIO_PCI_CAP_PCI_CFG` (5), which is a window onto the other structures, and
     /// `VIRTIO_PCI_CAP_VENDOR_CFG` (9), which describes no region.
     fn from_raw(cfg_type: u8) -> Option<Self> {
         match cfg_type {
@@ -161,7 +162,7 @@ impl CfgType {
         }
     }
 
-    /// Bytes the capability itself has in configuration space, at least.
+    /// Returns the fewest bytes that the capability has in configuration space.
     fn min_cap_len(self) -> u8 {
         match self {
             Self::Common | Self::Isr | Self::Device => 16,
@@ -170,7 +171,7 @@ impl CfgType {
         }
     }
 
-    /// Bytes the structure has in its BAR, at least.
+    /// Returns the fewest bytes that the structure has in its BAR.
     fn min_length(self) -> u32 {
         match self {
             Self::Common => COMMON_CFG_SIZE,
@@ -181,7 +182,7 @@ impl CfgType {
         }
     }
 
-    /// What the structure's offset has to be a multiple of.
+    /// Returns what the offset of the structure must be a multiple of, in bytes.
     fn alignment(self) -> u32 {
         match self {
             Self::Common | Self::Device => 4,
@@ -262,7 +263,7 @@ impl Fields {
         u64::from(self.length_hi) << 32 | u64::from(self.length)
     }
 
-    /// Checks the structure that is described against `cfg_type` and against its BAR.
+    /// Checks the structure against `cfg_type` and against `bar`, which it is in.
     fn check(&self, cfg_type: CfgType, bar: BarInfo) -> Result<(), Reason> {
         match bar.kind {
             BarKind::Memory if bar.len != 0 => {}
@@ -290,7 +291,7 @@ impl Fields {
             });
         }
 
-        // An odd multiplier would put 16-bit doorbells on odd addresses.
+        // An odd multiplier would put 16-bit notifications on odd addresses.
         let multiplier = self.multiplier;
         if multiplier != 0 && (multiplier == 1 || !multiplier.is_power_of_two()) {
             return Err(Reason::Multiplier { multiplier });
@@ -316,7 +317,7 @@ impl Fields {
     }
 }
 
-/// The search for each type: what is found, or why there is nothing yet.
+/// What the walk has found of each type so far, or why there is nothing yet.
 struct Search {
     common: Result<Region, Reason>,
     notify: Result<(Region, u32), Reason>,
@@ -336,7 +337,7 @@ impl Search {
         }
     }
 
-    /// Takes the next candidate of `cfg_type`; one that is found already stays.
+    /// Takes the next candidate of `cfg_type`, unless an earlier one can be used.
     fn offer(&mut self, cfg_type: CfgType, candidate: Result<Fields, Reason>) {
         fn first<T>(
             slot: &mut Result<T, Reason>,
@@ -355,7 +356,7 @@ impl Search {
             }),
             CfgType::Isr => first(&mut self.isr, candidate, Fields::region),
             CfgType::Device => first(&mut self.device, candidate, Fields::region),
-            // Optional: one that cannot be used is as good as none.
+            // Optional: one that cannot be used is ignored.
             CfgType::SharedMemory => {
                 if let Ok(fields) = candidate {
                     self.add_shared_memory(fields.shared_memory());
@@ -399,18 +400,14 @@ impl Search {
 
 /// Finds the structures of a virtio GPU.
 ///
-/// `config` is the function's configuration space, `bars` says what its BARs really are. A
-/// capability of unknown type or with a reserved BAR number is ignored; of several of one type the
-/// first that can be used counts.
+/// `config` is the function's configuration space, `bars` what the PCI core knows about its BARs. A
+/// capability of unknown type or with a reserved BAR number is ignored. Of several capabilities of
+/// one type, the first that can be used is taken.
 ///
-/// # Errors
+/// Errors: [`CapsError`] for the first of common, notification, ISR status and device configuration
+/// that has no usable capability. Callers return `ENODEV` for it.
 ///
-/// [`CapsError`] if there is no usable common, notification, ISR status or device configuration
-/// capability: the first of these that is not there. It stands for `-ENODEV`.
-///
-/// # Context
-///
-/// Any in which `config` can be read; takes no locks and does not allocate.
+/// Context: any in which `config` can be read; takes no locks and does not allocate.
 pub(crate) fn parse(
     config: &impl ConfigRead,
     bars: &[BarInfo; NUM_BARS],

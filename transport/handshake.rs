@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Status and features: from a reset to the device that works, and back.
+//! [`Transport`] resets the device, sets its status bits, and negotiates its [`Features`].
 
 use kernel::{
     io::poll::read_poll_timeout,
@@ -18,7 +18,7 @@ use super::{
     GONE, //
 };
 
-/// What the driver accepts if it is offered.
+/// The features that the driver accepts if the device offers them.
 const WANTED: u64 = 1 << feature::EDID
     | 1 << feature::RING_INDIRECT_DESC
     | 1 << feature::RING_EVENT_IDX
@@ -29,20 +29,20 @@ const WANTED: u64 = 1 << feature::EDID
 /// How long [`Transport::reset`] waits for the device, in milliseconds.
 const RESET_TIMEOUT_MS: u32 = 1000;
 
-/// Pause between two looks of [`Transport::reset`], in milliseconds.
+/// How long [`Transport::reset`] sleeps between two reads of the status, in milliseconds.
 const RESET_POLL_MS: u32 = 1;
 
 /// Features of the device and of the driver; see [`feature`] for the bit numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Features {
-    /// All that the device offers, known to the driver or not.
+    /// All that the device offers, also those that the driver does not know.
     pub(crate) device: u64,
     /// What was negotiated.
     pub(crate) driver: u64,
 }
 
 impl Features {
-    /// Whether `bit`, a constant of [`feature`], was negotiated.
+    /// Returns whether `bit`, a constant of [`feature`], was negotiated.
     pub(crate) fn has(&self, bit: u32) -> bool {
         self.driver & (1 << bit) != 0
     }
@@ -52,42 +52,37 @@ impl Features {
 impl Transport<'_> {
     /// Returns `device_status`: all ones or 0 if the device is gone.
     ///
-    /// # Context
-    ///
-    /// Any.
+    /// Context: any.
     pub(crate) fn status(&self) -> u8 {
         self.regions.common::<regs::DEVICE_STATUS>().unwrap_or(GONE)
     }
 
-    /// Whether the device is no longer there: pulled out, powered off, or cut off from the bus.
+    /// Returns whether the device is no longer there: pulled out, powered off, or cut off from the
+    /// bus.
     ///
-    /// # Context
-    ///
-    /// Any.
+    /// Context: any.
     pub(crate) fn is_gone(&self) -> bool {
         match self.status() {
             GONE => true,
-            // Either reset, or read from nowhere: only configuration space tells the difference.
+            // The device was reset, or it is gone: only configuration space tells which.
             0 => !self.pdev.is_present(),
             _ => false,
         }
     }
 
-    /// Whether the device has to be reset before it goes on (`DEVICE_NEEDS_RESET`). Of a device
-    /// that [is gone](Self::is_gone) the answer means nothing.
+    /// Returns whether the device must be reset before it goes on (`DEVICE_NEEDS_RESET`). The
+    /// answer means nothing if the device [is gone](Self::is_gone).
     ///
-    /// # Context
-    ///
-    /// Any.
+    /// Context: any.
     pub(crate) fn needs_reset(&self) -> bool {
         regs::DEVICE_STATUS::from(self.status())
             .needs_reset()
             .into()
     }
 
-    /// Sets bits of `device_status`; the driver clears none but by a reset.
+    /// Sets bits of `device_status`. Only a reset clears them.
     fn add_status(&self, add: impl FnOnce(regs::DEVICE_STATUS) -> regs::DEVICE_STATUS) {
-        // CAST: All accesses to this register are within the structure, so there is no error.
+        // Cannot fail: the register lies within the structure.
         let _ = self
             .regions
             .set_common(add(regs::DEVICE_STATUS::from(self.status())));
@@ -95,38 +90,30 @@ impl Transport<'_> {
 
     /// Sets `DRIVER_OK`: from here on the device uses the queues and raises interrupts.
     ///
-    /// # Context
-    ///
-    /// Any.
+    /// Context: any.
     pub(crate) fn driver_ok(&self) {
         self.add_status(|status| status.with_driver_ok(true));
     }
 
-    /// Sets `FAILED`: the driver has given up on the device. Does nothing if it is gone.
+    /// Sets `FAILED`: the driver has given up on the device. Does nothing if the device is gone.
     ///
-    /// # Context
-    ///
-    /// Any.
+    /// Context: any.
     pub(super) fn fail(&self) {
         if !self.is_gone() {
             self.add_status(|status| status.with_failed(true));
         }
     }
 
-    /// Resets the device and waits until it says that it is done, at most 1 s.
+    /// Resets the device and waits until it reports that it is done, at most 1 s.
     ///
-    /// After success the device uses no queue any more, does no DMA and raises no interrupt.
-    /// After a failure it may still do all of that: the caller turns bus mastering off and
+    /// After success the device uses no queue, does no DMA and raises no interrupt. After a failure
+    /// it may still do all of that: the caller then turns bus mastering off and
     /// [abandons](crate::virtqueue::DmaContext::abandon) the memory that the device was given.
     ///
-    /// # Errors
+    /// Errors: [`ENODEV`] if the device is gone, which is not logged. [`ETIMEDOUT`], with one line
+    /// in the log, if the status does not become 0.
     ///
-    /// [`ENODEV`] if the device is gone, without a message: that is no fault. [`ETIMEDOUT`], with
-    /// one line, if it never reads as 0.
-    ///
-    /// # Context
-    ///
-    /// Process context (probe, unbind, recovery); sleeps. No spinlock held.
+    /// Context: process; sleeps; no spinlock held.
     pub(crate) fn reset(&self) -> Result {
         self.regions.set_common(regs::DEVICE_STATUS::from(0))?;
 
@@ -150,7 +137,7 @@ impl Transport<'_> {
             }
         })?;
 
-        // A 0 that was read from nowhere does not count.
+        // A device that is gone may also read as 0.
         if self.is_gone() {
             return Err(ENODEV);
         }
@@ -159,17 +146,13 @@ impl Transport<'_> {
 
     /// Resets the device and negotiates features, up to and including `FEATURES_OK`.
     ///
-    /// Sets `FAILED` if the device was reset and then something does not work out.
+    /// Sets `FAILED` if anything after the reset fails.
     ///
-    /// # Errors
+    /// Errors: each with one line in the log. [`ENODEV`]: the device does not answer, is not a
+    /// version 1 device, does not take the features, or is behind an IOMMU and bypasses it.
+    /// [`ETIMEDOUT`]: it does not finish the reset.
     ///
-    /// Each with one line in the log. [`ENODEV`]: the device does not answer, is not a version 1
-    /// device, does not take the features, or is behind an IOMMU and bypasses it.
-    /// [`ETIMEDOUT`]: it does not reset.
-    ///
-    /// # Context
-    ///
-    /// Process context; sleeps. Not concurrently with queue set-up.
+    /// Context: process; sleeps; not concurrently with queue set-up.
     pub(crate) fn negotiate(&self) -> Result<Features> {
         self.reset().inspect_err(|error| {
             if *error == ENODEV {
@@ -183,7 +166,7 @@ impl Transport<'_> {
         self.negotiate_features().inspect_err(|_| self.fail())
     }
 
-    /// The part of [`Self::negotiate`] after `DRIVER`.
+    /// Does what follows `DRIVER` in [`Self::negotiate`].
     fn negotiate_features(&self) -> Result<Features> {
         let device = self.device_features()?;
         let features = Features {
@@ -195,7 +178,7 @@ impl Transport<'_> {
             dev_err!(self.pdev, "device does not offer VIRTIO_F_VERSION_1\n");
             return Err(ENODEV);
         }
-        // Such a device takes what the DMA API hands out for physical addresses.
+        // Such a device would use addresses of the DMA API as physical addresses.
         if self.pdev.as_ref().iommu_mapped() && !features.has(feature::ACCESS_PLATFORM) {
             dev_err!(
                 self.pdev,
@@ -238,7 +221,7 @@ impl Transport<'_> {
         for half in 0..2u32 {
             self.regions
                 .set_common(regs::DRIVER_FEATURE_SELECT::from(half))?;
-            // CAST: Takes the half that is selected.
+            // CAST: Keeps the selected half.
             let bits = (features >> (half * u32::BITS)) as u32;
             self.regions.set_common(regs::DRIVER_FEATURE::from(bits))?;
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Queues and interrupts: set-up, doorbells, and the cause of a line interrupt.
+//! [`Transport`] sets up queues and their messages, notifies the device, and reads the cause of a
+//! line interrupt.
 
 use kernel::{
     io::register::FixedRegister,
@@ -17,8 +18,8 @@ use super::{
     GONE, //
 };
 
-/// Most descriptors a ring is given; a power of two. More would cost memory and not make the device
-/// faster: QEMU offers 64 for the control queue.
+/// The most descriptors that a queue gets; a power of two. More would cost memory and gain nothing:
+/// QEMU offers 64 for the control queue.
 const MAX_QUEUE_SIZE: u16 = 256;
 
 /// Bit of [`Transport::isr`]: a queue has used buffers.
@@ -30,18 +31,18 @@ pub(crate) const ISR_CONFIG: u8 = 1 << 1;
 /// `VIRTIO_MSI_NO_VECTOR`: no message, or the device could not take the one that was written.
 const NO_VECTOR: u16 = 0xffff;
 
-/// Returns the size to use for a queue that the device offers with `offered` descriptors.
+/// Returns how many of the `offered` descriptors a queue uses.
 ///
-/// `None` for a size that is not a power of two, 0 included.
+/// `None` if `offered` is not a power of two; 0 is not one.
 fn sensible_queue_size(offered: u16) -> Option<u16> {
     offered
         .is_power_of_two()
         .then_some(offered.min(MAX_QUEUE_SIZE))
 }
 
-/// Returns the offset, within the notification structure of `len` bytes, of a 16-bit doorbell.
+/// Returns the offset of a queue notify address within the notification structure of `len` bytes.
 ///
-/// `None` if it does not lie in the structure as a whole, or on an odd address.
+/// `None` if its 16 bits do not all lie in the structure, or if it is odd.
 fn notify_offset(len: u32, queue_notify_off: u16, multiplier: u32) -> Option<u32> {
     let offset = u32::from(queue_notify_off).checked_mul(multiplier)?;
     let end = offset.checked_add(caps::NOTIFY_SIZE)?;
@@ -59,7 +60,7 @@ pub(crate) struct QueueAddresses {
     pub(crate) device: u64,
 }
 
-/// Where to tell the device that a queue has new buffers; made by [`Transport::setup_queue`].
+/// The queue notify address of a queue; made by [`Transport::setup_queue`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NotifyAddress {
     /// Offset within the BAR of the notification structure, in bytes.
@@ -76,15 +77,16 @@ impl Transport<'_> {
         Low: FixedRegister<Storage = u32> + From<u32>,
         High: FixedRegister<Storage = u32> + From<u32>,
     {
-        // CAST: Takes the halves apart, nothing is lost.
+        // CAST: Each keeps one half.
         self.regions.set_common(Low::from(address as u32))?;
         self.regions
             .set_common(High::from((address >> u32::BITS) as u32))
     }
 
-    /// Writes `message` with `write` and checks what `read` gives back.
+    /// Writes `message` to register `T`, and reads it back: a device that has no resources for the
+    /// message answers [`NO_VECTOR`].
     ///
-    /// A device that has no resources for the message answers [`NO_VECTOR`].
+    /// Errors: [`EBUSY`] if the device does not take the message.
     fn set_message<T>(&self, message: Option<u16>) -> Result
     where
         T: FixedRegister<Storage = u16> + From<u16>,
@@ -98,16 +100,12 @@ impl Transport<'_> {
         }
     }
 
-    /// Says which MSI-X message the device sends when its configuration changes; `None` for no
-    /// message, which is right for a line interrupt.
+    /// Sets the MSI-X message that the device sends when its configuration changes; `None` for
+    /// none, as with a line interrupt.
     ///
-    /// # Errors
+    /// Errors: [`EBUSY`], with one line in the log, if the device does not take the message.
     ///
-    /// [`EBUSY`], with one line, if the device does not take the message.
-    ///
-    /// # Context
-    ///
-    /// Process context, after [`Self::negotiate`].
+    /// Context: process, after [`Self::negotiate`].
     pub(crate) fn set_config_message(&self, message: Option<u16>) -> Result {
         self.set_message::<regs::CONFIG_MSIX_VECTOR>(message)
             .inspect_err(|_| {
@@ -122,14 +120,11 @@ impl Transport<'_> {
     /// Returns how many descriptors to give to queue `queue`: what the device offers, at most
     /// [`MAX_QUEUE_SIZE`].
     ///
-    /// # Errors
+    /// Errors: each with one line in the log. [`ENOENT`]: the device has no such queue, or offers 0
+    /// descriptors, which means the same. [`EINVAL`]: it offers a number that is not a power of
+    /// two.
     ///
-    /// Each with one line. [`ENOENT`]: the device has no such queue, or offers 0 descriptors, which
-    /// says the same. [`EINVAL`]: it offers a number that is not a power of two.
-    ///
-    /// # Context
-    ///
-    /// Process context, after [`Self::negotiate`]. Not concurrently with queue set-up.
+    /// Context: process, after [`Self::negotiate`]; not concurrently with queue set-up.
     pub(crate) fn queue_size(&self, queue: u16) -> Result<u16> {
         let queues = self.regions.common::<regs::NUM_QUEUES>()?;
         if queue >= queues {
@@ -146,21 +141,18 @@ impl Transport<'_> {
         Err(if offered == 0 { ENOENT } else { EINVAL })
     }
 
-    /// Hands queue `queue` to the device: `size` descriptors, as [`Self::queue_size`] said, at
-    /// `addresses`; used buffers are announced with MSI-X message `message`, `None` for none.
+    /// Enables queue `queue`, with `size` descriptors (as [`Self::queue_size`] returned) at
+    /// `addresses`. The device sends MSI-X message `message` when it has used buffers; `None` for
+    /// none.
     ///
-    /// The device does not use the queue before [`Self::driver_ok`]. From then on and until the
-    /// device is reset its memory belongs to the device.
+    /// The device does not use the queue before [`Self::driver_ok`]. From then until a reset, the
+    /// memory at `addresses` belongs to the device.
     ///
-    /// # Errors
+    /// Errors: each with one line in the log. [`EBUSY`]: the queue is enabled already, or the
+    /// device does not take the message. [`EINVAL`]: the queue notify address is not within the
+    /// notification structure. [`EIO`]: the device does not enable the queue.
     ///
-    /// Each with one line. [`EBUSY`]: the queue is enabled already, or the device does not take the
-    /// message. [`EINVAL`]: its doorbell is not within the notification structure. [`EIO`]: the
-    /// device does not enable the queue.
-    ///
-    /// # Context
-    ///
-    /// Process context, after [`Self::negotiate`]. Not concurrently with queue set-up.
+    /// Context: process, after [`Self::negotiate`]; not concurrently with queue set-up.
     pub(crate) fn setup_queue(
         &self,
         queue: u16,
@@ -189,7 +181,7 @@ impl Transport<'_> {
                 );
             })?;
 
-        // Last, as the specification asks for.
+        // Last, as the specification says.
         self.regions.set_common(regs::QUEUE_ENABLE::from(1))?;
         if self.regions.common::<regs::QUEUE_ENABLE>()? != 1 {
             dev_err!(self.pdev, "device does not enable queue {}\n", queue);
@@ -198,7 +190,7 @@ impl Transport<'_> {
         Ok(address)
     }
 
-    /// Finds the doorbell of the selected queue, which is `queue`.
+    /// Returns the queue notify address of `queue`, which is the selected queue.
     fn notify_address(&self, queue: u16) -> Result<NotifyAddress> {
         let region = &self.capabilities().notify;
         let notify_off = self.regions.common::<regs::QUEUE_NOTIFY_OFF>()?;
@@ -224,27 +216,24 @@ impl Transport<'_> {
         })
     }
 
-    /// Tells the device that a queue has new buffers.
+    /// Notifies the device that a queue has new buffers.
     ///
-    /// The write is not relaxed: it stays behind the writes to memory that published the buffers.
+    /// The write is not relaxed: the device sees it after the writes to memory that published the
+    /// buffers.
     ///
-    /// # Context
-    ///
-    /// Any, also with interrupts off and with the lock of a message held.
+    /// Context: any, also with interrupts off and with the lock of a message held.
     #[inline]
     pub(crate) fn notify(&self, address: NotifyAddress) {
         let written = self.regions.notify(address.offset, address.queue);
         debug_assert!(written.is_ok());
     }
 
-    /// Returns why the device raised its line interrupt, [`ISR_QUEUE`] and [`ISR_CONFIG`], and
-    /// thereby lowers the line. 0 if it did not, or if it is gone.
+    /// Returns why the device raised its line interrupt: [`ISR_QUEUE`], [`ISR_CONFIG`] or both; 0
+    /// if it did not, or if it is gone. The read lowers the line.
     ///
-    /// For a line interrupt only; with MSI-X the register says nothing.
+    /// For a line interrupt only: with MSI-X the register means nothing.
     ///
-    /// # Context
-    ///
-    /// Any, also hard interrupt context.
+    /// Context: any, also hard interrupt context.
     pub(crate) fn isr(&self) -> u8 {
         match self.regions.isr::<regs::ISR_STATUS>() {
             // On a shared line, a device that is gone must not claim the interrupts of others.

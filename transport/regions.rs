@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The structures of a virtio GPU on PCI: found, mapped and accessed.
+//! [`Regions`] maps the structures of a virtio GPU on PCI and accesses their registers.
 //!
 //! Accesses are checked at run time, against the structure and against the BAR. The capability walk
-//! has checked the structures, so a check here only fails if the driver is wrong.
+//! has checked the structures, so a check here fails only if the driver has a bug.
 
 use core::marker::PhantomData;
 use kernel::{
@@ -44,7 +44,9 @@ impl<const SIZE: usize, T: FixedRegister> IoLoc<Region<SIZE>, T> for At<T> {
     }
 }
 
-/// Returns where `region` has register `T`, or `EINVAL` if that is beyond its end.
+/// Returns where register `T` is in `region`.
+///
+/// Errors: [`EINVAL`] if it is beyond the end of `region`.
 fn locate<T: FixedRegister>(region: &caps::Region) -> Result<At<T>> {
     let end = T::OFFSET + size_of::<T::Storage>();
     if end > region.len as usize {
@@ -58,7 +60,7 @@ fn locate<T: FixedRegister>(region: &caps::Region) -> Result<At<T>> {
     })
 }
 
-/// The conventional configuration space, for the capability walk.
+/// The conventional configuration space, which the capability walk reads.
 struct ConfigSpace<'a>(pci::ConfigSpace<'a, pci::Normal>);
 
 impl ConfigRead for ConfigSpace<'_> {
@@ -79,7 +81,7 @@ pub(crate) struct Regions<'a> {
     capabilities: Capabilities,
 }
 
-/// What the PCI core knows about the BARs of `pdev`.
+/// Returns what the PCI core knows about the BARs of `pdev`.
 fn bar_infos(pdev: &pci::Device<Bound>) -> [BarInfo; NUM_BARS] {
     let mut bar = 0;
     [(); NUM_BARS].map(|()| {
@@ -97,20 +99,16 @@ fn bar_infos(pdev: &pci::Device<Bound>) -> [BarInfo; NUM_BARS] {
 }
 
 impl<'a> Regions<'a> {
-    /// Finds the structures of the device and maps the BARs that they are in, each once. The BARs
-    /// of shared memory regions are left alone unless another structure is in them too.
+    /// Finds the structures of the device and maps the BARs that they are in, each once. A BAR that
+    /// only has shared memory regions is not mapped.
     ///
     /// `pdev` must be enabled, and conflicting framebuffer drivers removed.
     ///
-    /// # Errors
+    /// Errors: each with one line in the log. [`ENODEV`]: a capability is missing or cannot be
+    /// used, for example because its structure is in an I/O BAR. [`EBUSY`]: a BAR is in use.
+    /// [`ENOMEM`]: a BAR cannot be mapped.
     ///
-    /// Each with one line in the log: [`ENODEV`] if a capability is missing or not usable (a
-    /// structure that is in an I/O BAR alone is not: ports are never accessed as memory),
-    /// [`EBUSY`] if a BAR is in use, [`ENOMEM`] if it cannot be mapped.
-    ///
-    /// # Context
-    ///
-    /// Process context; may sleep.
+    /// Context: process; may sleep.
     pub(crate) fn new(pdev: &'a pci::Device<Bound>) -> Result<Self> {
         let capabilities = caps::parse(&ConfigSpace(pdev.config_space()), &bar_infos(pdev))
             .map_err(|error| {
@@ -139,7 +137,7 @@ impl<'a> Regions<'a> {
         Ok(Self { bars, capabilities })
     }
 
-    /// Returns what the capability walk found, shared memory regions included.
+    /// Returns the structures that the capability walk found, with the shared memory regions.
     pub(crate) fn capabilities(&self) -> &Capabilities {
         &self.capabilities
     }
@@ -163,8 +161,8 @@ impl<'a> Regions<'a> {
         Ok(register.into())
     }
 
-    /// Writes a register of `region`. Never relaxed: writes to memory that come before are visible
-    /// to a device that sees this one.
+    /// Writes a register of `region`. Not relaxed: a device that sees this write also sees the
+    /// writes to memory before it.
     fn write<T>(&self, region: &caps::Region, value: T) -> Result
     where
         T: FixedRegister,
@@ -175,8 +173,8 @@ impl<'a> Regions<'a> {
 
     /// Reads a register of the common configuration, as a number.
     ///
-    /// Of this and the following: the error is [`EINVAL`] or [`ENODEV`], and only possible if
-    /// the register is not one of this structure. Any context.
+    /// Errors: [`EINVAL`] or [`ENODEV`], only if the register is not one of the structure. Context:
+    /// any. The functions below have the same errors and context.
     pub(crate) fn common<T>(&self) -> Result<T::Storage>
     where
         T: FixedRegister,
@@ -221,7 +219,7 @@ impl<'a> Regions<'a> {
         self.write(&self.capabilities.device, value)
     }
 
-    /// Writes `value`, 16 bits, to `offset` in the BAR of the notification structure. Not relaxed.
+    /// Writes `value` at `offset` bytes in the BAR of the notification structure. Not relaxed.
     #[inline]
     pub(crate) fn notify(&self, offset: usize, value: u16) -> Result {
         self.bar(&self.capabilities.notify)?

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Registers and feature bits of a virtio GPU on PCI.
+//! This module names the registers and the feature bits of a virtio GPU on PCI.
 //!
-//! Offsets are within the structure that a register belongs to: where that is, the device says in
-//! its capabilities. Names are those of the specification (virtio 1.3, 4.1.4.3, 4.1.4.5, 5.7.3,
-//! 5.7.4 and 6); see also `include/uapi/linux/virtio_pci.h` and `virtio_gpu.h`.
+//! Offsets are within the structure that a register belongs to. The capabilities of the device say
+//! where that is. Names are those of the specification (virtio 1.3, 4.1.4.3, 4.1.4.5, 5.7.3, 5.7.4
+//! and 6); see also `include/uapi/linux/virtio_pci.h` and `virtio_gpu.h`.
 
 use kernel::io::register;
 
@@ -24,18 +24,18 @@ register! {
     pub(crate) NUM_QUEUES(u16) @ 0x12 { 15:0 value; }
     /// Status of the device; writing 0 resets it.
     pub(crate) DEVICE_STATUS(u8) @ 0x14 {
-        /// The device does not go on and has to be reset; set by the device.
+        /// The device has been found.
+        0:0 acknowledge;
+        /// There is a driver for the device.
+        1:1 driver;
+        /// The driver is ready to drive the device.
+        2:2 driver_ok;
+        /// Features are negotiated; reads as 0 if the device does not agree.
+        3:3 features_ok;
+        /// The device must be reset before it goes on; set by the device.
         6:6 needs_reset;
         /// The driver has given up.
         7:7 failed;
-        /// Features are negotiated; reads as 0 if the device does not agree.
-        3:3 features_ok;
-        /// The driver is ready to drive the device.
-        2:2 driver_ok;
-        /// There is a driver for the device.
-        1:1 driver;
-        /// The device has been found.
-        0:0 acknowledge;
     }
     /// Changes whenever the device configuration does.
     pub(crate) CONFIG_GENERATION(u8) @ 0x15 { 7:0 value; }
@@ -47,7 +47,7 @@ register! {
     pub(crate) QUEUE_MSIX_VECTOR(u16) @ 0x1a { 15:0 value; }
     /// 1 if the device may use the queue.
     pub(crate) QUEUE_ENABLE(u16) @ 0x1c { 15:0 value; }
-    /// Where the doorbell of the queue is, in units of the multiplier.
+    /// Offset of the queue notify address, in units of `notify_off_multiplier`.
     pub(crate) QUEUE_NOTIFY_OFF(u16) @ 0x1e { 15:0 value; }
     /// Address of the descriptor table, low half.
     pub(crate) QUEUE_DESC_LO(u32) @ 0x20 { 31:0 value; }
@@ -93,6 +93,6 @@ pub(crate) mod feature {
     pub(crate) const VERSION_1: u32 = 32;
     /// `VIRTIO_F_ACCESS_PLATFORM`: the device accesses memory through the platform's IOMMU.
     pub(crate) const ACCESS_PLATFORM: u32 = 33;
-    /// `VIRTIO_F_ORDER_PLATFORM`: the device needs the barriers of a real one.
+    /// `VIRTIO_F_ORDER_PLATFORM`: the device needs the barriers that hardware devices need.
     pub(crate) const ORDER_PLATFORM: u32 = 36;
 }

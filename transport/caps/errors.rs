@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why a capability cannot be used.
+//! [`CapsError`] names a type of capability that the device lacks, and its [`Reason`] says why.
 
 use core::fmt;
 
@@ -15,7 +15,7 @@ pub(crate) enum Reason {
     CapLen {
         /// What the device says.
         cap_len: u8,
-        /// Least that is needed.
+        /// The least that is needed.
         min: u8,
     },
     /// The fields go beyond configuration space, or reading one failed.
@@ -34,14 +34,14 @@ pub(crate) enum Reason {
     Length {
         /// What the device says, in bytes.
         length: u64,
-        /// Least that is needed, in bytes.
+        /// The least that is needed, in bytes.
         min: u32,
     },
     /// The structure's offset is not aligned.
     Misaligned {
         /// What the device says, in bytes.
         offset: u64,
-        /// What it has to be a multiple of.
+        /// What it must be a multiple of.
         alignment: u32,
     },
     /// The structure goes beyond the end of its BAR.
@@ -93,10 +93,10 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A required capability cannot be had: which one, and what is wrong with the last candidate.
+/// The device has no usable capability of a type that the driver needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CapsError {
-    /// The capability.
+    /// The type that is needed.
     pub(crate) capability: CfgType,
     /// What is wrong with the last candidate in the list.
     pub(crate) reason: Reason,

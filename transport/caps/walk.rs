@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The list of capabilities in configuration space.
+//! [`Walk`] follows the list of capabilities in configuration space.
 
 use super::ConfigRead;
 
 /// First offset after the configuration header; the list cannot point below it.
 const FIRST_CAPABILITY: u8 = 0x40;
 
-/// Capabilities that fit between the header and the end: 4 bytes each at least.
+/// The most capabilities that fit between the header and the end: each has at least 4 bytes.
 const MAX_CAPABILITIES: u8 = 48;
 
 const PCI_STATUS: u16 = 0x06;
@@ -31,10 +31,10 @@ pub(super) struct VendorCap {
     pub(super) cfg_type: u8,
 }
 
-/// Walk over the vendor-specific capabilities, in the order of the list.
+/// Iterator over the vendor-specific capabilities, in the order of the list.
 ///
-/// Ends at the first pointer into the header, at an element that cannot be read, or after as many
-/// elements as there can be without a loop.
+/// Ends at the first pointer into the header, at an element that cannot be read, or after
+/// [`MAX_CAPABILITIES`] elements: a longer list has a loop.
 pub(super) struct Walk<'a, C> {
     config: &'a C,
     next: u8,
@@ -62,7 +62,7 @@ impl<C: ConfigRead> Iterator for Walk<'_, C> {
 
     fn next(&mut self) -> Option<VendorCap> {
         loop {
-            // The two low bits of a pointer are reserved and to be masked.
+            // The two low bits of a pointer are reserved, and the specification says to mask them.
             let position = self.next & 0xfc;
             if position < FIRST_CAPABILITY {
                 return None;
