@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engines behind the control and the cursor node: virtqueues of the device.
+//! [`Virtqueue`] carries packets to the device: it is the engine of the control node or of the
+//! cursor node. Documentation/gpu/rust_gpu.rst explains the words: message, node, packet, DPC,
+//! notify and fence id.
 //!
-//! A [`Virtqueue`] lives in the lock of its interrupt message. What has to be freed, or looked at
-//! without haste, leaves the lock through its list of retired requests ([`Retired`]), which the
-//! DPC takes. The list has room for as many as the ring: while it is full, used elements wait.
+//! A [`Virtqueue`] lives in the lock of its interrupt message. Nothing is freed there: requests
+//! that the device has used go to a list ([`Retired`]), and the DPC takes the list out of the lock.
+//! The list holds as many requests as the ring. While it is full, used elements stay in the ring.
 
 use kernel::{
     device::{
@@ -71,7 +73,7 @@ pub(crate) use self::{
     },
 };
 
-/// Parts of one request: the command and the room for its response.
+/// Segments of one request: the command and the room for its response.
 const MAX_SEGMENTS: u16 = 2;
 
 /// A request in the ring.
@@ -91,7 +93,7 @@ impl ring::Request for Request {
     }
 }
 
-/// What debugfs shows of a ring.
+/// The state of a ring, for debugfs.
 pub(crate) struct RingInfo {
     pub(crate) size: u16,
     pub(crate) avail_idx: u16,
@@ -105,23 +107,24 @@ pub(crate) struct RingInfo {
 /// A virtqueue and the memory of its commands. Lives in the lock of its interrupt message.
 pub(crate) struct Virtqueue {
     ring: Ring<DmaMemory, Request, KVec<Slot<Request>>>,
-    /// Descriptors that a request takes, at most.
+    /// The most descriptors that a request takes.
     descriptors: u16,
     pool: CommandPool,
     /// The memory of the commands of panic screens that are not in the ring.
     panic_reserve: KVec<CommandBuffer>,
-    /// What the device is done with, for the DPC.
+    /// Requests that the device has used, for the DPC.
     retired: Fifo<Retired>,
-    /// The empty list to go on with; not there while the DPC works on it.
+    /// The empty list that replaces `retired` when the DPC takes that; [`None`] until the DPC gives
+    /// the other back.
     empty_list: Option<Fifo<Retired>>,
-    /// The request that the ring did not take, after which it is broken. Kept until a reset.
+    /// The request that the ring refused, which broke the ring. Kept until a reset.
     rejected: Option<Request>,
 }
 
 impl Virtqueue {
     /// Makes an empty queue of `size` descriptors.
     ///
-    /// Errors: [`ENOMEM`], [`EINVAL`] for a size that is none. Context: process.
+    /// Errors: [`ENOMEM`], [`EINVAL`] if no ring can have that size. Context: process.
     pub(crate) fn new(
         dev: &device::Device<Bound>,
         dma: &Arc<DmaContext>,
@@ -153,8 +156,8 @@ impl Virtqueue {
         })
     }
 
-    /// Makes the queue what [`Virtqueue::new`] made, in the same memory, after the device was
-    /// reset. What was in it is lost; clients get their places back.
+    /// Empties the queue, so that it is as [`Virtqueue::new`] made it. Call it after the device was
+    /// reset. Requests in the queue are lost, and clients get their places back.
     ///
     /// Errors: [`ENOMEM`]. Context: process, no message lock held.
     pub(crate) fn restart(&mut self) -> Result {
@@ -186,12 +189,12 @@ impl Virtqueue {
         self.ring.size()
     }
 
-    /// Returns the memory of its commands.
+    /// Returns the pool with the memory of its commands.
     pub(crate) fn pool(&self) -> CommandPool {
         self.pool.clone()
     }
 
-    /// Returns where the parts of the queue are, for the device.
+    /// Returns the device addresses of the parts of the queue.
     pub(crate) fn addresses(&self) -> QueueAddresses {
         QueueAddresses {
             descriptor: self.ring.descriptor_address(),
@@ -200,7 +203,7 @@ impl Virtqueue {
         }
     }
 
-    /// Takes one used element, and returns the fence of its request.
+    /// Takes one used element, and returns the fence id of its request.
     ///
     /// [`None`] if there is none, the list of retired requests is full, or the ring is broken.
     ///
@@ -215,8 +218,8 @@ impl Virtqueue {
             completion,
             fence,
         } = used.request;
-        // Slots of the pool go back here: those of null packets, and those of commands that
-        // succeeded, after which nothing happens.
+        // Two kinds of slots go back to the pool here: those of null packets, and those of commands
+        // that succeeded and have no completion.
         let command = match (&completion, &buffer) {
             (Completion::None, CommandBuffer::Slot(_))
                 if succeeded(&buffer, used.written).is_ok() =>
@@ -226,7 +229,7 @@ impl Virtqueue {
             (Completion::Client(_), _) => None,
             _ => Some((buffer, used.written)),
         };
-        // Cannot fail: there was room above.
+        // Cannot fail: the list was not full.
         let _ = self.retired.push(Retired {
             completion,
             command,
@@ -234,13 +237,14 @@ impl Virtqueue {
         Some(fence)
     }
 
-    /// Asks the device for an interrupt at the next used element. Returns true if there are
-    /// elements already, to be popped first.
+    /// Asks the device for an interrupt at the next used element. Returns true if there are used
+    /// elements already: pop them, and call this again.
     pub(crate) fn rearm(&mut self) -> bool {
         !self.retired.is_full() && self.ring.enable_notifications()
     }
 
-    /// Takes the list of retired requests, if there are any.
+    /// Takes the list of retired requests; [`None`] if it is empty, or if the DPC has the other
+    /// list.
     pub(crate) fn take_retired(&mut self) -> Option<Fifo<Retired>> {
         if self.retired.is_empty() {
             return None;
@@ -249,7 +253,7 @@ impl Virtqueue {
         Some(core::mem::replace(&mut self.retired, empty))
     }
 
-    /// Takes back the list that the DPC took and has emptied.
+    /// Takes back the list that the DPC took and emptied.
     pub(crate) fn give_back(&mut self, emptied: &mut Option<Fifo<Retired>>) {
         self.empty_list = emptied.take();
     }
@@ -259,12 +263,12 @@ impl Virtqueue {
         self.ring.broken()
     }
 
-    /// Marks as broken the ring. Returns the cause, the first one's if it was broken before.
+    /// Marks the ring broken. Returns the cause: the first one, if the ring was broken before.
     pub(crate) fn mark_broken(&mut self, cause: Broken) -> Broken {
         self.ring.mark_broken(cause)
     }
 
-    /// Returns what debugfs shows.
+    /// Returns the state of the ring, for debugfs.
     pub(crate) fn info(&self) -> RingInfo {
         RingInfo {
             size: self.ring.size(),
@@ -283,7 +287,7 @@ impl Virtqueue {
     fn null_command(&mut self, node: Node, fence: u64) -> Option<CommandBuffer> {
         let mut buffer = CommandBuffer::from(self.pool.take()?);
         let written = match node {
-            // It has no response, and no fence. No scanout has that number, so nothing moves.
+            // It has no response and no fence id. No scanout has this number, so no cursor moves.
             Node::Cursor => {
                 let nowhere = UpdateCursor {
                     scanout_id: u32::MAX.into(),
@@ -318,8 +322,8 @@ impl Engine for Virtqueue {
             fence,
         };
         if let Err(PushError { request, .. }) = self.ring.push(request) {
-            // There was room, and a request has at most `MAX_SEGMENTS` parts: this is a bug of the
-            // driver. Its memory must not be freed under the lock.
+            // There was room, and a request has at most `MAX_SEGMENTS` segments: this is a bug of
+            // the driver. The request is kept, as its memory must not be freed under the lock.
             self.ring.mark_broken(Broken::Rejected);
             self.rejected = Some(request);
         }

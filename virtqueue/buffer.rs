@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory for requests and their responses: what a ring takes for a command.
+//! [`CommandBuffer`] holds the memory of one command and its response: a slot or a dedicated
+//! buffer.
 //!
-//! A [`CommandSlot`] comes out of a [`CommandPool`], without an allocation and without a lock; an
-//! [`DedicatedBuffer`] is allocated for what does not fit. [`CommandBuffer`] is either.
+//! A [`CommandSlot`] comes out of a [`CommandPool`], without an allocation and without a lock. A
+//! [`DedicatedBuffer`] is allocated for what does not fit into a slot.
 //!
-//! A command is copied to the memory that the device reads; a response is copied out of the memory
-//! that the device writes and looked at in the copy.
+//! A command is copied to the memory that the device reads. A response is copied out of the memory
+//! that the device writes, and the copy is decoded.
 //!
-//! [`CommandPool`] and [`DedicatedBuffer`] are DMA memory, so they are dropped in the DPC or in process
-//! context, with no spinlock held, and before the driver is unbound (see
+//! [`CommandPool`] and [`DedicatedBuffer`] are DMA memory, so they are dropped in the DPC or in
+//! process context, with no spinlock held, and before the driver is unbound (see
 //! [`dma`](crate::virtqueue::dma)). A [`CommandSlot`] may be dropped anywhere while its
 //! [`CommandPool`] is alive: that only sets a bit.
 
@@ -54,25 +55,25 @@ use crate::{
     },
 };
 
-/// Most bytes of a request.
+/// The most bytes of a request.
 pub(crate) const REQUEST_SIZE: usize = 128;
 
 const _: () = assert!(MAX_COMMAND_SIZE <= REQUEST_SIZE);
 
-/// Most bytes of a response in a [`CommandSlot`]: enough for all but EDIDs and capability sets.
+/// The most bytes of a response in a [`CommandSlot`]: enough for all but EDIDs and capability sets.
 pub(crate) const RESPONSE_SIZE: usize = 448;
 
-/// Bytes of a slot: whole cache lines, so that the device writing to one does not disturb the CPU
-/// at work on the next.
+/// Bytes of a slot: whole cache lines, so that the device, when it writes to one slot, takes no
+/// line of the next one from the CPU.
 const SLOT_SIZE: usize = REQUEST_SIZE + RESPONSE_SIZE;
 const _: () = assert!(REQUEST_SIZE % 64 == 0 && RESPONSE_SIZE % 64 == 0);
 
-/// Offset of the response in an [`DedicatedBuffer`] is a multiple of this, in bytes.
+/// The offset of the response in a [`DedicatedBuffer`] is a multiple of this, in bytes.
 const RESPONSE_ALIGN: usize = 64;
 
-/// Which of a fixed number of things are free; a bitmap, one set bit for each free one.
+/// Records which of a fixed number of things are free: a bitmap with a set bit for each free one.
 ///
-/// There is no lock, so it can be used in any context and with any lock held.
+/// It has no lock, so it can be used in any context and with any lock held.
 struct FreeMap(KVec<Atomic<u64>>);
 
 impl FreeMap {
@@ -90,7 +91,8 @@ impl FreeMap {
         Ok(Self(map))
     }
 
-    /// Takes the first free thing and returns its index. Pairs with the release in [`Self::put`].
+    /// Takes the first free thing and returns its index. The acquire pairs with the release in
+    /// [`Self::put`].
     fn take(&self) -> Option<u16> {
         for (index, word) in (0u16..).zip(&self.0) {
             let mut free = word.load(Relaxed);
@@ -134,20 +136,14 @@ struct PoolInner {
 
 /// A fixed number of [`CommandSlot`]s in one allocation: room for requests without allocating.
 ///
-/// Dropped after its slots, that is, after the rings that they are in. A clone is the same pool.
+/// Drop it after its slots, that is, after the rings that they are in. A clone is the same pool.
 #[derive(Clone)]
 pub(crate) struct CommandPool(Arc<PoolInner>);
 
 impl CommandPool {
     /// Allocates a pool of `count` slots for the device `dev` of `context`; `count` is not 0.
     ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`]; [`EINVAL`] if `count` is 0.
-    ///
-    /// # Context
-    ///
-    /// Process context; may sleep.
+    /// Errors: [`ENOMEM`]; [`EINVAL`] if `count` is 0. Context: process; may sleep.
     pub(crate) fn new(
         dev: &device::Device<Bound>,
         context: &Arc<DmaContext>,
@@ -163,11 +159,9 @@ impl CommandPool {
         )?))
     }
 
-    /// Takes a slot; `None` if all are in use. It comes back when it is dropped.
+    /// Takes a slot; `None` if all are in use. A slot is free again when it is dropped.
     ///
-    /// # Context
-    ///
-    /// Any, with any lock held; does not allocate.
+    /// Context: any, with any lock held; does not allocate.
     pub(crate) fn take(&self) -> Option<CommandSlot> {
         let index = self.0.free.take()?;
         Some(CommandSlot {
@@ -181,15 +175,13 @@ impl CommandPool {
 
     /// Returns how many slots are free at this moment.
     ///
-    /// # Context
-    ///
-    /// Any.
+    /// Context: any.
     pub(crate) fn free(&self) -> u32 {
         self.0.free.free()
     }
 }
 
-/// One part of a request as a ring takes it, or none if it is empty.
+/// A list of one segment, or of none if that is empty.
 struct OneSegment(Segment);
 
 impl AsRef<[Segment]> for OneSegment {
@@ -201,7 +193,8 @@ impl AsRef<[Segment]> for OneSegment {
     }
 }
 
-/// Returns a part of `memory`; none if there is no such part.
+/// Returns `len` bytes at `start` of `memory` as a segment; none if a descriptor cannot describe
+/// them.
 fn part(memory: &DmaMemory, start: usize, len: usize) -> OneSegment {
     OneSegment(
         memory
@@ -210,7 +203,9 @@ fn part(memory: &DmaMemory, start: usize, len: usize) -> OneSegment {
     )
 }
 
-/// Puts `request` into `range` of `memory`.
+/// Copies `request` to `range` of `memory`.
+///
+/// Errors: [`EMSGSIZE`] if it does not fit.
 fn write(memory: &DmaMemory, range: Range<usize>, request: &[u8]) -> Result {
     if request.len() > range.len() {
         return Err(EMSGSIZE);
@@ -223,7 +218,7 @@ fn write(memory: &DmaMemory, range: Range<usize>, request: &[u8]) -> Result {
 ///
 /// Goes back to its [`CommandPool`] when it is dropped.
 ///
-/// Small: it is moved several times on its way, and queues have room for hundreds.
+/// It is small, as it is moved several times and queues have room for hundreds.
 pub(crate) struct CommandSlot {
     index: u16,
     /// Type of the command; 0 before there is one.
@@ -236,13 +231,13 @@ pub(crate) struct CommandSlot {
 }
 
 impl CommandSlot {
-    /// Where the request is in the memory of the pool.
+    /// Returns where the request is in the memory of the pool.
     fn request(&self) -> Range<usize> {
         let start = usize::from(self.index) * SLOT_SIZE;
         start..start + REQUEST_SIZE
     }
 
-    /// Where the response is in the memory of the pool.
+    /// Returns where the response is in the memory of the pool.
     fn response(&self) -> Range<usize> {
         let start = self.request().end;
         start..start + RESPONSE_SIZE
@@ -255,11 +250,11 @@ impl Drop for CommandSlot {
     }
 }
 
-/// Room for one request and one response, of any size, in an allocation of its buffer.
+/// Room for one request and one response, of any size, in an allocation of its own.
 pub(crate) struct DedicatedBuffer {
     memory: DmaMemory,
     request: Range<usize>,
-    /// Bytes behind the request that belong to it.
+    /// Bytes of data that follow the request.
     payload: usize,
     response: Range<usize>,
     /// Bytes of the request with its payload; 0 before there is one, which a ring refuses.
@@ -276,14 +271,10 @@ impl DedicatedBuffer {
     ///
     /// `dev` is the device of `context`; for `gfp` see [`DmaMemory::new`].
     ///
-    /// # Errors
+    /// Errors: [`ENOMEM`]; [`EINVAL`] for another size of request; [`EOVERFLOW`] if the sum is out
+    /// of range.
     ///
-    /// [`ENOMEM`]; [`EINVAL`] for another size of request; [`EOVERFLOW`] if the sum is out of
-    /// range.
-    ///
-    /// # Context
-    ///
-    /// Process context; may sleep.
+    /// Context: process; may sleep.
     pub(crate) fn new(
         dev: &device::Device<Bound>,
         context: &Arc<DmaContext>,
@@ -313,16 +304,10 @@ impl DedicatedBuffer {
         Ok(KBox::new(buffer, gfp)?)
     }
 
-    /// Copies `bytes` to `offset` within what follows the request. The request then has to be as
-    /// long as was said when the buffer was made.
+    /// Copies `bytes` to `offset` in the payload. The payload starts where a request of the size
+    /// given to [`Self::new`] ends, so the request must have that size.
     ///
-    /// # Errors
-    ///
-    /// [`ERANGE`] if that goes beyond the payload.
-    ///
-    /// # Context
-    ///
-    /// Any.
+    /// Errors: [`ERANGE`] if that goes beyond the payload. Context: any.
     pub(crate) fn write_payload(&mut self, offset: usize, bytes: &[u8]) -> Result {
         let end = offset.checked_add(bytes.len()).ok_or(ERANGE)?;
         if end > self.payload {
@@ -332,9 +317,9 @@ impl DedicatedBuffer {
     }
 }
 
-/// Memory for one request and its response: what a ring takes for a command.
+/// The memory of one request and its response.
 ///
-/// While it is in a ring it is owned by that, so that nobody writes to it under the device.
+/// A ring owns it while the device may use it, so nothing else writes to it then.
 pub(crate) enum CommandBuffer {
     /// From a pool; enough for most commands.
     Slot(CommandSlot),
@@ -343,15 +328,12 @@ pub(crate) enum CommandBuffer {
 }
 
 impl CommandBuffer {
-    /// Writes `command` as the request, and lets the device write as much as its response has.
+    /// Writes `command` with `header` as the request, and sets how much the device may write: the
+    /// size of the response.
     ///
-    /// # Errors
+    /// Errors: [`EMSGSIZE`] if the request or the response does not fit.
     ///
-    /// [`EMSGSIZE`] if the request or the response does not fit.
-    ///
-    /// # Context
-    ///
-    /// Any, with any lock held.
+    /// Context: any, with any lock held.
     pub(crate) fn write_request<C: Command>(&mut self, command: &C, header: Header) -> Result {
         let message = command.encode(header);
         let request = message.as_bytes();
@@ -376,14 +358,12 @@ impl CommandBuffer {
         Ok(())
     }
 
-    /// Copies the response into `bytes` and returns that part of them.
+    /// Copies the response into `bytes` and returns the part that was filled.
     ///
-    /// `written` is what the used element says, after the ring has checked it. No more is copied
-    /// than that, than the request has room for, or than fits into `bytes`.
+    /// `written` is the length in the used element, which the ring has checked. The copy is no
+    /// longer than that, than the room for the response, or than `bytes`.
     ///
-    /// # Context
-    ///
-    /// Any. Only after the ring has given the buffer back: before, the answer means nothing.
+    /// Context: any, after the ring has given the buffer back: before that, the bytes mean nothing.
     pub(crate) fn read_response<'a>(&self, written: u32, bytes: &'a mut [u8]) -> &'a [u8] {
         let len = u32_as_usize(written)
             .min(self.response_len())
@@ -395,21 +375,17 @@ impl CommandBuffer {
         }
     }
 
-    /// Returns the first word of the response, in which it says what it is. Means nothing if the
-    /// device wrote less.
+    /// Returns the first word of the response, which is its type. It means nothing if the device
+    /// wrote less.
     ///
-    /// # Context
-    ///
-    /// As [`read_response`](Self::read_response).
+    /// Context: as [`Self::read_response`].
     pub(crate) fn response_kind(&self) -> u32 {
         self.memory().read_u32(self.response().start)
     }
 
-    /// Returns the type of the command, as the driver knows it.
+    /// Returns the type of the command, from the driver's own record.
     ///
-    /// # Context
-    ///
-    /// Any.
+    /// Context: any.
     pub(crate) fn command_type(&self) -> u32 {
         match self {
             Self::Slot(slot) => slot.command_type.into(),
@@ -422,7 +398,7 @@ impl CommandBuffer {
         self.response_len() != 0
     }
 
-    /// The memory that it is in.
+    /// Returns the memory that the buffer is in.
     fn memory(&self) -> &DmaMemory {
         match self {
             Self::Slot(slot) => &slot.pool.memory,
@@ -430,7 +406,7 @@ impl CommandBuffer {
         }
     }
 
-    /// Where the response is in that memory.
+    /// Returns where the response is in that memory.
     fn response(&self) -> Range<usize> {
         match self {
             Self::Slot(slot) => slot.response(),

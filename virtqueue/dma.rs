@@ -1,29 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory shared with the device.
+//! [`DmaMemory`] is memory that is shared with the device, and [`DmaContext`] decides whether it
+//! may be freed.
 //!
-//! # Ownership
+//! Ownership: memory that was given to the device belongs to the device until it is used or the
+//! device is reset. All allocations of a device share one [`DmaContext`]. If the device does not
+//! reset, [`DmaContext::abandon`] is called. From then on, dropping an allocation leaks it, so
+//! memory is never freed while the device may still write to it.
 //!
-//! What was given to the device belongs to the device until it is used or the device is reset. All
-//! allocations of a device share one [`DmaContext`]. If the device does not reset,
-//! [`DmaContext::abandon`] is called, and from then on dropping an allocation leaks it: whoever
-//! drops it and whenever, memory is never freed under a device that may still write to it.
+//! Context: DMA memory must not be freed with interrupts off ([`dma_free_attrs()`] warns). So
+//! [`DmaMemory`], and anything that contains it, is dropped in the DPC or in process context, with
+//! no spinlock held.
 //!
-//! # Context
+//! Lifetime: an allocation must be gone when the driver is unbound, because IOMMU mappings end
+//! then. The reference to the device that it holds does not ensure that. So an allocation is never
+//! stored in DRM device data, file data, or anything else that a file descriptor keeps alive.
 //!
-//! Freeing DMA memory with interrupts off is a bug ([`dma_free_attrs()`] warns), so [`DmaMemory`]
-//! and what has some is dropped in the DPC or in process context, with no spinlock held.
-//!
-//! # Lifetime
-//!
-//! An allocation holds a reference to the device, not to its binding, yet it must be gone when the
-//! driver is unbound: IOMMU mappings go with the binding. So nothing here is ever stored in DRM
-//! device data, file data, or anything else that a file descriptor keeps alive.
-//!
-//! # Access
-//!
-//! The device may write at any time, so there are no references to this memory. Integers are loaded
-//! and stored by single volatile accesses; bytes are copied, once, and looked at in the copy.
+//! Access: the device may write at any time, so there are no references to this memory. Integers
+//! are loaded and stored by single volatile accesses; bytes are copied once, and only the copy is
+//! read.
 //!
 //! [`dma_free_attrs()`]: srctree/kernel/dma/mapping.c
 
@@ -68,7 +63,7 @@ use crate::ring::{
     Segment, //
 };
 
-/// What all DMA memory of one device has in common.
+/// What all DMA memory of one device shares.
 pub(crate) struct DmaContext {
     dev: ARef<device::Device>,
     order_platform: bool,
@@ -81,13 +76,7 @@ impl DmaContext {
     /// Makes the context for `dev`. `order_platform` says whether
     /// [`ORDER_PLATFORM`](crate::transport::regs::feature::ORDER_PLATFORM) was negotiated.
     ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`].
-    ///
-    /// # Context
-    ///
-    /// Process context; may sleep.
+    /// Errors: [`ENOMEM`]. Context: process; may sleep.
     pub(crate) fn new(dev: &device::Device<Bound>, order_platform: bool) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
@@ -101,24 +90,20 @@ impl DmaContext {
         )?)
     }
 
-    /// Gives up the memory that the device was given: it did not reset, or it is gone. There is no
-    /// way back.
+    /// From now on, dropping DMA memory leaks it: the device did not reset, or it is gone. This
+    /// cannot be undone.
     ///
-    /// Called before anything that the device may still use is dropped. One line in the log says
-    /// how much was leaked, when the last allocation has been dropped.
+    /// Call it before anything that the device may still use is dropped. When the last allocation
+    /// is dropped, one line in the log says how much was leaked.
     ///
-    /// # Context
-    ///
-    /// Any.
+    /// Context: any.
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Release);
     }
 
     /// Returns how many bytes of DMA memory are allocated at this moment.
     ///
-    /// # Context
-    ///
-    /// Any.
+    /// Context: any.
     pub(crate) fn allocated(&self) -> usize {
         self.allocated.load(Relaxed)
     }
@@ -137,13 +122,13 @@ impl Drop for DmaContext {
     }
 }
 
-/// Sizes of allocations are multiples of this, in bytes; a [`Region`] wants that.
+/// Sizes of allocations are multiples of this, in bytes, as a [`Region`] requires.
 const GRANULE: usize = size_of::<u64>();
 
 /// Coherent memory shared with the device, accessed at offsets; the kernel's [`Memory`].
 ///
-/// Accesses beyond the end or misaligned ones do not happen: loads give 0 then. A caller that tries
-/// is wrong, so with debug assertions it panics.
+/// An access that is misaligned or beyond the end is not made; a load returns 0. It is a bug of the
+/// caller, so it panics with debug assertions.
 pub(crate) struct DmaMemory {
     memory: ManuallyDrop<Coherent<[u8]>>,
     context: Arc<DmaContext>,
@@ -152,16 +137,10 @@ pub(crate) struct DmaMemory {
 impl DmaMemory {
     /// Allocates at least `len` bytes, zeroed and aligned to a page; `len` is not 0.
     ///
-    /// `dev` is the device of `context`. `gfp` is [`GFP_KERNEL`], or its accounting sibling for
+    /// `dev` is the device of `context`. `gfp` is [`GFP_KERNEL`], or `GFP_KERNEL_ACCOUNT` for
     /// memory that a client asked for.
     ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`]; [`EINVAL`] if `len` is 0.
-    ///
-    /// # Context
-    ///
-    /// Process context; may sleep.
+    /// Errors: [`ENOMEM`]; [`EINVAL`] if `len` is 0. Context: process; may sleep.
     pub(crate) fn new(
         dev: &device::Device<Bound>,
         context: &Arc<DmaContext>,
@@ -187,7 +166,9 @@ impl DmaMemory {
         self.memory.as_region()
     }
 
-    /// Returns a view of the `len` bytes at `offset`, or `ERANGE` if that goes beyond the end.
+    /// Returns a view of the `len` bytes at `offset`.
+    ///
+    /// Errors: [`ERANGE`] if they go beyond the end.
     fn bytes(&self, offset: usize, len: usize) -> Result<CoherentView<'_, [u8]>> {
         let end = offset.checked_add(len).ok_or(ERANGE)?;
         let memory: &Coherent<[u8]> = &self.memory;
@@ -196,40 +177,27 @@ impl DmaMemory {
 
     /// Copies `bytes` to `offset`.
     ///
-    /// # Errors
-    ///
-    /// [`ERANGE`] if that goes beyond the end.
-    ///
-    /// # Context
-    ///
-    /// Any.
+    /// Errors: [`ERANGE`] if that goes beyond the end. Context: any.
     pub(crate) fn copy_in(&self, offset: usize, bytes: &[u8]) -> Result {
         // PANIC: The view is as long as `bytes`.
         self.bytes(offset, bytes.len())?.copy_from_slice(bytes);
         Ok(())
     }
 
-    /// Copies from `offset` into `bytes`. The device may write meanwhile: what was copied is a mix
-    /// then, but it does not change any more.
+    /// Copies from `offset` into `bytes`. If the device writes meanwhile, the copy is a mix of old
+    /// and new, but it does not change afterwards.
     ///
-    /// # Errors
-    ///
-    /// [`ERANGE`] if that goes beyond the end.
-    ///
-    /// # Context
-    ///
-    /// Any.
+    /// Errors: [`ERANGE`] if that goes beyond the end. Context: any.
     pub(crate) fn copy_out(&self, offset: usize, bytes: &mut [u8]) -> Result {
         // PANIC: The view is as long as `bytes`.
         self.bytes(offset, bytes.len())?.copy_to_slice(bytes);
         Ok(())
     }
 
-    /// Returns `len` bytes at `offset`, which are within the memory, as the device sees them.
+    /// Returns `len` bytes at `offset` as a segment for the device. They must lie within the
+    /// memory.
     ///
-    /// # Errors
-    ///
-    /// [`EINVAL`] if they are more than a descriptor can tell.
+    /// Errors: [`EINVAL`] if they are more than fit into one descriptor.
     pub(crate) fn part(&self, offset: usize, len: usize) -> Result<Segment> {
         Ok(Segment {
             address: self.dma_address() + u64::try_from(offset)?,
@@ -280,8 +248,8 @@ impl Memory for DmaMemory {
         debug_assert!(written.is_ok());
     }
 
-    /// In two halves, as not every kernel has 64-bit stores. No matter: the device does not look at
-    /// a 64-bit field before an index that is written later says so.
+    /// In two halves, as not every kernel has 64-bit stores. The device reads a 64-bit field only
+    /// after it has read an index that is written later.
     #[inline]
     fn write_u64(&self, offset: usize, value: u64) {
         // CAST: Takes the halves apart.
@@ -289,7 +257,7 @@ impl Memory for DmaMemory {
         self.write_u32(offset + size_of::<u32>(), (value >> u32::BITS) as u32);
     }
 
-    /// Two stores where there are such of 64 bits: on the way of each command, and they add up.
+    /// Two stores of 64 bits in place of several smaller ones, as this is done for each command.
     #[cfg(CONFIG_64BIT)]
     #[inline]
     fn write_desc(&self, offset: usize, part: Segment, flags: u16, next: u16) {

@@ -44,7 +44,7 @@ use super::{
     dma::DmaContext, //
 };
 
-/// Where the answer to a command arrives: the submitter holds one reference, the packet another.
+/// Receives the answer to a command. The submitter holds one reference, the packet another.
 #[pin_data]
 pub(crate) struct Reply {
     /// The buffer with the answer and the number of bytes the device wrote. Set by the DPC.
@@ -62,14 +62,14 @@ impl Reply {
         )
     }
 
-    /// Stores the answer. Before the fence is published.
+    /// Stores the answer. Call it before the fence id is published.
     ///
     /// Context: process (the DPC).
     pub(crate) fn set(&self, answer: Option<(CommandBuffer, u32)>) {
         *self.answer.lock() = answer;
     }
 
-    /// Decodes the answer, once the fence of the packet is complete.
+    /// Decodes the answer. Call it after the fence id of the packet was published.
     ///
     /// Errors: those of [`Response::decode`]. Context: process.
     pub(crate) fn decode<R: Response>(&self) -> Result<R, ResponseError> {
@@ -82,9 +82,9 @@ impl Reply {
     }
 }
 
-/// A flag that is set while a packet is on its way to the device, or with it.
+/// Keeps a flag set while a packet is on its way to the device, or with it.
 ///
-/// Dropped with the packet, whatever way that goes.
+/// It is dropped with the packet, on every path, and that clears the flag.
 pub(crate) struct Mark(Arc<Atomic<bool>>);
 
 impl Mark {
@@ -99,8 +99,8 @@ impl Mark {
 
 impl Drop for Mark {
     fn drop(&mut self) {
-        // Fully ordered, so that the owner of the flag, who looks at it again after asking for the
-        // DPC, sees it clear or is seen by the DPC.
+        // Fully ordered: the owner of the flag asks for the DPC, and then reads the flag again.
+        // Either it reads it clear, or the DPC sees that it asked.
         self.0.xchg(false, Full);
     }
 }
@@ -113,7 +113,7 @@ pub(crate) enum Completion {
     Panic,
     /// A null packet: this client gets its place back.
     Client(Arc<Client>),
-    /// Somebody decodes the answer.
+    /// The answer goes to the submitter.
     Reply(Arc<Reply>),
     /// The device has this resource, unless it refused.
     Created(u32),
@@ -125,23 +125,23 @@ pub(crate) enum Completion {
 
 /// A packet of a hardware node.
 pub(crate) enum Packet {
-    /// A null packet, which counts against this client. It gets its command with its place in the
+    /// A null packet, which counts against this client. Its command is made when it enters the
     /// ring.
     Null(Node, Arc<Client>),
     /// A command.
     Command(CommandBuffer, Completion),
 }
 
-// The queues of all nodes have room for many: so many fit into a power of two.
+// The queue of a node holds a power of two of these, so its memory is a power of two bytes.
 const _: () = assert!(size_of::<Option<Packet>>() <= 32);
 
 impl Packet {
-    /// Makes a packet that does nothing but complete. Does not allocate.
+    /// Makes a null packet. Does not allocate.
     pub(crate) fn null(node: Node, client: Arc<Client>) -> Self {
         Self::Null(node, client)
     }
 
-    /// Makes a packet of one command whose answer is wanted.
+    /// Makes a packet of one command, and the [`Reply`] that receives its answer.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
     pub(crate) fn command<C: Command>(
@@ -155,7 +155,7 @@ impl Packet {
         Ok((packet, reply))
     }
 
-    /// Makes a packet of one command that is to succeed, from a slot of `pool` if there is one.
+    /// Makes a packet of one command that should succeed, in a slot of `pool` if one is free.
     ///
     /// Errors and context: as [`Packet::command`].
     pub(crate) fn plain<C: Command>(
@@ -174,7 +174,7 @@ impl Packet {
         Self::with(buffer, command, completion)
     }
 
-    /// Makes a packet of one command that is to succeed, with what follows it in `buffer`.
+    /// Makes a packet of one command that should succeed, and of the payload that is in `buffer`.
     ///
     /// Errors: [`EMSGSIZE`] if `buffer` was made for another command. Context: process.
     pub(crate) fn with_payload<C: Command>(
@@ -193,7 +193,7 @@ impl Packet {
         Ok(Self::Command(buffer, completion))
     }
 
-    /// Takes out the client that the packet counts against.
+    /// Returns the client that the packet counts against; [`None`] for commands.
     pub(crate) fn into_client(self) -> Option<Arc<Client>> {
         match self {
             Self::Null(_, client) => Some(client),
@@ -225,7 +225,7 @@ impl Retired {
     }
 }
 
-/// Returns whether the device did what it was asked to. Commands without a response did.
+/// Returns [`Ok`] if the command succeeded, as one without a response always does.
 pub(super) fn succeeded(buffer: &CommandBuffer, written: u32) -> Result<(), ResponseError> {
     if !buffer.has_response() || NoData::is(buffer.response_kind(), written) {
         return Ok(());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The commands of the panic screen: their memory is allocated and their room in the ring kept free
-//! while all is well, so that a panic finds both.
+//! [`Virtqueue`] reserves memory and room in the ring for the commands of the panic screen, so that
+//! a panic finds both.
 
 use kernel::{
     device::{
@@ -41,13 +41,13 @@ use super::{
     Virtqueue, //
 };
 
-/// For each scanout a transfer and a flush.
+/// Commands for one scanout: a transfer and a flush.
 const COMMANDS: usize = 2;
 
 impl Virtqueue {
-    /// Reserves memory and room in the ring for [`Self::submit_panic`], once for each of
-    /// `scanouts`: after a panic nobody takes completed commands out of the ring. Reserves at most
-    /// half of the ring.
+    /// Reserves memory and room in the ring for [`Self::submit_panic`], once for each of `scanouts`
+    /// scanouts: after a panic, nothing takes used commands out of the ring. Reserves at most half
+    /// of the ring.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
     pub(crate) fn prepare_panic(
@@ -67,20 +67,21 @@ impl Virtqueue {
         Ok(())
     }
 
-    /// Returns whether there is room in the ring for a request, besides the room that is kept free.
+    /// Returns whether there is room in the ring for a request, besides the room that is reserved
+    /// for panic screens.
     pub(super) fn has_room(&self) -> bool {
         // CAST: No more than fit into half of the ring, see `prepare_panic`.
         let kept = self.panic_reserve.len() as u16 * self.descriptors;
         self.ring.free_descriptors() >= kept + self.descriptors
     }
 
-    /// Gives the commands of a panic screen to the device, and makes them visible. Does nothing if
-    /// too many earlier ones are not complete yet.
+    /// Pushes the commands of a panic screen and publishes them. Does nothing if the reserve has
+    /// too few, because earlier ones are not complete.
     ///
-    /// The doorbell is to be written in any case: who published before may have been stopped before
-    /// it rang.
+    /// The caller notifies the device in any case: the CPU that published last may have been
+    /// stopped before it notified.
     ///
-    /// Context: panic, lock of the message held. Allocates and frees nothing, wakes nobody.
+    /// Context: panic, lock of the message held. Allocates, frees and wakes nothing.
     pub(crate) fn submit_panic(&mut self, transfer: &TransferToHost2d, flush: &ResourceFlush) {
         if self.panic_reserve.len() >= COMMANDS && self.push_panic(transfer) {
             self.push_panic(flush);
@@ -111,11 +112,11 @@ impl Virtqueue {
     }
 
     pub(super) fn reserve_for_panic(&mut self, buffer: CommandBuffer) {
-        // Cannot fail: there is room for all of them.
+        // Cannot fail: `prepare_panic` made room for all of them.
         let _ = self.panic_reserve.push_within_capacity(buffer);
     }
 
-    /// Takes the next used element, and puts the memory of a panic screen back to the reserve.
+    /// Takes the next used element. Puts the memory of panic screens back into the reserve.
     pub(super) fn pop_used(&mut self) -> Option<Used<Request>> {
         loop {
             let used = self.ring.pop().ok()??;
