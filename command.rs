@@ -8,11 +8,10 @@
 //! `..Default::default()`. The structures are in the modules below; the table in this file has the
 //! type of each, its size and its offsets.
 //!
-//! Responses are the device's own word and are not trusted. The bytes given to
-//! [`Response::decode`] must not change during the call: copy them out of memory that the device
-//! can still write.
+//! Responses come from the device and are not trusted. The bytes given to [`Response::decode`] must
+//! not change during the call: copy them out of memory that the device can still write.
 //!
-//! Nothing here uses kernel types, so that it can be built and tested outside of the kernel too.
+//! Nothing here uses kernel types, so it is built and tested in user space too.
 //!
 //! # To add a command
 //!
@@ -91,7 +90,7 @@ pub(crate) use self::{
     },
 };
 
-/// The command is fenced: the device answers when its effects are there, echoing
+/// The command is fenced: the device answers when its effects are there, and repeats
 /// [`Header::fence_id`].
 pub(crate) const FLAG_FENCE: u32 = 1 << 0;
 /// [`Header::ring_idx`] is valid: the fence is on that timeline of the context.
@@ -114,8 +113,9 @@ pub(crate) const MAX_COMMAND_SIZE: usize = UpdateCursor::SIZE;
 /// Bytes of the biggest [`Response`].
 pub(crate) const MAX_RESPONSE_SIZE: usize = Edid::SIZE;
 
-/// Checks the layout of a structure that begins at `$start` of a message: its end, and the offset
-/// of each field, from the start of the message. No field may be left out.
+/// Checks the layout of a structure that starts at byte `$start` of a command or response: its end,
+/// and the offset of each field, both from the start of the command or response. No field may be
+/// left out.
 macro_rules! layout {
     ($start:expr, $name:ident: $end:literal { $($field:tt: $offset:literal),* }) => {
         const _: () = {
@@ -126,7 +126,7 @@ macro_rules! layout {
     };
 }
 
-/// Makes structures commands of these types, with these responses, and checks their layout.
+/// Implements [`Command`] for structures, with their types and responses, and checks their layout.
 macro_rules! commands {
     ($($kind:literal $name:ident -> $response:ident, $size:literal { $($fields:tt)* })*) => {
         $(
@@ -149,7 +149,7 @@ macro_rules! commands {
     };
 }
 
-/// Makes structures responses of these types, and checks their layout.
+/// Implements [`Response`] for structures, with their types, and checks their layout.
 macro_rules! responses {
     ($($kind:ident $name:ident, $size:literal { $($fields:tt)* })*) => { $(
         layout!(HEADER_SIZE, $name: $size { $($fields)* });
@@ -239,13 +239,13 @@ pub(crate) trait Response: Sized {
     /// Decodes the answer from `bytes`, which are exactly those that the device wrote (the length
     /// in the used element, not that of the buffer).
     ///
-    /// Errors: see [`ResponseError`]; each of its variants is a failure of this one command only.
+    /// Errors: [`ResponseError`]; each is a failure of this one command only.
     fn decode(bytes: &[u8]) -> Result<Self, ResponseError>;
 }
 
 /// Decodes the fixed part of a response of type `kind`, and returns also what follows it.
 ///
-/// What the header says comes before the length, because an error has no more than a header.
+/// The type is checked before the length, because an error has only a header.
 fn decode<R: FromBytes>(bytes: &[u8], kind: u32) -> Result<(R, &[u8]), ResponseError> {
     let short = |needed| ResponseError::Short {
         needed,
@@ -284,7 +284,7 @@ pub(crate) enum ResponseError {
     Device(DeviceError),
     /// The device wrote less than the response has.
     Short {
-        /// Bytes that the response has, as far as is known.
+        /// Bytes that the response should have, as far as is known.
         needed: usize,
         /// Bytes that the device wrote.
         got: usize,
@@ -309,8 +309,8 @@ impl fmt::Display for ResponseError {
     }
 }
 
-/// `struct virtio_gpu_ctrl_hdr`: what every command and every response begins with. The device
-/// echoes all but the type.
+/// `struct virtio_gpu_ctrl_hdr`: what every command and every response starts with. The device
+/// repeats all but the type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub(crate) struct Header {

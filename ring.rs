@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The split virtqueue, driver's half: descriptors, available and used ring, indirect tables and
-//! event index, as in "Split Virtqueues" (2.7) of the virtio 1.3 specification.
+//! [`Ring`] is the driver's half of a split virtqueue: descriptors, available and used ring,
+//! indirect tables and event index, as in "Split Virtqueues" (2.7) of the virtio 1.3 specification.
 //!
 //! A [`Ring`] owns a [`Request`] with all its memory from [`Ring::push`] until the device has used
 //! it ([`Ring::pop`]) or was reset ([`Ring::take_in_flight`]). There is no third way to get it
-//! back: whatever a timeout decides, the device may still write to it.
+//! back, not even after a timeout: the device may still write to it.
 //!
 //! The device is not trusted. What it writes is read once into a local, checked and used from
-//! there. The first violation breaks the ring: its cause stays readable, and no later call
-//! touches the shared memory. What only the driver writes is never read back from where the
-//! device could change it: a [`Slot`] per descriptor keeps what is needed to know.
+//! there. The first violation breaks the ring: [`Ring::broken`] returns the cause, and no later
+//! call accesses the shared memory. The driver does not read back what it wrote there, as the
+//! device could change it: a [`Slot`] per descriptor holds the driver's own record.
 //!
-//! There is no lock, no wait and no allocation here; the owner's lock guards the ring, and every
-//! function may be called from every context, hard interrupt handlers included. Only `core` is
-//! used, so that the same source is tested in user space (`selftests/ring`).
+//! Nothing here locks, waits or allocates. The owner's lock guards the ring. Every function may be
+//! called in any context, also in hard interrupt handlers. Only `core` is used, so the same source
+//! is tested in user space (`selftests/ring`).
 //!
 //! C counterpart: `drivers/virtio/virtio_ring.c`.
 
@@ -83,8 +83,8 @@ pub(crate) trait Memory {
     /// Stores 64 bits.
     fn write_u64(&self, offset: usize, value: u64);
 
-    /// Stores a descriptor. May do so with fewer stores: the device does not look at it before an
-    /// index that is written later says so.
+    /// Stores a descriptor. May use fewer stores: the device reads it only after it has read an
+    /// index that is written later.
     fn write_desc(&self, offset: usize, segment: Segment, flags: u16, next: u16) {
         self.write_u64(offset + DESC_ADDR, segment.address);
         self.write_u32(offset + DESC_LEN, segment.len);
@@ -94,14 +94,14 @@ pub(crate) trait Memory {
 
     /// Full barrier: `virt_mb()`, or `mb()` if `VIRTIO_F_ORDER_PLATFORM` was negotiated.
     ///
-    /// Never a mere compiler barrier, also on a UP kernel: the device runs on another CPU.
+    /// Never only a compiler barrier, not even on a UP kernel: the device runs on another CPU.
     fn virt_mb(&self);
 
-    /// Loads before it happen before loads and, as far as they depend on them, stores after it:
-    /// `virt_rmb()`, or `dma_rmb()` if `VIRTIO_F_ORDER_PLATFORM` was negotiated.
+    /// Orders loads before it before loads after it, and before stores after it that depend on
+    /// them: `virt_rmb()`, or `dma_rmb()` if `VIRTIO_F_ORDER_PLATFORM` was negotiated.
     fn virt_rmb(&self);
 
-    /// Stores before it happen before stores after it: `virt_wmb()`, or `dma_wmb()` if
+    /// Orders stores before it before stores after it: `virt_wmb()`, or `dma_wmb()` if
     /// `VIRTIO_F_ORDER_PLATFORM` was negotiated.
     fn virt_wmb(&self);
 }
@@ -116,9 +116,9 @@ pub(crate) struct Segment {
     pub(crate) len: u32,
 }
 
-/// What is given to the device: the owner of memory that the device reads and writes.
+/// Owns the memory that the device reads and writes for one request.
 ///
-/// The segments stay valid for the device until the request is dropped, wherever it is moved.
+/// The segments stay valid until the request is dropped, also when it is moved.
 pub(crate) trait Request {
     /// Returns the segments that the device reads, at least one.
     fn readable(&self) -> impl AsRef<[Segment]>;
@@ -127,7 +127,7 @@ pub(crate) trait Request {
     fn writable(&self) -> impl AsRef<[Segment]>;
 }
 
-/// A request that the device is done with.
+/// A request that the device has used.
 #[derive(Debug)]
 pub(crate) struct Used<R> {
     /// The request.
@@ -144,15 +144,15 @@ pub(crate) struct Used<R> {
 
 /// The driver's half of a split virtqueue.
 ///
-/// The owner resets the device before it drops a ring, as requests in flight are dropped with it.
-/// If the device does not reset, the owner leaks the ring ([`core::mem::forget`]) instead.
+/// Requests in flight are dropped with the ring, so the owner resets the device first. If the
+/// device does not reset, the owner leaks their memory, or the ring ([`core::mem::forget`]).
 ///
 /// # Invariants
 ///
-/// - `slots` has `config.size` elements. The first `free` of the list that begins at `free_head`
-///   and continues through `next` are the descriptors of no chain, each once.
-/// - `in_flight` slots hold a request, the last `added - published` of them in order of `position`
-///   unknown to the device; `published <= added`.
+/// - `slots` has `config.size` elements. A list starts at `free_head` and goes on through `next`;
+///   its first `free` elements are the descriptors that are in no chain, each once.
+/// - `in_flight` slots hold a request. `published <= added`, and the device does not know of the
+///   `added - published` requests with the highest `position`.
 /// - `used_idx - last_used` is at most the number of requests known to the device.
 pub(crate) struct Ring<M, R, S> {
     memory: M,
@@ -163,9 +163,10 @@ pub(crate) struct Ring<M, R, S> {
     free_head: u16,
     free: u16,
     in_flight: u16,
-    /// Requests ever pushed; its low 16 bits are the next index of the available ring.
+    /// How many requests were ever pushed; its low 16 bits are the next index of the available
+    /// ring.
     added: u64,
-    /// Requests ever made visible; its low 16 bits are the index in the available ring.
+    /// How many requests were ever published; its low 16 bits are the index in the available ring.
     published: u64,
     /// Next element of the used ring to pop.
     last_used: u16,
@@ -184,15 +185,14 @@ where
     R: Request,
     S: DerefMut<Target = [Slot<R>]>,
 {
-    /// Makes an empty ring in `memory`, with notifications enabled, and initializes all of that.
+    /// Makes an empty ring in `memory`, with notifications enabled, and initializes all of
+    /// `memory`.
     ///
     /// `memory` has at least [`Layout::total`] bytes at an address that is a multiple of 16, and
     /// no device uses it yet. `slots` are [`Config::size`] times [`Slot::EMPTY`].
     ///
-    /// # Errors
-    ///
-    /// Those of [`Config::layout`], [`ConfigError::ShortMemory`], [`ConfigError::Address`] and
-    /// [`ConfigError::Slots`].
+    /// Errors: those of [`Config::layout`], [`ConfigError::ShortMemory`], [`ConfigError::Address`]
+    /// and [`ConfigError::Slots`].
     pub(crate) fn new(memory: M, slots: S, config: Config) -> Result<Self, ConfigError> {
         let layout = config.layout()?;
 
@@ -231,8 +231,8 @@ where
         Ok(ring)
     }
 
-    /// Makes the ring what [`Self::new`] made, after the device was reset and
-    /// [`Self::take_in_flight`] has returned [`None`]. Requests that are left are dropped.
+    /// Empties the ring, so that it is as [`Self::new`] made it. Call it after the device was reset
+    /// and [`Self::take_in_flight`] has returned [`None`]: requests that are left are dropped.
     pub(crate) fn restart(&mut self) {
         // INVARIANT: As in `new`.
         self.link_slots();
@@ -249,8 +249,9 @@ where
         self.drained = 0;
     }
 
-    /// Whatever was in the memory before is no business of the device. Zero also means: nothing
-    /// available, nothing used, both sides want to be notified of the first element.
+    /// Zeroes the memory, so that the device cannot read what was in it before. Zero also means:
+    /// nothing is available, nothing is used, and both sides want a notification of the first
+    /// element.
     fn clear_memory(&self) {
         let none = Segment { address: 0, len: 0 };
 
@@ -272,14 +273,12 @@ where
         self.memory.write_u16(self.avail_event_offset(), 0);
     }
 
-    /// Takes `request` and describes it to the device, which sees it from the next
-    /// [`Ring::publish`] on. Returns its token, unique among the requests in flight.
+    /// Takes `request` and writes its descriptors, which the device sees after the next
+    /// [`Ring::publish`]. Returns its token, unique among the requests in flight.
     ///
     /// C counterpart: `virtqueue_add_split()`.
     ///
-    /// # Errors
-    ///
-    /// The request comes back with the [`PushReason`], and nothing has changed.
+    /// Errors: [`PushError`] returns the request, with the [`PushReason`]. The ring is as before.
     pub(crate) fn push(&mut self, request: R) -> Result<u16, PushError<R>> {
         let described = self.describe(request.readable().as_ref(), request.writable().as_ref());
         match described {
@@ -295,8 +294,8 @@ where
         }
     }
 
-    /// Makes all pushed requests visible to the device. Returns whether to notify it of
-    /// them; the owner may ring it later and without its lock, but must ring it.
+    /// Makes all pushed requests visible to the device. Returns whether to notify it. If so the
+    /// owner must notify it, but may do so later and without its lock.
     ///
     /// C counterpart: `virtqueue_kick_prepare_split()`.
     #[must_use]
@@ -307,15 +306,15 @@ where
         let old = self.published as u16;
         let new = self.added as u16;
 
-        // Descriptors, tables and available entries before the index that covers them. Pairs with
-        // the device's read barrier between its load of the index and its loads of those.
+        // Orders descriptors, tables and available entries before the index that covers them. Pairs
+        // with the device's read barrier between its load of the index and its loads of those.
         self.memory.virt_wmb();
         self.memory.write_u16(self.layout.avail + RING_IDX, new);
         self.published = self.added;
 
-        // The index before the load of what the device wants. Pairs with the device's full barrier
-        // between its store of `avail_event` or the flags and its last look at the index before it
-        // sleeps: either it sees the new index or this sees that it wants a doorbell.
+        // Orders the index before the load of `avail_event` or the flags. Pairs with the device's
+        // full barrier between its store of those and its last load of the index before it sleeps:
+        // either the device sees the new index, or this sees that it wants a notification.
         self.memory.virt_mb();
         if self.config.event_idx {
             let event = self.memory.read_u16(self.avail_event_offset());
@@ -326,14 +325,12 @@ where
         }
     }
 
-    /// Takes the next request that the device has used out of the ring, to be freed or recycled
-    /// outside the owner's lock; `None` if there is none for now.
+    /// Takes the next request that the device has used out of the ring; `None` if there is none
+    /// now. The owner frees or reuses it outside of its lock.
     ///
     /// C counterpart: `virtqueue_get_buf_ctx_split()`.
     ///
-    /// # Errors
-    ///
-    /// The cause, if the ring is broken or this call found out.
+    /// Errors: the cause, if the ring was broken or this call breaks it.
     pub(crate) fn pop(&mut self) -> Result<Option<Used<R>>, Broken> {
         if let Some(cause) = self.broken {
             return Err(cause);
@@ -360,6 +357,8 @@ where
     }
 
     /// Checks a used element and frees the descriptors of its request.
+    ///
+    /// Errors: what the device did wrong.
     fn take(&mut self, id: u32, written: u32) -> Result<(u16, R), Broken> {
         let published = self.published;
         let head = u16::try_from(id).map_err(|_| Broken::IdOutOfRange)?;
@@ -382,8 +381,8 @@ where
         Ok((head, request))
     }
 
-    /// Returns how many used elements are there to pop. Looks at the used index only if none is
-    /// known to be: fewer loads and barriers, and each load is one the device can lie in.
+    /// Returns how many used elements there are to pop. Loads the used index only if none is known,
+    /// which saves loads, checks and barriers.
     fn pending(&mut self) -> Result<u16, Broken> {
         let known = self.used_idx.wrapping_sub(self.last_used);
         if known != 0 {
@@ -399,18 +398,20 @@ where
             return Err(self.mark_broken(Broken::UsedIndex));
         }
 
-        // The index before the elements it covers and what the device wrote for them. Pairs with
-        // the device's write barrier between its stores of those and its store of the index.
+        // Orders the load of the index before loads of the elements that it covers and of what the
+        // device wrote for them. Pairs with the device's write barrier between its stores of those
+        // and its store of the index.
         self.memory.virt_rmb();
         self.used_idx = idx;
         Ok(pending)
     }
 
     /// Asks the device for a notification of the next used element. Returns true if there are
-    /// elements already, for which none may come: the caller goes on with [`Ring::pop`] and tries
-    /// again when that finds no more.
+    /// elements already. No notification may come for them: the caller takes them with
+    /// [`Ring::pop`], and then calls this again.
     ///
-    /// With event index one request covers one notification; until the next call none follows.
+    /// With event index, each call asks for one notification, and no other follows before the next
+    /// call.
     ///
     /// C counterpart: `virtqueue_enable_cb_prepare_split()` and `virtqueue_poll_split()`.
     #[must_use]
@@ -427,16 +428,16 @@ where
         }
         self.armed = true;
 
-        // The wish before the load of the used index. Pairs with the device's full barrier between
-        // its store of that index and its load of `used_event` or the flags: either this sees the
-        // new element or the device sees that it has to notify.
+        // Orders the stores above before the load of the used index. Pairs with the device's full
+        // barrier between its store of that index and its load of `used_event` or the flags: either
+        // this sees the new element, or the device sees that it must notify.
         self.memory.virt_mb();
 
         // If this breaks the ring, the caller learns it from the next `pop`.
         self.pending() != Ok(0)
     }
 
-    /// Tells the device that no notifications are needed. A hint: some may come all the same.
+    /// Tells the device that no notifications are needed. This is a hint: some may come anyway.
     ///
     /// C counterpart: `virtqueue_disable_cb_split()`.
     pub(crate) fn disable_notifications(&mut self) {
@@ -446,7 +447,7 @@ where
 
         // No barrier: one notification too many does no harm.
         if self.config.event_idx {
-            // The specification wants the flags to stay 0; the farthest element is the one the
+            // The specification says that the flags stay 0. So this asks for the element that the
             // index reaches last.
             self.memory
                 .write_u16(self.used_event_offset(), self.last_used.wrapping_sub(1));
@@ -462,17 +463,17 @@ where
         self.broken
     }
 
-    /// Marks as broken the ring: no later call touches the shared memory. Returns the cause, which is the
-    /// first one's if the ring was broken before.
+    /// Marks the ring broken: no later call accesses the shared memory. Returns the cause: the
+    /// first one, if the ring was broken before.
     pub(crate) fn mark_broken(&mut self, cause: Broken) -> Broken {
         *self.broken.get_or_insert(cause)
     }
 
     /// Takes a request that is in flight out of the ring, in no particular order; `None` if there
-    /// is no more. Marks as broken the ring.
+    /// is no more. Marks the ring broken.
     ///
-    /// Only after the device was reset, or is gone for good and without access to memory: until
-    /// then the memory of the request is the device's.
+    /// Call it only after the device was reset, or is gone and cannot access memory: until then the
+    /// memory of the request belongs to the device.
     pub(crate) fn take_in_flight(&mut self) -> Option<R> {
         self.mark_broken(Broken::Reset);
 
@@ -488,8 +489,7 @@ where
         None
     }
 
-    /// Returns whether the device was asked for notifications since it was last told that none are
-    /// needed.
+    /// Returns whether notifications are enabled: asked for, and not disabled since.
     pub(crate) fn is_armed(&self) -> bool {
         self.armed
     }
@@ -539,7 +539,7 @@ where
         self.memory.dma_address() + self.layout.used as u64
     }
 
-    /// Requests that the device was given and that were not popped.
+    /// Returns how many requests are published and not popped.
     fn visible(&self) -> u16 {
         self.in_flight - (self.added - self.published) as u16
     }
@@ -564,14 +564,15 @@ where
         self.layout.used + RING_ENTRIES + usize::from(self.config.size) * USED_ELEM_SIZE
     }
 
-    /// The size is a power of two, so that the index may wrap around at 16 bits.
+    /// Returns the place of index `idx` in a ring. The size is a power of two, so the index may
+    /// wrap around at 16 bits.
     fn wrap(&self, idx: u16) -> usize {
         usize::from(idx & (self.config.size - 1))
     }
 }
 
-/// Whether the step from index `old` to `new` passes the element that the other side wants to be
-/// notified of; correct around 65535, as all differences are.
+/// Returns whether the step from index `old` to `new` passes `event`, the element that the other
+/// side wants a notification of. It is correct also when the index wraps around.
 ///
 /// C counterpart: `vring_need_event()`.
 pub(crate) fn need_event(event: u16, new: u16, old: u16) -> bool {

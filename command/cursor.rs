@@ -14,24 +14,24 @@ pub(crate) const CURSOR_SIZE: u32 = 64;
 
 /// `UPDATE_CURSOR`: gives the cursor of a scanout an image and moves it.
 ///
-/// The device copies the image when it executes this. As it has two queues, the commands that fill
-/// the resource must be complete before.
+/// The device copies the image when it executes this command. The commands that fill the resource
+/// go through the other queue, so they must be complete before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Immutable, IntoBytes)]
 #[repr(C)]
 pub(crate) struct UpdateCursor {
     /// Index of the scanout.
     pub(crate) scanout_id: U32,
-    /// Position in pixels; a negative one in two's complement.
+    /// Horizontal position in pixels; a negative one in two's complement.
     pub(crate) x: U32,
-    /// Position in pixels; a negative one in two's complement.
+    /// Vertical position in pixels; a negative one in two's complement.
     pub(crate) y: U32,
     pub(crate) pos_padding: U32,
     /// The image, [`CURSOR_SIZE`] pixels wide and high; [`NO_RESOURCE`](super::NO_RESOURCE) hides
     /// the cursor.
     pub(crate) resource_id: U32,
-    /// Column of the image that is the point the cursor points to.
+    /// Column of the image that the cursor points with.
     pub(crate) hot_x: U32,
-    /// Line of the image that is the point the cursor points to.
+    /// Line of the image that the cursor points with.
     pub(crate) hot_y: U32,
     pub(crate) padding: U32,
 }
@@ -45,7 +45,7 @@ pub(crate) struct UpdateCursor {
 pub(crate) struct MoveCursor(pub(super) UpdateCursor);
 
 impl From<UpdateCursor> for MoveCursor {
-    /// Drops the point that the cursor points to, which is for [`UpdateCursor`] only.
+    /// Clears `hot_x` and `hot_y`, which are for [`UpdateCursor`] only.
     fn from(cursor: UpdateCursor) -> Self {
         Self(UpdateCursor {
             hot_x: U32::ZERO,

@@ -17,7 +17,7 @@ use super::{
     RESP_OK_EDID, //
 };
 
-/// Most bytes of EDID a device sends for a scanout.
+/// The most bytes of EDID that a device sends for a scanout.
 pub(crate) const MAX_EDID_SIZE: usize = 1024;
 
 /// `GET_EDID`: asks for the EDID of a scanout. Only if the device offers `VIRTIO_GPU_F_EDID`.
@@ -51,7 +51,7 @@ pub(crate) struct Edid {
 }
 
 impl Edid {
-    /// The bytes that are valid, which may be none and need not be a valid EDID.
+    /// Returns the EDID as the device sent it. It may be empty, and need not be valid.
     pub(crate) fn edid(&self) -> &[u8] {
         // CAST: usize has at least 32 bits.
         let size = self.head.size.get() as usize;
@@ -62,7 +62,7 @@ impl Edid {
 impl Response for Edid {
     const SIZE: usize = HEADER_SIZE + size_of::<Self>();
 
-    /// Takes also a response that ends where its EDID does, before [`Self::SIZE`].
+    /// Also accepts a response that ends where its EDID ends, before [`Self::SIZE`].
     fn decode(bytes: &[u8]) -> Result<Self, ResponseError> {
         let (head, rest): (EdidHead, _) = decode(bytes, RESP_OK_EDID)?;
         // CAST: usize has at least 32 bits.
@@ -78,7 +78,7 @@ impl Response for Edid {
         })?;
         valid.copy_from_slice(came);
 
-        // INVARIANT: both slices have been cut to `size`.
+        // INVARIANT: Both slices were cut to `size`.
         Ok(Self { head, edid })
     }
 }
@@ -86,10 +86,10 @@ impl Response for Edid {
 /// Length of the monitor name in an EDID, in bytes.
 pub(crate) const EDID_NAME_SIZE: usize = 13;
 
-/// The monitor name from the base block of an EDID: printable ASCII, filled up with zeroes.
+/// Returns the monitor name from the base block of an EDID: printable ASCII, filled up with zeroes.
 ///
-/// `None` if there is no whole base block, its header or its checksum is wrong, or it has no name.
-/// Characters that are not printable are left out.
+/// `None` if the base block is not complete, its header or its checksum is wrong, or it has no
+/// name. Characters that are not printable are left out.
 pub(crate) fn edid_name(edid: &[u8]) -> Option<[u8; EDID_NAME_SIZE]> {
     const HEADER: [u8; 8] = [0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00];
     const DESCRIPTORS: usize = 54;

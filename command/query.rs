@@ -10,7 +10,7 @@ use zerocopy_derive::{
     IntoBytes, //
 };
 
-/// Most scanouts a device has.
+/// The most scanouts that a device has.
 pub(crate) const MAX_SCANOUTS: usize = 16;
 
 /// `GET_DISPLAY_INFO`: asks for the scanouts' preferred positions and sizes.
@@ -32,16 +32,16 @@ pub(crate) struct Rect {
     pub(crate) height: U32,
 }
 
-/// `struct virtio_gpu_display_one`: what the device would like a scanout to show.
+/// `struct virtio_gpu_display_one`: the mode that the device prefers for a scanout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes)]
 #[repr(C)]
 pub(crate) struct DisplayOne {
-    /// Position and preferred size. These are the device's word as it came: any 32-bit values,
-    /// whose sums and products overflow. Whoever makes a mode of them checks them.
+    /// Position and preferred size, as the device sent them: any 32-bit values, whose sums and
+    /// products may overflow. Check them before use.
     pub(crate) r: Rect,
-    /// Whether something is connected: not 0 if so.
+    /// Not 0 if something is connected.
     pub(crate) enabled: U32,
-    /// No flags are specified; the device's word.
+    /// As the device sent it. The specification has no flags.
     pub(crate) flags: U32,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct DisplayInfo {
 }
 
 impl DisplayInfo {
-    /// What is assumed of a device that does not tell: scanout 0 enabled, 1024x768 pixels.
+    /// Returns what is assumed if the device does not answer: scanout 0 enabled, 1024x768 pixels.
     pub(crate) fn fallback() -> Self {
         let mut info = Self::default();
         let [first, ..] = &mut info.pmodes;
@@ -74,7 +74,7 @@ pub(crate) struct GetCapsetInfo {
     pub(crate) padding: U32,
 }
 
-/// `struct virtio_gpu_resp_capset_info`; all fields are the device's word.
+/// `struct virtio_gpu_resp_capset_info`; all fields are as the device sent them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes)]
 #[repr(C)]
 pub(crate) struct CapsetInfo {
@@ -82,7 +82,7 @@ pub(crate) struct CapsetInfo {
     pub(crate) capset_id: U32,
     /// Highest version that the device knows.
     pub(crate) capset_max_version: U32,
-    /// Most bytes that the set takes.
+    /// The most bytes that the set takes.
     pub(crate) capset_max_size: U32,
     pub(crate) padding: U32,
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`ResourceCreate2d`] and the other commands of resources without 3D make them, give them memory,
-//! and show them on a scanout.
+//! [`ResourceCreate2d`] makes a resource without 3D. The other commands give it memory, copy pixels
+//! to it, and show it on a scanout.
 
 use zerocopy::little_endian::{
     U32,
@@ -14,7 +14,7 @@ use zerocopy_derive::{
 
 use super::Rect;
 
-/// The `resource_id` that is no resource. All others are the driver's to choose.
+/// The `resource_id` of no resource. The driver chooses all others.
 pub(crate) const NO_RESOURCE: u32 = 0;
 
 /// `enum virtio_gpu_formats`, without `_UNORM`: what the 4 bytes of a pixel are, in the order that
@@ -46,12 +46,13 @@ pub(crate) enum Format {
 
 impl From<Format> for U32 {
     fn from(format: Format) -> Self {
-        // CAST: to the type of its representation.
+        // CAST: To the type of its representation.
         (format as u32).into()
     }
 }
 
-/// `RESOURCE_CREATE_2D`: makes a resource of the device, which has no memory of the driver yet.
+/// `RESOURCE_CREATE_2D`: makes a resource in the device, with no memory of the driver behind it
+/// yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Immutable, IntoBytes)]
 #[repr(C)]
 pub(crate) struct ResourceCreate2d {
@@ -86,7 +87,7 @@ pub(crate) struct SetScanout {
     pub(crate) resource_id: U32,
 }
 
-/// `RESOURCE_FLUSH`: brings what a resource contains to the scanouts that show it.
+/// `RESOURCE_FLUSH`: updates the scanouts that show a resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Immutable, IntoBytes)]
 #[repr(C)]
 pub(crate) struct ResourceFlush {
@@ -113,8 +114,8 @@ pub(crate) struct TransferToHost2d {
 
 /// `RESOURCE_ATTACH_BACKING`: puts memory of the driver behind a resource.
 ///
-/// This is the fixed part. `nr_entries` times [`MemEntry`] follow it, which need not be in the same
-/// buffer: the device takes all device-readable buffers of a request as one.
+/// This is the fixed part, and `nr_entries` times [`MemEntry`] follow it. They need not be in the
+/// same segment: the device reads all segments of a request as one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Immutable, IntoBytes)]
 #[repr(C)]
 pub(crate) struct ResourceAttachBacking {
@@ -124,8 +125,8 @@ pub(crate) struct ResourceAttachBacking {
     pub(crate) nr_entries: U32,
 }
 
-/// `struct virtio_gpu_mem_entry`: a piece of the memory behind a resource. The pieces are the
-/// memory in the order of the entries.
+/// `struct virtio_gpu_mem_entry`: a piece of the memory behind a resource. The memory is the pieces
+/// in the order of the entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Immutable, IntoBytes)]
 #[repr(C)]
 pub(crate) struct MemEntry {
@@ -136,8 +137,8 @@ pub(crate) struct MemEntry {
     pub(crate) padding: U32,
 }
 
-/// `RESOURCE_DETACH_BACKING`: takes the memory from behind a resource. The memory is the device's
-/// until it has answered.
+/// `RESOURCE_DETACH_BACKING`: takes the memory from behind a resource. The memory belongs to the
+/// device until it has answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Immutable, IntoBytes)]
 #[repr(C)]
 pub(crate) struct ResourceDetachBacking {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From a request to the descriptors that tell the device about it.
+//! [`Ring`] writes the descriptors of a request.
 
 use core::ops::DerefMut;
 
@@ -48,8 +48,8 @@ where
             self.write_chain(head, segments, readable, writable);
         }
 
-        // INVARIANT: The first `descriptors` of the free list are the new chain, linked as they
-        // were, and the list begins after them.
+        // INVARIANT: The first `descriptors` elements of the free list are the new chain, linked as
+        // they were. The list now starts after them.
         let mut next = head;
         for _ in 0..descriptors {
             next = self.take_descriptor(next);
@@ -64,7 +64,7 @@ where
             slot.position = position;
         }
 
-        // No more than `size` requests are in flight, so that the device has passed the entry.
+        // At most `size` requests are in flight, so the device has passed the entry.
         self.memory
             .write_u16(self.avail_entry_offset(position as u16), head);
         Ok(head)
@@ -102,7 +102,8 @@ where
         });
     }
 
-    /// Writes a request to the indirect table of `head`, and that to the descriptor.
+    /// Writes a request to the indirect table of `head`, and the place of the table to the
+    /// descriptor.
     fn write_table(&self, head: u16, segments: u16, readable: &[Segment], writable: &[Segment]) {
         let table = self.layout.tables + usize::from(head) * self.config.table_size();
         let mut number = 0;
@@ -121,8 +122,8 @@ where
             .write_desc(self.desc_offset(head), segment, DESC_F_INDIRECT, 0);
     }
 
-    /// Writes the descriptors of a request with `segments` segments. `place` returns where the next one
-    /// goes and the number of the one after it.
+    /// Writes the descriptors of a request with `segments` segments. `place` returns where the next
+    /// one goes and the number of the one after it.
     fn write_segments(
         &self,
         segments: u16,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why a ring does not take a request, or is broken.
+//! [`PushReason`] says why a ring did not take a request, and [`Broken`] why it is broken.
 
 use core::fmt;
 
@@ -22,7 +22,7 @@ pub(crate) enum Broken {
     /// The device claims to have written more than the request's writable segments hold.
     Length,
 
-    /// The ring did not take a request that its owner had room for: a bug of the owner.
+    /// The ring refused a request although the owner had checked it: a bug of the owner.
     Rejected,
 
     /// The owner saw `DEVICE_NEEDS_RESET`.
@@ -50,7 +50,7 @@ impl fmt::Display for Broken {
 /// Why [`Ring::push`](super::Ring::push) did not take a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PushReason {
-    /// Too few free descriptors for now; some come free with each [`Ring::pop`](super::Ring::pop).
+    /// Too few descriptors are free now; some are freed by each [`Ring::pop`](super::Ring::pop).
     NoRoom,
 
     /// The ring is broken.
@@ -65,14 +65,14 @@ pub(crate) enum PushReason {
     /// A segment is empty, or wraps around the end of the address space.
     BadSegment,
 
-    /// All segments together are longer than the 32 bits of a used length can say.
+    /// The segments together are longer than fits into a used length, which has 32 bits.
     TooLong,
 }
 
 /// A request that [`Ring::push`](super::Ring::push) did not take, handed back.
 #[derive(Debug)]
 pub(crate) struct PushError<R> {
-    /// Why. For tests: to the driver it is a bug.
+    /// Why. Only tests read it: for the driver each is a bug of its own.
     #[allow(dead_code)]
     pub(crate) reason: PushReason,
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the parts of a ring are, and what they look like to the device.
+//! [`Config`] describes a ring, and [`Layout`] says where its parts are in memory.
 
 pub(super) const DESC_SIZE: usize = 16;
 pub(super) const DESC_ADDR: usize = 0;
@@ -12,7 +12,7 @@ pub(super) const DESC_F_NEXT: u16 = 1;
 pub(super) const DESC_F_WRITE: u16 = 2;
 pub(super) const DESC_F_INDIRECT: u16 = 4;
 
-// The available and the used ring both begin with flags and index.
+// The available and the used ring both start with flags and index.
 pub(super) const RING_FLAGS: usize = 0;
 pub(super) const RING_IDX: usize = 2;
 pub(super) const RING_ENTRIES: usize = 4;
@@ -25,19 +25,21 @@ pub(super) const USED_ELEM_ID: usize = 0;
 pub(super) const USED_ELEM_LEN: usize = 4;
 pub(super) const USED_F_NO_NOTIFY: u16 = 1;
 
-/// The specification asks for 16 (descriptors), 2 (available ring) and 4 (used ring). What the
-/// device writes moreover shares no cache line with what the driver writes, or each would take the
-/// line from the other at every element; 128 covers the longest line of 64-bit machines and the
-/// pairs of lines that x86 prefetches. Not a page: that would cost most of one for nothing more.
+/// Alignment of the used ring and of the tables, in bytes. The specification asks for 16
+/// (descriptors), 2 (available ring) and 4 (used ring). This is more, so that the device and the
+/// driver do not write to the same cache line: each would take the line from the other at every
+/// element. 128 covers the longest line of 64-bit machines and the pairs of lines that x86
+/// prefetches. A page would use more memory and gain nothing.
 const WRITER_ALIGN: usize = 128;
 
-/// What a ring is like; fixed by feature negotiation.
+/// The size and the features of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Config {
     /// Queue size in descriptors, a power of two from 1 to 32768.
     pub(crate) size: u16,
 
-    /// The most segments a request has, from 1 to `size`: the specification allows no longer chains.
+    /// The most segments that a request has, from 1 to `size`: the specification allows no longer
+    /// chains.
     pub(crate) max_segments: u16,
 
     /// `VIRTIO_F_INDIRECT_DESC` was negotiated.
@@ -60,10 +62,10 @@ pub(crate) struct Layout {
     pub(crate) used: usize,
 
     /// One indirect table of `max_segments` descriptors for each descriptor; empty without indirect
-    /// descriptors or with requests of one segment, which need none.
+    /// descriptors, or if requests have only one segment.
     pub(crate) tables: usize,
 
-    /// Length of it all.
+    /// Length of all parts together.
     pub(crate) total: usize,
 }
 
@@ -73,7 +75,7 @@ pub(crate) enum ConfigError {
     /// The size is zero or not a power of two.
     Size,
 
-    /// The most segments of a request are none or more than the size.
+    /// The most segments of a request are 0, or more than the size.
     MaxSegments,
 
     /// The layout exceeds the address space.
@@ -92,9 +94,7 @@ pub(crate) enum ConfigError {
 impl Config {
     /// Computes where the parts of the ring are.
     ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Size`], [`ConfigError::MaxSegments`] and [`ConfigError::TooLarge`].
+    /// Errors: [`ConfigError::Size`], [`ConfigError::MaxSegments`] and [`ConfigError::TooLarge`].
     pub(crate) fn layout(&self) -> Result<Layout, ConfigError> {
         if !self.size.is_power_of_two() {
             return Err(ConfigError::Size);
@@ -124,7 +124,7 @@ impl Config {
         })
     }
 
-    /// Bytes of one indirect table.
+    /// Returns the bytes of one indirect table.
     pub(super) fn table_size(&self) -> usize {
         if self.indirect && self.max_segments > 1 {
             usize::from(self.max_segments) * DESC_SIZE

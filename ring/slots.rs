@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the driver knows about its descriptors without looking at shared memory, and the list of
-//! those that are free.
+//! [`Slot`] records what the driver knows about one descriptor; [`Ring`] keeps the list of the free
+//! ones.
 
 use core::ops::DerefMut;
 
@@ -11,11 +11,11 @@ use super::{
     Ring, //
 };
 
-/// What the driver knows about one descriptor without looking at shared memory.
+/// What the driver knows about one descriptor, in memory that the device cannot change.
 ///
-/// The storage of all slots is handed to [`Ring::new`], which allocates nothing.
+/// [`Ring::new`] takes the storage of all slots, as it allocates nothing.
 pub(crate) struct Slot<R> {
-    /// The request whose chain begins here, if one is in flight.
+    /// The request whose chain starts here, if one is in flight.
     pub(super) request: Option<R>,
 
     /// Next in the chain or in the free list; meaningless for the last.
@@ -27,11 +27,11 @@ pub(crate) struct Slot<R> {
     /// Bytes that the device may write.
     pub(super) writable: u32,
 
-    /// How many requests were pushed before this one. 64 bits, as the index of the available ring
-    /// comes round again while a slow request stays in flight.
+    /// How many requests were pushed before this one. 64 bits, as a smaller number could wrap
+    /// around while a slow request is in flight.
     pub(super) position: u64,
 
-    /// A chain that began here was popped, and the descriptor not taken since.
+    /// A chain that started here was popped, and the descriptor was not taken since.
     pub(super) returned: bool,
 }
 
@@ -84,7 +84,8 @@ where
         })
     }
 
-    /// Puts a chain at the begin of the free list: what was in use last is most likely in cache.
+    /// Puts a chain at the start of the free list: it was used last, so it is most likely in the
+    /// cache.
     pub(super) fn free_chain(&mut self, head: u16, descriptors: u16) {
         let free_head = self.free_head;
         let mut tail = head;
