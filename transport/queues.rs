@@ -201,7 +201,7 @@ impl Transport<'_> {
         else {
             dev_err!(
                 self.pdev,
-                "doorbell {} * {} of queue {} is beyond {} bytes\n",
+                "notify offset {} * {} of queue {} is beyond {} bytes\n",
                 notify_off,
                 multiplier,
                 queue,

@@ -228,7 +228,7 @@ impl<'a> Regions<'a> {
 }
 
 #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
-#[kunit_tests(rust_gpu_structures)]
+#[kunit_tests(rust_gpu_regions)]
 mod tests {
     use super::*;
     use crate::transport::regs;

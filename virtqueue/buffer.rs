@@ -195,10 +195,10 @@ impl AsRef<[Segment]> for OneSegment {
 
 /// Returns `len` bytes at `start` of `memory` as a segment; none if a descriptor cannot describe
 /// them.
-fn part(memory: &DmaMemory, start: usize, len: usize) -> OneSegment {
+fn segment(memory: &DmaMemory, start: usize, len: usize) -> OneSegment {
     OneSegment(
         memory
-            .part(start, len)
+            .segment(start, len)
             .unwrap_or(Segment { address: 0, len: 0 }),
     )
 }
@@ -429,11 +429,11 @@ impl Request for CommandBuffer {
             Self::Slot(slot) => (slot.request().start, slot.request_len.into()),
             Self::Dedicated(buffer) => (buffer.request.start, buffer.request_len),
         };
-        part(self.memory(), start, len)
+        segment(self.memory(), start, len)
     }
 
     fn writable(&self) -> impl AsRef<[Segment]> {
-        part(self.memory(), self.response().start, self.response_len())
+        segment(self.memory(), self.response().start, self.response_len())
     }
 }
 

@@ -198,7 +198,7 @@ impl DmaMemory {
     /// memory.
     ///
     /// Errors: [`EINVAL`] if they are more than fit into one descriptor.
-    pub(crate) fn part(&self, offset: usize, len: usize) -> Result<Segment> {
+    pub(crate) fn segment(&self, offset: usize, len: usize) -> Result<Segment> {
         Ok(Segment {
             address: self.dma_address() + u64::try_from(offset)?,
             len: u32::try_from(len)?,
@@ -260,10 +260,10 @@ impl Memory for DmaMemory {
     /// Two stores of 64 bits in place of several smaller ones, as this is done for each command.
     #[cfg(CONFIG_64BIT)]
     #[inline]
-    fn write_desc(&self, offset: usize, part: Segment, flags: u16, next: u16) {
-        let rest = u64::from(part.len) | u64::from(flags) << 32 | u64::from(next) << 48;
+    fn write_desc(&self, offset: usize, segment: Segment, flags: u16, next: u16) {
+        let rest = u64::from(segment.len) | u64::from(flags) << 32 | u64::from(next) << 48;
         let written = self.region().and_then(|region| {
-            region.try_write64(part.address.to_le(), offset)?;
+            region.try_write64(segment.address.to_le(), offset)?;
             region.try_write64(rest.to_le(), offset + size_of::<u64>())
         });
         debug_assert!(written.is_ok());
