@@ -1,33 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Interrupt messages: WDDM's interrupt contract, enforced by types.
+//! [`Adapter`] keeps WDDM's interrupt contract: the state of an interrupt message is reached from
+//! its interrupt routine and from [`Adapter::synchronize_execution`] alone, and types enforce it.
 //!
-//! A device has one or more interrupt *messages* (MSI-X or MSI messages, or the one line of INTx).
-//! For each message there is one lock, and inside it the state that the interrupt routine of that
+//! A device has one or more interrupt *messages*: MSI-X or MSI messages, or the one line of INTx.
+//! Each message has one lock. Inside the lock is the state that the interrupt routine of the
 //! message shares with the rest of the driver. There are two ways in, and no other:
 //!
-//! - the hard interrupt handler, which takes the lock and runs
-//!   [`Miniport::interrupt_routine`] (`DxgkDdiInterruptRoutine`);
-//! - [`Adapter::synchronize_execution`] (`DxgkCbSynchronizeExecution`).
+//! - the hard interrupt handler takes the lock and runs [`Miniport::interrupt_routine`]
+//!   (`DxgkDdiInterruptRoutine`);
+//! - [`Adapter::synchronize_execution`] (`DxgkCbSynchronizeExecution`) takes the lock and runs a
+//!   closure of the caller.
 //!
-//! Both hand out a [`Synchronized`], and only that type leads to the state (but for a panic, see
-//! `irq/panic.rs`) or can queue the DPC (`DxgkCbQueueDpc`). The DPC of the adapter
+//! Both hand out a [`Synchronized`]. Only that type leads to the state (but for a panic, see
+//! `irq/panic.rs`) and can queue the DPC (`DxgkCbQueueDpc`). The DPC of the adapter
 //! (`DxgkDdiDpcRoutine`) runs on the interrupt thread of one message, the *DPC's message*.
+//!
+//! Nothing here knows what device it is: all is generic over the [`Miniport`].
 //!
 //! # The lock
 //!
-//! The lock of a message is a [`SpinLockIrq`], the form that `spin_lock_irqsave()` has in the
-//! `kernel` crate. Taking it disables local interrupts and counts the nesting, the outermost one
-//! saving the interrupt state; releasing it in the outermost nesting restores that state exactly.
-//! It can therefore be taken with interrupts on or off. On PREEMPT_RT it is a sleeping lock and
-//! leaves interrupts alone, as every `spinlock_t` there; callers with interrupts off do not exist
-//! there. It guards [`Inner`]: the state of the message and its counters.
+//! The lock of a message is a [`SpinLockIrq`], the `kernel` crate's form of `spin_lock_irqsave()`.
+//! The first one that a CPU takes saves the interrupt state and disables local interrupts; the
+//! release of the last one restores that state. So callers may have interrupts on or off. On
+//! PREEMPT_RT it sleeps and leaves interrupts alone, as every `spinlock_t` there: no caller may
+//! have interrupts off. It guards [`Inner`]: the state of the message and its counters.
 //!
 //! Lock order: all messages share one lock class, so lockdep reports any nesting of two. Nothing
-//! is allocated, freed or waited for under it. Below it come only the raw locks of
-//! `irq_wake_thread()`.
-//!
-//! Nothing here knows what device it is: it is generic over the [`Miniport`].
+//! is allocated, freed or waited for under the lock. Only the raw locks of `irq_wake_thread()` are
+//! taken under it.
 
 use core::{
     fmt,
@@ -70,16 +71,18 @@ pub(crate) use self::connection::Connection;
 
 /// Why a routine was not run: the failures of `DxgkCbSynchronizeExecution`.
 ///
-/// Success is the `Ok` of [`Adapter::synchronize_execution`]; [`ntstatus`] folds the three into the
-/// NTSTATUS value that WDDM names.
+/// Success is the `Ok` of [`Adapter::synchronize_execution`]. [`ntstatus`] turns all three into the
+/// NTSTATUS values of WDDM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Status {
     /// `STATUS_INVALID_PARAMETER`: the message is out of range, or not zero on a line interrupt.
     /// As an errno: [`EINVAL`].
+    #[doc(alias = "STATUS_INVALID_PARAMETER")]
     InvalidParameter = 0xC000_000D,
-    /// `STATUS_UNSUCCESSFUL`: the interrupt is not connected, yet or any more. As an errno:
+    /// `STATUS_UNSUCCESSFUL`: the interrupt is not connected yet, or not any more. As an errno:
     /// [`ENOTCONN`].
+    #[doc(alias = "STATUS_UNSUCCESSFUL")]
     Unsuccessful = 0xC000_0001,
 }
 
@@ -117,27 +120,29 @@ pub(crate) trait Miniport: Send + Sync + Sized {
     /// What the interrupt routine of one message shares with the rest of the driver.
     type State: Send + Unpin;
 
-    /// The interrupt routine, `DxgkDdiInterruptRoutine`.
+    /// Serves an interrupt, `DxgkDdiInterruptRoutine`.
     ///
-    /// Dismisses the interrupt and does the minimum; what remains is left to the DPC, with
-    /// [`Synchronized::queue_dpc`]. Returns false, at once, if the device did not raise the
+    /// Dismisses the interrupt, does the minimum, and queues the DPC for the rest
+    /// ([`Synchronized::queue_dpc`]). Returns false at once if the device did not raise the
     /// interrupt.
     ///
     /// Context: hard interrupt (a thread with `threadirqs` and on PREEMPT_RT), lock of `message`
     /// held. Must not sleep, allocate or free.
+    #[doc(alias = "DxgkDdiInterruptRoutine")]
     fn interrupt_routine(&self, state: &mut Synchronized<'_, Self>, message: u32) -> bool;
 
-    /// Dismisses an interrupt of a message whose state is not there (before connect and while
-    /// disconnecting), so that a level-triggered line does not storm. Returns whether the device
-    /// had raised it.
+    /// Dismisses an interrupt of a message that has no state: before connect and during
+    /// disconnect. Without it a level-triggered line would storm. Returns whether the device had
+    /// raised the interrupt.
     ///
     /// Context: as [`Miniport::interrupt_routine`].
     fn acknowledge(&self, message: u32) -> bool;
 
-    /// The deferred half, `DxgkDdiDpcRoutine`. Never runs twice at once for one adapter.
+    /// Does the deferred half, `DxgkDdiDpcRoutine`. Never runs twice at once for one adapter.
     ///
     /// Context: process (the interrupt thread of the DPC's message), no lock held. Must not
     /// disconnect: that waits for this routine.
+    #[doc(alias = "DxgkDdiDpcRoutine")]
     fn dpc_routine(&self, adapter: &Adapter<Self>);
 }
 
@@ -147,7 +152,7 @@ pub(crate) trait Miniport: Send + Sync + Sized {
 pub(crate) enum Dpc {
     /// It has nothing to do.
     Idle,
-    /// It has something to do, for which nobody waits: it runs with the next one that is queued.
+    /// It has work for which nobody waits. It does this work when it is queued the next time.
     Marked,
     /// Its thread was woken, or is about to be.
     Queued,
@@ -156,9 +161,9 @@ pub(crate) enum Dpc {
 /// What one message counted since the adapter was made; kept under its lock.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Counters {
-    /// Interrupts that were the device's.
+    /// Interrupts that the device raised.
     pub(crate) interrupts: u64,
-    /// Interrupts that were not.
+    /// Interrupts that it did not raise.
     pub(crate) not_ours: u64,
     /// DPCs queued from this message.
     pub(crate) dpcs_queued: u64,
@@ -168,7 +173,7 @@ pub(crate) struct Counters {
     pub(crate) executions: u64,
     /// Calls answered with [`Status::Unsuccessful`].
     pub(crate) refused: u64,
-    /// Longest time the lock was held, in nanoseconds; measured while the static key
+    /// Longest time that the lock was held, in nanoseconds; measured while the static key
     /// `rust_gpu_hold_time` is on.
     pub(crate) longest_hold_ns: u64,
 }
@@ -198,12 +203,12 @@ enum Run {
 }
 
 impl Run {
-    /// Decides from whether the interrupt routine says that the device `raised` an interrupt,
-    /// whether the thread was `woken`, and whether the routine `asked` for the DPC.
+    /// Decides why a handler ran. `raised`: the interrupt routine says that the device raised an
+    /// interrupt. `woken`: the thread was woken for a DPC. `asked`: the routine asked for the DPC.
     fn of(raised: bool, woken: bool, asked: bool) -> Self {
         match (raised, woken) {
-            // A device may not know whether it raised an interrupt. A run that a wake-up asked for
-            // counts as one only if the routine found work for the DPC.
+            // The routine may not know whether the device raised an interrupt. A run after a
+            // wake-up counts as one only if the routine found work for the DPC.
             (true, woken) if !woken || asked => Self::Interrupt,
             (_, true) => Self::WakeUp,
             (_, false) => Self::NotOurs,
@@ -211,7 +216,7 @@ impl Run {
     }
 }
 
-/// Where a message is between connect and disconnect.
+/// Whether a message is connected.
 enum Phase<S> {
     /// No state: not connected yet, or disconnecting. The handler acknowledges a line interrupt.
     Disconnected,
@@ -245,8 +250,9 @@ impl<S: Unpin> Message<S> {
         })
     }
 
-    /// Runs `f` with the lock held, and measures how long that was if asked to.
+    /// Runs `f` with the lock held. Measures for how long, while that is turned on.
     #[inline]
+    #[doc(alias = "KeSynchronizeExecution")]
     fn locked<R>(&self, f: impl FnOnce(&mut Inner<S>) -> R) -> R {
         let mut inner = self.lock.lock();
         if !hold_time::enabled() {
@@ -285,9 +291,9 @@ impl<M: Miniport> Synchronized<'_, M> {
         self.raise_dpc(Dpc::Queued)
     }
 
-    /// Queues the DPC, or only marks it, unless it is queued already.
+    /// Queues the DPC or only marks it, as `to` says. A queued DPC stays queued.
     ///
-    /// Returns and context: as [`Self::queue_dpc`].
+    /// Returns the same as [`Self::queue_dpc`]. Context: as there.
     pub(crate) fn raise_dpc(&mut self, to: Dpc) -> bool {
         let dpc = &self.adapter.dpc;
         let before = match to {
@@ -353,23 +359,24 @@ pub(crate) struct Adapter<M: Miniport> {
     miniport: M,
     messages: KVec<Pin<KBox<Message<M::State>>>>,
     dpc_message: u32,
-    /// Whether a DPC is queued and has not begun: a [`Dpc`]. Set by anybody with a message lock
-    /// held, cleared by the interrupt thread of the DPC's message.
+    /// A [`Dpc`]: whether a DPC is queued that has not started. Set under any message lock, cleared
+    /// by the interrupt thread of the DPC's message.
     dpc: Atomic<u32>,
-    /// The thread of the DPC's message was woken for a DPC, not by an interrupt. Set by anybody with a
-    /// message lock held; with forced threading taken by the next run of the DPC's message's
-    /// handler, else never looked at.
+    /// The thread of the DPC's message was woken for a DPC, not by an interrupt. Set under any
+    /// message lock. With forced threading the next run of the handler of that message clears it;
+    /// otherwise nothing reads it.
     woken: Atomic<bool>,
     /// Runs of the DPC. Written by the interrupt thread of the DPC's message only.
     dpcs_run: Atomic<u64>,
-    /// Calls answered with [`Status::InvalidParameter`]: of no message, so under no lock.
+    /// Calls answered with [`Status::InvalidParameter`]. They belong to no message, so no lock
+    /// guards them.
     invalid: Atomic<u64>,
 }
 
 impl<M: Miniport> Adapter<M> {
     /// Makes the adapter of a device with `vectors`, not connected.
     ///
-    /// Errors: [`EINVAL`] for no messages or a message of the DPC out of range, [`ENOMEM`].
+    /// Errors: [`EINVAL`] if there is no message or the DPC's message is out of range, [`ENOMEM`].
     ///
     /// Context: process.
     pub(crate) fn new(miniport: M, vectors: Vectors) -> Result<Arc<Self>> {
@@ -422,9 +429,10 @@ impl<M: Miniport> Adapter<M> {
     /// range (on a line interrupt: not zero), [`Status::Unsuccessful`] if the interrupt is not
     /// connected.
     ///
-    /// Context: process, softirq, and, except on PREEMPT_RT, with interrupts off. The interrupt
-    /// state is the caller's again on return. No message lock may be held.
+    /// Context: process, softirq, and, except on PREEMPT_RT, with interrupts off. On return the
+    /// interrupt state is what it was. No message lock may be held.
     #[inline]
+    #[doc(alias = "DxgkCbSynchronizeExecution")]
     pub(crate) fn synchronize_execution<R>(
         &self,
         message: u32,
@@ -464,7 +472,7 @@ impl<M: Miniport> Adapter<M> {
             .ok_or(Status::InvalidParameter)
     }
 
-    /// The hard half of the handler of one message.
+    /// Handles an interrupt of one message: the hard half.
     fn handle(&self, message: u32) -> ThreadedIrqReturn {
         let Some(slot) = self.messages.get(u32_as_usize(message)) else {
             return ThreadedIrqReturn::None;
@@ -508,11 +516,11 @@ impl<M: Miniport> Adapter<M> {
         })
     }
 
-    /// The thread half: runs the DPC if one is queued.
+    /// Runs the DPC if it is queued or marked: the thread half.
     fn run_dpc(&self) {
-        // Cleared before the routine begins: what is queued from here on is a new DPC. Full
-        // ordering pairs with the one in `queue_dpc`: what was done before a refused call is seen
-        // by the run that made it superfluous.
+        // Cleared before the routine starts: from here on a new DPC can be queued. Full ordering
+        // pairs with `raise_dpc`: if that was refused because of this run, this run sees all that
+        // the caller did before.
         if self.dpc.xchg(Dpc::Idle as u32, Full) != Dpc::Idle as u32 {
             self.dpcs_run
                 .store(self.dpcs_run.load(Relaxed) + 1, Relaxed);

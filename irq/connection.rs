@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The interrupts of an adapter: requested, connected to the states of its messages, and freed.
+//! [`Connection`] requests the interrupts of an adapter, connects them to the states of its
+//! messages, and frees them.
 
 use kernel::{
     irq::{
@@ -29,7 +30,7 @@ struct Handler<M: Miniport> {
     message: u32,
 }
 
-/// Of the messages other than the DPC's message: there is no thread to wake.
+/// For every message but the DPC's: there is no thread to wake.
 impl<M: Miniport> irq::Handler for Handler<M> {
     fn handle(&self) -> IrqReturn {
         match self.adapter.handle(self.message) {
@@ -39,7 +40,7 @@ impl<M: Miniport> irq::Handler for Handler<M> {
     }
 }
 
-/// Of the DPC's message, whose thread runs the DPC.
+/// For the DPC's message, whose thread runs the DPC.
 impl<M: Miniport> ThreadedHandler for Handler<M> {
     fn handle(&self) -> ThreadedIrqReturn {
         self.adapter.handle(self.message)
@@ -53,17 +54,19 @@ impl<M: Miniport> ThreadedHandler for Handler<M> {
 
 /// The connected interrupts of an adapter.
 ///
-/// Ends in two steps, so that a device can be reset between them: [`Connection::disconnect`], from
-/// whose beginning callers of [`Adapter::synchronize_execution`] get
-/// [`Status::Unsuccessful`](super::Status::Unsuccessful) and line interrupts are only acknowledged;
-/// and drop, which makes the handlers quiet, waits for those that run, and frees the interrupts.
+/// Ends in two steps, so that the device can be reset between them:
 ///
-/// Must be dropped in process context, not from the DPC (which it waits for).
+/// - [`Connection::disconnect`]: from its start callers of [`Adapter::synchronize_execution`] get
+///   [`Status::Unsuccessful`](super::Status::Unsuccessful), and line interrupts are only
+///   acknowledged.
+/// - Drop: makes the handlers quiet, waits for those that run, and frees the interrupts.
+///
+/// Context of the drop: process, not the DPC, for which it waits.
 pub(crate) struct Connection<'a, M: Miniport + 'a> {
     adapter: Arc<Adapter<M>>,
     dpc: Option<Pin<KBox<ThreadedRegistration<'a, Handler<M>>>>>,
     others: KVec<Pin<KBox<Registration<'a, Handler<M>>>>>,
-    /// Room for the states, so that disconnecting cannot fail for want of memory.
+    /// Room for the states, so that disconnecting needs no memory.
     states: KVec<M::State>,
 }
 
@@ -73,8 +76,8 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
     ///
     /// `requests` has one item per message, in the order of the messages.
     ///
-    /// Errors: [`EINVAL`] if their number is not that of the adapter's messages, [`ENOMEM`], or
-    /// what `request_threaded_irq()` returned.
+    /// Errors: [`EINVAL`] if there are not as many as messages, [`ENOMEM`], and those of
+    /// `request_threaded_irq()`.
     ///
     /// Context: process.
     ///
@@ -118,10 +121,10 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
         Ok(this)
     }
 
-    /// Hands the states over, one per message, and leaves `states` empty: from here on the
-    /// interrupt routine runs.
+    /// Puts the states into the messages, one into each, and leaves `states` empty. From here on
+    /// the interrupt routine runs.
     ///
-    /// Errors: [`EINVAL`] if their number is not that of the messages; `states` is left alone.
+    /// Errors: [`EINVAL`] if there are not as many as messages; `states` is left alone then.
     ///
     /// Context: process.
     pub(crate) fn connect(&mut self, states: &mut KVec<M::State>) -> Result {
@@ -135,15 +138,15 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
         for (slot, state) in self.adapter.messages.iter().zip(states.drain_all()) {
             slot.locked(|inner| inner.phase = Phase::Connected(state, waker));
         }
-        // Emptied, it is the room to take them back.
+        // Empty now, it has the room to take them back.
         self.states = core::mem::take(states);
         Ok(())
     }
 
-    /// Begins to disconnect, and returns the states, in the order of the messages; empty if that
-    /// was done before.
+    /// Takes the states out of the messages. Returns them in the order of the messages; none if
+    /// that was done before.
     ///
-    /// Interrupts go on arriving until the connection is dropped; those of a line are acknowledged.
+    /// Interrupts still arrive until the connection is dropped; those of a line are acknowledged.
     /// No DPC runs any more. The states may be [connected](Self::connect) again.
     ///
     /// Context: process, not from the DPC.
@@ -166,7 +169,7 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
 
 impl<'a, M: Miniport + 'a> Drop for Connection<'a, M> {
     fn drop(&mut self) {
-        // Only after a failed start: the states go first, as the device never used them.
+        // There are states only after a failed start. They go first: the device never used them.
         drop(self.disconnect());
         for slot in &self.adapter.messages {
             slot.locked(|inner| inner.phase = Phase::Quiet);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The switch for measuring how long message locks are held: the static key behind the module
-//! parameter `hold_time` (`exports.c`), off by default.
+//! [`enabled`] says whether to measure how long message locks are held. It reads the static key
+//! behind the module parameter `hold_time` (`exports.c`), which is off by default.
 
 use kernel::{
     bindings::static_key_false,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The way into a message for a panic handler.
+//! [`Adapter::try_synchronize_execution`] lets a panic handler into a message.
 
 use kernel::num::casts::u32_as_usize;
 
@@ -12,14 +12,14 @@ use super::{
 
 impl<M: Miniport> Adapter<M> {
     /// Runs `routine` on the state of `message`, as [`Adapter::synchronize_execution`] does, if the
-    /// lock can be had at once. Returns [`None`] if not: the CPU that has it may have been stopped.
-    /// Likewise if there is no such message, or the interrupt is not connected.
+    /// lock is free. Returns [`None`] if it is not: the CPU that holds it may have been stopped.
+    /// Also returns [`None`] if there is no such message or the interrupt is not connected.
     ///
-    /// The routine gets the state alone. It must not allocate, free, wait, or wake anybody, as that
-    /// takes locks of others.
+    /// The routine gets the state alone. It must not allocate, free, wait, or wake a thread: all
+    /// of these take other locks.
     ///
-    /// Context: panic. What goes on must not be left to luck: everybody else calls
-    /// [`Adapter::synchronize_execution`].
+    /// Context: panic. Elsewhere a routine must not be skipped because the lock is taken: all
+    /// other callers use [`Adapter::synchronize_execution`].
     pub(crate) fn try_synchronize_execution<R>(
         &self,
         message: u32,
