@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The scheduler's core: nodes, packets, fence ids, and how completions are reported.
+//! [`submit`] gives a packet its fence id and its place in a node; [`notify_interrupt`] and
+//! [`notify_dpc`] report what the node completed.
 //!
-//! A *node* is one engine with one FIFO of packets (WDDM's `NodeOrdinal`). Each has two halves:
+//! The words (message, node, packet, DPC, notify, fence id) are in the glossary of
+//! `Documentation/gpu/rust_gpu.rst`. Each node has two halves:
 //!
-//! - [`NodeQueue`]: fence ids and packets on their way to the engine. It lives in the lock of the
-//!   interrupt message on which the engine completes, beside the engine itself, so that a packet
-//!   gets its fence id and its place in the engine in one critical section.
-//! - its line in [`Notify`]: what was reported as complete. All of [`Notify`] lives in the lock of
-//!   one message, the *notify message* (`DXGK_DRIVERCAPS.InterruptMessageNumber`).
+//! - [`NodeQueue`]: fence ids, and packets on their way to the engine. It lives in the lock of the
+//!   message on which the engine completes, beside the engine itself. So a packet gets its fence
+//!   id and its place in the engine in one critical section.
+//! - its entry in [`Notify`]: the last fence reported as complete. All of [`Notify`] lives in the
+//!   lock of one message, the notify message.
 //!
-//! The way up is the documentation's example of `DxgkCbSynchronizeExecution`: from the interrupt
-//! routine or from a synchronised routine of the notify message, [`notify_interrupt`] records the
-//! last reported fence of the node and queues the DPC; the DPC calls [`notify_dpc`], which wakes
-//! the waiters. What completes on another message queues the DPC, which reports it with
-//! [`begin_dpc`].
+//! A completion goes the way of the example in the documentation of `DxgkCbSynchronizeExecution`:
+//!
+//! 1. The interrupt routine or a synchronised routine of the notify message calls
+//!    [`notify_interrupt`]. That records the last reported fence of the node and queues the DPC.
+//! 2. The DPC calls [`begin_dpc`], then [`notify_dpc`], which wakes the waiters.
+//!
+//! A completion on another message queues the DPC, and [`begin_dpc`] does step 1 for it.
 //!
 //! This module knows no device: the engines are behind [`Engine`], their place in the messages
 //! behind [`Hardware`].
@@ -84,6 +88,7 @@ pub(crate) trait Hardware: Miniport {
     fn message_of(&self, node: Node) -> u32;
 
     /// Returns the notify message.
+    #[doc(alias = "InterruptMessageNumber")]
     fn notify_message(&self) -> u32;
 
     /// Returns `node` if it lives in the message of `state`.
@@ -92,15 +97,15 @@ pub(crate) trait Hardware: Miniport {
     /// Returns the state of the scheduler if `state` is that of the notify message.
     fn notify(state: &mut Self::State) -> Option<&mut Notify>;
 
-    /// Looks for completions whose interrupt was lost, or is yet to come, on the message of
-    /// `state`, and reports them.
+    /// Polls the engines of the message of `state`, and reports completions whose interrupt was
+    /// lost or has not come yet.
     ///
     /// Context: synchronised routine.
     fn poll(state: &mut Synchronized<'_, Self>);
 
     /// Notifies the device of new packets of `node`.
     ///
-    /// Context: any, no message lock held: the write leaves the virtual machine.
+    /// Context: any, no message lock held, as the write exits to the hypervisor.
     fn kick(&self, node: Node);
 
     /// Returns the event that wakes the submission thread.
@@ -108,21 +113,22 @@ pub(crate) trait Hardware: Miniport {
 
     /// Makes a packet that does nothing but complete.
     ///
-    /// Context: any, lock of the node's message held; does not allocate.
+    /// Context: any, lock of the node's message held. Must not allocate.
     fn null_packet(node: Node, client: Arc<Client>) -> <Self::Engine as Engine>::Packet;
 
-    /// Returns the client that a packet of the software node counts against.
+    /// Returns the client whose place a packet of the software node takes.
     fn client_of(packet: <Self::Engine as Engine>::Packet) -> Option<Arc<Client>>;
 }
 
-/// Tells the scheduler of a hardware event, `DxgkCbNotifyInterrupt`, and queues the DPC, as the
-/// contract demands before the routine ends. It is only marked if nothing but the event itself is
-/// left to it, and nobody waits for that.
+/// Records a hardware event for the scheduler, `DxgkCbNotifyInterrupt`, and queues the DPC, as the
+/// contract demands before the routine ends. `dpc` is [`Dpc::Marked`] if nobody waits for the event
+/// and the DPC has nothing else to do for it.
 ///
-/// Returns false if `state` is not that of the notify message (in WDDM: "no scheduler callback is
-/// there to call"), or if events of this type are turned off: then nothing was recorded.
+/// Returns false and records nothing if `state` is not that of the notify message (in WDDM: "no
+/// scheduler callback is there to call"), or if events of this type are turned off.
 ///
 /// Context: interrupt routine or synchronised routine of the notify message.
+#[doc(alias = "DxgkCbNotifyInterrupt")]
 pub(crate) fn notify_interrupt<H: Hardware>(
     state: &mut Synchronized<'_, H>,
     data: &InterruptData,
@@ -135,7 +141,8 @@ pub(crate) fn notify_interrupt<H: Hardware>(
     true
 }
 
-/// Reports what completed on `node` if this is news.
+/// Reports that `node` completed all fences up to `completed`, with [`notify_interrupt`]. Returns
+/// false if that was reported before.
 ///
 /// Context: as [`notify_interrupt`].
 pub(crate) fn notify_completed<H: Hardware>(
@@ -160,12 +167,14 @@ pub(crate) fn notify_completed<H: Hardware>(
 
 /// Submits `count` null packets to `node`, all in one critical section.
 ///
-/// Returns the number that were taken and the fence id of the last one; zero packets if the queue
-/// is full. The caller has counted them against `client` and takes back what was not taken.
+/// Returns how many it took, none if the queue is full, and the fence id of the last one. The
+/// caller has reserved `count` places of `client` and gives back those of packets that were not
+/// taken.
 ///
 /// Errors: [`Status::Unsuccessful`] if the device is stopped.
 ///
 /// Context: process.
+#[doc(alias = "DxgkDdiSubmitCommand")]
 pub(crate) fn submit_null<H: Hardware>(
     adapter: &Adapter<H>,
     node: Node,
@@ -191,6 +200,7 @@ pub(crate) fn submit_null<H: Hardware>(
 /// full.
 ///
 /// Errors and context: as [`submit_null`].
+#[doc(alias = "DxgkDdiSubmitCommand")]
 pub(crate) fn submit<H: Hardware>(
     adapter: &Adapter<H>,
     node: Node,
@@ -202,14 +212,16 @@ pub(crate) fn submit<H: Hardware>(
 }
 
 /// Submits the packets of `batch` to `node` in their order, all in one critical section and with
-/// one doorbell. Leaves in `batch` what did not fit.
+/// one kick. Leaves in `batch` what did not fit.
 ///
-/// With [`Interrupt::Suppressed`] the engine does not interrupt when it is done, if all fitted and
-/// it has nothing else to do: the caller polls, with [`report_vsync`] or [`query_current_fence`].
+/// With [`Interrupt::Suppressed`] the engine does not interrupt when it is done, provided that it
+/// was idle and no packet waits for room. The caller polls it, with [`report_vsync`] or
+/// [`query_current_fence`].
 ///
-/// Returns the last fence id handed out on the node.
+/// Returns the last fence id of the node.
 ///
 /// Errors and context: as [`submit_null`].
+#[doc(alias = "DxgkDdiSubmitCommand")]
 pub(crate) fn submit_batch<H: Hardware>(
     adapter: &Adapter<H>,
     node: Node,
@@ -228,10 +240,10 @@ pub(crate) fn submit_batch<H: Hardware>(
     })
 }
 
-/// Counts every packet as complete and wakes the waiters, after the engines were stopped: whether
-/// they were executed is not known, and nobody is going to tell. Fence ids go on from there.
+/// Counts every packet as complete and wakes the waiters, after the engines were stopped. Whether
+/// the packets were executed is not known. Later fence ids continue from there.
 ///
-/// `states` are those of all messages, in the order of these.
+/// `states` has the state of each message, in the order of the messages.
 ///
 /// Context: process; the messages are disconnected and the DPC does not run.
 pub(crate) fn force_complete<H: Hardware>(hardware: &H, states: &mut [H::State], fences: &Fences) {
@@ -256,7 +268,7 @@ pub(crate) fn force_complete<H: Hardware>(hardware: &H, states: &mut [H::State],
 }
 
 /// Drops the packets of a queue that were [counted as complete](force_complete) before they reached
-/// the engine. Their clients get the places back.
+/// the engine. Gives their places back to the clients.
 ///
 /// Context: process, no message lock held.
 pub(crate) fn cancel_pending<H: Hardware>(queue: &mut NodeQueue<H::Engine>) {
@@ -267,7 +279,7 @@ pub(crate) fn cancel_pending<H: Hardware>(queue: &mut NodeQueue<H::Engine>) {
     }
 }
 
-/// Publishes what the engine of `node` was given. Returns whether to notify the device.
+/// Publishes the packets that the engine of `node` took. Returns whether to notify the device.
 ///
 /// Context: synchronised routine of the node's message.
 fn publish<H: Hardware>(state: &mut Synchronized<'_, H>, node: Node, interrupt: Interrupt) -> bool {
@@ -276,7 +288,7 @@ fn publish<H: Hardware>(state: &mut Synchronized<'_, H>, node: Node, interrupt: 
         return false;
     };
     if poll {
-        // Afterwards, so that it asks for an interrupt for what was published.
+        // After publishing, as polling enables interrupts: for what was published, too.
         H::poll(state);
     }
     notify
@@ -291,7 +303,7 @@ fn submit_with<H: Hardware, R>(
     f: impl FnOnce(&mut NodeQueue<H::Engine>) -> R,
 ) -> Result<R, Status> {
     let hardware = adapter.miniport();
-    // Stopping the device waits for callers that still have to notify it.
+    // Stop waits for this section, as the device must not be notified after it.
     let section = rcu::read_lock();
     let (result, notify, waiting) =
         adapter.synchronize_execution(hardware.message_of(node), |state| {
@@ -299,7 +311,7 @@ fn submit_with<H: Hardware, R>(
             let (result, waiting) = (f(queue), queue.queued() != 0);
             Ok((result, publish(state, node, interrupt), waiting))
         })??;
-    // Outside the lock: the write leaves the virtual machine.
+    // Outside the lock: the write exits to the hypervisor.
     if notify {
         hardware.kick(node);
     }
@@ -310,10 +322,11 @@ fn submit_with<H: Hardware, R>(
     Ok(result)
 }
 
-/// Returns the last completed and the last submitted fence of `node`,
-/// `DxgkDdiQueryCurrentFence`: looks at the engine itself, so that a lost interrupt does no harm.
+/// Returns the last completed and the last submitted fence of `node`, `DxgkDdiQueryCurrentFence`.
+/// Polls the engine first, so a lost interrupt does no harm.
 ///
 /// Errors: as [`Adapter::synchronize_execution`]. Context: process, softirq.
+#[doc(alias = "DxgkDdiQueryCurrentFence")]
 pub(crate) fn query_current_fence<H: Hardware>(
     adapter: &Adapter<H>,
     node: Node,
@@ -324,7 +337,7 @@ pub(crate) fn query_current_fence<H: Hardware>(
     })?
 }
 
-/// Returns the last completed and the last submitted fence of `node`, as far as interrupts told.
+/// Returns the last completed and the last submitted fence of `node`. Does not poll the engine.
 ///
 /// Errors and context: as [`query_current_fence`].
 pub(crate) fn known_fences<H: Hardware>(
@@ -336,9 +349,9 @@ pub(crate) fn known_fences<H: Hardware>(
     })?
 }
 
-/// Returns whether `fence` of `node` is not complete yet, as far as interrupts told, or, with
-/// `poll`, after a look at the engine. Then the DPC runs when something of the node completes, and
-/// the caller may ask again.
+/// Returns whether `fence` of `node` is not complete yet. With `poll` it polls the engine first. If
+/// the fence is not complete, the next completion of the node queues the DPC, in which the caller
+/// may ask again.
 ///
 /// Errors and context: as [`query_current_fence`].
 pub(crate) fn enable_signaling<H: Hardware>(
@@ -365,18 +378,19 @@ fn fences_of<H: Hardware>(
         .ok_or(Status::Unsuccessful)
 }
 
-/// What the DPC found when it began.
+/// What the DPC found when it started.
 pub(crate) struct Snapshot {
     /// Last fences reported as complete.
     completed: PerNode<u64>,
-    /// Something waits for room in an engine.
+    /// A packet waits for room in an engine.
     waiting: bool,
 }
 
-/// Begins the DPC: finds what was reported, and reports, from a synchronised routine of the notify
-/// message, what completed on nodes of other messages. That is for another run of the DPC.
+/// Starts the DPC: takes a snapshot of what was reported as complete. [`None`] if the device is
+/// stopped.
 ///
-/// [`None`] if the device is stopped.
+/// Then it reports what nodes of other messages completed, from a synchronised routine of the
+/// notify message. The next run of the DPC publishes that.
 ///
 /// Context: the DPC.
 pub(crate) fn begin_dpc<H: Hardware>(adapter: &Adapter<H>) -> Option<Snapshot> {
@@ -418,6 +432,7 @@ pub(crate) fn begin_dpc<H: Hardware>(adapter: &Adapter<H>) -> Option<Snapshot> {
 /// `DxgkDdiControlInterrupt`. Does nothing on a stopped device, which reports none.
 ///
 /// Context: process.
+#[doc(alias = "DxgkDdiControlInterrupt")]
 pub(crate) fn control_vsync<H: Hardware>(adapter: &Adapter<H>, target: u32, on: bool) {
     let _ = adapter.synchronize_execution(adapter.miniport().notify_message(), |state| {
         H::notify(state)
@@ -426,12 +441,13 @@ pub(crate) fn control_vsync<H: Hardware>(adapter: &Adapter<H>, target: u32, on: 
 }
 
 /// Reports a vertical retrace of scanout `target`, from a synchronised routine of the notify
-/// message, with `poll` after a look at what its engines completed.
+/// message. With `poll` it polls the engines of that message first.
 ///
 /// Returns whether retraces are reported, and the last completed fence of [`Node::Control`].
 ///
 /// Errors: as [`query_current_fence`]. Context: as [`Adapter::synchronize_execution`], none of
 /// DRM's vblank locks held.
+#[doc(alias = "DXGK_INTERRUPT_CRTC_VSYNC")]
 pub(crate) fn report_vsync<H: Hardware>(
     adapter: &Adapter<H>,
     target: u32,
@@ -441,7 +457,7 @@ pub(crate) fn report_vsync<H: Hardware>(
         if poll {
             H::poll(state);
         }
-        // A retrace is recorded, and that is all.
+        // Only marked: a retrace leaves nothing to the DPC.
         let told = notify_interrupt(state, &InterruptData::CrtcVsync { target }, Dpc::Marked);
         let completed = H::node(state, Node::Control).map_or(0, |queue| queue.completed());
         (told, completed)
@@ -457,11 +473,13 @@ pub(crate) fn vsyncs<H: Hardware>(adapter: &Adapter<H>) -> Result<u64, Status> {
     })
 }
 
-/// The second half of a notification, `DxgkCbNotifyDpc`: publishes the fences to waiters and wakes
-/// them; wakes the submission thread if an engine may have room for what waits. Whatever waiters
-/// find behind these fences has to be there.
+/// Publishes the fences of `snapshot` and wakes the waiters: the second half of a notification,
+/// `DxgkCbNotifyDpc`. Wakes the submission thread if packets wait for room.
+///
+/// The results that waiters read after these fences must be in place before the call.
 ///
 /// Context: the DPC.
+#[doc(alias = "DxgkCbNotifyDpc")]
 pub(crate) fn notify_dpc<H: Hardware>(adapter: &Adapter<H>, fences: &Fences, snapshot: &Snapshot) {
     fences.publish(&snapshot.completed);
     if snapshot.waiting {
@@ -469,7 +487,8 @@ pub(crate) fn notify_dpc<H: Hardware>(adapter: &Adapter<H>, fences: &Fences, sna
     }
 }
 
-/// The submission thread: dispatches to the engines and executes the software node, until it is stopped.
+/// Runs the submission thread until it is stopped: dispatches packets to the engines and executes
+/// those of the software node.
 ///
 /// Context: process, a thread of its own.
 pub(crate) fn submission_thread<H: Hardware>(adapter: &Adapter<H>, thread: &kthread::Context) {
@@ -478,7 +497,8 @@ pub(crate) fn submission_thread<H: Hardware>(adapter: &Adapter<H>, thread: &kthr
     }
 }
 
-/// One round of the submission thread: dispatches to the engines, then executes the software node.
+/// Runs one round of the submission thread: dispatches packets to the engines, then executes those
+/// of the software node.
 ///
 /// Context: process.
 pub(crate) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
@@ -501,9 +521,9 @@ pub(crate) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
 
 /// Executes the oldest packet of the software node and reports it.
 ///
-/// This is the documentation's example: the submission thread of a software engine tells the
-/// scheduler of a completed packet from inside a synchronised routine. Returns false if there was
-/// no packet.
+/// This is the example in the documentation of `DxgkCbSynchronizeExecution`: the submission thread
+/// of a software engine reports a completed packet to the scheduler from a synchronised routine.
+/// Returns false if there was no packet.
 fn execute_software<H: Hardware>(adapter: &Adapter<H>) -> bool {
     let message = adapter.miniport().message_of(Node::Software);
     let packet = adapter.synchronize_execution(message, |state| {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Fences: which packets of a node are complete, who waits for them, and whose they are.
+//! [`FenceTracker`] tracks which packets of a node are complete, [`Fences`] wakes those that wait
+//! for them, and [`Client`] counts the packets of one open file.
 //!
 //! [`FenceTracker`] lives under a message lock, with the node whose fences it tracks. [`Fences`]
 //! and [`Client`] are reference counted and hold nothing of the device: waiters and open files may
@@ -35,23 +36,23 @@ use crate::scheduler::{
     NODES, //
 };
 
-/// How far beyond the end of the completed prefix a fence may be handed to the engine.
+/// How far beyond the completed prefix the fence of a dispatched packet may be.
 const WINDOW: u64 = 1024;
 
-/// Which fences of a node are complete, for devices that answer out of order.
+/// Tracks which fences of a node are complete. The device may complete them out of order.
 ///
 /// # Invariants
 ///
 /// Bit `f % WINDOW` of `window` is set exactly if fence `f` is complete, for
 /// `completed < f <= completed + WINDOW`.
 pub(crate) struct FenceTracker {
-    /// End of the contiguous completed prefix.
+    /// End of the completed prefix: this fence and all before it are complete.
     completed: u64,
     window: [u64; (WINDOW / 64) as usize],
 }
 
 impl FenceTracker {
-    /// Makes a tracker of a node that completed nothing; ids begin at 1.
+    /// Makes a tracker of a node that completed nothing. Ids start at 1.
     pub(crate) const fn new() -> Self {
         Self {
             completed: 0,
@@ -59,7 +60,7 @@ impl FenceTracker {
         }
     }
 
-    /// Returns the last fence of the contiguous completed prefix.
+    /// Returns the end of the completed prefix.
     pub(crate) fn completed(&self) -> u64 {
         self.completed
     }
@@ -69,7 +70,7 @@ impl FenceTracker {
         fence > self.completed && fence - self.completed <= WINDOW
     }
 
-    /// Records the completion of all fences up to `fence`, after which none is complete.
+    /// Records all fences up to `fence` as complete, and no later one.
     pub(crate) fn record_all(&mut self, fence: u64) {
         // INVARIANT: No later fence is complete.
         *self = Self::new();
@@ -107,12 +108,12 @@ impl FenceTracker {
     }
 }
 
-/// Packets one client may have submitted and not completed.
+/// Most packets that a client may have submitted and that are not complete.
 ///
-/// Bounds the memory that a client can pin, all of which is allocated with the device.
+/// Limits the memory that a client can hold, all of which is allocated with the device.
 pub(crate) const CLIENT_LIMIT: u32 = 256;
 
-/// Longest single sleep of a waiter, in milliseconds; what it waits for is then looked at again.
+/// Longest single sleep of a waiter, in milliseconds. The waiter then checks again.
 const SLEEP_LIMIT_MS: i64 = 1000;
 
 /// Whether a device executes packets.
@@ -130,20 +131,19 @@ enum State {
 /// The completed fences of a device as waiters see them, and the state of the device itself.
 ///
 /// Shared by the device and its open files. Written by the DPC, by stop, and under the lock of a
-/// node's message; read by anybody in process context. Wakes waiters that would otherwise pin an
-/// unbinding device.
+/// node's message; read by anybody in process context. [`Fences::unplug`] ends all waits, which
+/// would otherwise hold up unbind.
 #[pin_data]
 pub(crate) struct Fences {
     completed: PerNode<Atomic<u64>>,
-    /// A [`State`], which decides what waiters and later ioctls get.
+    /// A [`State`]: what waiters and later ioctls return.
     state: Atomic<u32>,
-    /// Counts publications, so that a waiter for room can tell that something happened.
+    /// Counts publications, so that a waiter for room sees that something happened.
     generation: Atomic<u64>,
-    /// Those who wait, or are about to.
+    /// Number of callers that wait, or are about to.
     waiters: Atomic<u32>,
-    /// Guards nothing but the sleep of waiters: who wakes them takes it, so that none of them is
-    /// between its last look and its sleep. Taken alone; nothing is locked under it but the queue
-    /// of `changed`.
+    /// Guards nothing but the sleep of waiters. A waker takes it, so that no waiter is between its
+    /// last check and its sleep. Taken alone; only the queue of `changed` is locked under it.
     #[pin]
     sleep: Mutex<()>,
     #[pin]
@@ -170,7 +170,7 @@ impl Fences {
 
     /// Returns the last completed fence of `node`.
     pub(crate) fn completed(&self, node: Node) -> u64 {
-        // Pairs with the store in `raise`: who sees the fence sees what came before it.
+        // Pairs with the store in `raise`: a caller that sees the fence sees what came before it.
         self.completed[node].load(Acquire)
     }
 
@@ -184,18 +184,19 @@ impl Fences {
         self.wake();
     }
 
-    /// Publishes the last completed fence of one node and wakes nobody. Returns whether there is
-    /// somebody to wake, by [`publish`](Self::publish).
+    /// Publishes the last completed fence of one node and wakes nobody. Returns whether there are
+    /// waiters, which [`publish`](Self::publish) must wake.
     ///
     /// Context: any.
     pub(crate) fn publish_one(&self, node: Node, fence: u64) -> bool {
         raise(&self.completed[node], fence);
-        // Fully ordered, as is what a waiter does first: it sees the fence, or is seen here.
+        // Fully ordered, as is the first step of a waiter in `wait_until`: either the waiter sees
+        // the fence, or it is seen here.
         self.generation.fetch_add(1, Full);
         self.waiters.load(Relaxed) != 0
     }
 
-    /// Ends all waits with [`ENODEV`], now and from here on: the device goes.
+    /// Ends all waits with [`ENODEV`], now and later: the device is removed.
     ///
     /// Context: process.
     pub(crate) fn unplug(&self) {
@@ -204,7 +205,7 @@ impl Fences {
     }
 
     /// Ends all waits with [`EIO`], now and until [`Fences::unwedge`]: the device broke. Returns
-    /// whether this is news.
+    /// true if it was running until now.
     ///
     /// Context: process.
     pub(crate) fn wedge(&self) -> bool {
@@ -213,7 +214,7 @@ impl Fences {
         news
     }
 
-    /// Ends what [`Fences::wedge`] began: the device works again.
+    /// Undoes [`Fences::wedge`]: the device works again.
     ///
     /// Context: any.
     pub(crate) fn unwedge(&self) {
@@ -231,7 +232,9 @@ impl Fences {
         self.changed.notify_all();
     }
 
-    /// Returns [`ENODEV`] if the device is gone, [`EIO`] if it broke.
+    /// Checks whether the device executes packets.
+    ///
+    /// Errors: [`ENODEV`] if it is gone, [`EIO`] if it broke. Context: any.
     pub(crate) fn check(&self) -> Result {
         const RUNNING: u32 = State::Running as u32;
         const WEDGED: u32 = State::Wedged as u32;
@@ -243,11 +246,10 @@ impl Fences {
         }
     }
 
-    /// Waits until `node` completed `fence`, at the longest until `deadline_ns` of
-    /// CLOCK_MONOTONIC.
+    /// Waits until `node` completed `fence`, at most until `deadline_ns` of CLOCK_MONOTONIC.
     ///
-    /// Errors: [`ETIME`] at the deadline, [`ERESTARTSYS`] after a signal, and that of
-    /// [`Fences::check`]. A fence that is complete is a success also on a stopped device.
+    /// Errors: [`ETIME`] at the deadline, [`ERESTARTSYS`] after a signal, and those of
+    /// [`Fences::check`]. A complete fence is a success also on a stopped device.
     ///
     /// Context: process, no lock and no registration guard held.
     pub(crate) fn wait(&self, node: Node, fence: u64, deadline_ns: i64) -> Result {
@@ -259,9 +261,9 @@ impl Fences {
         self.generation.load(Acquire)
     }
 
-    /// Waits until something was published since `mark`, at the longest for a second.
+    /// Waits until something was published since `mark`, at most for a second.
     ///
-    /// Errors: [`ERESTARTSYS`] after a signal, and that of [`Fences::check`]. Context: process.
+    /// Errors: [`ERESTARTSYS`] after a signal, and those of [`Fences::check`]. Context: process.
     pub(crate) fn wait_change(&self, mark: u64) -> Result {
         let deadline = Monotonic::ktime_get().saturating_add(SLEEP_LIMIT_MS * 1_000_000);
         match self.wait_until(deadline, || self.generation() != mark) {
@@ -272,7 +274,7 @@ impl Fences {
 
     /// Counts the caller among the waiters, and sleeps until `done`.
     fn wait_until(&self, deadline_ns: i64, done: impl Fn() -> bool) -> Result {
-        // Before the first look: see `publish_one`.
+        // Before the first check: see `publish_one`.
         self.waiters.fetch_add(1, Full);
         let result = self.sleep_until(deadline_ns, done);
         self.waiters.fetch_sub(1, Relaxed);
@@ -316,13 +318,13 @@ fn raise(published: &Atomic<u64>, fence: u64) {
 
 /// The submitter of packets: one open file.
 pub(crate) struct Client {
-    /// Packets submitted and not completed. Raised by the submitter, lowered by whoever completes
-    /// them (DPC, submission thread).
+    /// Packets submitted and not complete. The submitter raises it; the DPC and the submission
+    /// thread lower it.
     outstanding: Atomic<u32>,
 }
 
 impl Client {
-    /// Makes a client that submitted nothing, its memory charged to the caller's control group.
+    /// Makes a client that submitted nothing. Charges its memory to the caller's control group.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
     pub(crate) fn new() -> Result<Arc<Self>> {
@@ -334,7 +336,7 @@ impl Client {
         )?)
     }
 
-    /// Takes up to `wanted` of the client's places. Returns how many there were.
+    /// Takes up to `wanted` of the client's places. Returns how many it took.
     pub(crate) fn reserve(&self, wanted: u32) -> u32 {
         let mut before = self.outstanding.load(Relaxed);
         loop {

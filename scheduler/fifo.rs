@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A queue of fixed capacity, for use under a message lock.
+//! [`Fifo`] queues items under a message lock, where it cannot allocate.
 
 use kernel::prelude::*;
 
-/// A queue of fixed capacity; allocates only when it is made.
+/// A queue of fixed capacity. Allocates only when it is made.
 pub(crate) struct Fifo<T> {
     items: KVec<Option<T>>,
     head: usize,
@@ -42,7 +42,7 @@ impl<T> Fifo<T> {
         self.len == self.items.len()
     }
 
-    /// Appends an item; hands it back if there is no room.
+    /// Appends an item, or hands it back if there is no room.
     pub(crate) fn push(&mut self, item: T) -> Result<(), T> {
         if self.is_full() {
             return Err(item);
@@ -66,7 +66,8 @@ impl<T> Fifo<T> {
         Some(item)
     }
 
-    /// Puts an item that [`Fifo::pop`] just took back in front; hands it back if there is no room.
+    /// Puts an item that [`Fifo::pop`] just took back in front, or hands it back if there is no
+    /// room.
     pub(crate) fn unpop(&mut self, item: T) -> Result<(), T> {
         if self.is_full() {
             return Err(item);

@@ -14,7 +14,8 @@ use kernel::{
 /// Number of nodes.
 pub(crate) const NODES: usize = uapi::RUST_GPU_NODE_COUNT as usize;
 
-/// A node: one engine with one FIFO of packets (WDDM's `NodeOrdinal`).
+/// A node: one engine with one FIFO of packets.
+#[doc(alias = "NodeOrdinal")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Node {
@@ -37,7 +38,9 @@ impl Node {
 impl TryFrom<u32> for Node {
     type Error = Error;
 
-    /// Returns the node of an ordinal; [`EINVAL`] if there is none.
+    /// Returns the node of an ordinal.
+    ///
+    /// Errors: [`EINVAL`] if there is none.
     fn try_from(ordinal: u32) -> Result<Self> {
         Self::ALL
             .into_iter()
@@ -61,12 +64,12 @@ impl<T> PerNode<T> {
         Node::ALL.into_iter().zip(&self.0)
     }
 
-    /// Returns each node with its thing, to be changed.
+    /// Returns each node with its thing, for a change.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Node, &mut T)> {
         Node::ALL.into_iter().zip(&mut self.0)
     }
 
-    /// Returns all things, to be changed.
+    /// Returns all things, for a change.
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.0.iter_mut()
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hardware events, and what the scheduler records of them.
+//! [`Notify`] records hardware events for the scheduler; an [`InterruptData`] describes one.
 
 use kernel::prelude::*;
 
@@ -10,37 +10,47 @@ use super::{
     NODES, //
 };
 
-/// What a hardware event is, `DXGK_INTERRUPT_TYPE`. The values are WDDM's.
+/// The type of a hardware event, `DXGK_INTERRUPT_TYPE`. The values are WDDM's.
 // Most of them are never raised.
 #[allow(dead_code)]
+#[doc(alias = "DXGK_INTERRUPT_TYPE")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum InterruptType {
     /// `DXGK_INTERRUPT_DMA_COMPLETED`.
+    #[doc(alias = "DXGK_INTERRUPT_DMA_COMPLETED")]
     DmaCompleted = 1,
     /// `DXGK_INTERRUPT_DMA_PREEMPTED`.
+    #[doc(alias = "DXGK_INTERRUPT_DMA_PREEMPTED")]
     DmaPreempted = 2,
     /// `DXGK_INTERRUPT_CRTC_VSYNC`.
+    #[doc(alias = "DXGK_INTERRUPT_CRTC_VSYNC")]
     CrtcVsync = 3,
     /// `DXGK_INTERRUPT_DMA_FAULTED`, reserved.
+    #[doc(alias = "DXGK_INTERRUPT_DMA_FAULTED")]
     DmaFaulted = 4,
     /// `DXGK_INTERRUPT_DMA_PAGE_FAULTED`.
+    #[doc(alias = "DXGK_INTERRUPT_DMA_PAGE_FAULTED")]
     DmaPageFaulted = 9,
 }
 
-/// A hardware event as the scheduler is told of it, `DXGKARGCB_NOTIFY_INTERRUPT_DATA`.
+/// A hardware event as it is reported to the scheduler, `DXGKARGCB_NOTIFY_INTERRUPT_DATA`.
+#[doc(alias = "DXGKARGCB_NOTIFY_INTERRUPT_DATA")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InterruptData {
     /// All packets of `node` up to `submission_fence_id` are complete.
     DmaCompleted {
         /// `SubmissionFenceId`.
+        #[doc(alias = "SubmissionFenceId")]
         submission_fence_id: u64,
         /// `NodeOrdinal`.
+        #[doc(alias = "NodeOrdinal")]
         node: Node,
     },
     /// A vertical retrace of one scanout.
     CrtcVsync {
         /// `VidPnTargetId`, the number of the scanout.
+        #[doc(alias = "VidPnTargetId")]
         target: u32,
     },
 }
@@ -64,14 +74,14 @@ pub(crate) struct Notify {
     completed: PerNode<u64>,
     /// Vertical retraces reported.
     vsyncs: u64,
-    /// Targets whose vertical retraces are reported, a bit each.
+    /// Targets whose vertical retraces are reported, one bit each.
     vsync_targets: u32,
     /// Events recorded.
     notifications: u64,
 }
 
 impl Notify {
-    /// Makes the state of a scheduler that was told nothing.
+    /// Makes the state before any event.
     pub(crate) const fn new() -> Self {
         Self {
             completed: PerNode::new([0; NODES]),
@@ -100,11 +110,13 @@ impl Notify {
         true
     }
 
-    /// Turns the reporting of one type of event, for one target, on or off,
+    /// Turns the reporting of one type of event on or off for one target,
     /// `DxgkDdiControlInterrupt`.
     ///
     /// Errors: [`ENOSYS`] (`STATUS_NOT_IMPLEMENTED`) for every type but
     /// [`InterruptType::CrtcVsync`].
+    #[doc(alias = "DxgkDdiControlInterrupt")]
+    #[doc(alias = "STATUS_NOT_IMPLEMENTED")]
     pub(crate) fn control_interrupt(
         &mut self,
         kind: InterruptType,
@@ -135,7 +147,7 @@ impl Notify {
     }
 }
 
-/// Returns the bit of a target; none for a number that no scanout has.
+/// Returns the bit of a target; 0 for a number that no scanout has.
 fn bit(target: u32) -> u32 {
     1u32.checked_shl(target).unwrap_or(0)
 }

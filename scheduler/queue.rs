@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A node's engine and the packets on their way to it.
+//! [`NodeQueue`] gives packets their fence ids and dispatches them to the [`Engine`] of a node.
 
 use kernel::prelude::*;
 
@@ -14,12 +14,13 @@ pub(crate) trait Engine: Send {
     /// What the engine executes.
     type Packet: Send;
 
-    /// Gives a packet with its fence id to the engine, or hands it back.
+    /// Takes a packet with its fence id, or hands it back if there is no room. The device does not
+    /// see the packet before [`Engine::publish`].
     ///
-    /// Not visible to the engine before [`Engine::publish`]. Context: lock of the message held.
+    /// Context: lock of the message held.
     fn submit(&mut self, packet: Self::Packet, fence: u64) -> Result<(), Self::Packet>;
 
-    /// Makes what was submitted visible. Returns whether to notify the device.
+    /// Makes the submitted packets visible to the device. Returns whether to notify it.
     ///
     /// Context: lock of the message held.
     fn publish(&mut self, interrupt: Interrupt) -> bool;
@@ -29,14 +30,14 @@ pub(crate) trait Engine: Send {
     /// Context: lock of the message held.
     fn suppresses_interrupts(&self) -> bool;
 
-    /// Returns whether it has something for the DPC: a request to finish, or a failure.
+    /// Returns whether it has something for the DPC: a retired request, or a failure.
     ///
     /// Context: lock of the message held.
     fn needs_dpc(&self) -> bool {
         false
     }
 
-    /// Returns whether the DPC works on requests of this engine.
+    /// Returns whether the DPC is at work on requests of this engine.
     ///
     /// Context: lock of the message held.
     fn is_in_dpc(&self) -> bool {
@@ -49,22 +50,22 @@ pub(crate) trait Engine: Send {
 pub(crate) enum Interrupt {
     /// It does.
     Wanted,
-    /// It need not, as somebody polls it (`VRING_AVAIL_F_NO_INTERRUPT`).
+    /// It need not: it is polled (`VRING_AVAIL_F_NO_INTERRUPT`).
     Suppressed,
 }
 
-/// What follows when packets were [published](NodeQueue::publish).
+/// What to do after packets were [published](NodeQueue::publish).
 pub(super) struct Kick {
-    /// The device has to be notified.
+    /// Notify the device.
     pub(super) notify: bool,
-    /// The engine has to be polled, as it does not interrupt for all that it has.
+    /// Poll the engine, as it does not interrupt for all that it has.
     pub(super) poll: bool,
 }
 
-/// Packets a node queues while its engine has no room.
+/// Most packets that a node queues while its engine has no room.
 const QUEUE_DEPTH: usize = 512;
 
-/// How many of these places packets of clients leave to the driver's own.
+/// Places of the queue that packets of clients leave free, for those of the driver.
 pub(super) const RESERVED: usize = 128;
 
 /// The submission half of a node. Lives in the lock of the node's message.
@@ -73,11 +74,11 @@ pub(crate) struct NodeQueue<E: Engine> {
     pub(crate) engine: Option<E>,
     /// Last fence id handed out.
     submitted: u64,
-    /// Last fence id dispatched to the engine: those after it are in `pending`, in order.
+    /// Last fence id dispatched to the engine. Those after it are in `pending`, in order.
     dispatched: u64,
     pending: Fifo<E::Packet>,
     tracker: FenceTracker,
-    /// The DPC is to run when a packet completes.
+    /// The DPC must run when a packet completes.
     awaited: bool,
 }
 
@@ -111,9 +112,9 @@ impl<E: Engine> NodeQueue<E> {
         self.tracker.completed()
     }
 
-    /// Gives a packet its fence id and its place: in the engine if there is room and nothing
-    /// waits before it, else in the queue, for the submission thread. Leaves `reserve` places of
-    /// the queue free.
+    /// Gives a packet its fence id and its place. The place is in the engine if there is room and
+    /// no packet waits before it, else in the queue, for the submission thread. Leaves `reserve`
+    /// places of the queue free.
     ///
     /// Errors: the packet comes back if the queue is full.
     pub(super) fn submit(&mut self, packet: E::Packet, reserve: usize) -> Result<u64, E::Packet> {
@@ -159,7 +160,7 @@ impl<E: Engine> NodeQueue<E> {
         }
     }
 
-    /// Publishes what was dispatched. Interrupts are suppressed only if nothing is pending.
+    /// Publishes what was dispatched. Suppresses interrupts only if nothing is pending.
     pub(super) fn publish(&mut self, interrupt: Interrupt) -> Kick {
         let interrupt = match self.pending.is_empty() {
             true => interrupt,
@@ -177,29 +178,29 @@ impl<E: Engine> NodeQueue<E> {
         }
     }
 
-    /// Takes the oldest pending packet, with its fence id: the submission thread's way to execute
-    /// packets of the software node.
+    /// Takes the oldest pending packet, with its fence id. The submission thread gets the packets
+    /// of the software node in this way.
     pub(super) fn pop(&mut self) -> Option<(u64, E::Packet)> {
         let packet = self.pending.pop()?;
         self.dispatched += 1;
         Some((self.dispatched, packet))
     }
 
-    /// Records the completion of all packets, and returns the fence of the last one: the engine was
-    /// stopped and says nothing of them any more.
+    /// Records all packets as complete and returns the fence of the last one. The engine was
+    /// stopped and reports nothing any more.
     pub(super) fn force_complete(&mut self) -> u64 {
         self.tracker.record_all(self.submitted);
         self.submitted
     }
 
-    /// Takes a packet that never reached the engine, and was [counted as
-    /// complete](Self::force_complete) all the same.
+    /// Takes a packet that never reached the engine but was [counted as
+    /// complete](Self::force_complete).
     pub(super) fn cancel_one(&mut self) -> Option<E::Packet> {
         self.dispatched = self.submitted;
         self.pending.pop()
     }
 
-    /// Returns whether `fence` is not complete yet. Then the DPC runs at the next completion.
+    /// Returns whether `fence` is not complete yet. If so, the next completion queues the DPC.
     pub(super) fn enable_signaling(&mut self, fence: u64) -> bool {
         let waits = fence > self.completed();
         self.awaited |= waits;
@@ -215,7 +216,7 @@ impl<E: Engine> NodeQueue<E> {
         let Some(engine) = &self.engine else {
             return false;
         };
-        // Waiters must not take for done what the DPC has not done yet.
+        // Waiters must not see as done what the DPC has not done yet.
         let with_dpc = awaited || engine.is_in_dpc() || self.queued() != 0;
         engine.needs_dpc() || (completed && with_dpc)
     }
