@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The miniport: what this device puts into its interrupt messages, its interrupt routine and its
-//! DPC routine.
+//! [`Gpu`] is the miniport of a virtio GPU: it serves the interrupts, runs the DPC, and is the
+//! scheduler's [`Hardware`].
+//!
+//! The words (message, node, packet, DPC, notify, fence id) are in the glossary of
+//! `Documentation/gpu/rust_gpu.rst`.
 
 use kernel::{
     device::{
@@ -95,13 +98,13 @@ pub(crate) struct RustGpuDriver;
 /// A DRM device of this driver.
 pub(crate) type RustGpuDevice<C = drm::Normal> = drm::Device<RustGpuDriver, C>;
 
-/// What the device said of itself when it was probed.
+/// What the device said about itself at probe.
 pub(crate) struct DeviceInfo {
     /// Number of scanouts.
     pub(crate) scanouts: u32,
     /// Number of capability sets.
     pub(crate) capsets: u32,
-    /// The scanouts; the device's word, not yet checked against anything.
+    /// The scanouts, as the device describes them: not checked.
     pub(crate) display: DisplayInfo,
     /// Monitor name from the EDID of scanout 0.
     pub(crate) edid_name: Option<[u8; EDID_NAME_SIZE]>,
@@ -109,12 +112,12 @@ pub(crate) struct DeviceInfo {
     pub(crate) irq_type: IrqType,
 }
 
-/// What a room above does in the DPC.
+/// Work that a higher layer does in the DPC.
 pub(crate) trait Deferred: Send + Sync {
     /// Does what had to wait for the device.
     ///
-    /// Context: process (the DPC), after what the queues completed was finished and before waiters
-    /// are woken. Must not wait for the device.
+    /// Context: process (the DPC), after the retired requests were handled and before waiters are
+    /// woken. Must not wait for the device.
     fn run(&self, adapter: &Adapter<Gpu<'_>>);
 }
 
@@ -126,15 +129,15 @@ pub(crate) struct Gpu<'a> {
     map: MessageMap,
     fences: Arc<Fences>,
     dma: Arc<DmaContext>,
-    /// Where the queues are notified, known once they are set up.
+    /// Where to notify the device of the queues. Known once they are set up.
     notify_addresses: PerNode<SetOnce<NotifyAddress>>,
-    /// The memory of the queues' commands, likewise.
+    /// Memory for the commands of the queues. Known once they are made.
     pools: PerNode<SetOnce<CommandPool>>,
     /// The objects that the device may read at any time, by the number of their resource.
     attached: Pin<KBox<Attached>>,
-    /// What a room above does in the DPC.
+    /// Work that a higher layer does in the DPC.
     deferred: SetOnce<Arc<dyn Deferred>>,
-    /// A command that was to succeed did not, and the log says so.
+    /// A command failed, and the log says so.
     warned: Atomic<bool>,
     /// There is something to submit. Signaled by submitters and the DPC.
     submission_event: Event,
@@ -195,17 +198,17 @@ impl<'a> Gpu<'a> {
         &self.map
     }
 
-    /// Tells where the doorbell of `node` is. Later calls for the same node change nothing.
+    /// Sets where to notify the device of `node`. Later calls for the same node change nothing.
     pub(crate) fn set_notify_address(&self, node: Node, address: NotifyAddress) {
         self.notify_addresses[node].populate(address);
     }
 
-    /// Returns the event that wakes the thread that follows the scanouts.
+    /// Returns the event that wakes the hotplug thread.
     pub(crate) fn display_event(&self) -> &Event {
         &self.display_event
     }
 
-    /// Tells where the commands of `node` get their memory. Later calls for the same node change
+    /// Sets where the commands of `node` get their memory. Later calls for the same node change
     /// nothing.
     pub(crate) fn set_pool(&self, node: Node, pool: CommandPool) {
         self.pools[node].populate(pool);
@@ -216,7 +219,7 @@ impl<'a> Gpu<'a> {
         &self.attached
     }
 
-    /// Adds what a room above does in the DPC. Later calls change nothing.
+    /// Adds work of a higher layer to the DPC. Later calls change nothing.
     ///
     /// Context: process.
     pub(crate) fn set_deferred(&self, deferred: Arc<dyn Deferred>) {
@@ -228,9 +231,10 @@ impl<'a> Gpu<'a> {
         self.dev.as_ref()
     }
 
-    /// Makes a packet of one command for `node` that is to succeed.
+    /// Makes a packet of one command for `node`, to which the device answers with success or
+    /// failure and no data. A failure is logged.
     ///
-    /// Errors: those of [`Packet::plain`], [`ENODEV`] before the queue is set up.
+    /// Errors: those of [`Packet::plain`], [`ENODEV`] before the queue is made.
     ///
     /// Context: process.
     pub(crate) fn packet<C: Command>(
@@ -250,10 +254,12 @@ impl<'a> Gpu<'a> {
     }
 }
 
-/// The parts of the DPC.
+/// Parts of the DPC.
 impl Gpu<'_> {
-    /// Finishes what the queue of `node` completed, and puts used elements that found no room in
-    /// its list into the emptied list. Says so if the queue is broken.
+    /// Handles the retired requests of the queue of `node`. Then gives their list back, empty, and
+    /// polls for used elements that had no room in it. Reports a broken queue.
+    ///
+    /// The fence of a command completes whatever the device answered.
     fn finish(&self, adapter: &Adapter<Self>, node: Node) {
         let message = self.map.of(node);
         let found = adapter.synchronize_execution(message, |state| {
@@ -299,8 +305,8 @@ impl Gpu<'_> {
         !self.warned.xchg(true, Relaxed)
     }
 
-    /// Says, once, that the device refused a command that should have succeeded: what follows from
-    /// it, and what is refused later, would fill the log.
+    /// Logs that the device refused a command, once: later failures, of which many follow from the
+    /// first, would fill the log.
     fn report_failure(&self, command_type: u32, error: ResponseError) {
         if self.is_first_failure() {
             let name = command_name(command_type);
@@ -315,7 +321,7 @@ impl Gpu<'_> {
         }
     }
 
-    /// Looks at the configuration if it may have changed.
+    /// Reads the status and the events of the device if its configuration may have changed.
     fn check_config(&self, adapter: &Adapter<Self>) {
         let changed = adapter.synchronize_execution(self.map.config, |state| {
             core::mem::take(&mut state.config_changed)
@@ -348,7 +354,7 @@ impl Gpu<'_> {
         }
     }
 
-    /// Tells the waiters, once and with one line, that the device broke.
+    /// Ends all waits and logs one line, the first time that the device is found broken.
     fn report_broken(&self, node: Node, cause: Broken) {
         if self.fences.wedge() {
             dev_err!(
@@ -361,8 +367,8 @@ impl Gpu<'_> {
     }
 }
 
-/// Retires what the queues of this message completed, reports it to the scheduler, and queues the
-/// DPC. On another message than the notify message the report is left to the DPC.
+/// Retires the used requests of this message's queues, reports them to the scheduler, and queues
+/// the DPC. If this is not the notify message, the DPC reports them.
 fn reap(state: &mut Synchronized<'_, Gpu<'_>>) {
     let mut dpc = state.reap();
     if dpc == Dpc::Idle {
@@ -372,7 +378,7 @@ fn reap(state: &mut Synchronized<'_, Gpu<'_>>) {
         let Some(completed) = state.nodes[node].as_ref().map(|queue| queue.completed()) else {
             continue;
         };
-        // Somebody who waits is woken by the DPC.
+        // The DPC wakes waiters.
         if dpc == Dpc::Marked && state.miniport().fences.publish_one(node, completed) {
             dpc = Dpc::Queued;
         }
@@ -392,7 +398,7 @@ impl Miniport for Gpu<'_> {
             }
             (isr & ISR_QUEUE != 0, isr & ISR_CONFIG != 0)
         } else {
-            // The ISR register means nothing with MSI-X. With a message for everything, each
+            // The ISR register means nothing with MSI-X. If one message serves everything, each
             // interrupt may be for the configuration.
             (true, message == self.map.config)
         };
@@ -411,7 +417,9 @@ impl Miniport for Gpu<'_> {
     }
 
     fn dpc_routine(&self, adapter: &Adapter<Self>) {
-        // First: what is complete by then is finished below, before waiters learn of it.
+        // First: the packets that this snapshot shows as complete are handled below, before
+        // `notify_dpc` wakes their waiters. A later one could show packets whose answers are not
+        // there yet.
         let Some(snapshot) = scheduler::begin_dpc(adapter) else {
             return;
         };

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! debugfs: `rust_gpu/<PCI address>/` with one file per ring, one for the messages, one for the
-//! nodes and one for the memory.
+//! [`DebugFiles`] shows a device in debugfs: `rust_gpu/<PCI address>/` has one file per ring, one
+//! for the messages, one for the nodes and one for the memory.
 //!
-//! No file touches the device: all show what the driver keeps, read by synchronised routines,
-//! which answer also while the device stops.
+//! No file touches the device. Synchronised routines read what the driver keeps, so the files
+//! answer also while the device stops.
 
 use kernel::{
     debugfs::{
@@ -36,11 +36,13 @@ global_lock! {
     unsafe(uninit) static ROOT: Mutex<Option<Dir>> = None;
 }
 
-/// The directory that the devices of the module share; removed when dropped.
+/// The directory that the devices of the module share. Removed when dropped.
 pub(crate) struct Root(());
 
 impl Root {
-    /// Makes the directory. Called once, by the module's init.
+    /// Makes the directory. Must be called once, by the module's init.
+    ///
+    /// Context: process.
     pub(crate) fn new() -> Self {
         // SAFETY: Called exactly once.
         unsafe { ROOT.init() };
@@ -55,7 +57,7 @@ impl Drop for Root {
     }
 }
 
-/// The files of one device; removed when dropped, which waits for readers.
+/// The files of one device. Removed when dropped, which waits for readers.
 pub(crate) struct DebugFiles<'a> {
     _files: KVec<ScopedFile<'a>>,
     _dir: Option<Dir>,

@@ -30,19 +30,19 @@ pub(crate) struct MessageMap {
     pub(crate) count: u32,
     /// True for INTx: one message, of a shared line, with the ISR register to read.
     pub(crate) line: bool,
-    /// Configuration changes.
+    /// The message for configuration changes.
     pub(crate) config: u32,
-    /// The control queue.
+    /// The message of the control queue.
     pub(crate) control: u32,
-    /// The cursor queue.
+    /// The message of the cursor queue.
     pub(crate) cursor: u32,
 }
 
 impl MessageMap {
-    /// Most messages the device has a use for.
+    /// Most messages that the driver asks for.
     pub(crate) const MAX: u32 = 3;
 
-    /// Decides for `count` messages, at least one.
+    /// Decides for a device with `count` messages, at least one.
     pub(crate) const fn new(count: u32, line: bool) -> Self {
         let (control, cursor) = match count {
             0 | 1 => (0, 0),
@@ -58,8 +58,9 @@ impl MessageMap {
         }
     }
 
-    /// Returns the notify message, on which the DPC runs as well: the control queue's, on which
-    /// nearly all completions arrive.
+    /// Returns the notify message, on which the DPC runs too. It is the control queue's, as nearly
+    /// all completions arrive there.
+    #[doc(alias = "InterruptMessageNumber")]
     pub(crate) const fn notify(&self) -> u32 {
         self.control
     }
@@ -73,7 +74,7 @@ impl MessageMap {
         }
     }
 
-    /// Returns what the adapter has to know.
+    /// Returns what the adapter needs to know.
     pub(crate) const fn vectors(&self) -> Vectors {
         Vectors {
             count: self.count,
@@ -88,7 +89,7 @@ pub(crate) struct State {
     pub(crate) nodes: PerNode<Option<KBox<NodeQueue<Virtqueue>>>>,
     /// The scheduler's state, on the notify message.
     pub(crate) notify: Option<Notify>,
-    /// The configuration may have changed, and the DPC has not looked yet.
+    /// The configuration may have changed, and the DPC has not read it yet.
     pub(super) config_changed: bool,
 }
 
@@ -107,8 +108,8 @@ impl State {
         self.nodes[node].as_mut()?.engine.as_mut()
     }
 
-    /// Makes the queues of this message what they were when the device was started, but for their
-    /// fence ids. The device was reset, and the packets counted as complete.
+    /// Empties the queues of this message. Their fence ids continue. The device was reset before,
+    /// and all packets were counted as complete.
     ///
     /// Errors: [`ENOMEM`]. Context: process, the state is in no message.
     pub(crate) fn restart(&mut self) -> Result {

@@ -39,10 +39,10 @@ pub(crate) type Object = shmem::Object<ObjectData>;
 /// What the driver keeps of an object.
 #[pin_data]
 pub(crate) struct ObjectData {
-    /// Number of the resource of the host that framebuffers of this object share. Changed under the
-    /// lock of [`Attached`], which may not have it any more.
+    /// Number of the host resource that framebuffers of this object share. Changed under the lock
+    /// of [`Attached`]; the resource may be gone from there.
     pub(crate) resource: Atomic<u32>,
-    /// Handles of all files.
+    /// Number of handles in all files.
     pub(crate) handles: Atomic<u32>,
 }
 
@@ -56,15 +56,15 @@ impl ObjectData {
 /// What the driver keeps with a framebuffer.
 #[pin_data]
 pub(crate) struct FramebufferData {
-    /// Number of the resource of the host behind it; [`NO_RESOURCE`] until it is first shown. Set
-    /// by who prepares the first commit that shows it.
+    /// Number of the host resource behind it; [`NO_RESOURCE`] until it is first shown. Set during
+    /// the preparation of the first commit that shows it.
     pub(crate) resource: Atomic<u32>,
 }
 
 impl FramebufferData {
     /// Returns the number of the resource.
     pub(crate) fn resource(&self) -> u32 {
-        // Who shows the framebuffer has prepared it, or waited for who does.
+        // A commit that shows the framebuffer prepared it, or waited for the commit that did.
         self.resource.load(Relaxed)
     }
 }
@@ -72,7 +72,7 @@ impl FramebufferData {
 /// A framebuffer of this driver.
 pub(crate) type Framebuffer = kms::Framebuffer<RustGpuDriver>;
 
-/// One frame of one scanout: what was on the screen between two changes.
+/// One frame of one scanout: the picture on the screen between two changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) scanout: u32,

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `synchronize_execution` for other kernel modules (`include/linux/rust_gpu.h`).
+//! [`Service`] lets other kernel modules call `synchronize_execution`
+//! (`include/linux/rust_gpu.h`).
 //!
-//! Callers name the adapter by a [`Handle`], never by a pointer. Handles are not reused, and one
-//! that was given out once is told from garbage for ever, its number of messages included: also of
-//! a device that is gone the parameters are checked first.
+//! Callers name the adapter by a [`Handle`], never by a pointer. Handles are not reused. A handle
+//! that was given out stays known for ever, and has the number of messages in it. So parameters are
+//! checked first, also if the device is gone.
 //!
-//! The table of adapters is read under RCU alone, in any context; slots are claimed and released by
-//! compare-and-exchange when a device starts or stops. A call runs within one RCU read section;
-//! [`Service`]'s drop waits for those that may have seen its entry.
+//! The table of adapters is read under RCU alone, in any context. Slots are claimed and released by
+//! compare-and-exchange when a device starts or stops. A call runs within one RCU read section. The
+//! drop of a [`Service`] waits for calls that may have seen its entry.
 
 use core::{
     ffi::c_void,
@@ -40,19 +41,18 @@ use crate::{
     },
 };
 
-/// Devices whose service other modules can use at one time.
+/// Most devices that other modules can reach at one time.
 const SLOTS: usize = 64;
 
 /// The entries of running devices. A slot is claimed and released by compare-and-exchange.
 static TABLE: [Atomic<*mut Entry>; SLOTS] = [const { Atomic::new(ptr::null_mut()) }; SLOTS];
 
-/// Serial number of the last handle given out; they begin at 1.
+/// Serial number of the last handle that was given out. The first is 1.
 static LAST_SERIAL: Atomic<u64> = Atomic::new(0);
 
 /// The name of an adapter: a serial number, its number of messages, and check digits.
 ///
-/// The check digits are no secret. They are there so that a mistaken value is most likely none that
-/// was ever given out.
+/// The check digits are no secret. With them a mistaken value is most likely no handle.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Handle(u64);
 
@@ -64,7 +64,7 @@ impl Handle {
     /// Bits of the check digits, the lowest ones. The highest bit of a handle is 0.
     const CHECK_BITS: u32 = 23;
 
-    /// Makes a handle. [`None`] for numbers that have no room in it.
+    /// Makes a handle. Returns [`None`] if the numbers do not fit into it.
     fn new(serial: u64, messages: u32) -> Option<Self> {
         let count = u64::from(u8::try_from(messages).ok()?);
         if serial >> Self::SERIAL_BITS != 0 {
@@ -76,7 +76,7 @@ impl Handle {
         Some(Self(body << Self::CHECK_BITS | check))
     }
 
-    /// Takes what a caller says is a handle. [`None`] if it was never given out.
+    /// Checks what a caller passed as a handle. Returns [`None`] if it was never given out.
     fn given(value: u64) -> Option<Self> {
         let serial = value >> Self::CHECK_BITS >> Self::COUNT_BITS;
         let handle = Self::new(serial, Self(value).messages())?;
@@ -116,9 +116,10 @@ unsafe impl Send for Service<'_> {}
 unsafe impl Sync for Service<'_> {}
 
 impl<'a> Service<'a> {
-    /// Makes `adapter` reachable for other modules, under a new handle.
+    /// Lets other modules reach `adapter`, under a new handle.
     ///
-    /// Errors: [`ENOSPC`] if 64 devices are, or no handle is left, [`ENOMEM`]. Context: process.
+    /// Errors: [`ENOSPC`] if they reach 64 devices already or no handle is left, [`ENOMEM`].
+    /// Context: process.
     ///
     /// # Safety
     ///
@@ -134,7 +135,7 @@ impl<'a> Service<'a> {
         )?;
         let entry = KBox::into_raw(entry);
         for slot in &TABLE {
-            // Release: who finds the entry finds it complete.
+            // Release: a caller that finds the entry finds it complete.
             if slot.cmpxchg(ptr::null_mut(), entry, Release).is_ok() {
                 // INVARIANT: Just put there; the box was made above, from `adapter`.
                 return Ok(Self {
@@ -172,8 +173,8 @@ impl Drop for Service<'_> {
 
 /// Enters the RCU read section of a call.
 ///
-/// The message's lock disables preemption anyway, and that is the cheaper read section. Not so on
-/// PREEMPT_RT, where the lock may sleep.
+/// Disabled preemption is the cheaper read section, as the message's lock disables it anyway. On
+/// PREEMPT_RT that lock may sleep, so there it is the usual one.
 #[inline(always)]
 fn read_section() -> impl Sized {
     #[cfg(CONFIG_PREEMPT_RT)]
@@ -215,12 +216,14 @@ fn absent(handle: u64, message: u32) -> Status {
     }
 }
 
-/// `rust_gpu_synchronize_execution()`, see `include/linux/rust_gpu.h`.
+/// Runs `routine` so that it cannot overlap the interrupt routine of a message,
+/// `DxgkCbSynchronizeExecution`. `include/linux/rust_gpu.h` describes it.
 ///
 /// # Safety
 ///
 /// `routine`, if not NULL, must be a function of that type that may be called with `context` under
 /// a message lock; `return_value`, if not NULL, must be valid for writing a `bool`.
+#[doc(alias = "DxgkCbSynchronizeExecution")]
 #[no_mangle]
 pub(crate) unsafe extern "C" fn rust_gpu_synchronize_execution(
     handle: u64,
