@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The DRM driver: what user space sees of a device.
+//! [`RustGpuDriver`] implements [`drm::Driver`]: what user space sees of a device.
 
 use kernel::{
     device::DeviceContext,
@@ -39,7 +39,7 @@ pub(crate) mod gem;
 mod ioctl;
 pub(crate) mod kms;
 
-/// What lives as long as the last open file, also after unbind. Holds nothing of the device.
+/// What lives until the last file is closed, also after unbind. Holds nothing of the device.
 pub(crate) struct DriverData {
     pub(crate) fences: Arc<Fences>,
 }

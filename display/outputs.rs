@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the device says of its scanouts: who is connected, what size they wish, and their EDIDs.
+//! [`Outputs`] keeps what the device says about its scanouts: which are connected, what sizes they
+//! ask for, and their EDIDs.
 //!
-//! Asked when the device starts, and again, by a thread of its own, whenever the device says that
-//! something changed. All of it is the device's word. Sizes are clamped here, before any helper of
-//! DRM sees them; an EDID is bytes, which DRM checks.
+//! The device is asked when it starts. [`watch`], in a thread of its own, asks again whenever the
+//! device says that something changed. The answers are not trusted: sizes are clamped here, before
+//! any helper of DRM sees them; an EDID is bytes, which DRM checks.
 
 use kernel::{
     kthread, new_mutex,
@@ -49,7 +50,7 @@ const ANSWER_TIMEOUT_NS: i64 = 5_000_000_000;
 pub(crate) struct Output {
     /// Whether something is connected.
     pub(crate) enabled: bool,
-    /// The size that the device wishes, in pixels, at most [`MAX_SIDE`]; 0 for no wish.
+    /// The size that the device asks for, in pixels, at most [`MAX_SIDE`]; 0 for none.
     pub(crate) size: (u32, u32),
 }
 
@@ -83,7 +84,7 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
-    /// Makes what is known of `count` scanouts before the device was asked: nothing.
+    /// Makes the state of `count` scanouts before the device was asked: nothing is known.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
     pub(crate) fn new(count: u32, have_edid: bool) -> Result<Arc<Self>> {
@@ -112,10 +113,11 @@ impl Outputs {
         self.have_edid
     }
 
-    /// Asks the device, and returns what it said of the scanouts; if that is of no use, `instead`.
+    /// Asks the device for its scanouts and their EDIDs, and keeps the answers. Returns the
+    /// scanouts; `instead` if the device does not say.
     ///
-    /// Errors: [`EIO`] if there is no `instead`, [`ETIMEDOUT`] if the device does not answer,
-    /// [`ENOMEM`], and those of [`Fences::check`].
+    /// Errors: [`EIO`] if it does not say and there is no `instead`, [`ETIMEDOUT`] if it does not
+    /// answer, [`ENOMEM`], and those of [`Fences::check`].
     ///
     /// Context: process.
     pub(crate) fn refresh(
@@ -147,7 +149,7 @@ impl Outputs {
         Ok(display)
     }
 
-    /// Asks for the EDID of one scanout. Not inlined: it is kilobytes of stack.
+    /// Asks for the EDID of one scanout. Not inlined, as it needs kilobytes of stack.
     #[inline(never)]
     fn read_edid(&self, adapter: &Adapter<Gpu<'_>>, fences: &Fences, scanout: u32) -> Result {
         let command = GetEdid {
@@ -196,7 +198,10 @@ impl Outputs {
     }
 }
 
-/// Has the device execute one command, and returns its answer or why it has none.
+/// Sends one command and waits for its answer. Returns the answer, or why it is none.
+///
+/// Errors: [`EBUSY`] if the queue is full, [`ETIMEDOUT`] if the device does not answer, [`ENOMEM`],
+/// and those of [`Fences::check`]. Context: process.
 #[inline(never)]
 fn ask<C: Command>(
     adapter: &Adapter<Gpu<'_>>,
@@ -217,11 +222,11 @@ fn ask<C: Command>(
     }
 }
 
-/// The thread that follows what the device says of its scanouts, until it is stopped. Calls
-/// `hotplug` after each change.
+/// Runs the hotplug thread until it is stopped: asks for the scanouts whenever the device says that
+/// they changed, then calls `hotplug`.
 ///
-/// Context: process, a thread of its own. User space and the console may set modes while it tells
-/// them, so this can be no thread that those wait for.
+/// Context: process, a thread of its own. During `hotplug` user space and the console may set
+/// modes, so this must be no thread for which they wait.
 pub(crate) fn watch(
     adapter: &Adapter<Gpu<'_>>,
     outputs: &Outputs,
@@ -230,7 +235,7 @@ pub(crate) fn watch(
     thread: &kthread::Context,
 ) {
     while adapter.miniport().display_event().wait(thread) {
-        // If not: said already, or the device goes. What was known stays.
+        // A failure was logged, or the device is being removed. The old answers stay.
         if outputs.refresh(adapter, fences, None).is_ok() {
             hotplug();
         }

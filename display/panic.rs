@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The panic screen: from the pages that DRM has drawn into to the device.
+//! [`flush`] shows the panic screen: DRM has drawn into the pages of a framebuffer, and the device
+//! must read them.
 //!
-//! Nothing is waited for on the way. The lock of the message is tried once; if it cannot be had,
-//! its owner was stopped at work on the ring, and the screen stays as it is. The commands have
-//! memory and room in the ring set aside, see [`crate::virtqueue`]. When they are complete, the
-//! interrupt brings their memory back: never after a panic, but after one that was only asked for
-//! in debugfs.
+//! Nothing here waits. The lock of the message is tried once. If it is taken, its owner was stopped
+//! at work on the ring, and the screen stays as it is. Memory and room in the ring are reserved for
+//! the commands, see [`crate::virtqueue`]. When they are complete, the interrupt gives the memory
+//! back: never after a panic, but after one that was only tried in debugfs.
 
 use kernel::device::{
     Bound,
@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// Has the device read and show all of `framebuffer`, which it shows already.
+/// Transfers and flushes all of `framebuffer`, which is on the screen.
 ///
 /// Context: panic.
 pub(crate) fn flush(adapter: &Adapter<Gpu<'_>>, dev: &Device<Bound>, framebuffer: &Framebuffer) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! GEM objects: memory for pictures that the CPU draws. User space makes them as dumb buffers, or
-//! imports buffers of other devices.
+//! [`ObjectData`] implements GEM objects: memory for pictures that the CPU draws. User space makes
+//! them as dumb buffers, or imports buffers of other devices.
 
 use kernel::{
     drm::{
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// The only depth, in bits, that the C driver takes; all formats of the device have it.
+/// The only depth that the C driver takes, in bits. All formats of the device have it.
 const BITS_PER_PIXEL: u32 = 32;
 
 /// Alignment of the pitch, in bytes: that of a pixel.
@@ -55,21 +55,24 @@ impl gem::DriverObject for ObjectData {
         Ok(())
     }
 
-    /// With the last handle goes the resource of the host, if no framebuffer uses it.
+    /// Destroys the host resource with the last handle, if no framebuffer uses it.
     fn close(object: &Object, file: &drm::File<File>) {
-        // Before the look at who uses the resource, as who leaves it looks at the handles last.
+        // Before the framebuffers are counted. A framebuffer that goes is no longer counted when
+        // it checks the handles, so the last user of the resource is always found.
         if object.handles.fetch_sub(1, Full) != 1 {
             return;
         }
-        // Without a device the resource ended with its reset.
+        // Without a device there is no resource: a reset ended it.
         if let Some(guard) = file.device().registration_guard() {
             guard.registration_data_with(|data| data.display.close(object));
         }
     }
 }
 
-/// Refuses dumb buffers with pixels that the device could not show, with `EINVAL`. What is too
-/// large to be shown is memory all the same. Process context.
+/// Refuses dumb buffers with pixels that the device cannot show. A buffer that is too large to be
+/// shown is allowed: it is memory all the same.
+///
+/// Errors: [`EINVAL`]. Context: process.
 fn check_dumb(_dev: &RustGpuDevice, dumb: &gem::DumbBuffer) -> Result {
     if dumb.bpp != BITS_PER_PIXEL {
         return Err(EINVAL);

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ioctls of `include/uapi/drm/rust_gpu_drm.h`.
+//! [`submit_null`], [`wait_fence`], [`query_fence`], [`device_info`] and [`message_counters`]
+//! handle the ioctls of `include/uapi/drm/rust_gpu_drm.h`.
 //!
 //! Handlers that may wait take the registration guard only around what touches the device: all DRM
-//! devices share the SRCU behind it, and whoever unplugs one waits for every holder.
+//! devices share the SRCU behind it, and the unplug of one waits for every holder.
+//!
+//! Context of all: process.
 
 use kernel::{
     drm,
@@ -45,16 +48,17 @@ use crate::{
 // The device describes as many scanouts as the user API has room for.
 const _: () = assert!(MAX_SCANOUTS == u32_as_usize(uapi::RUST_GPU_MAX_SCANOUTS));
 
-/// How long a submitter waits for room at the longest, in nanoseconds.
+/// Longest time that a submitter waits for room, in nanoseconds.
 const SUBMIT_TIMEOUT_NS: i64 = 10_000_000_000;
 
-/// Turns the status of a synchronised routine into the errno of an ioctl: once the device is
-/// stopped that is [`ENODEV`].
+/// Turns the status of a synchronised routine into the errno of an ioctl. The device is stopped:
+/// [`ENODEV`].
 fn gone(_: Status) -> Error {
     ENODEV
 }
 
-/// `DRM_IOCTL_RUST_GPU_DEVICE_INFO`.
+/// Handles `DRM_IOCTL_RUST_GPU_DEVICE_INFO`: tells what the device said about itself, and its
+/// messages.
 ///
 /// Errors: [`EINVAL`] for flags or a pad that are not zero.
 pub(crate) fn device_info(
@@ -108,8 +112,8 @@ pub(crate) fn device_info(
     Ok(0)
 }
 
-/// `DRM_IOCTL_RUST_GPU_MESSAGE_COUNTERS`: a snapshot taken by a synchronised routine of the
-/// message, whose status is passed on.
+/// Handles `DRM_IOCTL_RUST_GPU_MESSAGE_COUNTERS`: a synchronised routine of the message reads its
+/// counters, and its status is passed on.
 ///
 /// Errors: [`EINVAL`] for flags or a pad that are not zero.
 pub(crate) fn message_counters(
@@ -142,7 +146,9 @@ pub(crate) fn message_counters(
     Ok(0)
 }
 
-/// Runs `f` on the adapter while the device is registered; [`ENODEV`] if it is not any more.
+/// Runs `f` on the adapter while the device is registered.
+///
+/// Errors: [`ENODEV`] if the device is not registered any more, and those of `f`.
 fn with_adapter<R>(
     dev: &RustGpuDevice<drm::Ioctl>,
     f: impl FnOnce(&Adapter<Gpu<'_>>) -> Result<R>,
@@ -151,11 +157,13 @@ fn with_adapter<R>(
     guard.registration_data_with(|data| f(&data.adapter))
 }
 
-/// `DRM_IOCTL_RUST_GPU_SUBMIT_NULL`.
+/// Handles `DRM_IOCTL_RUST_GPU_SUBMIT_NULL`: submits null packets, and waits for room unless told
+/// not to.
 ///
 /// Errors: [`EINVAL`] for a node, flags or a count out of range; [`EAGAIN`] if the queue is full
 /// and RUST_GPU_SUBMIT_NONBLOCK is given; [`ETIME`] if it stays full for ten seconds;
 /// [`ERESTARTSYS`] after a signal; [`ENODEV`], [`EIO`] if the device is gone or broken.
+#[doc(alias = "DxgkDdiSubmitCommand")]
 pub(crate) fn submit_null(
     dev: &RustGpuDevice<drm::Ioctl>,
     args: &mut uapi::drm_rust_gpu_submit_null,
@@ -200,13 +208,13 @@ pub(crate) fn submit_null(
     if submitted == 0 {
         result?;
     }
-    // What was taken is reported, also if no more can be.
+    // Reports the packets that were taken, also if no more could be.
     args.submitted = submitted;
     Ok(0)
 }
 
 /// Submits up to `wanted` null packets, as many as `client` and the queue have places for. Returns
-/// how many that were, and the fence of the last one.
+/// how many, and the fence of the last one.
 fn submit_some(
     dev: &RustGpuDevice<drm::Ioctl>,
     node: Node,
@@ -223,7 +231,7 @@ fn submit_some(
     result
 }
 
-/// `DRM_IOCTL_RUST_GPU_WAIT_FENCE`.
+/// Handles `DRM_IOCTL_RUST_GPU_WAIT_FENCE`: waits until a fence is complete.
 ///
 /// Errors: [`EINVAL`] for a node out of range, flags, or a fence that was never handed out;
 /// [`ETIME`] at the deadline; [`ERESTARTSYS`] after a signal; [`ENODEV`], [`EIO`] if the device is
@@ -234,7 +242,7 @@ pub(crate) fn wait_fence(
     _file: &drm::File<File>,
 ) -> Result<u32> {
     let node = Node::try_from(args.node)?;
-    // Ids begin at 1.
+    // Ids start at 1.
     if args.flags != 0 || args.fence == 0 {
         return Err(EINVAL);
     }
@@ -252,9 +260,10 @@ pub(crate) fn wait_fence(
     result.map(|()| 0)
 }
 
-/// `DRM_IOCTL_RUST_GPU_QUERY_FENCE`, `DxgkDdiQueryCurrentFence`.
+/// Handles `DRM_IOCTL_RUST_GPU_QUERY_FENCE`, `DxgkDdiQueryCurrentFence`.
 ///
-/// Errors: [`EINVAL`] for a node out of range or flags.
+/// Errors: [`EINVAL`] for a node out of range or flags, [`ENODEV`] if the device is stopped.
+#[doc(alias = "DxgkDdiQueryCurrentFence")]
 pub(crate) fn query_fence(
     _dev: &RustGpuDevice<drm::Registered>,
     data: &RegistrationData<'_>,
