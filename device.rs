@@ -81,9 +81,10 @@ impl Drop for StopWaiters {
 }
 
 /// A started device. Its drop stops it, `DxgkDdiStopDevice`: the fields are dropped in order.
+#[doc(alias = "DxgkDdiStopDevice")]
 pub(crate) struct StartedDevice<'a> {
-    /// First, so that nobody sleeps in an ioctl while the DRM device goes: unplugging it waits for
-    /// one SRCU that all DRM devices share.
+    /// First, so that nobody sleeps in an ioctl when the DRM device is unplugged: unplug waits for
+    /// an SRCU that all DRM devices share.
     waiters: StopWaiters,
     _hotplug_thread: Kthread<'a>,
     registration: drm::Registration<'a, RustGpuDriver>,
@@ -97,10 +98,11 @@ pub(crate) struct StartedDevice<'a> {
 impl<'a> StartedDevice<'a> {
     /// Starts the device, `DxgkDdiStartDevice`.
     ///
-    /// Its parts are not inlined: in the last one the console sets its mode and draws, and the
-    /// stack must be free of the others by then.
+    /// The steps are functions that are not inlined. In the last one the console sets its mode and
+    /// draws; the stack must be free of the others by then.
     ///
-    /// Errors: those of the steps, each with one line; the device is then reset and marked FAILED.
+    /// Errors: those of the steps, each logged in one line; the device is then reset and marked
+    /// FAILED.
     ///
     /// Context: process (probe).
     #[doc(alias = "DxgkDdiStartDevice")]
@@ -145,7 +147,7 @@ impl<'a> StartedDevice<'a> {
     }
 }
 
-/// Takes the device over and starts its queues. Returns how its interrupt messages arrive, too.
+/// Takes the device over and starts its queues. Also returns how its interrupt messages arrive.
 #[inline(never)]
 fn start_engines<'a>(
     core: &'a pci::Device<Core<'_>>,
@@ -159,7 +161,7 @@ fn start_engines<'a>(
     enabled.set_master();
     // SAFETY: Nothing was allocated or mapped yet, and probe runs alone.
     unsafe { core.dma_set_mask_and_coherent(DmaMask::new::<64>())? };
-    // The device takes the length of an entry as 32 bits.
+    // For the device the length of an entry has 32 bits.
     // SAFETY: As above.
     unsafe { core.dma_set_max_seg_size(u32::MAX) };
 
@@ -198,7 +200,7 @@ fn start_submission_thread<'a>(adapter: &Arc<Adapter<Gpu<'a>>>) -> Result<Kthrea
     }
 }
 
-/// Asks the device what it is.
+/// Reads the configuration of the device and asks it for its scanouts.
 #[inline(never)]
 fn identify(
     adapter: &Adapter<Gpu<'_>>,
@@ -233,7 +235,7 @@ fn register<'a>(
     unsafe { drm::Registration::new(pdev.as_ref(), unregistered, data, 0) }
 }
 
-/// Starts the thread that follows changes of the scanouts.
+/// Starts the hotplug thread, which follows changes of the scanouts.
 fn start_hotplug_thread<'a>(
     adapter: &Arc<Adapter<Gpu<'a>>>,
     outputs: Arc<Outputs>,

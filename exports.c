@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The C side of rust_gpu: what a Rust module cannot do by itself, which is to
- * export a symbol, to define a static key, and to have parameters for these.
+ * The C side of rust_gpu: it exports a symbol, defines a static key, and has
+ * the module parameter for that key. A Rust module cannot do these by itself.
  */
 #include <linux/export.h>
 #include <linux/jump_label.h>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! rust_gpu: a DRM driver for the virtio GPU that keeps WDDM's interrupt contract.
+//! `rust_gpu` is a DRM driver for the virtio GPU that keeps WDDM's interrupt contract.
 //!
-//! Where to begin: `irq.rs` is the contract (`synchronize_execution`), `ring.rs` the queue shared
-//! with the device, `scheduler.rs` what is between packets and rings; `gpu.rs` puts them together
-//! for this device, `device.rs` starts and stops it. See also
-//! `Documentation/gpu/rust_gpu.rst`.
+//! Where to start: `irq.rs` has the contract (`synchronize_execution`), `ring.rs` the queue that is
+//! shared with the device, `scheduler.rs` the way of a packet from its submission to its
+//! completion. `gpu.rs` joins them for this device, `device.rs` starts and stops it.
+//! `Documentation/gpu/rust_gpu.rst` has the design and a glossary.
 
 use kernel::{
     device::{
@@ -33,7 +33,7 @@ mod virtqueue;
 /// Device id of the virtio GPU: 0x1040 plus its device type, 16 (virtio 1.3, 4.1.2).
 const DEVICE_ID: u32 = 0x1050;
 
-/// The PCI driver: probe is StartDevice, unbind is StopDevice.
+/// The PCI driver: probe is `DxgkDdiStartDevice`, unbind is `DxgkDdiStopDevice`.
 struct RustGpuPci;
 
 kernel::pci_device_table!(
@@ -64,10 +64,10 @@ impl pci::Driver for RustGpuPci {
     }
 }
 
-/// Refuses devices that the user wants to stay with the firmware's framebuffer, with [`ENODEV`] and
-/// one line.
+/// Refuses a device that the user leaves to the driver of the firmware's framebuffer, and logs one
+/// line.
 ///
-/// Context: process (probe).
+/// Errors: [`ENODEV`]. Context: process (probe).
 fn check_modeset(pdev: &pci::Device<Bound>) -> Result {
     let modeset = module_parameters::modeset.value();
     if modeset == 0 || (modeset < 0 && drm::kms::firmware_drivers_only()) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`Engines`] connects the rings with the device, and takes them from it again.
+//! [`Engines`] connects the rings to the device, and disconnects them again.
 
 use kernel::{
     irq::IrqRequest,
@@ -89,12 +89,12 @@ impl Rings<'_> {
     }
 }
 
-/// What connects the rings with the device. Its drop resets the device.
+/// What connects the rings to the device. Its drop resets the device.
 ///
 /// The fields are dropped in order: interrupts, rings, BARs (with the adapter), bus.
 pub(super) struct Engines<'a> {
-    /// Taken by what starts and stops the device, in the order of the driver core. Message locks
-    /// are taken under it.
+    /// Taken by start, stop, sleep and resume, which the driver core runs one at a time. Message
+    /// locks are taken under it.
     pub(super) rings: Pin<KBox<Mutex<Rings<'a>>>>,
     pub(super) adapter: Arc<Adapter<Gpu<'a>>>,
     dma: Arc<DmaContext>,
@@ -108,7 +108,7 @@ pub(super) struct Engines<'a> {
 impl<'a> Engines<'a> {
     /// Connects the interrupts and starts the queues.
     ///
-    /// Errors: those of the steps; the device is reset then.
+    /// Errors: those of the steps; the device is then reset.
     ///
     /// Context: process.
     ///
@@ -152,14 +152,14 @@ impl<'a> Engines<'a> {
         self.adapter.miniport().transport()
     }
 
-    /// Resets the device, so that it uses no memory and raises no interrupt any more. If that fails
-    /// it loses the bus, and the memory it knows is never freed.
+    /// Resets the device, so that it uses no memory and raises no interrupt any more. If that
+    /// fails, takes the bus from the device and never frees the memory that it knows.
     fn quiesce(&self) {
         if self.transport().reset().is_err() {
             self.enabled.clear_master();
             self.dma.abandon();
             self.adapter.miniport().attached().abandon();
-            // A reference that nobody gives back.
+            // A reference that is never dropped.
             core::mem::forget(self.drm.clone());
         }
         if self.started {
@@ -170,8 +170,9 @@ impl<'a> Engines<'a> {
 
 impl Drop for Engines<'_> {
     fn drop(&mut self) {
-        // The device goes quiet between the two halves of disconnecting: synchronised routines are
-        // refused before, handlers freed after, and until then a line interrupt is acknowledged.
+        // The device is reset between the two halves of disconnecting. Synchronised routines are
+        // refused before that. Handlers are freed after it; until then they acknowledge a line
+        // interrupt.
         self.rings.lock().disconnect();
         self.quiesce();
     }
@@ -207,9 +208,10 @@ fn make_states(
 
 /// Tells a device with negotiated features which messages to raise and where the queues are.
 ///
-/// The queues are in the states already: from here on their memory lives until a reset.
+/// The queues are in the states already. From here on the device uses their memory, until a reset.
 ///
-/// Errors: those of the transport, [`EINVAL`] if the device has less room than it had before.
+/// Errors: those of the transport, [`EINVAL`] if a queue of the device is smaller than before.
+/// Context: process.
 pub(super) fn set_up_queues(adapter: &Adapter<Gpu<'_>>, states: &mut KVec<State>) -> Result {
     let gpu = adapter.miniport();
     let (transport, map) = (gpu.transport(), gpu.map());

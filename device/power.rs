@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! System sleep and shutdown: what stops a started device for a while or for good, and
-//! [`StartedDevice::restore`], which has one that was reset do again all that it did before.
+//! [`StartedDevice::suspend`] stops a device for a while, [`StartedDevice::shutdown`] for good, and
+//! [`StartedDevice::restore`] starts it again, with all that it showed.
 //!
 //! A device that sleeps forgets its queues, its resources and what its scanouts show. The driver
-//! keeps the first in memory that is its own, DRM keeps the rest: the framebuffers with their
-//! pictures, and the state that was last committed.
+//! keeps the queues, in its own memory. DRM keeps the rest: the framebuffers with their pictures,
+//! and the state that was last committed.
 //!
 //! While the device is stopped its messages are disconnected: synchronised routines answer
-//! `STATUS_UNSUCCESSFUL`, and nothing that would submit gets to a doorbell.
+//! `STATUS_UNSUCCESSFUL`, and no submitter notifies the device.
 
 use kernel::{
     prelude::*,
@@ -39,9 +39,9 @@ use super::{
 const DRAIN_TIMEOUT_NS: i64 = 2_000_000_000;
 
 impl StartedDevice<'_> {
-    /// Stops the device, whose outputs are remembered, until [`Self::restore`].
+    /// Saves the state of the outputs and stops the device, until [`Self::restore`].
     ///
-    /// Errors: those of switching the outputs off; the device goes on then.
+    /// Errors: those of switching the outputs off; the device is then not stopped.
     ///
     /// Context: process, user space frozen (suspend, hibernation), lock of the device held.
     pub(crate) fn suspend(&self) -> Result {
@@ -56,19 +56,19 @@ impl StartedDevice<'_> {
     pub(crate) fn shutdown(&self) {
         self.registration.shutdown_outputs();
         self.engines.stop(&self.waiters.0);
-        // Others still run, and are told that there is no device any more.
+        // User space still runs. All its waits end.
         self.waiters.0.unplug();
     }
 
-    /// Starts the device from its reset and restores everything: features, queues and interrupts,
-    /// then the modes, and with them the scanouts, the cursors and the resources behind
-    /// framebuffers, which are transferred again when shown. Finally requests fresh display
-    /// information.
+    /// Resets the device, starts it and restores everything. Features, queues and interrupts come
+    /// first, then the modes, and with them the scanouts, the cursors and the resources behind
+    /// framebuffers. Framebuffers are transferred again when they are shown. Finally requests fresh
+    /// display information.
     ///
-    /// Called after [`Self::suspend`], or after anything else that stopped the engines and
-    /// remembered the outputs. It does not matter whether the device was reset since.
+    /// Call it after [`Self::suspend`], or after anything else that stopped the engines and saved
+    /// the state of the outputs. It does not matter whether the device was reset since.
     ///
-    /// Errors: those of the steps. The device counts as broken then ([`EIO`] for waiters).
+    /// Errors: those of the steps. The device then counts as broken ([`EIO`] for waiters).
     ///
     /// Context: process, lock of the device held.
     pub(crate) fn restore(&self) -> Result {
@@ -78,7 +78,7 @@ impl StartedDevice<'_> {
             self.engines.reset_or_cut_off();
             fences.wedge();
         });
-        // Also on a broken device, which takes no commands: DRM goes on with its state.
+        // Also on a broken device, which takes no commands: DRM needs its state back.
         let shown = self.registration.resume_outputs();
         self.engines.adapter.miniport().display_event().signal();
         started.and(shown)
@@ -87,14 +87,15 @@ impl StartedDevice<'_> {
 
 impl Engines<'_> {
     /// Waits until the queues are drained, disconnects the messages, resets the device, and counts
-    /// what it did not execute as complete. Nobody touches the device afterwards.
+    /// the packets that are left as complete. Nobody touches the device afterwards.
     ///
-    /// If it does not reset it loses the bus. What it was given stays where it is in any case.
+    /// If the reset fails, takes the bus from the device. The memory that the device was given is
+    /// kept in either case.
     fn stop(&self, fences: &Fences) {
         self.drain(fences);
         let mut rings = self.rings.lock();
         rings.disconnect();
-        // For callers that have submitted and are about to notify the device.
+        // Waits for callers that have submitted and are about to notify the device.
         rcu::synchronize_rcu();
         self.reset_or_cut_off();
         scheduler::force_complete(self.adapter.miniport(), &mut rings.states, fences);
@@ -122,7 +123,9 @@ impl Engines<'_> {
     }
 
     /// Undoes [`Self::stop`]: negotiates the same features, and starts with empty queues and
-    /// without resources. Calls `forget` when the device has reset and knows nothing any more.
+    /// without resources. Calls `forget` after the reset, when the device has no resource any more.
+    ///
+    /// Errors: [`EIO`] if the device has other features than before, and those of the steps.
     fn restart(&self, fences: &Fences, forget: impl FnOnce()) -> Result {
         let gpu = self.adapter.miniport();
         self.enabled.set_master();
