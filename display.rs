@@ -5,7 +5,7 @@
 //!
 //! Each framebuffer that is shown has a resource of the host with the framebuffer's own pitch: the
 //! device reads lines at the pitch of the resource. The resource reads from the pages of the
-//! framebuffer's object, which [`resources`](crate::gpu::resources) keeps until the device has let
+//! framebuffer's object, which [`resources`](crate::gpu::Attached) keeps until the device has let
 //! go of them.
 //!
 //! The commands of a commit are sent in one batch: first all transfers, then what the scanouts
