@@ -8,8 +8,8 @@
 //!
 //! [`Transport`] takes no lock. [`Transport::negotiate`], [`Transport::queue_size`] and
 //! [`Transport::setup_queue`] write a selector register and then access what it selects, so no two
-//! of them may run at the same time: call them only while the device is being started or resumed. The
-//! other functions may run at the same time as any. Each names the contexts that it may run in.
+//! of them may run at the same time: call them only while the device is being started or resumed.
+//! The other functions may run at the same time as any. Each names the contexts that it may run in.
 //!
 //! The device is not trusted, and it can be pulled out at any time. After that its configuration
 //! space reads as all ones. Its registers do too, but behind QEMU's root ports they read as 0. Each
