@@ -70,146 +70,24 @@ MORE_GUESTS += [
 ]
 TIMEOUT = 900
 
-# A device behind an IOMMU that would bypass it: one line, no driver, no other harm.
-REFUSED = """
-modprobe rust-gpu
-[ ! -e /sys/bus/pci/drivers/rust_gpu/0000:00:0?.0 ] || exit 1
-[ "$(dmesg | grep -c 'rust_gpu.*ACCESS_PLATFORM')" = 1 ] || exit 2
-modprobe -r rust-gpu
-"""
 
-# With nomodeset the driver takes no device, unless its parameter says so; it may say no as well.
-NOMODESET = """
-modprobe rust-gpu
-[ ! -e /sys/bus/pci/drivers/rust_gpu/0000:00:0?.0 ] || exit 1
-[ "$(dmesg | grep -c 'rust_gpu.*not taken')" = 1 ] || exit 2
-modprobe -r rust-gpu
-modprobe rust-gpu modeset=1
-[ -e /sys/bus/pci/drivers/rust_gpu/0000:00:0?.0 ] || exit 3
-modprobe -r rust-gpu
-modprobe rust-gpu modeset=0
-[ ! -e /sys/bus/pci/drivers/rust_gpu/0000:00:0?.0 ] || exit 4
-modprobe -r rust-gpu
-"""
+def black(width, height):
+    """The CRC of a black picture, as the host tells it."""
+    return f"{zlib.crc32(bytes(3 * width * height)):08x}"
 
-# A device without scanouts has a render node, and neither connectors nor a console.
-HEADLESS = """
-modprobe rust-gpu
-[ -e /dev/dri/renderD128 ] || exit 1
-[ "$(find /sys/class/drm -name 'card*-*' | wc -l)" = 0 ] || exit 2
-[ ! -e /dev/fb0 ] || exit 3
-modprobe -r rust-gpu
-"""
 
-# Asks the host what the screen shows.
-ASK = """
-ask()
-{
-	echo "$1" >&3
-	head -n 1 <&3
-}
-
-exec 3<>"$RUST_GPU_SCREEN"
-"""
-
-# A device with a firmware's framebuffer: its console gives way to the driver's, and whenever the
-# host looks there is a picture; but for a few looks, as the new console sets its mode before it
-# draws its text. No scanout gets a resource before that is filled.
-TAKEOVER = ASK + f"""
-look()
-{{
-	shown=$(ask "screendump $1")
-	case "$shown" in
-	"done $1 1024 768 {zlib.crc32(bytes(1024 * 768 * 3)):08x}") exit 2;;
-	"done $1 1280 800 {zlib.crc32(bytes(1280 * 800 * 3)):08x}")
-		black=$((black + 1))
-		[ $black -le 5 ] || exit 3
-		shown=black;;
-	"done $1 "*) ;;
-	*) exit 4;;
-	esac
-}}
-
-black=0
-grep -q simple /proc/fb || exit 5
-for line in 1 2 3 4 5 6 7 8; do
-	echo "line $line of the console" >/dev/tty1
-done
-look before
-case "$shown" in
-*' 1024 768 '*) ;;
-*) exit 6;;
-esac
-[ "$(ask watch)" = "done watch" ] || exit 8
-modprobe rust-gpu &
-number=0 taken=0
-while [ $taken -lt 3 ]; do
-	[ $number -lt 100 ] || exit 7
-	look $number
-	number=$((number + 1))
-	case "$shown" in
-	*' 1280 800 '*) taken=$((taken + 1));;
-	esac
-done
-wait
-case "$(ask order)" in
-"done order 0 0") exit 9;;
-"done order "*" 0") ;;
-*) exit 10;;
-esac
-modprobe -r rust-gpu
-"""
-
-# The host shall see what the driver does about the device when the system ends.
-SHUTDOWN = ASK + """
-modprobe rust-gpu
-[ "$(ask 'trace virtio_set_status')" = "done trace" ]
-"""
+# scenario, scripts of tools/guest that are one job, variables in their environment.
+SCRIPTS = [
+    ("vga-firmware", "ask takeover",
+     {"BLACK_BEFORE": black(1024, 768), "BLACK_AFTER": black(1280, 800)}),
+    ("headless", "headless", {}),
+    ("log", "ask log", {}),
+    ("iommu-refused", "refused", {}),
+]
+# What QEMU's log says when the driver writes a device's status.
 STATUS = re.compile(r"virtio_set_status vdev \S+ val (\d+)")
-
-# DRM's log instead of the console: a line more on the screen.
-LOG = ASK + """
-modprobe rust-gpu
-sleep 1
-before=$(ask 'screendump before')
-echo '<3>one line more' >/dev/kmsg
-sleep 2
-after=$(ask 'screendump after')
-[ "${before%% before*}" = done ] && [ "${after%% after*}" = done ] || exit 1
-[ "${before##* }" != "${after##* }" ] || exit 2
-modprobe -r rust-gpu
-"""
-
-# Goes to sleep with its memory on a disk, and is switched off.
-HIBERNATE = vm.DISK + """
-mkswap "/dev/${block##*/}" >/dev/null && swapon "/dev/${block##*/}" || exit 100
-modprobe rust-gpu
-cd "$TESTS"
-# What it writes is lost with the machine.
-sync
-mount -o remount,ro /mnt && mount -o remount,ro / || exit 101
-RUST_GPU_IMAGE=1 RUST_GPU_REQUIRED=1 ./display_sleep -v image
-"""
-# A machine with that disk becomes the one that slept: nothing comes back from the last line.
-RESUME = vm.DISK + """
-cat "$block/dev" >/sys/power/resume
-exit 102
-"""
 # Of an image, compressed, of all that a guest may have in its memory.
 IMAGE_SIZE = 1 << 31
-
-# The console is on two screens, and the host is told to look at both in the end.
-PANIC = ASK + """
-modprobe rust-gpu
-[ "$(ask 'resize 1024 768 1')" = "done resized 1024 768" ] || exit 1
-for second in 1 2 3 4 5 6 7 8 9 10; do
-	[ "$(cat /sys/class/drm/card?-Virtual-2/enabled)" = enabled ] && break
-	[ $second -lt 10 ] || exit 2
-	sleep 1
-done
-[ "$(ask 'panic panic')" = "done panic" ] || exit 3
-echo c >/proc/sysrq-trigger
-"""
 
 
 class Check:
@@ -305,21 +183,21 @@ class Check:
             tally.add(suite)
         return suites
 
-    def script(self, tally, name, scenario, script):
-        """Runs a script whose exit status is the result."""
-        result = self.boot(tally, name, scenario, script)
+    def script(self, tally, name, scenario, scripts, variables):
+        """Runs scripts of tools/guest as one; their exit status is the result."""
+        result = self.boot(tally, name, scenario, vm.script(*scripts.split(), **variables))
         tally.count(result.status == 0, f"exit status {result.status}")
 
     def shutdown(self, tally, name):
         """Ends a system whose driver has the device: that is reset, so that it writes nothing."""
-        result = self.boot(tally, name, "msix3", SHUTDOWN)
+        result = self.boot(tally, name, "msix3", vm.script("ask", "shutdown"))
         tally.count(result.status == 0, f"exit status {result.status}")
         statuses = STATUS.findall(cache.read(os.path.join(result.directory, screen.LOG)))
         tally.count(statuses[-1:] == ["0"], f"a reset at the end, not {statuses or 'nothing'}")
 
     def panic(self, tally, name):
         """Has a guest panic: its screen tells so, and its log nothing else."""
-        result = vm.boot(self.kernel(name), self.image, "panic", PANIC, TIMEOUT,
+        result = vm.boot(self.kernel(name), self.image, "panic", vm.script("ask", "panic"), TIMEOUT,
                          append=("kunit.enable=0",))
         tally.count(result.status is None, "the guest panics")
         for line in splat.find(result.console, result.allow):
@@ -334,8 +212,9 @@ class Check:
         try:
             with open(disk, "wb") as file:
                 file.truncate(IMAGE_SIZE)
-            slept = vm.boot(self.kernel(name), self.image, "msix3", HIBERNATE, TIMEOUT,
-                            append=("kunit.enable=0",), disk=disk)
+            slept = vm.boot(self.kernel(name), self.image, "msix3",
+                            vm.script("disk", "hibernate"), TIMEOUT, append=("kunit.enable=0",),
+                            disk=disk)
             tally.count(slept.status is None and not slept.timed_out,
                         f"the guest is switched off ({slept.output_file})")
             if tally.failures:
@@ -343,7 +222,7 @@ class Check:
                 return
             for line in splat.find(slept.console, slept.allow):
                 tally.failures.append(line)
-            result = self.boot(tally, name, "msix3", RESUME, disk=disk)
+            result = self.boot(tally, name, "msix3", vm.script("disk", "resume"), disk=disk)
         finally:
             cache.remove(disk)
         tally.count(result.status == 0, f"exit status {result.status} ({result.output_file})")
@@ -376,12 +255,11 @@ class Check:
         for name, scenario, tests in guests(self.everything):
             self.step(f"kselftest {name} {scenario}", self.kselftest, name, scenario, tests)
         self.step("script production nomodeset", self.script, "production", "nomodeset",
-                  NOMODESET)
+                  "nomodeset", {})
         for name in ("production", "debug") if self.everything else ("production",):
-            self.step(f"script {name} vga-firmware", self.script, name, "vga-firmware", TAKEOVER)
-            self.step(f"script {name} headless", self.script, name, "headless", HEADLESS)
-            self.step(f"script {name} log", self.script, name, "log", LOG)
-            self.step(f"script {name} iommu-refused", self.script, name, "iommu-refused", REFUSED)
+            for scenario, scripts, variables in SCRIPTS:
+                self.step(f"script {name} {scenario}", self.script, name, scenario, scripts,
+                          variables)
             self.step(f"shutdown {name}", self.shutdown, name)
             self.step(f"panic {name}", self.panic, name)
             self.step(f"hibernation {name}", self.hibernation, name)

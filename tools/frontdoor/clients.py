@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Programs that people use, as Debian has them: each runs in a guest, and the host looks on."""
 
-import os
-
-from . import cache, igt, tap, vm
+from . import igt, tap, vm
 from .stage import say
 
-SCRIPTS = os.path.join(cache.REPO, "tools/guest/clients")
 CLIENTS = ("modetest", "kmscube", "weston", "xorg")
 SCENARIO = "two-heads"
 # Seconds for all but the session, on a busy host.
@@ -14,11 +11,9 @@ TIMEOUT = 1500
 
 
 def job(client, driver, minutes):
-    """What the guest runs: settings, what all scripts share, and the client's own one."""
-    others = " ".join(names for name, names in igt.MODULES.items() if name != driver)
-    settings = f'MODULES="{igt.MODULES[driver]}"\nOTHERS="{others}"\nMINUTES={minutes}\n'
-    return settings + "".join(cache.read(os.path.join(SCRIPTS, f"{name}.sh"))
-                              for name in ("common", client))
+    """What the guest runs: what all clients share, and the client's own script."""
+    return vm.script("ask", "clients/common", f"clients/{client}", MODULES=igt.MODULES[driver],
+                     OTHERS=igt.others(driver), MINUTES=minutes)
 
 
 def count(tally, client, output):

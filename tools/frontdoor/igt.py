@@ -22,31 +22,6 @@ AGAIN = 5
 # Results that say nothing about the driver.
 ABSENT = ("skip", "notrun", "-")
 
-# The results are on a disk of their own, so that a guest that hangs loses only the test that hung:
-# the next one goes on after it. udev must not load the other driver.
-SCRIPT = r"""
-export IGT_FORCE_DRIVER=virtio_gpu
-mount "/dev/${{block##*/}}" /media
-for module in {others}; do
-	echo "blacklist $module"
-done >/etc/modprobe.d/igt.conf
-modprobe -a {modules} || exit
-/usr/lib/systemd/systemd-udevd --daemon
-udevadm trigger
-udevadm settle
-if [ -e /media/igt/journal.txt ]; then
-	igt_resume /media/igt
-else
-	[ -e /media/tests.txt ] && list="--test-list /media/tests.txt"
-	igt_runner --multiple-mode --sync --per-test-timeout {timeout} --prune-mode keep-subtests \
-		--include-tests '{tests}' $list /usr/libexec/igt-gpu-tools /media/igt
-fi 2>&1 | sed -u -E 's/^(.{{110}}).*/\1.../'
-# IGT 2.5 reads beyond what it parses, and dies of that one time in two.
-for try in $(seq 20); do
-	[ -s /media/igt/results.json ] || igt_results /media/igt | tail -n 1
-done
-umount /media
-"""
 MODULES = {"c": "virtio_pci virtio_gpu", "rust": "rust_gpu"}
 
 
@@ -81,10 +56,8 @@ class Run:
         if names:
             cache.write(chosen, "".join(f"igt@{name}\n" for name in names))
             self.kernel.root.run(["debugfs", "-w", "-R", f"write {chosen} tests.txt", disk], log)
-        others = " ".join(name for driver, name in MODULES.items() if driver != self.driver)
-        script = vm.DISK + SCRIPT.format(modules=MODULES[self.driver], others=others,
-                                         timeout=TEST_TIMEOUT,
-                                         tests=f"^(?=.*({only}))igt@{TESTS}(@|$)")
+        script = vm.script("disk", "igt", MODULES=MODULES[self.driver], OTHERS=others(self.driver),
+                           SECONDS_EACH=TEST_TIMEOUT, CHOSEN=f"^(?=.*({only}))igt@{TESTS}(@|$)")
         for _ in range(BOOTS):
             result = vm.boot(self.kernel, self.image, "msix3", script, SILENCE, echo=self.echo,
                              append=["log_buf_len=4M"], disk=disk)
@@ -110,6 +83,11 @@ class Run:
             result = test["result"] if test["result"] != "warn" else "pass"
             kept[name.removeprefix("igt@")] = result
         cache.write(self.file, json.dumps(kept, indent=0, sort_keys=True))
+
+
+def others(driver):
+    """The modules of the other driver, which must not get the device."""
+    return " ".join(names for name, names in MODULES.items() if name != driver)
 
 
 def results_file(driver, number):

@@ -3,6 +3,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from . import cache, screen, splat
 from .scenarios import SCENARIOS
 from .stage import Failure, say, tail
 
+SCRIPTS = os.path.join(cache.REPO, "tools/guest")
 KEEP_RUNS = 60
 # The kernel traps on a breakpoint that it has already replaced by the patched instruction.
 STALE_BREAKPOINT = re.compile(r"Oops: int3\b|\bint3: 0000\b")
@@ -44,12 +46,10 @@ def can_open(path):
     return True
 
 
-# Finds, in a guest that has one, the disk that it can write to: its directory in sysfs.
-DISK = """
-for block in /sys/block/nvme*; do
-	[ -e "$block/nsid" ] && [ "$(cat "$block/nsid")" = 4 ] && break
-done
-"""
+def script(*names, **variables):
+    """The text of scripts in tools/guest, one after the other, with variables in their environment."""
+    lines = [f"export {name}={shlex.quote(str(value))}\n" for name, value in variables.items()]
+    return "".join(lines + [cache.read(os.path.join(SCRIPTS, f"{name}.sh")) for name in names])
 
 
 class Result:

@@ -1,17 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# What the scripts of all clients share. It comes before each of them in the job of its guest, and
-# these before it (tools/frontdoor/clients.py): MODULES, the driver; OTHERS, which udev must not
-# load; MINUTES, how long a session shall last. Results are TAP.
+# What the scripts of all clients share: a part of a guest's job, before the client's own script and
+# after ask.sh (tools/frontdoor/clients.py). Results are TAP.
+#
+# MODULES are the driver, OTHERS those that udev must not load, and MINUTES is how long a session
+# lasts.
 
 COUNT=0
 FAILED=0
 WORK=/tmp/clients
 mkdir -p "$WORK"
-
-# The host sees the screen (tools/frontdoor/screen.py).
-exec 3<>"$RUST_GPU_SCREEN"
 
 # check NAME COMMAND...: one result. What the command prints becomes comments.
 check()
@@ -35,22 +34,6 @@ finish()
 		[ "$FAILED" = 0 ] || sed "s|^|# ${finish_file##*/}: |" "$finish_file"
 	done
 	echo "1..$COUNT"
-}
-
-# ask WORD...: prints the host's answer without its "done".
-ask()
-{
-	echo "$*" >&3
-	ask_answer=$(timeout 90 head -n 1 <&3) || ask_answer="no answer"
-	case $ask_answer in
-	"done "*)
-		echo "${ask_answer#done }"
-		;;
-	*)
-		echo "$*: the host says: $ask_answer" >&2
-		return 1
-		;;
-	esac
 }
 
 # await SECONDS COMMAND...: whether the command succeeds within some time. What it prints last is
