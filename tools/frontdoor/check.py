@@ -86,6 +86,8 @@ SCRIPTS = [
 ]
 # What QEMU's log says when the driver writes a device's status.
 STATUS = re.compile(r"virtio_set_status vdev \S+ val (\d+)")
+# What the kernel's last words have in them.
+PANIC = "Kernel panic - not syncing: sysrq triggered crash"
 # Of an image, compressed, of all that a guest may have in its memory.
 IMAGE_SIZE = 1 << 31
 
@@ -203,8 +205,9 @@ class Check:
         for line in splat.find(result.console, result.allow):
             tally.failures.append(line)
         tally.count(len(result.pictures) == 2, "two pictures")
-        for head, picture in enumerate(result.pictures):
-            tally.count(picture.has_qr(), f"a QR code in {result.directory}/panic-{head}.png")
+        for picture in result.pictures:
+            tally.count(PANIC in screen.read_qr(self.root, picture),
+                        f"'{PANIC}' in the QR code of {picture}")
 
     def hibernation(self, tally, name):
         """Has a guest sleep with its memory on a disk, and another machine wake up as that."""

@@ -50,11 +50,12 @@ import json
 import os
 import re
 import socket
+import subprocess
 import threading
 import time
 import zlib
 
-from . import qr, vnc
+from . import vnc
 
 DEVICE = "gpu0"
 PATIENCE = 30
@@ -189,20 +190,20 @@ class Picture:
         self.crc(x, y, 1, 1)
         return self.pixels[y * self.pitch + 3 * x:][:3].hex()
 
-    def has_qr(self):
-        """Whether there is a QR code in the picture."""
-        return qr.find([self.pixels[start + 1:start + 3 * self.width:3]
-                        for start in range(0, len(self.pixels), self.pitch)]) is not None
 
-    def qr(self):
-        """The answer to a request for one."""
-        return "found" if self.has_qr() else "none"
+def read_qr(root, path):
+    """The text of the QR code in a picture, read by zbar in the build root; empty without one."""
+    argv = root.argv(["zbarimg", "--quiet", "--nodbus", "--raw", "-Sdisable", "-Sqrcode.enable",
+                      path])
+    result = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return result.stdout.decode(errors="replace")
 
 
 class Service:
     """Answers the requests of one guest for as long as it runs."""
 
-    def __init__(self, directory, heads=1):
+    def __init__(self, root, directory, heads=1):
+        self.root = root
         self.directory = directory
         self.heads = heads
         self.port, self.guests_port = socket.socketpair()
@@ -214,6 +215,7 @@ class Service:
         # Resources with something in them; how often one was shown, and how often another one.
         self.filled, self.shown, self.early = set(), 0, 0
         self.forget_measures()
+        # The name of the pictures to take after a panic; those that were taken, as paths.
         self.panic, self.pictures = None, []
         # QEMU hung, and was killed for it.
         self.hung = False
@@ -310,7 +312,13 @@ class Service:
             return f"{name} {picture.width} {picture.height} {crc}"
         if name != self.name:
             raise Refused(f"the last dump is {self.name}")
+        if kind == "qr":
+            return f"{name} " + ("found" if read_qr(self.root, self.path(name)) else "none")
         return f"{name} " + getattr(self.picture, kind)(*numbers)
+
+    def path(self, name, kind="png"):
+        """The file of a dump."""
+        return os.path.join(self.directory, f"{name}.{kind}")
 
     def read_log(self):
         """Takes the whole lines that are new in QEMU's log."""
@@ -442,17 +450,16 @@ class Service:
         try:
             for head in range(self.heads if self.has_panicked() else 0):
                 self.dump(monitor, f"{self.panic}-{head}", head)
-                self.pictures.append(self.picture)
+                self.pictures.append(self.path(self.name))
         finally:
             monitor.execute("quit")
 
     def dump(self, monitor, name, head=0):
         """Dumps the screen, as a picture for people and as one to compute with."""
         self.name = self.picture = None
-        base = os.path.join(self.directory, name)
         for kind in ("png", "ppm"):
-            monitor.execute("screendump", filename=f"{base}.{kind}", format=kind,
+            monitor.execute("screendump", filename=self.path(name, kind), format=kind,
                             device=DEVICE, head=head)
-        self.picture = Picture(f"{base}.ppm")
-        os.unlink(f"{base}.ppm")
+        self.picture = Picture(self.path(name, "ppm"))
+        os.unlink(self.path(name, "ppm"))
         self.name = name

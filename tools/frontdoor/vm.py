@@ -67,7 +67,7 @@ class Result:
         text = clean(self.output_file)
         ends = list(END.finditer(text))
         self.output = text[:ends[-1].start()] if ends else text
-        # What the heads showed after a panic.
+        # Pictures of the heads after a panic.
         self.pictures = screens.pictures
         self.status = int(ends[-1].group(1)) if ends else None
         self.taint = int(ends[-1].group(2)) if ends else None
@@ -188,7 +188,7 @@ def boot_once(kernel, guest, scenario, script, timeout, echo, append, disk):
     job, console = os.path.join(directory, "job"), os.path.join(directory, screen.CONSOLE)
     write_job(job, script)
     open(console, "w").close()
-    screens = screen.Service(directory, heads(scenario))
+    screens = screen.Service(kernel.root, directory, heads(scenario))
     command = qemu(kernel, guest, scenario, job, console, append, screens, disk)
     start = time.monotonic()
     with open(os.path.join(directory, screen.LOG), "w") as errors:
