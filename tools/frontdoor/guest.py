@@ -64,26 +64,17 @@ def make(root, image, guest, directory, log):
                          image.suites)
     for name in ("var/lib/apt", "var/cache", "usr/share/doc", "usr/share/locale"):
         shutil.rmtree(os.path.join(directory, name), ignore_errors=True)
-    make_initramfs(guest.initramfs, os.path.join(directory, "usr/bin/busybox"))
+    make_initramfs(root, guest.initramfs, os.path.join(directory, "usr/bin/busybox"), log)
     make_image(root, directory, guest.image, image.mebibytes, log)
     cache.remove(directory)
 
 
-def make_initramfs(target, busybox):
-    """Writes a cpio archive: directories, busybox, and the script that finds the disks."""
-    contents = {"bin/busybox": (0o100755, busybox), "init": (0o100755, SCRIPT)}
-    with open(target, "wb") as archive:
-        for name in ("bin", "dev", "sys", "new"):
-            archive.write(cpio_entry(name, 0o40755, b""))
-        for name, (mode, source) in contents.items():
-            with open(source, "rb") as file:
-                archive.write(cpio_entry(name, mode, file.read()))
-        archive.write(cpio_entry("TRAILER!!!", 0, b""))
-
-
-def cpio_entry(name, mode, data):
-    """One entry in the "newc" format: a header of 13 hexadecimal numbers, name, data."""
-    encoded = name.encode() + b"\0"
-    fields = (0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(encoded), 0)
-    head = b"070701" + b"".join(b"%08X" % field for field in fields) + encoded
-    return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
+def make_initramfs(root, target, busybox, log):
+    """Packs directories, busybox, and the script that finds the disks."""
+    directory = target + ".files"
+    for name in ("bin", "dev", "sys", "new"):
+        os.makedirs(os.path.join(directory, name))
+    shutil.copy(busybox, os.path.join(directory, "bin"))
+    shutil.copy(SCRIPT, os.path.join(directory, "init"))
+    root.run(["sh", "-c", f"find . | cpio --quiet -o -H newc -O {target}"], log, cwd=directory)
+    cache.remove(directory)
