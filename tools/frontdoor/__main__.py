@@ -5,8 +5,8 @@ import argparse
 import os
 import sys
 
-from . import (bench, buildroot, cache, clean, clients, guest, host, igt, integrate, kernel, source,
-               vm)
+from . import (bench, buildroot, cache, check, clean, clients, guest, host, igt, integrate,
+               kernel, lint, source, vm)
 from .scenarios import SCENARIOS
 from .stage import Failure, say
 
@@ -88,7 +88,6 @@ def command_root(args):
 
 def command_check(args):
     """Tests every change."""
-    from . import check  # pylint: disable=import-outside-toplevel
     return check.main(args.all, args.only, args.jobs)
 
 
@@ -106,7 +105,6 @@ def command_clients(args):
 
 def command_lint(_args):
     """Style and warnings."""
-    from . import lint  # pylint: disable=import-outside-toplevel
     return lint.main(*prepare())
 
 
@@ -163,11 +161,11 @@ def parser():
             command.add_argument("script", nargs="+", help="shell script to run in the guest")
     add("kernel", command_kernel).add_argument("names", nargs="+", choices=kernel.KERNELS)
     add("root", command_root).add_argument("command", nargs=argparse.REMAINDER)
-    check = add("check", command_check)
-    check.add_argument("--all", action="store_true", help="also the rt and kmemleak kernels")
-    check.add_argument("--only", default="", help="steps whose name has this in it")
-    check.add_argument("--jobs", type=int, default=min(2, os.cpu_count()),
-                       help="steps at once (%(default)s)")
+    command = add("check", command_check)
+    command.add_argument("--all", action="store_true", help="also the rt and kmemleak kernels")
+    command.add_argument("--only", default="", help="steps whose name has this in it")
+    command.add_argument("--jobs", type=int, default=min(2, os.cpu_count()),
+                         help="steps at once (%(default)s)")
     add("lint", command_lint)
     command = add("bench", command_bench)
     command.add_argument("--part", choices=bench.PARTS, action="append",

@@ -63,9 +63,9 @@ def script_for(groups, rounds, drivers):
     """All drivers in one boot, in turns."""
     lines = ["cd $TESTS", "modprobe virtio_pci", "modprobe virtio_gpu", "modprobe rust-gpu",
              "status=0"]
-    for number in range(rounds):
+    for turn in range(rounds):
         for driver, name in drivers.items():
-            lines += [f"echo '# round {number + 1}, {driver}'",
+            lines += [f"echo '# round {turn + 1}, {driver}'",
                       f"./handover {name} >/dev/null || exit 1",
                       f"./display_bench --machine {groups} || status=1"]
     return "\n".join([*lines, "exit $status"])
@@ -75,26 +75,30 @@ def bench_display(built, image, rounds):
     """The display, with the same program for both drivers."""
     figures = collections.defaultdict(lambda: collections.defaultdict(list))
     status = 0
-    # Who comes second finds the slabs that the first one has left half empty: so each is alone.
+    # The second driver finds the slabs that the first one has left half empty: each runs alone.
     alone = [("icount-handover", "memory", 1, {driver: name}) for driver, name in DRIVERS.items()]
     for scenario, groups, count, drivers in (("icount-handover", "counts", 1, DRIVERS), *alone,
                                              ("handover", "time flips", rounds, DRIVERS)):
         say(f"== bench: the display, {groups.replace(' ', ' and ')}: {', '.join(drivers)}")
         text, wrong = run(built, image, scenario, script_for(groups, count, drivers), None)
         status |= wrong
-        for line in text.splitlines():
-            if line.startswith("#"):
-                say(line)
-            if not line.startswith("=\t"):
-                continue
-            _, driver, what, unit, value = line.split("\t")
-            figures[what, unit][driver].append(float(value))
+        collect(figures, text)
     over = 0
     for line, is_over in table(figures):
         say(line)
         over += is_over
     say(f"{over} rows over their limit")
     return 1 if status or over else 0
+
+
+def collect(figures, text):
+    """Adds the figures that a guest has printed, and prints its comments."""
+    for line in text.splitlines():
+        if line.startswith("#"):
+            say(line)
+        elif line.startswith("=\t"):
+            _, driver, what, unit, value = line.split("\t")
+            figures[what, unit][driver].append(float(value))
 
 
 def limit(what, unit):

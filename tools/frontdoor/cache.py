@@ -14,11 +14,11 @@ REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 def root():
     """The cache directory, `$RUST_GPU_CACHE` or `~/.cache/rust_gpu`."""
-    path = os.environ.get("RUST_GPU_CACHE")
-    if not path:
+    chosen = os.environ.get("RUST_GPU_CACHE")
+    if not chosen:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        path = os.path.join(base, "rust_gpu")
-    return os.path.realpath(path)
+        chosen = os.path.join(base, "rust_gpu")
+    return os.path.realpath(chosen)
 
 
 def path(*names):
@@ -53,7 +53,7 @@ def lock(name, shared=False):
     """Holds the lock of one cache entry, alone or with others; says so when it has to wait."""
     how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     os.makedirs(path("locks"), exist_ok=True)
-    with open(path("locks", name), "w") as file:
+    with open(path("locks", name), "w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, how | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -84,7 +84,7 @@ def remove(entry):
 def write(name, text):
     """Writes a text file such that a reader sees the old content or the new one."""
     os.makedirs(os.path.dirname(name), exist_ok=True)
-    with open(name + ".new", "w") as file:
+    with open(name + ".new", "w", encoding="utf-8") as file:
         file.write(text)
     os.rename(name + ".new", name)
 
@@ -92,7 +92,7 @@ def write(name, text):
 def read(name):
     """The content of a text file, or None when there is no such file."""
     try:
-        with open(name) as file:
+        with open(name, encoding="utf-8") as file:
             return file.read()
     except FileNotFoundError:
         return None

@@ -9,7 +9,7 @@ import subprocess
 import time
 import zlib
 
-from . import buildroot, cache, guest, host, kernel, lint, screen, source, splat, tap, \
+from . import buildroot, cache, guest, host, kernel, lint, picture, screen, source, splat, tap, \
     treetest, vm
 from .scenarios import SCENARIOS
 from .stage import Failure, say
@@ -150,7 +150,7 @@ class Check:
         if not present:
             return
         arguments = " ".join(f"-t {COLLECTION}:{test}" for test in present)
-        result = self.boot(tally, name, scenario, f"export {variables(scenario)}\n"
+        result = self.boot(tally, name, scenario, f"export {environment(scenario)}\n"
                            f"exec /mnt/kselftest/run_kselftest.sh {arguments}")
         tally.add(tap.kselftest(result.output))
         if tally.failures:
@@ -187,27 +187,27 @@ class Check:
 
     def script(self, tally, name, scenario, scripts, variables):
         """Runs scripts of tools/guest as one; their exit status is the result."""
-        result = self.boot(tally, name, scenario, vm.script(*scripts.split(), **variables))
+        result = self.boot(tally, name, scenario, vm.scripts(*scripts.split(), **variables))
         tally.count(result.status == 0, f"exit status {result.status}")
 
     def shutdown(self, tally, name):
         """Ends a system whose driver has the device: that is reset, so that it writes nothing."""
-        result = self.boot(tally, name, "msix3", vm.script("ask", "shutdown"))
+        result = self.boot(tally, name, "msix3", vm.scripts("ask", "shutdown"))
         tally.count(result.status == 0, f"exit status {result.status}")
         statuses = STATUS.findall(cache.read(os.path.join(result.directory, screen.LOG)))
         tally.count(statuses[-1:] == ["0"], f"a reset at the end, not {statuses or 'nothing'}")
 
     def panic(self, tally, name):
         """Has a guest panic: its screen tells so, and its log nothing else."""
-        result = vm.boot(self.kernel(name), self.image, "panic", vm.script("ask", "panic"), TIMEOUT,
-                         append=("kunit.enable=0",))
+        result = vm.boot(self.kernel(name), self.image, "panic", vm.scripts("ask", "panic"),
+                         TIMEOUT, append=("kunit.enable=0",))
         tally.count(result.status is None, "the guest panics")
         for line in splat.find(result.console, result.allow):
             tally.failures.append(line)
         tally.count(len(result.pictures) == 2, "two pictures")
-        for picture in result.pictures:
-            tally.count(PANIC in screen.read_qr(self.root, picture),
-                        f"'{PANIC}' in the QR code of {picture}")
+        for file in result.pictures:
+            tally.count(PANIC in picture.read_qr(self.root, file),
+                        f"'{PANIC}' in the QR code of {file}")
 
     def hibernation(self, tally, name):
         """Has a guest sleep with its memory on a disk, and another machine wake up as that."""
@@ -216,7 +216,7 @@ class Check:
             with open(disk, "wb") as file:
                 file.truncate(IMAGE_SIZE)
             slept = vm.boot(self.kernel(name), self.image, "msix3",
-                            vm.script("disk", "hibernate"), TIMEOUT, append=("kunit.enable=0",),
+                            vm.scripts("disk", "hibernate"), TIMEOUT, append=("kunit.enable=0",),
                             disk=disk)
             tally.count(slept.status is None and not slept.timed_out,
                         f"the guest is switched off ({slept.output_file})")
@@ -225,7 +225,7 @@ class Check:
                 return
             for line in splat.find(slept.console, slept.allow):
                 tally.failures.append(line)
-            result = self.boot(tally, name, "msix3", vm.script("disk", "resume"), disk=disk)
+            result = self.boot(tally, name, "msix3", vm.scripts("disk", "resume"), disk=disk)
         finally:
             cache.remove(disk)
         tally.count(result.status == 0, f"exit status {result.status} ({result.output_file})")
@@ -236,7 +236,7 @@ class Check:
         target = cache.path("cargo-target", os.path.basename(crate))
         argv = self.root.argv(["env", "-C", crate, "cargo", "test", "--locked"],
                               env={"CARGO_TARGET_DIR": target})
-        with open(log, "w") as file:
+        with open(log, "w", encoding="utf-8") as file:
             status = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
                                     check=False).returncode
         tally.add(tap.cargo(cache.read(log)))
@@ -287,7 +287,7 @@ def guests(everything):
                        for row in rows)]
 
 
-def variables(scenario):
+def environment(scenario):
     """What the tests are told about the machine they run in."""
     spec = SCENARIOS[scenario]
     found = ["RUST_GPU_REQUIRED=1", spec.get("env", "")]

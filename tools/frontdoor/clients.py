@@ -12,8 +12,8 @@ TIMEOUT = 1500
 
 def job(client, driver, minutes):
     """What the guest runs: what all clients share, and the client's own script."""
-    return vm.script("ask", "clients/common", f"clients/{client}", MODULES=igt.MODULES[driver],
-                     OTHERS=igt.others(driver), MINUTES=minutes)
+    return vm.scripts("ask", "clients/common", f"clients/{client}", MODULES=igt.MODULES[driver],
+                      OTHERS=igt.others(driver), MINUTES=minutes)
 
 
 def count(tally, client, output):

@@ -56,8 +56,9 @@ class Run:
         if names:
             cache.write(chosen, "".join(f"igt@{name}\n" for name in names))
             self.kernel.root.run(["debugfs", "-w", "-R", f"write {chosen} tests.txt", disk], log)
-        script = vm.script("disk", "igt", MODULES=MODULES[self.driver], OTHERS=others(self.driver),
-                           SECONDS_EACH=TEST_TIMEOUT, CHOSEN=f"^(?=.*({only}))igt@{TESTS}(@|$)")
+        script = vm.scripts("disk", "igt", MODULES=MODULES[self.driver],
+                            OTHERS=others(self.driver), SECONDS_EACH=TEST_TIMEOUT,
+                            CHOSEN=f"^(?=.*({only}))igt@{TESTS}(@|$)")
         for _ in range(BOOTS):
             result = vm.boot(self.kernel, self.image, "msix3", script, SILENCE, echo=self.echo,
                              append=["log_buf_len=4M"], disk=disk)

@@ -67,7 +67,7 @@ def patched_files():
     found = {}
     for patch in patches():
         old = None
-        for line in open(patch).read().splitlines():
+        for line in cache.read(patch).splitlines():
             if line.startswith("--- "):
                 old = line[4:].split("\t")[0]
             elif line.startswith("+++ ") and old is not None:
@@ -79,29 +79,29 @@ def patched_files():
     return list(found)
 
 
-def release(tree):
+def release(kdir):
     """The release of a kernel tree, such as `7.3.4`."""
-    makefile = cache.read(os.path.join(tree, "Makefile")) or ""
+    makefile = cache.read(os.path.join(kdir, "Makefile")) or ""
     values = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL) *= *(\d+)$", makefile, re.M))
-    if len(values) != 3 or not os.path.isdir(os.path.join(tree, "drivers/gpu/drm")):
-        raise Failure(f"{tree} is not a kernel source tree", "KDIR=/path/to/linux")
-    return "{VERSION}.{PATCHLEVEL}.{SUBLEVEL}".format(**values)
+    if len(values) != 3 or not os.path.isdir(os.path.join(kdir, "drivers/gpu/drm")):
+        raise Failure(f"{kdir} is not a kernel source tree", "KDIR=/path/to/linux")
+    return ".".join(values[name] for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL"))
 
 
-def check_release(tree):
+def check_release(kdir):
     """Fails when the tree is of another release than the driver is for."""
-    have = release(tree)
+    have = release(kdir)
     if not (have + ".").startswith(RELEASE + "."):
-        raise Failure(f"{tree} is Linux {have}, this driver is for Linux {RELEASE}",
+        raise Failure(f"{kdir} is Linux {have}, this driver is for Linux {RELEASE}",
                       f"a tree of Linux {RELEASE}, such as Debian's linux-source-{RELEASE}")
 
 
 class Record:
     """What was put into a tree."""
 
-    def __init__(self, tree):
-        self.tree = tree
-        self.base = os.path.join(tree, RECORD)
+    def __init__(self, kdir):
+        self.tree = kdir
+        self.base = os.path.join(kdir, RECORD)
         text = cache.read(os.path.join(self.base, "record.json"))
         content = json.loads(text) if text else {}
         self.present = bool(text)

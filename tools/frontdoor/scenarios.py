@@ -49,8 +49,8 @@ SCENARIOS = {
     "log": {"gpu": "virtio-gpu-pci",
             "append": "drm_client_lib.active=log console=drm_log console=ttyS0"},
     "nomodeset": {"gpu": "virtio-gpu-pci", "append": "nomodeset"},
-    # Stays as it is after a panic, for the host to look at. The trace follows the panic's first words,
-    # and the QR code has to be large enough for both.
+    # Stays as it is after a panic, for the host to look at. The QR code has to be large enough for
+    # the trace as well, as that comes after the panic's words.
     "panic": {"gpu": "virtio-gpu-pci,max_outputs=2", "append": "panic=0 drm.panic_qr_version=38",
               "allow": r"Kernel panic - not syncing: sysrq triggered crash|Call Trace:"},
     "two-heads": {"gpu": "virtio-gpu-pci,max_outputs=2"},

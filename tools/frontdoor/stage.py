@@ -38,7 +38,7 @@ def say(text):
 
 def tail(path, lines=TAIL_LINES):
     """Returns the last lines of a text file."""
-    with open(path, errors="replace") as file:
+    with open(path, errors="replace", encoding="utf-8") as file:
         return file.read().splitlines()[-lines:]
 
 
@@ -58,7 +58,7 @@ def stage(name, doing, log=None):
 def run(argv, log, hint=None, append=True, **kwargs):
     """Runs a command with its output in `log`; raises Failure when it does not return 0."""
     os.makedirs(os.path.dirname(log), exist_ok=True)
-    with open(log, "a" if append else "w") as file:
+    with open(log, "a" if append else "w", encoding="utf-8") as file:
         file.write("+ " + " ".join(argv) + "\n")
         file.flush()
         result = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file,

@@ -46,8 +46,8 @@ def can_open(path):
     return True
 
 
-def script(*names, **variables):
-    """The text of scripts in tools/guest, one after the other, with variables in their environment."""
+def scripts(*names, **variables):
+    """The text of scripts in tools/guest as one, with variables in their environment."""
     lines = [f"export {name}={shlex.quote(str(value))}\n" for name, value in variables.items()]
     return "".join(lines + [cache.read(os.path.join(SCRIPTS, f"{name}.sh")) for name in names])
 
@@ -101,7 +101,7 @@ class Result:
 
 def clean(path):
     """A serial log without carriage returns."""
-    with open(path, errors="replace", newline="") as file:
+    with open(path, errors="replace", newline="", encoding="utf-8") as file:
         return file.read().replace("\r", "")
 
 
@@ -165,58 +165,77 @@ def write_job(path, script):
 
 
 def boot(kernel, guest, scenario, script, timeout=120, echo=None, append=(), disk=None):
-    """Boots a guest, runs a shell script in it as root and returns what came of it.
+    """Boots a guest, runs a shell script in it as root and returns the result.
 
     With a disk, which the script can write to, the timeout is how long the guest may be silent:
     neither print nor write. What the job prints is seen at once, after `echo` in each line, unless
-    that is None. What QEMU's fault has ended is tried once more, but for a script that
-    may have written something.
+    that is None. When QEMU is to blame for a bad end, the run is repeated once, unless the script
+    may have written to the disk.
     """
     if scenario not in SCENARIOS:
         raise Failure(f"there is no scenario '{scenario}'", "one of " + ", ".join(SCENARIOS))
-    arguments = kernel, guest, scenario, script, timeout, echo, append, disk
-    result = boot_once(*arguments)
+    result = Run(kernel, guest, scenario, append, disk).execute(script, timeout, echo)
     if result.is_emulators_fault() and (not disk or BEGUN not in result.console):
         say(f"   QEMU hung or ran a stale breakpoint ({result.console_file}): once more")
-        result = boot_once(*arguments)
+        result = Run(kernel, guest, scenario, append, disk).execute(script, timeout, echo)
     return result
 
 
-def boot_once(kernel, guest, scenario, script, timeout, echo, append, disk):
-    """Boots a guest once, whatever ends it."""
-    directory = new_run(f"{kernel.name}-{scenario}")
-    job, console = os.path.join(directory, "job"), os.path.join(directory, screen.CONSOLE)
-    write_job(job, script)
-    open(console, "w").close()
-    screens = screen.Service(kernel.root, directory, heads(scenario))
-    command = qemu(kernel, guest, scenario, job, console, append, screens, disk)
-    start = time.monotonic()
-    with open(os.path.join(directory, screen.LOG), "w") as errors:
-        errors.write(" ".join(command) + "\n")
-        errors.flush()
-        process = subprocess.Popen(kernel.root.argv(command), stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=errors,
-                                   pass_fds=screens.descriptors())
+class Run:
+    """One run of a guest: the directory with its files, QEMU, and the service for its screen."""
+
+    def __init__(self, kernel, guest, scenario, append, disk):
+        self.kernel = kernel
+        self.scenario = scenario
+        self.directory = new_run(f"{kernel.name}-{scenario}")
+        self.job, self.console, self.output, self.log = (
+            os.path.join(self.directory, name)
+            for name in ("job", screen.CONSOLE, "output.log", screen.LOG))
+        self.screens = screen.Service(kernel.root, self.directory, heads(scenario))
+        self.command = qemu(kernel, guest, scenario, self.job, self.console, append, self.screens,
+                            disk)
+        # A guest that changes them is not silent; without a disk nobody asks.
+        self.signs = [self.output, disk] if disk else []
+
+    def execute(self, script, timeout, echo):
+        """Boots the guest once, whatever ends it."""
+        write_job(self.job, script)
+        cache.write(self.console, "")
+        start = time.monotonic()
+        with open(self.log, "w", encoding="utf-8") as log:
+            log.write(" ".join(self.command) + "\n")
+            log.flush()
+            with subprocess.Popen(self.kernel.root.argv(self.command), stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=log,
+                                  pass_fds=self.screens.descriptors()) as process:
+                timed_out = self.attend(process, timeout, echo)
+        result = Result(self.directory, self.scenario, time.monotonic() - start, timed_out,
+                        self.screens)
+        if process.returncode and not timed_out and not self.screens.hung:
+            raise Failure(f"QEMU returned {process.returncode}", "RUST_GPU_ACCEL=tcg if it is KVM",
+                          self.log)
+        return result
+
+    def attend(self, process, timeout, echo):
+        """Copies what the guest prints and answers its requests, until QEMU ends.
+
+        Returns whether its time was over.
+        """
         let_devices_run_first(process.pid)
-        screens.start(process.kill)
-        output = os.path.join(directory, "output.log")
-        reader = threading.Thread(target=copy_output, args=(process.stdout, output, echo))
+        self.screens.start(process.kill)
+        reader = threading.Thread(target=copy_output, args=(process.stdout, self.output, echo))
         reader.start()
-        timed_out = wait(process, timeout, console, [output, disk] if disk else [])
+        timed_out = wait(process, timeout, self.console, self.signs)
         reader.join()
-        screens.stop()
-    result = Result(directory, scenario, time.monotonic() - start, timed_out, screens)
-    if process.returncode and not timed_out and not screens.hung:
-        raise Failure(f"QEMU returned {process.returncode}", "RUST_GPU_ACCEL=tcg if it is KVM",
-                      os.path.join(directory, "qemu.log"))
-    return result
+        self.screens.stop()
+        return timed_out
 
 
 def let_devices_run_first(pid):
-    """Has QEMU's main thread run before those of the guest's CPUs, where that is allowed.
+    """Lets QEMU's main thread run before those of the guest's CPUs, where that is allowed.
 
-    That thread is the devices and the timers. When the guest's CPUs have as much to do as the host
-    can, it would come late, as no real device does.
+    That thread runs the devices and the timers. When the guest's CPUs take all the host has, it
+    would be late, as no real device is.
     """
     try:
         os.sched_setscheduler(pid, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
