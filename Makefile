@@ -20,7 +20,7 @@ rust_gpu: a DRM driver in Rust for the virtio GPU.
   make check               the tests of every change: lint, ring, KUnit, kselftests, torture
   make check-all           all tests on all kernels (also PREEMPT_RT and kmemleak)
   make shell               the same guest as `make run`, interactive on its serial console
-  make lint                rustfmt, CLIPPY=1, checkpatch --strict, W=1, rustdoc, shellcheck
+  make lint                rustfmt, CLIPPY=1, checkpatch --strict, W=1, rustdoc, shellcheck, pylint
   make tree KDIR=~/linux   put the driver into your own Linux 7.3 tree
   make untree KDIR=...     take it out again, without a trace
   make bench               speed and memory, on the production kernel

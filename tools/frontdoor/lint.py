@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 
-from . import cache, integrate, kernel, rooms, roomstest, sizes, tap, words
+from . import cache, integrate, kernel, pystyle, rooms, roomstest, sizes, tap, words
 from .stage import Failure, say
 
 KERNEL = "lint"
@@ -57,7 +57,7 @@ def steps(tally, root, source):
     with kernel.up_to_date(source), cache.lock(f"{source.name}-{KERNEL}"):
         rustfmt(tally, root, source)
         shellcheck(tally, root)
-        python(tally)
+        report(tally, "pylint", pystyle.pylint(root, project_files()))
         checkpatch(tally, root, source)
         build(tally, root, source)
 
@@ -87,18 +87,6 @@ def shellcheck(tally, root):
     """POSIX shell, without anything to say about it."""
     _, text = output(root, ["shellcheck", "--format=gcc", *scripts("/sh")])
     report(tally, "shellcheck", text.splitlines())
-
-
-def python(tally):
-    """Python sources compile."""
-    found = []
-    for name in project_files():
-        if name.endswith(".py"):
-            try:
-                compile(cache.read(name), name, "exec")
-            except SyntaxError as error:
-                found.append(f"{name}: {error}")
-    report(tally, "python", found)
 
 
 def checkpatch(tally, root, source):
@@ -200,8 +188,9 @@ def rustdoc_command(saved, directory):
             os.path.join(directory, "lint-doc")]
     skip = False
     for word in words:
-        if not skip and not word.startswith(("--emit", "--remap-path", "-Ccodegen-units", "-Dclippy",
-                                             "-Wclippy", "-Aclippy", "-o", "--out-dir")):
+        if not skip and not word.startswith(("--emit", "--remap-path", "-Ccodegen-units",
+                                             "-Dclippy", "-Wclippy", "-Aclippy", "-o",
+                                             "--out-dir")):
             argv.append(word)
         # The value is a word of its own.
         skip = word in ("-o", "--out-dir")
