@@ -92,8 +92,9 @@ def mmdebstrap(target, variant, packages, mirror, log, suites=("trixie", "trixie
                for name, value in (option.split("=") for option in APT_OPTIONS)]
     for scheme, proxy in host.proxies().items():
         options.append(f'--aptopt=Acquire::{scheme.removesuffix("_proxy")}::Proxy "{proxy}"')
-    run(["mmdebstrap", f"--variant={variant}", "--architectures=amd64", "--format=directory",
-         "--include=" + ",".join(packages), *options, suites[0], target,
+    # With --verbose the log has each package, which tells how far it is.
+    run(["mmdebstrap", "--verbose", f"--variant={variant}", "--architectures=amd64",
+         "--format=directory", "--include=" + ",".join(packages), *options, suites[0], target,
          *sources(mirror, suites)], log, HINT)
 
 

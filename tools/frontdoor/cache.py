@@ -6,8 +6,9 @@ import fcntl
 import hashlib
 import os
 import shutil
+import threading
 
-from .stage import say
+from .progress import activity, say
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -58,7 +59,8 @@ def lock(name, shared=False):
             fcntl.flock(file, how | fcntl.LOCK_NB)
         except BlockingIOError:
             say(f"== {name}: waiting for another run that is using it")
-            fcntl.flock(file, how)
+            with activity(f"waiting for {name}"):
+                fcntl.flock(file, how)
         yield
 
 
@@ -84,9 +86,10 @@ def remove(entry):
 def write(name, text):
     """Writes a text file such that a reader sees the old content or the new one."""
     os.makedirs(os.path.dirname(name), exist_ok=True)
-    with open(name + ".new", "w", encoding="utf-8") as file:
+    new = f"{name}.{os.getpid()}-{threading.get_ident()}.new"
+    with open(new, "w", encoding="utf-8") as file:
         file.write(text)
-    os.rename(name + ".new", name)
+    os.rename(new, name)
 
 
 def read(name):

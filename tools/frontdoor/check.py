@@ -12,7 +12,8 @@ import zlib
 from . import buildroot, cache, guest, host, kernel, lint, picture, screen, source, splat, tap, \
     treetest, vm
 from .scenarios import SCENARIOS
-from .stage import Failure, say
+from .progress import Status
+from .stage import Failure, activity, end_of, say
 
 COLLECTION = "drivers/gpu/rust_gpu"
 CORE = "ioctl waits permissions dumb caps modes debugfs sync removal hostile"
@@ -102,6 +103,7 @@ class Check:
         self.everything = everything
         self.only = only
         self.steps = []
+        self.finished = []
 
     def step(self, name, function, *arguments):
         """Plans one step, if it is wanted."""
@@ -114,7 +116,8 @@ class Check:
         start = time.monotonic()
         tally = tap.Tally()
         try:
-            function(tally, *arguments)
+            with activity(name):
+                function(tally, *arguments)
             if not tally.passed + len(tally.failures) + len(tally.skips):
                 tally.failures.append("it ran no test")
         except Failure as failure:
@@ -123,7 +126,12 @@ class Check:
         say("\n".join([*(f"   FAILED {line}" for line in tally.failures),
                        *(f"   skipped {line}" for line in tally.skips),
                        f"== check: {name}: {tally} in {time.monotonic() - start:.1f} s"]))
+        self.finished.append(name)
         return tally
+
+    def look(self):
+        """How far the run is."""
+        return Status(f"{len(self.finished)} of {len(self.steps)} steps")
 
     def kernel(self, name):
         """A kernel that is up to date."""
@@ -236,7 +244,8 @@ class Check:
         target = cache.path("cargo-target", os.path.basename(crate))
         argv = self.root.argv(["env", "-C", crate, "cargo", "test", "--locked"],
                               env={"CARGO_TARGET_DIR": target})
-        with open(log, "w", encoding="utf-8") as file:
+        with open(log, "w", encoding="utf-8") as file, \
+                activity("cargo test", end_of(log), f"cargo {os.path.basename(crate)}"):
             status = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
                                     check=False).returncode
         tally.add(tap.cargo(cache.read(log)))
@@ -270,7 +279,9 @@ class Check:
     def run(self, jobs):
         """Takes the planned steps, so many at once, and returns the sum."""
         total = tap.Tally()
-        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        key = cache.key(*(name for name, _, _ in self.steps), str(jobs))
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool, \
+                activity("check", self.look, f"check {key}"):
             try:
                 for tally in pool.map(lambda step: self.take(*step), self.steps):
                     total.add(tally)

@@ -5,8 +5,10 @@ import contextlib
 import os
 import re
 import shutil
+import time
 
 from . import cache, integrate
+from .progress import Status
 from .stage import Failure, say, stage
 
 CONFIGS = os.path.join(cache.REPO, "tools/config")
@@ -23,6 +25,8 @@ GUEST = os.path.join(cache.REPO, "tools/guest")
 # What the medium has from there.
 GUEST_FILES = ["init", "screendump"]
 MEDIUM_MIB = 256
+# About as many objects as a kernel has, for the first build of one.
+OBJECTS = 1750
 
 
 class Kernel:
@@ -70,10 +74,46 @@ def get(root, source, name):
             cache.remove(done)
             if os.path.exists(kernel.log):
                 os.rename(kernel.log, kernel.log + ".old")
-            with stage(f"kernel {name}", doing, kernel.log):
+            with stage(f"kernel {name}", doing, kernel.log, progress_of(kernel, cold)):
                 build(kernel)
+            if cold:
+                cache.write(known_objects(name), str(len(list(objects(kernel)))))
             cache.write(done, want)
     return kernel
+
+
+def objects(kernel):
+    """The object files in the output directory."""
+    for directory, _, names in os.walk(kernel.output):
+        for name in names:
+            if name.endswith(".o"):
+                yield os.path.join(directory, name)
+
+
+def known_objects(name):
+    """Where it is kept how many objects a kernel has."""
+    return cache.path("known", f"objects-{name}")
+
+
+def progress_of(kernel, cold):
+    """A function that tells how far a build is, by its objects."""
+    there = set(objects(kernel))
+    total = int(cache.read(known_objects(kernel.name)) or OBJECTS) - len(there) if cold else 0
+    start = time.time()
+
+    def look():
+        new = [name for name in objects(kernel)
+               if name not in there or not cold and is_newer(name, start)]
+        return Status(done=len(new), total=total, unit="objects")
+    return look
+
+
+def is_newer(name, start):
+    """Whether a file was written since then; it may be gone by now."""
+    try:
+        return os.path.getmtime(name) >= start
+    except FileNotFoundError:
+        return False
 
 
 def state(root, source, name):

@@ -3,11 +3,24 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
 
+from . import cache, progress
+from .progress import Status, say
+
 TAIL_LINES = 20
+# Lines of logs that tell how far a program is: mmdebstrap's, apt's, cargo's. apt says how many
+# packages it is going to install.
+TELLING = re.compile(r"^(?:I: |Unpacking |Setting up | *(?:Downloaded|Compiling|Running) ).*$",
+                     re.M)
+TELLING_LENGTH = 60
+PLANNED = re.compile(r"^\d+ upgraded, (\d+) newly installed", re.M)
+INSTALLED = re.compile(r"^Setting up ", re.M)
+# How many times are kept.
+KNOWN = 300
 
 
 class Failure(Exception):
@@ -27,13 +40,7 @@ class Failure(Exception):
         lines.append(f"error: {self.message}")
         if self.hint:
             lines.append(f"try: {self.hint}")
-        sys.stderr.write("\n".join(lines) + "\n")
-
-
-def say(text):
-    """Prints text at once, also into a pipe; not mixed with what another thread says."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+        progress.write("\n".join(lines) + "\n", sys.stderr)
 
 
 def tail(path, lines=TAIL_LINES):
@@ -42,13 +49,54 @@ def tail(path, lines=TAIL_LINES):
         return file.read().splitlines()[-lines:]
 
 
+def end_of(log):
+    """A function that tells how far an activity is, by what its log has had since now."""
+    start = size(log)
+
+    def look():
+        if size(log) <= start:
+            return Status()
+        with open(log, "rb") as file:
+            file.seek(start)
+            text = file.read().decode(errors="replace")
+        parts = [line.removeprefix("I: ").strip(" .")[:TELLING_LENGTH]
+                 for line in TELLING.findall(text)[-1:]]
+        packages = sum(map(int, PLANNED.findall(text)))
+        if packages:
+            parts.insert(0, f"{len(INSTALLED.findall(text))} of {packages} packages")
+        return Status(", ".join(parts))
+    return look
+
+
+def size(log):
+    """The size of a file that may not be there."""
+    return os.path.getsize(log) if log and os.path.exists(log) else 0
+
+
 @contextlib.contextmanager
-def stage(name, doing, log=None):
-    """Announces a stage and prints how long it took when it ends."""
+def activity(name, look=Status, key=None):
+    """Shows an activity while it runs; by the key it is known how long it took the last time."""
+    note = cache.path("known", re.sub(r"[^\w.-]+", "-", key or name))
+    seconds = float(cache.read(note) or 0) if key else 0
+    start = time.monotonic()
+    with progress.activity(name, look, seconds):
+        yield
+    if key:
+        cache.write(note, f"{time.monotonic() - start:.1f}")
+        cache.prune(cache.path("known"), KNOWN)
+
+
+@contextlib.contextmanager
+def stage(name, doing, log=None, look=None):
+    """Announces a stage, shows how far it is, and prints how long it took when it ends.
+
+    Without a function to `look` how far it is, its log and the time that it took before tell.
+    """
     say(f"== {name}: {doing}" + (f" (log: {log})" if log else ""))
     start = time.monotonic()
     try:
-        yield
+        with activity(name, look or end_of(log), None if look else f"{name} {doing}"):
+            yield
     except BaseException:
         say(f"== {name}: failed after {time.monotonic() - start:.1f} s")
         raise

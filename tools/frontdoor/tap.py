@@ -3,6 +3,7 @@
 
 import re
 
+from .progress import Status
 from .splat import PREFIX
 
 RESULT = re.compile(r"^(not )?ok \d+ ?(.*?)(?: # (SKIP|TODO)\b ?(.*))?$", re.I)
@@ -35,6 +36,17 @@ class Tally:
     def __str__(self):
         return (f"{self.passed} passed, {len(self.failures)} failed, "
                 f"{len(self.skips)} skipped")
+
+
+def under_way(output):
+    """How far run_kselftest.sh is: results, of how many, and the program that it runs."""
+    lines = output.splitlines()
+    programs = [line.split(": ")[-1].strip() for line in lines if line.startswith("# selftests: ")]
+    plans = [PLAN.match(line) for line in lines if PLAN.match(line)]
+    if not programs or not plans:
+        return Status()
+    results = sum(1 for line in lines if RESULT.match(line))
+    return Status(f"{results} of {plans[0].group(1)} programs, now {programs[-1]}")
 
 
 def take(tally, line, prefix):

@@ -6,13 +6,12 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import threading
 import time
 
-from . import cache, screen, splat
+from . import cache, progress, screen, splat, tap
 from .scenarios import SCENARIOS
-from .stage import Failure, say, tail
+from .stage import Failure, activity, say, tail
 
 SCRIPTS = os.path.join(cache.REPO, "tools/guest")
 KEEP_RUNS = 60
@@ -208,7 +207,7 @@ class Run:
             with subprocess.Popen(self.kernel.root.argv(self.command), stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, stderr=log,
                                   pass_fds=self.screens.descriptors()) as process:
-                timed_out = self.attend(process, timeout, echo)
+                timed_out = self.attend(process, timeout, echo, cache.key(script))
         result = Result(self.directory, self.scenario, time.monotonic() - start, timed_out,
                         self.screens)
         if process.returncode and not timed_out and not self.screens.hung:
@@ -216,16 +215,21 @@ class Run:
                           self.log)
         return result
 
-    def attend(self, process, timeout, echo):
+    def look(self):
+        """How far the guest is, if it runs tests."""
+        return tap.under_way(clean(self.output) if os.path.exists(self.output) else "")
+
+    def attend(self, process, timeout, echo, key):
         """Copies what the guest prints and answers its requests, until QEMU ends.
 
-        Returns whether its time was over.
+        The key is that of the script. Returns whether the guest's time was over.
         """
         let_devices_run_first(process.pid)
         self.screens.start(process.kill)
         reader = threading.Thread(target=copy_output, args=(process.stdout, self.output, echo))
         reader.start()
-        timed_out = wait(process, timeout, self.console, self.signs)
+        with activity("guest", self.look, f"guest {self.kernel.name} {self.scenario} {key}"):
+            timed_out = wait(process, timeout, self.console, self.signs)
         reader.join()
         self.screens.stop()
         return timed_out
@@ -289,8 +293,7 @@ def copy_output(pipe, path, echo):
             file.write(line)
             file.flush()
             if echo is not None and not line.startswith(b"@guest "):
-                sys.stdout.write(echo + line.decode(errors="replace").replace("\r", ""))
-                sys.stdout.flush()
+                progress.write(echo + line.decode(errors="replace").replace("\r", ""))
 
 
 def shell(kernel, guest, scenario):
