@@ -12,14 +12,14 @@ from .stage import Failure, say
 
 
 def prepare():
-    """Everything that comes before a kernel: the host, the build root, the source."""
+    """Prepares what a kernel needs: the host, the build root, the source."""
     host.check()
     root = buildroot.get()
     return root, source.get(root)
 
 
 def bootable(name, kind=guest.MINIMAL):
-    """A kernel and a guest image to boot it with, up to date."""
+    """Returns a kernel and a guest image to boot it with, both up to date."""
     root, tree = prepare()
     image = guest.get(root, kind)
     built = kernel.get(root, tree, name)
@@ -62,8 +62,8 @@ def command_run(args):
         say(f"== guest: its screen was {picture}")
     if result.problems() or result.status:
         vm.explain(result)
-        raise Failure("the report did not come to its end",
-                      "`make shell` for a look into the guest", result.output_file)
+        raise Failure("the report was not finished",
+                      "`make shell` to look into the guest", result.output_file)
     return 0
 
 
@@ -73,7 +73,7 @@ def command_bench(args):
 
 
 def command_shell(args):
-    """An interactive guest."""
+    """Boots a guest with an interactive shell."""
     built, image = bootable(args.kernel)
     vm.shell(built, image, args.scenario)
     return 0
@@ -87,7 +87,7 @@ def command_root(args):
 
 
 def command_check(args):
-    """Tests every change."""
+    """Runs the tests of every change."""
     return check.main(args.all, args.only, args.jobs)
 
 
@@ -104,24 +104,24 @@ def command_clients(args):
 
 
 def command_lint(_args):
-    """Style and warnings."""
+    """Runs the linters."""
     return lint.main(*prepare())
 
 
 def command_tree(args):
-    """Puts the driver into a person's own tree."""
+    """Puts the driver into your own kernel tree."""
     integrate.command_tree(need_kdir(args), bool(os.environ.get("FORCE")))
     return 0
 
 
 def command_untree(args):
-    """Takes the driver out of a person's own tree."""
+    """Takes the driver out of your own kernel tree."""
     integrate.command_untree(need_kdir(args), bool(os.environ.get("FORCE")))
     return 0
 
 
 def need_kdir(args):
-    """The tree that a person has named."""
+    """Returns the tree that the user has named."""
     kdir = args.kdir or os.environ.get("KDIR")
     if not kdir:
         raise Failure("no kernel tree given", "make tree KDIR=~/linux")
@@ -129,7 +129,7 @@ def need_kdir(args):
 
 
 def command_clean(_args):
-    """Removes what was built."""
+    """Removes builds and logs."""
     clean.built()
     return 0
 
@@ -163,20 +163,22 @@ def parser():
     add("root", command_root).add_argument("command", nargs=argparse.REMAINDER)
     command = add("check", command_check)
     command.add_argument("--all", action="store_true", help="also the rt and kmemleak kernels")
-    command.add_argument("--only", default="", help="steps whose name has this in it")
+    command.add_argument("--only", default="", help="only steps with this in their names")
     command.add_argument("--jobs", type=int, default=min(2, os.cpu_count()),
-                         help="steps at once (%(default)s)")
+                         help="how many steps run at the same time (%(default)s)")
     add("lint", command_lint)
     command = add("bench", command_bench)
     command.add_argument("--part", choices=bench.PARTS, action="append",
-                         help="only this one; may be repeated")
+                         help="only this part; can be repeated")
     command.add_argument("--rounds", type=int, default=5,
-                         help="in which times are measured with each driver (%(default)s)")
+                         help="how often times are measured with each driver (%(default)s)")
     command = add("igt", command_igt)
     command.add_argument("--driver", choices=igt.DRIVERS, action="append",
-                         help="the other one's results are those of its last runs")
-    command.add_argument("--runs", type=int, default=3, help="of each driver")
-    command.add_argument("--only", default="", help="tests whose names match: a regular expression")
+                         help="only this driver; the other one's results are older ones")
+    command.add_argument("--runs", type=int, default=3,
+                         help="how many runs of each driver (%(default)s)")
+    command.add_argument("--only", default="",
+                         help="tests whose names match this regular expression")
     command = add("clients", command_clients)
     command.add_argument("--kernel", choices=kernel.KERNELS, default="debug")
     command.add_argument("--only", choices=clients.CLIENTS, action="append")
@@ -191,7 +193,7 @@ def parser():
 
 
 def main():
-    """Runs one command."""
+    """Runs the command that was given."""
     args = parser().parse_args()
     try:
         return args.function(args)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Speed and memory: the driver by itself, and its display beside that of the C driver."""
+"""Measures speed and memory, of the driver alone and of its display compared with the C driver."""
 
 import collections
 import math
@@ -11,15 +11,15 @@ from .stage import say
 PARTS = ("driver", "display")
 DRIVERS = {"virtio_gpu": "c", "rust_gpu": "rust"}
 TIMEOUT = 1800
-# What this driver may take at most, as a part of what the C driver takes. The first row counts
-# whose beginning and unit fit.
+# The limits of what this driver takes, divided by what the C driver takes. A row is for figures
+# whose names begin so and have that unit; the first row that fits counts.
 LIMITS = (
     ("modeset", "kicks", 0.5),
     ("modeset", "interrupts", 0.5),
     ("", "kicks", 1.0),
     ("", "interrupts", 1.0),
     ("", "instructions", 0.8),
-    # Nothing was agreed on: it tells how much of the time to the flush is the device's.
+    # No limit: it tells how much of the time to the flush is the device's.
     ("ioctl to transfer", "us", None),
     ("", "us", 0.9),
     ("", "missed vblanks", 1.0),
@@ -29,7 +29,7 @@ LIMITS = (
 
 
 def main(built, image, parts, rounds):
-    """Runs the parts. Returns 1 if something could not be measured, or is over its limit."""
+    """Runs the parts. Returns 1 if something was not measured or is over its limit."""
     status = 0
     if "driver" in parts:
         status |= bench_driver(built, image)
@@ -48,7 +48,7 @@ def run(built, image, scenario, script, echo):
 
 
 def bench_driver(built, image):
-    """What has no counterpart in the C driver: messages, packets, a device."""
+    """Measures what the C driver does not have: messages, packets, a device."""
     status = 0
     for scenario, arguments, about in (
             ("msix3", "", "times, ratios within one boot"),
@@ -60,7 +60,7 @@ def bench_driver(built, image):
 
 
 def script_for(groups, rounds, drivers):
-    """All drivers in one boot, in turns."""
+    """Returns the script of one boot, in which the drivers take turns."""
     lines = ["cd $TESTS", "modprobe virtio_pci", "modprobe virtio_gpu", "modprobe rust-gpu",
              "status=0"]
     for turn in range(rounds):
@@ -72,7 +72,7 @@ def script_for(groups, rounds, drivers):
 
 
 def bench_display(built, image, rounds):
-    """The display, with the same program for both drivers."""
+    """Measures the display, with the same program for both drivers."""
     figures = collections.defaultdict(lambda: collections.defaultdict(list))
     status = 0
     # The second driver finds the slabs that the first one has left half empty: each runs alone.
@@ -102,7 +102,7 @@ def collect(figures, text):
 
 
 def limit(what, unit):
-    """What this driver may take at most, as a part; None if nothing was agreed on."""
+    """Returns the limit of a figure, or None if it has none."""
     for beginning, limited, part in LIMITS:
         if what.startswith(beginning) and unit == limited:
             return part
@@ -110,7 +110,7 @@ def limit(what, unit):
 
 
 def table(figures):
-    """The figures of both drivers side by side: lines, and whether each is over its limit."""
+    """Yields lines with the figures of both drivers, and whether each is over its limit."""
     yield f"{'':44}{'':16}{'C':>12}{'rust_gpu':>12}{'ratio':>8}{'limit':>7}", False
     for (what, unit), found in figures.items():
         theirs, ours = (found.get(name, []) for name in DRIVERS)
@@ -127,16 +127,16 @@ def table(figures):
 
 
 def ratio(theirs, ours):
-    """What this driver takes, as a part of what the C driver takes.
+    """Returns what this driver takes, divided by what the C driver takes.
 
-    The rounds of the drivers follow each other, so that a host that is slower for a while, or
-    faster, is so for both: of all rounds the middle one by this ratio is taken.
+    The rounds of the drivers alternate, so that a host that is slow for a while is slow for both.
+    The result is the median of the rounds' ratios.
     """
     return statistics.median(b / a if a else math.inf if b else 0 for a, b in zip(theirs, ours))
 
 
 def number(values):
-    """A figure for the table: the middle one of all rounds."""
+    """Returns a figure for the table: the median of all rounds."""
     if not values:
         return "-"
     value = statistics.median(values)

@@ -35,11 +35,11 @@ ENVIRONMENT = {
     "KBUILD_BUILD_USER": "rust_gpu",
     "KBUILD_BUILD_HOST": "rust_gpu",
 }
-HINT = "run it again; with an own mirror check that it carries trixie and trixie-backports"
+HINT = "run it again; if the mirror is your own, check that it has trixie and trixie-backports"
 
 
 class BuildRoot:
-    """A directory to run commands in, with the cache and the project at their own paths."""
+    """A directory in which commands run, with the cache and the project at their own paths."""
 
     def __init__(self, path):
         self.path = path
@@ -63,7 +63,7 @@ class BuildRoot:
 
 
 def key():
-    """What the content of the build root depends on."""
+    """Returns a key of what the content of the build root depends on."""
     return cache.key(*PACKAGES, *BACKPORTS, *QEMU, BINDGEN, "1")
 
 
@@ -87,7 +87,7 @@ def sources(mirror, suites):
 
 def mmdebstrap(target, variant, packages, mirror, log, suites=("trixie", "trixie-backports")):
     """Makes a Debian directory of the first suite, with packages of all of them."""
-    # They become lines of a configuration file, where a value is quoted.
+    # They become lines of a configuration file, in which values are quoted.
     options = [f'--aptopt={name} "{value}"'
                for name, value in (option.split("=") for option in APT_OPTIONS)]
     for scheme, proxy in host.proxies().items():
@@ -104,7 +104,7 @@ def make(new, log):
     packages = [*PACKAGES, *(f"{name}/trixie-backports" for name in BACKPORTS)]
     mmdebstrap(new, "apt", packages, mirror, log)
     for name in ("/etc/resolv.conf", CERTIFICATES):
-        # A proxy's certificate authority may be known to the host's own bundle only.
+        # The certificate authority of a proxy may be in the host's own bundle only.
         if os.path.exists(name):
             shutil.copyfile(name, new + name)
     copy_cargo_config()
@@ -123,7 +123,7 @@ def apt(root, command, log):
 
 
 def copy_cargo_config():
-    """Takes over the host's cargo configuration (a registry mirror, a proxy)."""
+    """Copies the host's cargo configuration (a registry mirror, a proxy)."""
     home = os.environ.get("CARGO_HOME") or os.path.expanduser("~/.cargo")
     os.makedirs(cache.path("cargo"), exist_ok=True)
     for name in ("config.toml", "config"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The cache directory: content keys, locks against two runs at once, entries written aside."""
+"""Keeps the cache directory: content keys, locks, entries that appear when they are complete."""
 
 import contextlib
 import fcntl
@@ -28,7 +28,7 @@ def path(*names):
 
 
 def log(name):
-    """The log file of a stage; the directory is made."""
+    """Returns the log file of a stage, and makes its directory."""
     os.makedirs(path("logs"), exist_ok=True)
     return path("logs", f"{name}.log")
 
@@ -51,7 +51,7 @@ def file_hash(name):
 
 @contextlib.contextmanager
 def lock(name, shared=False):
-    """Holds the lock of one cache entry, alone or with others; says so when it has to wait."""
+    """Holds the lock of one cache entry, exclusive or shared. Says so when it has to wait."""
     how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     os.makedirs(path("locks"), exist_ok=True)
     with open(path("locks", name), "w", encoding="utf-8") as file:
@@ -66,7 +66,7 @@ def lock(name, shared=False):
 
 @contextlib.contextmanager
 def aside(entry):
-    """Gives a path to make an entry at, and renames it to `entry` when all went well."""
+    """Yields a path for a new entry, and renames it to `entry` if there was no error."""
     new = entry + ".new"
     remove(new)
     os.makedirs(os.path.dirname(entry), exist_ok=True)
@@ -84,7 +84,7 @@ def remove(entry):
 
 
 def write(name, text):
-    """Writes a text file such that a reader sees the old content or the new one."""
+    """Replaces a text file. A reader sees the old content or the new one, never a part."""
     os.makedirs(os.path.dirname(name), exist_ok=True)
     new = f"{name}.{os.getpid()}-{threading.get_ident()}.new"
     with open(new, "w", encoding="utf-8") as file:

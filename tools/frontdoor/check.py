@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The tests of every change, and the table of what runs on which kernel in which machine."""
+"""Runs the tests of every change. Tables say what runs on which kernel in which machine."""
 
 import concurrent.futures
 import glob
@@ -19,10 +19,10 @@ COLLECTION = "drivers/gpu/rust_gpu"
 CORE = "ioctl waits permissions dumb caps modes debugfs sync removal hostile"
 DISPLAY = ("display display_atomic display_cursor display_errors display_fence display_flip "
            "display_hotplug display_import display_panic display_sleep")
-# kernel, scenario, tests of the collection. What boots on the debug kernel takes three times as
-# long, so what concerns the device's form more than locks is there in check-all only. Not the
-# hand-over on the debug kernel: the C driver leaves DMA mappings behind when it is unbound, which
-# DMA_API_DEBUG reports.
+# kernel, scenario, tests of the collection. A guest takes three times as long on the debug kernel.
+# Tests that are about the form of the device, more than about locks, run there in check-all only.
+# The hand-over does not run on the debug kernel: the C driver leaves DMA mappings behind when it is
+# unbound, which DMA_API_DEBUG reports.
 GUESTS = [
     ("debug", "msix3", CORE),
     ("debug", "msix3", DISPLAY),
@@ -44,7 +44,7 @@ GUESTS = [
     ("production", "up", "modes sync waits"),
     ("production", "smp4", "torture"),
 ]
-# What depends on how interrupts arrive.
+# Tests that depend on how interrupts arrive.
 INTERRUPTS = "waits modes sync removal torture"
 MORE_GUESTS = [(name, scenario, f"{CORE} torture" if scenario == "msix3" else INTERRUPTS)
                for name in ("debug", "production", "rt")
@@ -73,7 +73,7 @@ TIMEOUT = 900
 
 
 def black(width, height):
-    """The CRC of a black picture, as the host tells it."""
+    """Returns the CRC of a black picture, in the form that screen.py has for it."""
     return f"{zlib.crc32(bytes(3 * width * height)):08x}"
 
 
@@ -87,9 +87,9 @@ SCRIPTS = [
 ]
 # What QEMU's log says when the driver writes a device's status.
 STATUS = re.compile(r"virtio_set_status vdev \S+ val (\d+)")
-# What the kernel's last words have in them.
+# What a kernel says that panics because it was asked to.
 PANIC = "Kernel panic - not syncing: sysrq triggered crash"
-# Of an image, compressed, of all that a guest may have in its memory.
+# The size of a disk that has room for the compressed memory of a guest.
 IMAGE_SIZE = 1 << 31
 
 
@@ -106,12 +106,12 @@ class Check:
         self.finished = []
 
     def step(self, name, function, *arguments):
-        """Plans one step, if it is wanted."""
+        """Plans one step, unless the user wants others only."""
         if self.only in name:
             self.steps.append((name, function, arguments))
 
     def take(self, name, function, arguments):
-        """Runs one step, prints what came of it and returns that; what breaks is a failure."""
+        """Runs one step, prints its results and returns them. A step that breaks has failed."""
         say(f"== check: {name}")
         start = time.monotonic()
         tally = tap.Tally()
@@ -139,7 +139,7 @@ class Check:
 
     def boot(self, tally, name, scenario, script, timeout=TIMEOUT, append=("kunit.enable=0",),
              disk=None):
-        """Runs a guest and counts whether it kept its log clean."""
+        """Runs a guest and counts whether its kernel log is clean."""
         result = vm.boot(self.kernel(name), self.image, scenario, script, timeout, append=append,
                          disk=disk)
         problems = result.problems()
@@ -165,18 +165,18 @@ class Check:
             say(f"   output in {result.output_file}")
 
     def installed(self, name, test):
-        """Where the build puts a test."""
+        """Returns where the build puts a test."""
         return os.path.join(self.kernel(name).output, "medium/kselftest", COLLECTION, test)
 
     def kunit(self, tally, name):
-        """Runs the driver's own suites, when it is loaded."""
+        """Runs the driver's own suites, which run when it is loaded."""
         suites = self.suites(tally, name, ["kunit.filter_glob=rust_gpu*"])
         if not suites:
             tally.failures.append("no suite of rust_gpu ran")
 
     def doctests(self, tally, name):
         """Runs the doctests and suites of the kernel crate, at boot."""
-        # Doctests of 7.3 itself (hrtimer.rs) have timers on the stack without saying so.
+        # Doctests of 7.3 itself (hrtimer.rs) have timers on the stack that are not marked as such.
         suites = self.suites(tally, name, ["no_debug_objects"])
         for suite in ("rust_doctests_kernel", "rust_drm_gem_shmem", "rust_drm_kms",
                       "rust_drm_panic", "rust_irq", "rust_kthread"):
@@ -199,14 +199,14 @@ class Check:
         tally.count(result.status == 0, f"exit status {result.status}")
 
     def shutdown(self, tally, name):
-        """Ends a system whose driver has the device: that is reset, so that it writes nothing."""
+        """Shuts a guest down and checks that the driver resets the device last."""
         result = self.boot(tally, name, "msix3", vm.scripts("ask", "shutdown"))
         tally.count(result.status == 0, f"exit status {result.status}")
         statuses = STATUS.findall(cache.read(os.path.join(result.directory, screen.LOG)))
-        tally.count(statuses[-1:] == ["0"], f"a reset at the end, not {statuses or 'nothing'}")
+        tally.count(statuses[-1:] == ["0"], f"a reset at the end; statuses: {statuses}")
 
     def panic(self, tally, name):
-        """Has a guest panic: its screen tells so, and its log nothing else."""
+        """Lets a guest panic. Its screens show that, and its log shows nothing else."""
         result = vm.boot(self.kernel(name), self.image, "panic", vm.scripts("ask", "panic"),
                          TIMEOUT, append=("kunit.enable=0",))
         tally.count(result.status is None, "the guest panics")
@@ -218,7 +218,7 @@ class Check:
                         f"'{PANIC}' in the QR code of {file}")
 
     def hibernation(self, tally, name):
-        """Has a guest sleep with its memory on a disk, and another machine wake up as that."""
+        """Lets a guest hibernate on a disk, and another one resume from that."""
         disk = cache.path(f"sleeping-{name}-{os.getpid()}")
         try:
             with open(disk, "wb") as file:
@@ -253,7 +253,7 @@ class Check:
             raise Failure(f"cargo test returned {status}", "the first error in the log", log)
 
     def plan(self):
-        """All steps: what is quick and likely to fail comes first."""
+        """Plans all steps. Quick ones that are likely to fail come first."""
         self.step("lint", lint.steps, self.root, self.tree)
         self.step("tree", treetest.steps, self.tree)
         crates = sorted(glob.glob(os.path.join(cache.REPO, "selftests/*/Cargo.toml")))
@@ -277,7 +277,7 @@ class Check:
             self.step(f"hibernation {name}", self.hibernation, name)
 
     def run(self, jobs):
-        """Takes the planned steps, so many at once, and returns the sum."""
+        """Runs the planned steps, `jobs` at a time, and returns the sum of their results."""
         total = tap.Tally()
         key = cache.key(*(name for name, _, _ in self.steps), str(jobs))
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool, \
@@ -291,7 +291,7 @@ class Check:
 
 
 def guests(everything):
-    """The guests with kselftests; none whose tests another one of the same kind has."""
+    """Returns the guests with kselftests, without those whose tests another one runs as well."""
     rows = GUESTS + MORE_GUESTS if everything else GUESTS
     return [(name, scenario, tests) for name, scenario, tests in rows
             if not any((name, scenario) == row[:2] and set(tests.split()) < set(row[2].split())
@@ -299,7 +299,7 @@ def guests(everything):
 
 
 def environment(scenario):
-    """What the tests are told about the machine they run in."""
+    """Returns the environment that tells the tests about their machine."""
     spec = SCENARIOS[scenario]
     found = ["RUST_GPU_REQUIRED=1", spec.get("env", "")]
     if "expect" in spec:
@@ -309,7 +309,7 @@ def environment(scenario):
 
 
 def main(everything, only, jobs):
-    """Runs the tests; the last line is the sum."""
+    """Runs the tests. The last line is the sum."""
     total = tap.Tally()
     try:
         host.check()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Gives disk space back."""
+"""Removes parts of the cache."""
 
 import os
 
@@ -8,7 +8,7 @@ from .stage import say
 
 
 def built():
-    """Removes what was built, and keeps the build root, the sources and the guest image."""
+    """Removes builds, logs and runs; keeps the build root, the sources and the guests' images."""
     remove(name for name in entries() if name in ("runs", "logs", "cargo-target"))
     for name in entries():
         if name.startswith("kernel-"):
@@ -18,14 +18,14 @@ def built():
 
 
 def everything():
-    """Removes all that the front door keeps."""
+    """Removes the whole cache."""
     remove(entries())
     if os.path.isdir(cache.root()):
         os.rmdir(cache.root())
 
 
 def entries():
-    """What is in the cache."""
+    """Returns the names in the cache."""
     return sorted(os.listdir(cache.root())) if os.path.isdir(cache.root()) else []
 
 

@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Programs that people use, as Debian has them: each runs in a guest, and the host looks on."""
+"""Runs programs of Debian that draw, each in a guest, and checks what the screen shows."""
 
 from . import igt, tap, vm
 from .stage import say
 
 CLIENTS = ("modetest", "kmscube", "weston", "xorg")
 SCENARIO = "two-heads"
-# Seconds for all but the session, on a busy host.
+# Seconds for everything but the session, on a busy host.
 TIMEOUT = 1500
 
 
 def job(client, driver, minutes):
-    """What the guest runs: what all clients share, and the client's own script."""
+    """Returns the job of the guest: what all clients share, and the client's own script."""
     return vm.scripts("ask", "clients/common", f"clients/{client}", MODULES=igt.MODULES[driver],
                       OTHERS=igt.others(driver), MINUTES=minutes)
 
 
 def count(tally, client, output):
-    """Counts the results that a script has printed, and whether these are all."""
+    """Counts the results that a script has printed. It is a failure if some are missing."""
     planned, found = None, 0
     for line in output.splitlines():
         plan = tap.PLAN.match(line)
@@ -48,7 +48,7 @@ def run(kernel, image, client, driver, minutes):
 
 
 def main(kernel, image, names, driver, minutes):
-    """Runs clients; the last line is the sum."""
+    """Runs clients. The last line is the sum."""
     total = tap.Tally()
     for client in names:
         say(f"== clients: {client} on {igt.MODULES[driver]}, kernel {kernel.name}")

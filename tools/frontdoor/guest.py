@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The guests' root file systems: a minimal Debian trixie, one with IGT, one with clients."""
+"""Makes the guests' root file systems: a minimal Debian trixie, one with IGT, one with clients."""
 
 import dataclasses
 import os
@@ -14,7 +14,7 @@ SCRIPT = os.path.join(cache.REPO, "tools/guest/initramfs")
 
 @dataclasses.dataclass
 class Image:
-    """What a root file system is made of."""
+    """The recipe of a root file system."""
 
     name: str
     about: str
@@ -29,7 +29,7 @@ MINIMAL = Image("guest", "a minimal Debian trixie (1 minute)", ["trixie", "trixi
 IGT = Image("guest-forky", "a Debian forky with IGT's tests (2 minutes)", ["forky"],
             [*MINIMAL.packages, "udev", "igt-gpu-tools", "igt-gpu-tools-tests", "libdrm-tests"],
             600)
-# Programs that people use, and netpbm, which has to do with their pictures.
+# Programs that draw, and netpbm, which works with their pictures.
 CLIENTS = Image("guest-clients", "a Debian trixie with Weston and Xorg (4 minutes)", ["trixie"],
                 [*MINIMAL.packages, "udev", "libdrm-tests", "kmscube", "weston", "seatd",
                  "xserver-xorg-core", "xserver-xorg-input-libinput", "x11-apps",
@@ -37,7 +37,7 @@ CLIENTS = Image("guest-clients", "a Debian trixie with Weston and Xorg (4 minute
 
 
 class Guest:
-    """What a guest boots besides its kernel."""
+    """The files that a guest boots besides its kernel."""
 
     def __init__(self, entry):
         self.image = os.path.join(entry, "root.ext4")
@@ -45,7 +45,7 @@ class Guest:
 
 
 def get(root, image=MINIMAL):
-    """Returns a guest's root image and initramfs, and makes them first when needed."""
+    """Returns a guest's root image and initramfs; makes them first if they are missing."""
     content = cache.key(*image.packages, str(image.mebibytes), cache.read(SCRIPT))
     entry = cache.path(f"{image.name}-{content}")
     with cache.lock(image.name):
@@ -58,7 +58,7 @@ def get(root, image=MINIMAL):
 
 
 def make(root, image, guest, directory, log):
-    """Makes both in the directory of a new cache entry."""
+    """Makes root image and initramfs, in the directory of a new cache entry."""
     os.makedirs(os.path.dirname(directory))
     buildroot.mmdebstrap(directory, "essential", image.packages, host.mirror(), log,
                          image.suites)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the host must be and have: said at once, with the way out."""
+"""Checks what the host is and has, and installs what it lacks."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ PACKAGES = {
 
 
 def check():
-    """Fails with the way out on a host that cannot do it."""
+    """Fails on a host that cannot do it, and says what helps."""
     system = os_release()
     if system.get("ID") != "debian" or system.get("VERSION_ID") not in ("12", "13"):
         raise Failure(
@@ -34,7 +34,7 @@ def check():
 
 
 def check_space():
-    """Fails when the cache is still to be filled and there is no room for it."""
+    """Fails if the cache was never filled and there is no room for it."""
     if os.path.exists(cache.path("filled")):
         return
     existing = cache.root()
@@ -43,8 +43,8 @@ def check_space():
     free = shutil.disk_usage(existing).free
     if free < NEED:
         raise Failure(
-            f"{free / (1 << 30):.1f} GB free below {existing}, {NEED >> 30} GB are needed",
-            "RUST_GPU_CACHE=/some/larger/place, or `make distclean` for what an older run left")
+            f"{free / (1 << 30):.1f} GB are free below {existing}, {NEED >> 30} GB are needed",
+            "RUST_GPU_CACHE=/some/larger/place, or `make distclean` to remove what older runs left")
 
 
 def os_release():
@@ -70,7 +70,7 @@ def install_packages():
 
 
 def mirror():
-    """The Debian mirror of the machine's own apt configuration, proven to carry trixie."""
+    """Returns the Debian mirror of the host's own apt configuration; it has to have trixie."""
     listing = index_targets()
     if not listing:
         run(["apt-get", "update"], cache.log("host"), "check the network and /etc/apt")
@@ -94,7 +94,7 @@ def index_targets():
 
 
 def check_mirror(site):
-    """Fails at once when the mirror cannot be reached."""
+    """Fails if the mirror cannot be reached."""
     for name, value in proxies().items():
         os.environ.setdefault(name, value)
     if not site.startswith("http"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""IGT on the C driver and on this one, and where they differ."""
+"""Runs IGT on the C driver and on this one, and lists the differences."""
 
 import collections
 import concurrent.futures
@@ -13,13 +13,13 @@ from .stage import Failure, say, stage
 DRIVERS = ("c", "rust")
 TESTS = r"(core_\w+|drm_read|dumb_buffer|fbdev|dmabuf\w*|sw_sync|syncobj_\w+|prime_\w+|kms_\w+)"
 DISK_MIB = 512
-# Seconds for a test, for a guest in which nothing happens at all, and guests for one run.
+# Seconds for a test; for a guest in which nothing happens; and how many guests a run may need.
 TEST_TIMEOUT = 120
 SILENCE = 5 * TEST_TIMEOUT
 BOOTS = 10
-# How many times each driver runs again what so far passes with the C driver only.
+# How often each driver repeats the tests that so far pass with the C driver only.
 AGAIN = 5
-# Results that say nothing about the driver.
+# Results that tell nothing about the driver.
 ABSENT = ("skip", "notrun", "-")
 
 MODULES = {"c": "virtio_pci virtio_gpu", "rust": "rust_gpu"}
@@ -37,15 +37,12 @@ class Run:
         self.file = results_file(driver, number)
 
     def execute(self, only, names):
-        """Runs the tests whose names match `only`, in as many guests as it takes.
-
-        If there are `names`, no others.
-        """
+        """Runs the tests whose names match `only`, or just `names`, in as many guests as needed."""
         with cache.lock(f"igt-{self.name}"):
             self.execute_locked(only, names)
 
     def execute_locked(self, only, names):
-        """The same, while nobody else uses the files of this run."""
+        """Does the same, with the lock of this run's files."""
         log = cache.log(f"igt-{self.name}")
         base = self.file.removesuffix(".json")
         disk, output, chosen = f"{base}.ext4", f"{base}.results", f"{base}.tests"
@@ -64,7 +61,8 @@ class Run:
                              append=["log_buf_len=4M"], disk=disk)
             if not result.timed_out and result.status is not None:
                 break
-            say(f"== igt: the guest hung or died ({result.console_file}): on in a new one")
+            say(f"== igt: the guest hung or died ({result.console_file}), the run goes on in a "
+                "new one")
         self.kernel.root.run(["debugfs", "-R", f"dump /igt/results.json {output}", disk], log)
         if not os.path.exists(output):
             raise Failure("IGT left no results", "the output of the guest", result.output_file)
@@ -72,15 +70,15 @@ class Run:
         cache.remove(disk)
 
     def keep(self, tests, only, names):
-        """Keeps what is needed of the results; all others stay where only some tests ran.
+        """Keeps the results. If only some tests ran, those of the others stay as they were.
 
-        Of `names` none may be missing: in all runs passes only what ran in all.
+        Each of `names` gets a result: a test that did not run in all runs has not passed.
         """
         kept = load(self.file) if only else {}
         kept.update((name, "notrun") for name in names)
         for name, test in tests.items():
-            # A test that passed and wrote more to stderr than its name. IGT 2.5 takes lines of the
-            # test before for that as well.
+            # "warn" is a test that passed and wrote more to stderr than its name. IGT 2.5 also
+            # counts lines of the test before.
             result = test["result"] if test["result"] != "warn" else "pass"
             kept[name.removeprefix("igt@")] = result
         cache.write(self.file, json.dumps(kept, indent=0, sort_keys=True))
@@ -92,17 +90,17 @@ def others(driver):
 
 
 def results_file(driver, number):
-    """Where the results of one run are kept."""
+    """Returns the file with the results of one run."""
     return cache.path("igt", f"{driver}-{number}.json")
 
 
 def load(file):
-    """The kept results of one run."""
+    """Returns the results of one run."""
     return json.loads(cache.read(file) or "{}")
 
 
 def found(driver, numbers):
-    """What came of each test in the runs whose numbers match: a list for each name."""
+    """Returns the results of each test in the runs whose numbers match, as a list."""
     results = collections.defaultdict(list)
     directory = cache.path("igt")
     for file in sorted(os.listdir(directory)):
@@ -114,7 +112,7 @@ def found(driver, numbers):
 
 
 def merged(driver):
-    """What came of each test in all runs: one result, or several with slashes."""
+    """Returns the result of each test in all runs; different ones are joined by slashes."""
     return {name: "/".join(sorted(set(results)))
             for name, results in found(driver, r"\d+").items()}
 
@@ -125,9 +123,9 @@ def is_asked_for(name, only):
 
 
 def worth_repeating(drivers, only):
-    """The names of the first run's tests that match, but for those that skip with each driver.
+    """Returns the names of matching tests that did not skip with both drivers in the first run.
 
-    Six in seven want what only other hardware has, and a second run finds nothing new in them.
+    Six of seven tests need other hardware and always skip.
     """
     names = set()
     for driver in drivers:
@@ -138,9 +136,9 @@ def worth_repeating(drivers, only):
 
 
 def compare(only):
-    """Returns lines: each test in which the drivers differ, how many of each, and regressions.
+    """Returns lines with counts and each test in which the drivers differ, and regressions.
 
-    Kept results of tests that nobody asked for are compared as well, but are no regressions.
+    Older results of tests that did not run this time are compared too, but are no regressions.
     """
     c_results, ours = merged("c"), merged("rust")
     lines = [f"{'test':60} {'C':16} rust_gpu"]
@@ -156,37 +154,37 @@ def compare(only):
         counts = collections.Counter(results.values())
         lines.append(f"{title}: " + ", ".join(f"{count} {result}" for result, count
                                               in counts.most_common()))
-    lines.append(f"{len(regressions)} of the tests that pass with C do not always with rust_gpu")
+    lines.append(f"{len(regressions)} tests that pass with C do not always pass with rust_gpu")
     return lines, regressions
 
 
 def again(kernel, image, names):
-    """Runs tests again, one driver after the other, with nothing else in between.
+    """Repeats tests, one driver after the other, with nothing else in between.
 
-    Returns lines, and the names of those that this driver passes less often than the C driver. One
-    failure in many runs may be a chance of the host, which both drivers share; then this shows it.
+    Returns lines, and the names of those that this driver passes less often than the C driver. A
+    failure that a busy host causes hits both drivers, and this tells it from others.
     """
     for number in range(1, AGAIN + 1):
-        with stage("igt", f"again {number} of {AGAIN}: what passed with C only"):
+        with stage("igt", f"repetition {number} of {AGAIN}: tests that passed with C only"):
             for driver in DRIVERS:
                 Run(kernel, image, driver, f"again-{number}", f"{driver:4} ").execute("", names)
     results = [found(driver, r"again-\d+") for driver in DRIVERS]
-    lines = [f"Passed, of {AGAIN} times again:"]
+    lines = [f"Passed, of {AGAIN} repetitions:"]
     worse = []
     for name in names:
         c_passes, ours = (of_driver[name].count("pass") for of_driver in results)
         if ours < c_passes:
             worse.append(name)
         lines.append(f"{name:60} {c_passes:<16} {ours}")
-    lines.append(f"{len(worse)} of them less often with rust_gpu")
+    lines.append(f"{len(worse)} of them pass less often with rust_gpu")
     return lines, worse
 
 
 def main(kernel, image, drivers, runs, only):
-    """Runs IGT and compares; returns 1 if a test that passes with C does not with this driver.
+    """Runs IGT and compares. Returns 1 if a test passes with C and does not with this driver.
 
-    The drivers run at the same time, each in its guest, as most of the time a test waits. More of
-    those with narrow bounds fail so, with either driver: see again() for how that is told apart.
+    The drivers run at the same time, each in its guest, as tests mostly wait. Because of that,
+    tests with narrow limits of time fail more often with either driver; again() sorts them out.
     """
     names = []
     for number in range(1, runs + 1):
@@ -208,5 +206,5 @@ def main(kernel, image, drivers, runs, only):
     cache.write(target, "\n".join(lines) + "\n")
     for line in lines:
         say(line)
-    say(f"== igt: the differences are in {target}")
+    say(f"== igt: this list is in {target}")
     return 1 if regressions else 0

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Puts the driver into a kernel tree and takes it out again, without a trace.
+"""Puts the driver into a kernel tree, and takes it out again without a trace.
 
-Everything is computed and checked before the first file is touched. What was done is recorded in
-the tree, with the content of every changed file before and after, so that it can be undone
-exactly whatever happened to this repository in between.
+Everything is computed and checked before the first file is touched. A record in the tree has the
+content of every changed file before and after, so that the change can be undone exactly, even if
+this repository has changed since then.
 """
 
 import filecmp
@@ -26,12 +26,12 @@ PRODUCTS = (".o", ".ko", ".mod", ".mod.c", ".cmd", ".d", ".a", ".order", ".symve
 
 
 def sources():
-    """Every file that the project adds to a tree: path in the tree -> path in this repository."""
+    """Returns every file that the project adds: path in the tree -> path in this repository."""
     found = {}
     for name in sorted(os.listdir(cache.REPO)):
         if name in ("Kconfig", "Kbuild") or name.endswith((".rs", ".c", ".h")):
             found[f"{DRIVER}/{name}"] = os.path.join(cache.REPO, name)
-        # The modules inside of a module are in the directory of its name.
+        # A directory has the modules inside the module of its name.
         if name.endswith(".rs"):
             inside = name.removesuffix(".rs")
             for file in walk(os.path.join(cache.REPO, inside)):
@@ -45,9 +45,9 @@ def sources():
 
 
 def walk(top):
-    """Relative paths of the files below `top` that belong into a tree."""
+    """Yields the relative paths of the files below `top` that belong into a tree."""
     for directory, names, files in os.walk(top):
-        # A cargo crate tests the same sources in user space: it is no part of a kernel tree.
+        # Cargo crates test the sources in user space, and are no part of a kernel tree.
         names[:] = sorted(name for name in names if not name.startswith(".") and not
                           os.path.exists(os.path.join(directory, name, "Cargo.toml")))
         for name in sorted(files):
@@ -56,14 +56,14 @@ def walk(top):
 
 
 def patches():
-    """The hooks, in order."""
+    """Returns the patches of the tree's own files, the hooks, in order."""
     directory = os.path.join(cache.REPO, "patches")
     return [os.path.join(directory, name) for name in sorted(os.listdir(directory))
             if name.endswith(".patch")]
 
 
 def patched_files():
-    """The files of a tree that the hooks change."""
+    """Returns the files of a tree that the hooks change."""
     found = {}
     for patch in patches():
         old = None
@@ -80,7 +80,7 @@ def patched_files():
 
 
 def release(kdir):
-    """The release of a kernel tree, such as `7.3.4`."""
+    """Returns the release of a kernel tree, such as `7.3.4`."""
     makefile = cache.read(os.path.join(kdir, "Makefile")) or ""
     values = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL) *= *(\d+)$", makefile, re.M))
     if len(values) != 3 or not os.path.isdir(os.path.join(kdir, "drivers/gpu/drm")):
@@ -89,7 +89,7 @@ def release(kdir):
 
 
 def check_release(kdir):
-    """Fails when the tree is of another release than the driver is for."""
+    """Fails if the driver is for another release than the tree's."""
     have = release(kdir)
     if not (have + ".").startswith(RELEASE + "."):
         raise Failure(f"{kdir} is Linux {have}, this driver is for Linux {RELEASE}",
@@ -97,7 +97,7 @@ def check_release(kdir):
 
 
 class Record:
-    """What was put into a tree."""
+    """The record of what was put into a tree."""
 
     def __init__(self, kdir):
         self.tree = kdir
@@ -111,13 +111,13 @@ class Record:
         self.hooks = content.get("hooks")
 
     def save(self):
-        """Writes the list; the contents before and after are written by `keep`."""
+        """Writes the list of files; `keep` writes their contents."""
         content = {"new": self.new, "patched": sorted(self.patched),
                    "directories": sorted(self.directories), "hooks": self.hooks}
         cache.write(os.path.join(self.base, "record.json"), json.dumps(content, indent=1) + "\n")
 
     def kept(self, when, name):
-        """The content of a patched file `before` or `after`."""
+        """Returns the content of a patched file `before` or `after`."""
         with open(os.path.join(self.base, when, name), "rb") as file:
             return file.read()
 
@@ -126,7 +126,7 @@ class Record:
         replace(os.path.join(self.base, when, name), content)
 
     def undone(self, name):
-        """What a patched file is without the hooks, with a person's own later changes kept."""
+        """Returns a patched file without the hooks, but with the user's own later changes."""
         with open(os.path.join(self.tree, name), "rb") as file:
             now = file.read()
         before, after = self.kept("before", name), self.kept("after", name)
@@ -135,11 +135,11 @@ class Record:
         return merge(name, now, after, before)
 
     def check_unchanged(self):
-        """Fails when a person has changed one of the driver's own files in the tree."""
+        """Fails if the user has changed one of the driver's own files in the tree."""
         for name, was in self.new.items():
             path = os.path.join(self.tree, name)
             if os.path.exists(path) and cache.file_hash(path) != was:
-                raise Failure(f"{path} was changed in the tree: that change would be lost",
+                raise Failure(f"{path} was changed in the tree, and that change would be lost",
                               "move the change into this repository and restore the file, "
                               "or FORCE=1 to lose it")
 
@@ -155,13 +155,13 @@ def merge(name, now, old, new):
         result = subprocess.run(["git", "merge-file", "-p", *files], capture_output=True,
                                 check=False)
     if result.returncode:
-        raise Failure(f"{name} was changed at the same place as by `make tree`",
+        raise Failure(f"{name} was changed in a place that `make tree` changes too",
                       f"take the lines with rust_gpu out of {name} by hand")
     return result.stdout
 
 
 def apply_patches(contents):
-    """Applies the hooks to the files in `contents` and returns what they are then."""
+    """Applies the hooks to the files in `contents` and returns the new contents."""
     with tempfile.TemporaryDirectory() as directory:
         for name, content in contents.items():
             replace(os.path.join(directory, name), content)
@@ -182,7 +182,7 @@ def apply_patches(contents):
 
 
 def replace(path, content):
-    """Writes a file only if its content differs, so that make sees real changes only."""
+    """Writes a file only if its content differs, so that make sees no more than real changes."""
     try:
         with open(path, "rb") as file:
             if file.read() == content:
@@ -199,12 +199,12 @@ def replace(path, content):
 
 
 def hooks():
-    """A key of what the hooks are."""
+    """Returns a key of the hooks."""
     return cache.key(*(cache.read(patch) for patch in patches()))
 
 
 def is_current(kdir):
-    """Whether `tree` would write nothing."""
+    """Returns whether `tree` would write nothing."""
     record = Record(kdir)
     if record.hooks != hooks():
         return False
@@ -221,7 +221,7 @@ def is_current(kdir):
 
 
 def tree(kdir, force=False):
-    """Puts the driver into the tree or brings what is there up to date; returns what changed."""
+    """Puts the driver into the tree, or brings it up to date. Returns the changed files."""
     kdir = os.path.abspath(kdir)
     check_release(kdir)
     record = Record(kdir)
@@ -244,7 +244,7 @@ def tree(kdir, force=False):
 
 
 def write_tree(record, files, before, after):
-    """Writes what `tree` has computed: the record first, so that it can always be undone."""
+    """Writes what `tree` has computed. The record is first, so that it can always be undone."""
     old = Record(record.tree)
     kdir = record.tree
     for name in files:
@@ -277,7 +277,7 @@ def write_tree(record, files, before, after):
 
 
 def missing_parents(kdir, name):
-    """The directories above `name` that the tree does not have."""
+    """Yields the directories above `name` that the tree does not have."""
     parent = os.path.dirname(name)
     while parent and not os.path.isdir(os.path.join(kdir, parent)):
         yield parent
@@ -285,7 +285,7 @@ def missing_parents(kdir, name):
 
 
 def untree(kdir, force=False):
-    """Takes the driver out of the tree; returns the names of what a person has added and stays."""
+    """Takes the driver out of the tree. Returns the user's own files, which stay."""
     kdir = os.path.abspath(kdir)
     release(kdir)
     record = Record(kdir)
@@ -311,7 +311,7 @@ def untree(kdir, force=False):
 
 
 def remove_products(directory):
-    """Removes build products below a directory that `tree` made; returns what else is there."""
+    """Removes build products below a directory that `tree` made. Returns the other files there."""
     left = []
     for here, _names, files in os.walk(directory, topdown=False):
         for name in files:
@@ -326,7 +326,7 @@ def remove_products(directory):
 
 
 def is_product(path):
-    """Whether a file was made by a build."""
+    """Returns whether a build has made a file."""
     if path.endswith(PRODUCTS):
         return True
     with open(path, "rb") as file:
@@ -334,7 +334,7 @@ def is_product(path):
 
 
 def check_no_remains(kdir):
-    """Fails when parts of the driver are in a tree without their record."""
+    """Fails if parts of the driver are in a tree that has no record of them."""
     remains = [name for name in sources() if os.path.exists(os.path.join(kdir, name))]
     remains += [name for name in patched_files()
                 if "rust_gpu" in (cache.read(os.path.join(kdir, name)) or "")]
@@ -345,7 +345,7 @@ def check_no_remains(kdir):
 
 
 def command_tree(kdir, force):
-    """The command `make tree`."""
+    """Runs the command `make tree`."""
     changed = tree(kdir, force)
     say(f"{kdir}: {len(changed)} files written" if changed else f"{kdir}: nothing to do")
     config = cache.read(os.path.join(kdir, ".config")) or ""
@@ -360,7 +360,7 @@ def command_tree(kdir, force):
 
 
 def command_untree(kdir, force):
-    """The command `make untree`."""
+    """Runs the command `make untree`."""
     left = untree(kdir, force)
     if left is None:
         say(f"{kdir}: rust_gpu is not in it, nothing to do")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Kernel configurations, builds, and the medium with modules and tests for the guest."""
+"""Configures and builds kernels, and packs the medium with modules and tests for the guest."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from .progress import Status
 from .stage import Failure, say, stage
 
 CONFIGS = os.path.join(cache.REPO, "tools/config")
-# Fragments of each kernel, later ones win.
+# The configuration fragments of each kernel; later ones win.
 KERNELS = {
     "debug": ["common", "debug"],
     "production": ["common", "production"],
@@ -22,7 +22,7 @@ KERNELS = {
 }
 SELFTESTS = "drivers/gpu/rust_gpu"
 GUEST = os.path.join(cache.REPO, "tools/guest")
-# What the medium has from there.
+# The files of tools/guest that are on the medium.
 GUEST_FILES = ["init", "screendump"]
 MEDIUM_MIB = 256
 # About as many objects as a kernel has, for the first build of one.
@@ -30,7 +30,7 @@ OBJECTS = 1750
 
 
 class Kernel:
-    """A built kernel: what a guest boots."""
+    """A kernel that a guest can boot: its paths."""
 
     def __init__(self, root, source, name):
         self.root = root
@@ -49,7 +49,7 @@ class Kernel:
 
 @contextlib.contextmanager
 def up_to_date(source):
-    """Holds the cached tree as this repository wants it, beside others that want the same."""
+    """Brings the cached tree up to date and keeps it so, together with other users."""
     while True:
         with cache.lock(source.name, shared=True):
             if integrate.is_current(source.tree):
@@ -61,7 +61,7 @@ def up_to_date(source):
 
 
 def get(root, source, name):
-    """Returns a kernel that is up to date, built first where it is not."""
+    """Returns a kernel that is up to date; builds it first if it is not."""
     if name not in KERNELS:
         raise Failure(f"there is no kernel '{name}'", "one of " + ", ".join(KERNELS))
     kernel = Kernel(root, source, name)
@@ -117,7 +117,7 @@ def is_newer(name, start):
 
 
 def state(root, source, name):
-    """What the content of a built kernel depends on."""
+    """Returns a key of what the content of a built kernel depends on."""
     record = cache.read(os.path.join(source.tree, integrate.RECORD, "record.json"))
     after = [cache.file_hash(os.path.join(source.tree, file))
              for file in integrate.patched_files()]
@@ -127,13 +127,13 @@ def state(root, source, name):
 
 
 def fragments(name):
-    """The text of all fragments of a kernel."""
+    """Returns the text of all fragments of a kernel."""
     return "\n".join(cache.read(os.path.join(CONFIGS, f"{part}.config"))
                      for part in KERNELS[name])
 
 
 def configure(kernel):
-    """Writes .config when a fragment or the tree's Kconfig needs it, and checks the outcome."""
+    """Writes .config if a fragment has changed, and checks the result."""
     text = fragments(kernel.name)
     note = os.path.join(kernel.output, "fragments.config")
     if cache.read(note) != text or not os.path.exists(os.path.join(kernel.output, ".config")):
@@ -151,7 +151,7 @@ def configure(kernel):
 
 
 def check_config(kernel, text):
-    """Fails with the list of symbols that Kconfig did not take as asked."""
+    """Fails if symbols do not have the values of the fragments, and lists them."""
     have = symbols(cache.read(os.path.join(kernel.output, ".config")))
     lost = [f"CONFIG_{name}={value} (is {have.get(name, 'n')})"
             for name, value in symbols(text).items() if have.get(name, "n") != value]
@@ -162,7 +162,7 @@ def check_config(kernel, text):
 
 
 def symbols(text):
-    """The symbols of a configuration, the last setting of each."""
+    """Returns the symbols of a configuration with their last values."""
     found = {}
     for name, value in re.findall(r"^CONFIG_(\w+)=(.*)$", text, re.M):
         found[name] = value
@@ -188,9 +188,9 @@ def build_medium(kernel):
             cache.remove(os.path.join(medium, "lib/modules", release, link))
     if os.path.exists(os.path.join(kernel.source.tree, "tools/testing/selftests", SELFTESTS,
                                    "Makefile")):
-        # Their makefiles know no headers: built with an older one they would be kept.
+        # Their makefiles do not list headers: after a change of one nothing would be rebuilt.
         shutil.rmtree(os.path.join(kernel.output, "kselftest", SELFTESTS), ignore_errors=True)
-        # The module among them is built in the tree itself, where another kernel's would be.
+        # The module among them is built in the tree itself, which all kernels share.
         with cache.lock(f"{kernel.source.name}-kselftest"):
             kernel.make("kselftest-install", f"TARGETS={SELFTESTS}", "FORCE_TARGETS=1",
                         f"INSTALL_PATH={medium}/kselftest", f"KDIR={kernel.output}",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What is in a directory tree, to compare it with what was in it before."""
+"""Lists a directory tree, to compare it with what it was before."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from . import cache
 DIGESTS = {}
 
 def manifest(top):
-    """Mode and content of everything in a tree, directories too."""
+    """Returns mode and content of everything in a tree, directories too."""
     found = {}
     for directory, names, files in os.walk(top):
         for name in names + files:
@@ -25,7 +25,7 @@ def manifest(top):
 
 
 def describe(path):
-    """Mode and content of a file; the same inode is read once per run."""
+    """Returns mode and content of a file. Each inode is read once per run."""
     status = os.stat(path)
     identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
     if identity not in DIGESTS:
@@ -35,18 +35,18 @@ def describe(path):
 
 
 def pristine(tree):
-    """The manifest of an unpacked source before anything was put into it."""
+    """Returns the manifest of an unpacked source before anything was put into it."""
     return dict(line.rsplit("\t", 1) for line in
                 (cache.read(os.path.join(os.path.dirname(tree), "pristine")) or "").splitlines())
 
 
 def save_pristine(tree):
-    """Keeps the manifest of a source that was just unpacked."""
+    """Saves the manifest of a source that was just unpacked."""
     lines = [f"{name}\t{value}\n" for name, value in sorted(manifest(tree).items())]
     cache.write(os.path.join(os.path.dirname(tree), "pristine"), "".join(lines))
 
 
 def difference(before, after):
-    """The names that differ between two manifests."""
+    """Returns the first names that differ between two manifests."""
     names = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     return ", ".join(sorted(names)[:5])

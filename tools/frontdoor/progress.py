@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Prints what is running: on a terminal one line that moves, elsewhere a line a minute.
 
-All output of the front door goes through `write`, so that nothing is printed into that line. Each
-activity belongs to the thread that runs it, and those of one thread contain each other.
+All output of the front door goes through `write`, so that nothing is printed into that line. An
+activity belongs to the thread that runs it; a later one of the same thread is a part of it.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import time
 # Seconds from one line to the next.
 ON_TERMINAL = 2
 ELSEWHERE = 60
-# A part of the whole from which what is left can be told.
+# The part of the whole after which an estimate of the rest is worth something.
 ENOUGH = 0.05
 SEPARATOR = " | "
 
@@ -44,7 +44,7 @@ class Activity:
         self.start = time.monotonic()
 
     def describe(self):
-        """How far it is, and how long it will still take where that is known."""
+        """Returns how far it is, and how long it will still take if that is known."""
         status, elapsed = self.look(), time.monotonic() - self.start
         parts = []
         if status.total:
@@ -62,7 +62,7 @@ class Activity:
 
 
 def clock(seconds):
-    """A time in minutes and seconds, or in hours."""
+    """Returns a time as text: hours, minutes and seconds."""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
@@ -109,7 +109,7 @@ class Display:
                     self.ticks = False
                     return
                 running = [list(activities) for activities in self.running.values()]
-            # To look takes a while: nobody waits for it. What is looked at may be gone by then.
+            # Looking takes a while, so it is done without the lock. Files may be gone by then.
             try:
                 texts = [describe(*activities) for activities in running]
             except OSError:
@@ -145,17 +145,17 @@ class Display:
 
 
 def is_terminal():
-    """Whether somebody watches who can see a line move."""
+    """Returns whether the output is a terminal on which a line can be overwritten."""
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def describe(first, *others):
-    """What a thread is doing: its outermost activity, and how far the innermost is."""
+    """Returns what a thread is doing: its outermost activity, and how far the innermost is."""
     return f"{first.name}, {others[-1].describe()}" if others else first.describe()
 
 
 def fit(texts, width, turn):
-    """One line with as many of the texts as fit, so that each comes first in its turn."""
+    """Returns a line with as many of the texts as fit; they take turns at coming first."""
     if len(SEPARATOR.join(texts)) > width:
         first = turn % len(texts)
         texts = texts[first:] + texts[:first]
@@ -168,7 +168,7 @@ DISPLAY = Display()
 
 
 def activity(name, look=Status, seconds=0):
-    """A context in which an activity is shown."""
+    """Returns a context in which an activity is shown."""
     return DISPLAY.shows(Activity(name, look, seconds))
 
 

@@ -16,5 +16,5 @@ def pylint(root, names):
     result = subprocess.run(argv, stdin=subprocess.DEVNULL, text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, errors="replace", check=False)
     found = result.stdout.splitlines()
-    # It may say nothing and fail all the same, when it is not there for instance.
+    # Without output it can have failed too, for instance if it is not there.
     return found or [f"pylint returned {result.returncode}"] * bool(result.returncode)

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The machines that the driver is tested in: one line each."""
+"""Lists the machines in which the driver is tested."""
 
 IOMMU = ["-device", "intel-iommu,intremap=off"]
-# Native hotplug, so that the slot's power can be switched off below a running driver.
+# Native hotplug: the slot can be switched off while the driver runs.
 ROOT_PORT = ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
              "-device", "pcie-root-port,id=port0,chassis=1,slot=1"]
 
-# A device that is gone cannot be reset: the driver leaks its DMA memory, with one line.
+# A device that is gone cannot be reset. The driver leaks its DMA memory and says so, in one line.
 SLOT = {"env": "RUST_GPU_SLOT_OFF=1", "allow": r"rust_gpu.*leak"}
 # One guest nanosecond is one instruction: the same figures from run to run.
 ICOUNT = ["-icount", "shift=0,sleep=off"]
 
 # gpu: the device; machine: more devices before it; append: kernel arguments; smp: vCPUs;
-# accel: where it matters; expect: interrupt type and number of messages; env: more for the
-# tests; allow: lines of the kernel log that are no fault in this machine.
+# accel: QEMU's accelerator, where it matters; expect: interrupt type and number of messages; env:
+# more environment for the tests; allow: lines of the kernel log that are right in this machine.
 SCENARIOS = {
     "msix3": {"gpu": "virtio-gpu-pci,vectors=3", "expect": "msix 3"},
     "msix2": {"gpu": "virtio-gpu-pci,vectors=2", "expect": "msix 2"},
@@ -24,8 +24,8 @@ SCENARIOS = {
     "vga-firmware": {"gpu": "virtio-vga", "append": "vga=0x344"},
     "pio-notify": {"gpu": "virtio-gpu-pci,modern-pio-notify=on", "expect": "msix 3"},
     "iommu": {"gpu": "virtio-gpu-pci,iommu_platform=on", "expect": "msix 3", "machine": IOMMU},
-    # What the device reads are copies of the buffers. Not for buffers of udmabuf, which does not
-    # keep its segments within what can be copied.
+    # The device reads copies of the buffers. Not for tests of udmabuf, whose segments are too large
+    # to be copied.
     "swiotlb": {"gpu": "virtio-gpu-pci,iommu_platform=on", "append": "swiotlb=force",
                 "expect": "msix 3"},
     "iommu-refused": {"gpu": "virtio-gpu-pci,iommu_platform=off", "machine": IOMMU},
@@ -33,8 +33,8 @@ SCENARIOS = {
                   "expect": "msix 3", "machine": ROOT_PORT, **SLOT},
     "root-port-intx": {"gpu": "virtio-gpu-pci,bus=port0,vectors=0",
                        "expect": "intx 1", "machine": ROOT_PORT, **SLOT},
-    # For kernels with the debugging of DMA, which warns of the leak, and with lockdep, which warns
-    # of pciehp's own locks (reset_lock against pci_lock_rescan_remove) when a slot is switched off.
+    # For debug kernels: DMA debugging warns of the leak, and lockdep of pciehp's own locks
+    # (reset_lock against pci_lock_rescan_remove) when a slot is switched off.
     "root-port-debug": {"gpu": "virtio-gpu-pci,bus=port0", "expect": "msix 3",
                         "machine": ROOT_PORT, "append": "dma_debug=off",
                         "allow": SLOT["allow"]},
@@ -43,7 +43,7 @@ SCENARIOS = {
                         "expect": "intx 1", "append": "threadirqs"},
     "up": {"gpu": "virtio-gpu-pci", "expect": "msix 3", "smp": 1},
     "smp4": {"gpu": "virtio-gpu-pci", "expect": "msix 3", "smp": 4},
-    # The C driver leaves its console's buffer behind when it is unbound, with a warning.
+    # Without a console: the C driver leaves its buffer behind when it is unbound, with a warning.
     "handover": {"gpu": "virtio-gpu-pci", "append": "drm_kms_helper.fbdev_emulation=0"},
     "headless": {"gpu": "virtio-gpu-pci,max_outputs=0", "expect": "msix 3"},
     "log": {"gpu": "virtio-gpu-pci",

@@ -168,7 +168,7 @@ class Service:
         raise Refused("there is no such request")
 
     def answer_ping(self, _monitor):
-        """Says that there is somebody who answers."""
+        """Answers, so that the guest knows that it can ask."""
         return ["ping"]
 
     def answer_screendump(self, monitor, name, head="0"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Kernel source in the cache: from Debian, from a tarball or from a person's own tree."""
+"""Brings kernel source into the cache: from Debian, a tarball or the user's own tree."""
 
 import json
 import os
@@ -12,7 +12,7 @@ PACKAGE = f"linux-source-{integrate.RELEASE}"
 
 
 class Source:
-    """A kernel source tree in the cache that the driver is put into."""
+    """A kernel source tree in the cache, into which the driver is put."""
 
     def __init__(self, entry):
         self.entry = entry
@@ -20,12 +20,12 @@ class Source:
         self.tree = os.path.join(entry, "tree")
 
     def output(self, kernel):
-        """The build directory of one kernel configuration."""
+        """Returns the build directory of one kernel configuration."""
         return os.path.join(self.entry, f"o-{kernel}")
 
 
 def get(root):
-    """Returns the kernel source that was asked for, unpacked but for nothing else touched."""
+    """Returns the kernel source that the user has chosen, unpacked and otherwise untouched."""
     kdir, tarball = os.environ.get("KDIR"), os.environ.get("KERNEL_TARBALL")
     if kdir and tarball:
         raise Failure("KDIR and KERNEL_TARBALL are both given", "one of them")
@@ -37,7 +37,7 @@ def get(root):
 
 
 def from_debian(root):
-    """Debian's own source package."""
+    """Returns the source of Debian's package."""
     note = cache.path("source-debian.json")
     known = json.loads(cache.read(note) or "{}")
     if known and os.path.isdir(cache.path(known["source"], "tree")):
@@ -50,7 +50,7 @@ def from_debian(root):
         options = [item for option in buildroot.APT_OPTIONS for item in ("-o", option)]
         root.run(["apt-get", *options, "update"], log, buildroot.HINT)
         root.run(["apt-get", *options, "download", f"{PACKAGE}/trixie-backports"], log,
-                 "KERNEL_TARBALL= or KDIR= with a Linux 7.3 of your own", cwd=download)
+                 "KERNEL_TARBALL= or KDIR= with your own Linux 7.3", cwd=download)
         package = os.path.join(download, os.listdir(download)[0])
         root.run(["dpkg-deb", "-x", package, download], log)
         tarball = os.path.join(download, "usr/src", f"{PACKAGE}.tar.xz")
@@ -61,7 +61,7 @@ def from_debian(root):
 
 
 def from_tarball(root, tarball):
-    """A tarball whose one top directory is the kernel tree."""
+    """Returns the source of a tarball, whose one top directory is the kernel tree."""
     if not os.path.isfile(tarball):
         raise Failure(f"there is no {tarball}", "KERNEL_TARBALL=/path/to/linux-7.3.tar.xz")
     entry = cache.path(f"kernel-{cache.file_hash(tarball)[:12]}")
@@ -79,7 +79,7 @@ def from_tarball(root, tarball):
 
 
 def from_directory(kdir):
-    """A copy of a person's own tree, brought up to date: the tree itself is not touched."""
+    """Returns a copy of the user's own tree, up to date. The tree itself is not touched."""
     integrate.check_release(kdir)
     if integrate.Record(kdir).present:
         raise Failure(f"{kdir} has the driver in it already",
@@ -92,7 +92,7 @@ def from_directory(kdir):
 
 
 def mirror_directory(here, there):
-    """Makes `there` like `here` but for what is built, hidden, or put there by the driver."""
+    """Makes `there` like `here`, without build products and .git, and keeps the driver there."""
     record = integrate.Record(there)
     ours = {*record.new, *record.patched}
     wanted = set(ours)
@@ -118,7 +118,7 @@ def mirror_directory(here, there):
 
 
 def skipped(relative):
-    """Whether a file of a person's tree is a product of building in it."""
+    """Returns whether a file of the user's tree comes from a build in it."""
     name = os.path.basename(relative)
     return (name in (".config", ".config.old", "vmlinux", "Module.symvers")
             or name.endswith(integrate.PRODUCTS)
@@ -127,7 +127,7 @@ def skipped(relative):
 
 
 def renew_original(record, name, path):
-    """Lets the next integration start from what a person's tree has now."""
+    """Lets the next integration start from what the user's tree has now."""
     if name in record.patched:
         with open(path, "rb") as file:
             content = file.read()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What a guest's kernel log must not have."""
+"""Finds what a guest's kernel log must not have."""
 
 import re
 
@@ -29,7 +29,7 @@ def find(console, allow=None):
 
 
 def unexpected_taint(value):
-    """Says which taint flags a guest has that it must not have."""
+    """Returns a line with the taint flags that a guest must not have, if it has some."""
     bad = value & ~ALLOWED_TAINT
     if not bad:
         return []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Stages: what is being done, how long it took, where the log is, and what to try on failure."""
+"""Runs stages: tells what is done, how long it takes, where the log is, and what to try."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ KNOWN = 300
 
 
 class Failure(Exception):
-    """An expected way for a stage to fail, with what a person can do about it."""
+    """An expected failure of a stage, with what the user can do about it."""
 
     def __init__(self, message, hint=None, log=None):
         super().__init__(message)
@@ -116,6 +116,6 @@ def run(argv, log, hint=None, append=True, **kwargs):
 
 
 def short(argv):
-    """A command cut to what a person wants to read in one line."""
+    """Returns a command as text, cut to one line."""
     text = " ".join(argv)
     return text if len(text) <= 100 else "..." + text[-97:]

@@ -11,7 +11,7 @@ PLAN = re.compile(r"^1\.\.(\d+)")
 
 
 class Tally:
-    """Passed, failed and skipped tests, and the names of those that did not pass."""
+    """Counts of passed, failed and skipped tests, and the names of those that did not pass."""
 
     def __init__(self):
         self.passed = 0
@@ -19,7 +19,7 @@ class Tally:
         self.skips = []
 
     def count(self, ok, name, skip=None):
-        """Takes one result; `skip` is the reason when the test was skipped."""
+        """Adds one result; `skip` is the reason if the test was skipped."""
         if not ok:
             self.failures.append(name)
         elif skip is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of `make tree` and `make untree` on a copy of the whole kernel source."""
+"""Tests `make tree` and `make untree` on a copy of the whole kernel source."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ HOOK = "drivers/gpu/drm/Makefile"
 
 
 def refused(function, *words):
-    """Whether a call fails with a message that has all the words."""
+    """Returns whether a call fails with a message that has all the words."""
     try:
         function()
     except Failure as failure:
@@ -23,10 +23,10 @@ def refused(function, *words):
 
 
 def steps(tally, source):
-    """All tests, on a copy whose unchanged files are links."""
+    """Runs all tests, on a copy whose unchanged files are hard links."""
     before = pristine(source.tree)
     if not before:
-        tally.count(True, "tree", "the kernel source is a person's own directory")
+        tally.count(True, "tree", "the kernel source is the user's own directory")
         return
     copy = cache.path("tree-test")
     with cache.lock("tree-test"):
@@ -43,7 +43,7 @@ def steps(tally, source):
 
 
 def test_round_trip(tally, copy, before):
-    """In, in again, out, out again: nothing of it stays."""
+    """Puts it in twice and takes it out twice: nothing of it stays."""
     integrate.untree(copy)
     bad = difference(before, manifest(copy))
     tally.count(not bad, f"untree leaves {bad}")
@@ -61,7 +61,7 @@ def test_round_trip(tally, copy, before):
 
 
 def test_person_changes(tally, copy, before):
-    """What a person changes in a hooked file stays; in the driver's own files it is not lost."""
+    """The user's changes of a hooked file stay; those of the driver's own files are not lost."""
     hook, own = os.path.join(copy, HOOK), os.path.join(copy, integrate.DRIVER, "Kconfig")
     was = cache.read(hook)
     integrate.tree(copy)
@@ -71,16 +71,16 @@ def test_person_changes(tally, copy, before):
     tally.count(refused(lambda: integrate.untree(copy), own), "a changed file is not removed")
     tally.count(refused(lambda: integrate.tree(copy), own), "a changed file is not overwritten")
     cache.write(own, ours)
-    tally.count(integrate.tree(copy) == [], "a person's line is no reason to write")
+    tally.count(integrate.tree(copy) == [], "the user's line is no reason to write")
     integrate.untree(copy)
-    tally.count(cache.read(hook) == was + "# mine\n", "a person's line stays")
+    tally.count(cache.read(hook) == was + "# mine\n", "the user's line stays")
     integrate.replace(hook, was.encode())
     bad = difference(before, manifest(copy))
-    tally.count(not bad, f"untree after a person's change leaves {bad}")
+    tally.count(not bad, f"untree after the user's change leaves {bad}")
 
 
 def test_refusals(tally, copy, before):
-    """Another release, a half-applied tree: an error before anything is touched."""
+    """Another release or a half-applied tree is an error, before anything is touched."""
     makefile, driver = os.path.join(copy, "Makefile"), os.path.join(copy, integrate.DRIVER)
     text = cache.read(makefile)
     integrate.replace(makefile, text.replace("PATCHLEVEL = 3", "PATCHLEVEL = 2").encode())
@@ -113,7 +113,7 @@ def test_warning(tally, copy):
 
 
 def clean_copy(copy):
-    """Takes the remains of a half-applied driver out by hand."""
+    """Removes the remains of a half-applied driver."""
     for name in integrate.sources():
         cache.remove(os.path.join(copy, name))
     for patch in reversed(integrate.patches()):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""One run of a guest: QEMU's command line, the job, its output, its console, its end."""
+"""Runs guests: QEMU's command line, the job, its output, the console."""
 
 import os
 import re
@@ -17,7 +17,7 @@ SCRIPTS = os.path.join(cache.REPO, "tools/guest")
 KEEP_RUNS = 60
 # The kernel traps on a breakpoint that it has already replaced by the patched instruction.
 STALE_BREAKPOINT = re.compile(r"Oops: int3\b|\bint3: 0000\b")
-# How long a kernel may take to start its first program, in seconds, and how it says so.
+# How long a kernel may take to start its first program, in seconds, and the line that says so.
 BOOT = 300
 BEGUN = "Run /init as init process"
 TESTING = "KTAP version"
@@ -25,19 +25,19 @@ END = re.compile(r"^@guest exit=(\d+) taint=(\d+)$", re.M)
 
 
 def accelerator():
-    """QEMU's accelerator: KVM where it is sure to work, TCG otherwise."""
+    """Returns QEMU's accelerator: KVM where it is sure to work, otherwise TCG."""
     chosen = os.environ.get("RUST_GPU_ACCEL")
     if chosen:
         return chosen
     flags = re.search(r"^flags\s*:.*$", cache.read("/proc/cpuinfo") or "", re.M)
-    # Some machines offer /dev/kvm without either flag: a guest hangs there.
+    # Some machines have /dev/kvm without either flag: a guest hangs there.
     if flags and re.search(r"\b(vmx|svm)\b", flags.group()) and can_open("/dev/kvm"):
         return "kvm"
     return "tcg,thread=multi"
 
 
 def can_open(path):
-    """Whether a device can be opened for reading and writing."""
+    """Returns whether a device can be opened for reading and writing."""
     try:
         os.close(os.open(path, os.O_RDWR))
     except OSError:
@@ -46,13 +46,13 @@ def can_open(path):
 
 
 def scripts(*names, **variables):
-    """The text of scripts in tools/guest as one, with variables in their environment."""
+    """Returns the text of scripts in tools/guest as one, with variables in their environment."""
     lines = [f"export {name}={shlex.quote(str(value))}\n" for name, value in variables.items()]
     return "".join(lines + [cache.read(os.path.join(SCRIPTS, f"{name}.sh")) for name in names])
 
 
 class Result:
-    """What a guest left behind."""
+    """The result of a run: what a guest has left behind."""
 
     def __init__(self, directory, scenario, seconds, timed_out, screens):
         self.directory = directory
@@ -72,40 +72,40 @@ class Result:
         self.taint = int(ends[-1].group(2)) if ends else None
 
     def is_emulators_fault(self):
-        """Whether the guest hung before its first program, or died of a patched instruction, or
-        QEMU itself hung.
+        """Returns whether QEMU is to blame: the guest hung before its first program, or it died of
+        a patched instruction, or QEMU itself hung.
 
-        Multi-threaded TCG does so on rare occasions, the first two mostly early in the boot. QEMU
-        hangs when a VGA screen is dumped while the guest resets the device: each of the two waits
-        for the other.
+        The first two happen with multi-threaded TCG on rare occasions, mostly early in the boot.
+        QEMU hangs when a VGA screen is dumped while the guest resets the device: each waits for
+        the other.
         """
-        # KUnit's tests run before the first program: one that hangs is no fault of QEMU's.
+        # KUnit's tests run before the first program: if one hangs, QEMU is not to blame.
         hung = self.timed_out and BEGUN not in self.console and TESTING not in self.console
         stale = self.status is None and STALE_BREAKPOINT.search(self.console) is not None
         return hung or stale or self.qemu_hung
 
     def problems(self):
-        """Everything that is wrong with the run itself: not what the job's tests say."""
+        """Returns all that is wrong with the run itself, apart from the results of the job."""
         found = list(splat.find(self.console, self.allow))
         if self.qemu_hung:
             found.append("QEMU did not answer its monitor")
         elif self.timed_out:
             found.append(f"the guest did not end within its {self.seconds:.0f} s")
         elif self.status is None:
-            found.append("the guest ended before its job did")
+            found.append("the guest ended before its job")
         if self.taint is not None:
             found += splat.unexpected_taint(self.taint)
         return found
 
 
 def clean(path):
-    """A serial log without carriage returns."""
+    """Returns a serial log without carriage returns."""
     with open(path, errors="replace", newline="", encoding="utf-8") as file:
         return file.read().replace("\r", "")
 
 
 def qemu(kernel, guest, scenario, job, console, append, screens, disk=None):
-    """QEMU's command line, to run in the build root; without a service for a person."""
+    """Returns QEMU's command line. Without a service for the screen the guest is interactive."""
     spec = SCENARIOS[scenario]
     # No blinking cursor: tests look at pixels, and count commands.
     arguments = ["console=ttyS0", "panic=-1", "vt.global_cursor_default=0",
@@ -130,20 +130,20 @@ def qemu(kernel, guest, scenario, job, console, append, screens, disk=None):
 
 
 def namespace(number, file, snapshot):
-    """QEMU's arguments for a namespace of the disk, which forgets what is written or does not."""
+    """Returns QEMU's arguments for a namespace of the disk. A snapshot forgets what is written."""
     return ["-drive", f"if=none,id=disk{number},format=raw,snapshot={snapshot},file={file}",
             "-device", f"nvme-ns,drive=disk{number},bus=nvme0,nsid={number}"]
 
 
 def heads(scenario):
-    """How many screens the machine has."""
+    """Returns how many screens the machine has."""
     gpu = SCENARIOS[scenario]["gpu"]
     found = re.search(r"\bmax_outputs=(\d+)", gpu or "")
     return int(found.group(1)) if found else int(bool(gpu))
 
 
 def new_run(name):
-    """A directory for the files of one run."""
+    """Makes a directory for the files of one run."""
     runs = cache.path("runs")
     os.makedirs(runs, exist_ok=True)
     with cache.lock("runs"):
@@ -157,7 +157,7 @@ def new_run(name):
 
 
 def write_job(path, script):
-    """Writes the job as a disk: the text, filled up with zero bytes to whole blocks."""
+    """Writes the job as a disk: the text, padded with zero bytes to whole blocks."""
     data = script.encode() + b"\n"
     with open(path, "wb") as file:
         file.write(data + bytes(-len(data) % 4096))
@@ -175,7 +175,7 @@ def boot(kernel, guest, scenario, script, timeout=120, echo=None, append=(), dis
         raise Failure(f"there is no scenario '{scenario}'", "one of " + ", ".join(SCENARIOS))
     result = Run(kernel, guest, scenario, append, disk).execute(script, timeout, echo)
     if result.is_emulators_fault() and (not disk or BEGUN not in result.console):
-        say(f"   QEMU hung or ran a stale breakpoint ({result.console_file}): once more")
+        say(f"   QEMU hung or ran a stale breakpoint ({result.console_file}), once more")
         result = Run(kernel, guest, scenario, append, disk).execute(script, timeout, echo)
     return result
 
@@ -193,11 +193,11 @@ class Run:
         self.screens = screen.Service(kernel.root, self.directory, heads(scenario))
         self.command = qemu(kernel, guest, scenario, self.job, self.console, append, self.screens,
                             disk)
-        # A guest that changes them is not silent; without a disk nobody asks.
+        # A guest that changes these files is not silent. Without a disk silence does not matter.
         self.signs = [self.output, disk] if disk else []
 
     def execute(self, script, timeout, echo):
-        """Boots the guest once, whatever ends it."""
+        """Boots the guest once."""
         write_job(self.job, script)
         cache.write(self.console, "")
         start = time.monotonic()
@@ -211,8 +211,8 @@ class Run:
         result = Result(self.directory, self.scenario, time.monotonic() - start, timed_out,
                         self.screens)
         if process.returncode and not timed_out and not self.screens.hung:
-            raise Failure(f"QEMU returned {process.returncode}", "RUST_GPU_ACCEL=tcg if it is KVM",
-                          self.log)
+            raise Failure(f"QEMU returned {process.returncode}",
+                          "RUST_GPU_ACCEL=tcg if it ran with KVM", self.log)
         return result
 
     def look(self):
@@ -248,7 +248,7 @@ def let_devices_run_first(pid):
 
 
 def begins(process, timeout, console):
-    """Waits until the guest starts its first program; not if it hangs before."""
+    """Waits until the guest starts its first program. Returns False if it hangs before."""
     end = time.monotonic() + min(timeout, BOOT)
     while BEGUN not in clean(console):
         try:
@@ -261,9 +261,9 @@ def begins(process, timeout, console):
 
 
 def wait(process, timeout, console, signs=()):
-    """Waits for QEMU to end; kills it when its time is over or the person interrupts.
+    """Waits for QEMU to end. Kills it when its time is over or the user interrupts.
 
-    While any of the files `signs` changes, its time begins anew.
+    With each change of one of the files `signs` the time starts again.
     """
     try:
         if not begins(process, timeout, console):
@@ -308,7 +308,7 @@ def shell(kernel, guest, scenario):
 
 
 def explain(result):
-    """Prints what is wrong with a run, with the end of its console."""
+    """Prints what is wrong with a run, and the end of its console."""
     for line in result.problems():
         say(f"   {line}")
     say(f"-- end of {result.console_file}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""As much of a VNC viewer (RFC 6143) as it takes to ask for another size, and to see the cursor."""
+"""Talks to a VNC server (RFC 6143): asks for another size, and reads the cursor."""
 
 import collections
 import socket
@@ -10,29 +10,29 @@ PATIENCE = 20
 LONGEST_TEXT = 4096
 LARGEST_CURSOR = 512 * 512
 SECURITY_NONE = 1
-# Messages of the client, one of the server, and the encodings that stand for a size, and for a
-# cursor with what that contains in turn.
+# Messages of the client, one of the server, and encodings: of a size, of a cursor, and of the
+# cursor's pixels.
 SET_ENCODINGS = 2
 SET_DESKTOP_SIZE = 251
 FRAMEBUFFER_UPDATE = 0
 EXTENDED_DESKTOP_SIZE = -308
 ALPHA_CURSOR = -314
 RAW = 0
-# Why a size is told: another client asked, this one did. How that went.
+# The reason of a size is who asked for it: this client, for one. Then the status.
 THIS_CLIENT = 1
 FORWARDED = 4
-STATUS = {0: "taken", 1: "prohibited", 2: "out of resources", 3: "not a layout that it knows"}
+STATUS = {0: "taken", 1: "prohibited", 2: "out of resources", 3: "unknown layout"}
 
 
 Rectangle = collections.namedtuple("Rectangle", "x y width height encoding data")
 
 
 class Broken(OSError):
-    """The server does not what a server does."""
+    """The server does not follow the protocol, or refuses."""
 
 
 class Viewer:
-    """A connection to a VNC server on a Unix socket. No wait in it is longer than PATIENCE."""
+    """A connection to a VNC server on a Unix socket, of which no use lasts longer than PATIENCE."""
 
     def __init__(self, path):
         self.deadline = time.monotonic() + PATIENCE
@@ -56,14 +56,14 @@ class Viewer:
         self.connection.close()
 
     def read(self, form):
-        """The fields of the next bytes; a single one as it is."""
+        """Returns the fields of the next bytes; a single one without a tuple."""
         left = struct.calcsize(form)
         data = b""
         while left:
             self.connection.settimeout(max(self.deadline - time.monotonic(), 0.001))
             part = self.connection.recv(left)
             if not part:
-                raise Broken("the VNC server has closed")
+                raise Broken("the VNC server has closed the connection")
             data += part
             left -= len(part)
         fields = struct.unpack(form, data)
@@ -75,17 +75,17 @@ class Viewer:
         self.connection.sendall(struct.pack(form, *fields))
 
     def read_text(self):
-        """A text with its length before it."""
+        """Returns a text, which comes after its length."""
         length = self.read(">I")
         if length > LONGEST_TEXT:
-            raise Broken("the VNC server sends too long a text")
+            raise Broken("the VNC server sends a text that is too long")
         return self.read(f">{length}s") if length else b""
 
     def shake_hands(self):
-        """Version 3.8, no password, a display that others may look at too."""
+        """Agrees on version 3.8, no password, and a display that is shared with others."""
         version = self.read(">12s")
         if not version.startswith(b"RFB 003."):
-            raise Broken("that is no VNC server")
+            raise Broken("this is no VNC server")
         self.write(">12s", b"RFB 003.008\n")
         kinds = self.read(">B")
         if not kinds:
@@ -101,18 +101,18 @@ class Viewer:
         self.see(EXTENDED_DESKTOP_SIZE)
 
     def see(self, encoding):
-        """Says what this viewer wants to see."""
+        """Tells the server what this viewer understands."""
         self.write(">BxHi", SET_ENCODINGS, 1, encoding)
 
     def read_rectangles(self):
-        """The rectangles of the next update. Nobody asks for pixels, so none has any."""
+        """Returns the rectangles of the next update. They have no pixels, as none are requested."""
         kind, count = self.read(">BxH")
         if kind != FRAMEBUFFER_UPDATE:
-            raise Broken("the VNC server sends what nobody asked for")
+            raise Broken("the VNC server sends something unexpected")
         return [self.read_rectangle() for _ in range(count)]
 
     def read_rectangle(self):
-        """One rectangle, with what comes after its head."""
+        """Returns one rectangle with its data."""
         x, y, width, height, encoding = self.read(">HHHHi")
         if encoding == EXTENDED_DESKTOP_SIZE:
             data = [self.read(">16s") for _ in range(self.read(">Bxxx"))]
@@ -120,21 +120,21 @@ class Viewer:
                 self.read(">i") == RAW:
             data = self.read(f">{4 * width * height}s")
         else:
-            raise Broken("the VNC server sends what nobody asked for")
+            raise Broken("the VNC server sends something unexpected")
         return Rectangle(x, y, width, height, encoding, data)
 
     def next(self, encoding):
-        """The next rectangle of a kind."""
+        """Returns the next rectangle with this encoding."""
         while True:
             for rectangle in self.read_rectangles():
                 if rectangle.encoding == encoding:
                     return rectangle
 
     def resize(self, width, height):
-        """Asks for a size, and returns when the server has passed that on to its guest."""
+        """Asks for a size, and waits until the server has passed that on to its guest."""
         self.write(">BxHHBxIHHHHI", SET_DESKTOP_SIZE, width, height, 1, 0, 0, 0, width, height, 0)
         while True:
-            # A size has its reason and its status where others have a place.
+            # The reason and the status are where other rectangles have x and y.
             reason, status = self.next(EXTENDED_DESKTOP_SIZE)[:2]
             if reason == THIS_CLIENT:
                 if status not in (0, FORWARDED):
@@ -142,6 +142,6 @@ class Viewer:
                 return
 
     def cursor(self):
-        """The cursor that the display has, shown or not: the hot spot is where others begin."""
+        """Returns the cursor's image, visible or not. Its x and y are the hot spot."""
         self.see(ALPHA_CURSOR)
         return self.next(ALPHA_CURSOR)

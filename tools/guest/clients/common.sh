@@ -27,7 +27,7 @@ check()
 	echo "$check_result $COUNT $check_name"
 }
 
-# finish FILE...: the end; logs of the client, if not all is well.
+# finish FILE...: ends the results, and prints logs of the client if something failed.
 finish()
 {
 	for finish_file in "$@"; do
@@ -36,8 +36,8 @@ finish()
 	echo "1..$COUNT"
 }
 
-# await SECONDS COMMAND...: whether the command succeeds within some time. What it prints last is
-# printed if not.
+# await SECONDS COMMAND...: whether the command succeeds within some time. If it does not, prints
+# what the command has printed last.
 await()
 {
 	await_end=$(($(date +%s) + $1))
@@ -45,7 +45,7 @@ await()
 	until "$@" >"$WORK/await" 2>&1; do
 		if [ "$(date +%s)" -ge "$await_end" ]; then
 			cat "$WORK/await"
-			echo "waited in vain: $*"
+			echo "it took too long: $*"
 			return 1
 		fi
 		sleep 0.5
@@ -58,7 +58,7 @@ is_over()
 	[ ! -e "/proc/$1" ] || grep -q '^State:.*Z' "/proc/$1/status"
 }
 
-# ends PID [STATUS]: whether a child ends soon, and well.
+# ends PID [STATUS]: whether a child ends soon, with this status or with 0.
 ends()
 {
 	if ! await 120 is_over "$1"; then
@@ -73,7 +73,7 @@ ends()
 	}
 }
 
-# begin PROGRAM ARGUMENT...: starts a program that goes on until it gets a character.
+# begin PROGRAM ARGUMENT...: starts a program that runs until it reads a character.
 begin()
 {
 	rm -f "$WORK/key"
@@ -83,7 +83,7 @@ begin()
 	exec 4>"$WORK/key"
 }
 
-# over PROGRAM PATTERN: whether it ends by itself, without such a line in its log.
+# over PROGRAM PATTERN: whether it ends on its own, with no line in its log that matches.
 over()
 {
 	exec 4>&-
@@ -94,7 +94,7 @@ over()
 	fi
 }
 
-# end PROGRAM PATTERN: the same, after it was told to.
+# end PROGRAM PATTERN: the same, after it got its character.
 end()
 {
 	echo >&4
@@ -147,7 +147,7 @@ size()
 	head -n 2 "$1" | tail -n 1
 }
 
-# crc FILE: the CRC-32 of its pixels, which gzip has in the last bytes of what it makes.
+# crc FILE: the CRC-32 of its pixels, which gzip writes near the end of its output.
 crc()
 {
 	tail -n +4 "$1" | gzip -1 | tail -c 8 | od -An -v -N4 -tx4 | tr -d ' '
@@ -205,8 +205,8 @@ pictures()
 	ask screendump "$1-0" 0 && ask screendump "$1-1" 1
 }
 
-# agrees NAME: whether what both heads show is what the client has in its own picture of all of the
-# screen, for which it has the function `shot`: side by side, at a moment at which nothing moves.
+# agrees NAME: whether both heads, side by side, show the client's own picture of the whole screen,
+# which its function `shot` takes. Waits for a moment in which nothing moves.
 agrees()
 {
 	for agrees_try in 1 2 3 4 5 6 7 8; do
@@ -214,7 +214,7 @@ agrees()
 		shot "$WORK/shot.ppm" || return 1
 		[ "$agrees_shows" != "$(pictures "$1")" ] || break
 		[ "$agrees_try" != 8 ] || {
-			echo "the picture does not come to rest"
+			echo "the picture keeps changing"
 			return 1
 		}
 		sleep 1
@@ -242,7 +242,7 @@ look()
 	SHOWN=$(pictures "$1")
 }
 
-# changed NAME: whether a head shows something else than it did when this was asked before.
+# changed NAME: whether a head shows something else than at the last `look` or `changed`.
 changed()
 {
 	changed_is=$(pictures "$1") || return 1
@@ -258,13 +258,13 @@ console()
 	ask screendump "$1" 0
 }
 
-# keep_console: keeps what the console shows before there is a client.
+# keep_console: keeps what the console shows before the client starts.
 keep_console()
 {
 	CONSOLE=$(console console-before)
 }
 
-# console_is_back: whether it shows the same afterwards.
+# console_is_back: whether the console shows the same again.
 console_is_back()
 {
 	console_is=$(console console-after)
@@ -272,7 +272,7 @@ console_is_back()
 	[ "${CONSOLE#* }" = "${console_is#* }" ]
 }
 
-# session COMMAND...: runs the command for MINUTES, each time with the number of the round.
+# session COMMAND...: repeats the command for MINUTES, with the number of the round.
 session()
 {
 	session_end=$(($(date +%s) + MINUTES * 60))

@@ -1,25 +1,25 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# kmscube: Mesa draws a cube that turns, by software, and GBM gives its buffers to the screen: with
-# the ioctls of old and with atomic commits.
+# kmscube: Mesa draws a turning cube in software, and GBM gives its buffers to the screen, with
+# legacy ioctls and with atomic commits.
 
-# What it says when something goes wrong. It does complain that there are no modifiers.
+# What it says when something goes wrong. It always complains that there are no modifiers.
 COMPLAINT='^(failed|error|cannot|could not|no )'
 
-# start ARGUMENT...: starts kmscube, which goes on until it is told to end.
+# start ARGUMENT...: starts kmscube, which runs until it reads a character.
 start()
 {
 	begin kmscube -D "$CARD" "$@"
 }
 
-# stop: has it end, without a complaint.
+# stop: ends it; it must not complain.
 stop()
 {
 	end kmscube "$COMPLAINT"
 }
 
-# has_cube NAME: whether there is something coloured amid the grey with which it begins each frame.
+# has_cube NAME: whether something coloured is in the middle of the grey background.
 has_cube()
 {
 	ask screendump "$1" 0 || return
@@ -33,7 +33,7 @@ has_cube()
 	[ "$has_cube_middle" != "$has_cube_corner" ]
 }
 
-# turns NAME: whether the picture is another one each of three times.
+# turns NAME: whether three pictures are different.
 turns()
 {
 	look "$1"
@@ -48,7 +48,7 @@ by_software()
 	grep -E 'renderer: .*(llvmpipe|softpipe)' "$WORK/kmscube.log"
 }
 
-# frames COUNT: whether it ends by itself after so many.
+# frames COUNT: whether it ends on its own after so many frames.
 frames()
 {
 	start -c "$1"
@@ -56,7 +56,7 @@ frames()
 	over kmscube "$COMPLAINT"
 }
 
-# cube NAME ARGUMENT...: all that is tested in one of its modes.
+# cube NAME ARGUMENT...: the tests of one of its modes.
 cube()
 {
 	cube_name=$1

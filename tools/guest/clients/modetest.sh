@@ -1,16 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# modetest (libdrm-tests): its patterns on each head, by the ioctls of old and by atomic commits;
+# modetest (libdrm-tests): its patterns on each head, with legacy ioctls and with atomic commits;
 # its cursor, and its flips.
 
-# start ARGUMENT...: starts modetest, which shows something until it is told to end.
+# start ARGUMENT...: starts modetest, which runs until it reads a character.
 start()
 {
 	begin modetest -M virtio_gpu "$@"
 }
 
-# stop: has it end, without a word of complaint.
+# stop: ends it; it must not complain.
 stop()
 {
 	end modetest 'fail|error|cannot|unable'
@@ -44,7 +44,7 @@ primary_id()
 		plane && type && $1 == "value:" && $2 == 1 { print plane }' "$WORK/list"
 }
 
-# smpte WIDTH HEIGHT FILE: what modetest draws, as in its source: the three rows of colours.
+# smpte WIDTH HEIGHT FILE: the picture that modetest draws, three rows of colours as in its source.
 smpte()
 {
 	awk -v width="$1" -v file="$3" '
@@ -85,7 +85,7 @@ smpte()
 	} >"$3"
 }
 
-# cursor_moves HEAD: whether the cursor of a head is somewhere else soon.
+# cursor_moves HEAD: whether the cursor of a head moves soon.
 cursor_moves()
 {
 	cursor_was=$(ask cursor "$1")
@@ -105,13 +105,13 @@ cursor_is_hidden()
 	[ "$cursor_is" = "cursor hide 0 0" ]
 }
 
-# flips: whether modetest has counted some, and at about what frequency.
+# flips: whether modetest has counted flips, at about the right frequency.
 flips()
 {
 	grep '^freq: ' "$WORK/modetest.log"
 }
 
-# head_alone HEAD: all that is tested on one head.
+# head_alone HEAD: the tests of one head.
 head_alone()
 {
 	head_mode=$(best_mode "$1")
@@ -121,7 +121,7 @@ head_alone()
 	smpte "$head_width" "$head_height" "$WORK/smpte$1.ppm"
 
 	start -s "$head_pipe:#0" -F smpte
-	check "head $1: SMPTE bars, ioctls of old" shows_soon "legacy-$1" "$1" "$WORK/smpte$1.ppm"
+	check "head $1: SMPTE bars, legacy ioctls" shows_soon "legacy-$1" "$1" "$WORK/smpte$1.ppm"
 	check "head $1: it ends" stop
 
 	start -a -s "$head_pipe:#0" -P "$(primary_id "$1")@$(crtc_id "$1"):$head_mode+0+0" \
@@ -142,7 +142,7 @@ head_alone()
 	check "head $1: it ends" stop
 }
 
-# Both heads at once have a part each of one framebuffer.
+# Both heads show a part of one framebuffer each.
 both()
 {
 	start -s "$(connector_id 0)@$(crtc_id 0):#0" -s "$(connector_id 1)@$(crtc_id 1):#0" -F smpte

@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Weston on two heads, with a window that is resized. It uses atomic commits, and draws the pointer
-# itself, as the kernel shows no cursor plane to such a client that knows nothing of hot spots.
+# Weston on two heads, with a window that is resized. It uses atomic commits. It draws the pointer
+# itself: the kernel hides the cursor plane from atomic clients that do not know hot spots.
 
 export XDG_RUNTIME_DIR=/run/clients WAYLAND_DISPLAY=wayland-clients LIBSEAT_BACKEND=seatd
 mkdir -m 700 "$XDG_RUNTIME_DIR"
 
-# Nothing moves by itself: no clock, no animations, no screen saver.
+# Nothing moves on its own: no clock, no animations, no screen saver.
 cat >"$WORK/weston.ini" <<'END'
 [core]
 idle-time=0
@@ -50,23 +50,23 @@ start_window()
 	WINDOW=$!
 }
 
-# replug WIDTH HEIGHT: takes the second monitor away and brings one of another size. Weston does
-# nothing about a monitor that only changes.
+# replug WIDTH HEIGHT: unplugs the second monitor and plugs one of another size in. Weston ignores a
+# monitor that only changes.
 replug()
 {
 	ask unplug 1 && await 60 grep -q disabled "$(connector 1)/enabled" &&
 		ask resize "$1" "$2" 1 && await 60 has_size 1 "$1" "$2"
 }
 
-# Whether Weston stays as it is when a monitor only says that it would like another size.
+# Whether Weston keeps the mode when a monitor only asks for another size.
 ignores_wish()
 {
 	ask resize 1100 700 0 && sleep 3 && agrees wish && has_size 0 1280 800 &&
 		grep 'monitor change' "$WORK/weston.log" && ask resize 1280 800 0
 }
 
-# resized ROUND: the window has another size, which is all to be seen; now and then the monitor has
-# another one too.
+# resized ROUND: gives the window another size and checks the picture; from time to time the monitor
+# gets another size too.
 resized()
 {
 	case $(($1 % 20)) in
@@ -80,7 +80,7 @@ resized()
 	2) ask key left ;;
 	3) ask key up ;;
 	esac
-	# On its way.
+	# While it moves.
 	ask mouse 9 7
 	await 60 changed round && agrees round
 }
@@ -110,7 +110,7 @@ look shown
 start_window
 check "a window is on the screen" await 60 changed window
 check "the screen shows Weston's picture" agrees window
-check "a monitor's wish for another size is harmless" ignores_wish
+check "a monitor that asks for another size is ignored" ignores_wish
 check "the monitor is exchanged" replug 1024 768
 check "the screen shows Weston's picture" agrees exchanged
 check "the monitor is exchanged again" replug 800 600

@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Xorg with its modesetting driver on two heads, with a window that is resized. It uses the ioctls
-# of old, also for its cursor, which has a hot spot.
+# Xorg with its modesetting driver on two heads, with a window that is resized. It uses legacy
+# ioctls, also for its cursor, which has a hot spot.
 
 export DISPLAY=:0
 
-# A cursor of which the hot spot is known.
+# A cursor with a known hot spot.
 HOT_X=5
 HOT_Y=7
 cat >"$WORK/cursor.xbm" <<END
@@ -19,7 +19,7 @@ static unsigned char cursor_bits[] = {
  0x01, 0x80, 0x01, 0x80, 0x01, 0x80, 0x01, 0x80, 0x01, 0x80, 0x01, 0x80, 0x01, 0x80, 0xff, 0xff };
 END
 
-# shot FILE: the picture that the server has, which is without the cursor.
+# shot FILE: the server's own picture, which is without the cursor.
 shot()
 {
 	xwd -silent -root | xwdtopnm >"$1" 2>"$WORK/xwdtopnm.log"
@@ -42,7 +42,7 @@ set_up()
 		await 60 has_size 1 800 600
 }
 
-# cursor_at HEAD X Y: whether the last that the host was told of the head's cursor is that place.
+# cursor_at HEAD X Y: whether the last command for the head's cursor has put it there.
 cursor_at()
 {
 	cursor_is=$(ask cursor "$1")
@@ -53,15 +53,15 @@ cursor_at()
 	esac
 }
 
-# pointer_moves HEAD X Y LEFT: whether the host has the cursor where the pointer was put, X Y on the
-# head, which begins at LEFT.
+# pointer_moves HEAD X Y LEFT: moves the pointer to X Y of the head that begins at LEFT, and checks
+# where the host has the cursor then.
 pointer_moves()
 {
 	xdotool mousemove $(($2 + $4)) "$3" &&
 		await 20 cursor_at "$1" $(($2 - HOT_X)) $(($3 - HOT_Y))
 }
 
-# Whether a viewer has the cursor with its hot spot.
+# Whether a viewer gets the cursor with its hot spot.
 pointer_is_hot()
 {
 	pointer_is=$(ask pointer "$1")
@@ -72,7 +72,7 @@ pointer_is_hot()
 	esac
 }
 
-# Whether the mouse, which is the host's, moves the cursor.
+# Whether the host's mouse moves the cursor.
 mouse_moves()
 {
 	xdotool mousemove 300 300 && ask mouse 40 30 && sleep 2 || return
@@ -83,7 +83,7 @@ mouse_moves()
 		await 20 cursor_at 0 $((mouse_x - HOT_X)) $((mouse_y - HOT_Y))
 }
 
-# A program that draws anew whatever size its window gets.
+# A program that draws its window again in each size.
 start_window()
 {
 	xlogo -geometry 200x200+100+100 >"$WORK/window.log" 2>&1 3>&- &
@@ -93,7 +93,7 @@ start_window()
 	[ -n "$ID" ]
 }
 
-# new_mode WIDTH HEIGHT: the user gives the second screen another size, and X gets the same.
+# new_mode WIDTH HEIGHT: the second screen asks for another size, and X sets it.
 new_mode()
 {
 	ask resize "$1" "$2" 1 && await 30 xrandr_offers "$1x$2" &&
@@ -101,7 +101,7 @@ new_mode()
 		await 30 has_size 1 "$1" "$2"
 }
 
-# Whether it is what X would take for the second head.
+# Whether it is the preferred mode of the second head.
 xrandr_offers()
 {
 	xrandr -q >"$WORK/xrandr" && awk -v mode="$1" '/^Virtual-2/ { seen = 1; next }
@@ -110,8 +110,8 @@ xrandr_offers()
 		END { exit !found }' "$WORK/xrandr"
 }
 
-# resized ROUND: the window has another size and place, on one head, the other or both; now and then
-# the second head has another mode.
+# resized ROUND: gives the window another size and place, on one head, the other or both; from time
+# to time the second head gets another mode.
 resized()
 {
 	case $(($1 % 20)) in
@@ -119,7 +119,7 @@ resized()
 	19) new_mode 800 600 || return ;;
 	esac
 	look round
-	# Many sizes in a row, of which the last one stays.
+	# Many sizes in a row; the last one stays.
 	for resized_step in 1 2 3 4 5 6 7 8; do
 		resized_number=$(($1 * 8 + resized_step))
 		xdotool windowsize "$ID" $((100 + resized_number * 37 % 700)) \
@@ -132,7 +132,7 @@ resized()
 	await 60 changed round && agrees round
 }
 
-# It knows no other end.
+# Only a signal ends it.
 stop_window()
 {
 	kill "$WINDOW" && ends "$WINDOW" 143
@@ -143,8 +143,8 @@ stop_xorg()
 	kill "$XORG" && ends "$XORG"
 }
 
-# Whether its log has no error but that there is no D-Bus and that Debian has drivers in packages of
-# their own.
+# Whether its log has no errors, apart from the missing D-Bus and drivers that Debian has in other
+# packages.
 no_errors()
 {
 	! grep '(EE)' "$WORK/Xorg.log" |
