@@ -65,7 +65,7 @@ mod connection;
 mod hold_time;
 mod panic;
 #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use self::connection::Connection;
 

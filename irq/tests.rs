@@ -6,6 +6,7 @@
 //! disconnecting. Counting interrupts that arrive while one runs is for the real device.
 
 use kernel::{
+    io::poll::read_poll_timeout,
     irq::sim::Domain,
     kthread::{
         self,
@@ -31,6 +32,7 @@ use crate::irq::{
     ntstatus,
     Adapter,
     Connection,
+    Counters,
     Dpc,
     Miniport,
     Status,
@@ -101,10 +103,6 @@ fn mock() -> Mock {
     }
 }
 
-fn adapter(count: u32, dpc_message: u32) -> Result<Arc<Adapter<Mock>>> {
-    Adapter::new(mock(), Vectors { count, dpc_message })
-}
-
 fn states(count: u32) -> Result<KVec<Words>> {
     let mut states = KVec::new();
     for _ in 0..count {
@@ -113,39 +111,85 @@ fn states(count: u32) -> Result<KVec<Words>> {
     Ok(states)
 }
 
-/// Requests the interrupts of `adapter` from `domain`, without connecting.
-fn request<'a>(adapter: &Arc<Adapter<Mock>>, domain: &'a Domain) -> Result<Connection<'a, Mock>> {
-    let requests = (0..adapter.messages()).map(|message| domain.request(message));
-    // SAFETY: The tests drop every connection.
-    unsafe { Connection::new(adapter.clone(), c"rust_gpu_test", requests) }
+/// An adapter with the mock, and the interrupts for its messages.
+struct Rig {
+    // Dropped before the interrupts.
+    adapter: Arc<Adapter<Mock>>,
+    domain: Domain,
 }
 
-/// Waits, at the longest for ten seconds, until `done`.
-fn wait(done: impl Fn() -> bool) -> bool {
-    for _ in 0..10_000 {
-        if done() {
-            return true;
-        }
-        fsleep(Delta::from_millis(1));
+impl Rig {
+    /// Makes an adapter with so many messages. The DPC has the first one.
+    fn new(messages: u32) -> Result<Self> {
+        Self::with_dpc_message(messages, 0)
     }
-    false
-}
 
-#[kunit_tests(rust_gpu_irq)]
-mod suite {
-    use super::*;
-    use kernel::interrupt::local_interrupt_disable;
+    fn with_dpc_message(count: u32, dpc_message: u32) -> Result<Self> {
+        Ok(Self {
+            adapter: Adapter::new(mock(), Vectors { count, dpc_message })?,
+            domain: Domain::new(count)?,
+        })
+    }
+
+    fn mock(&self) -> &Mock {
+        self.adapter.miniport()
+    }
+
+    /// Requests the interrupts, without connecting them.
+    fn request(&self) -> Result<Connection<'_, Mock>> {
+        let requests = (0..self.adapter.messages()).map(|message| self.domain.request(message));
+        // SAFETY: The tests drop every connection.
+        unsafe { Connection::new(self.adapter.clone(), c"rust_gpu_test", requests) }
+    }
+
+    /// Requests the interrupts, and connects them.
+    fn connect(&self) -> Result<Connection<'_, Mock>> {
+        let mut connection = self.request()?;
+        connection.connect(&mut states(self.adapter.messages())?)?;
+        Ok(connection)
+    }
 
     /// Asserts the answer to a call for `message`, and that a refused routine does not run.
-    fn expect(adapter: &Adapter<Mock>, message: u32, answer: Result<bool, Status>) {
+    fn expect(&self, message: u32, answer: Result<bool, Status>) {
         let mut ran = false;
-        let got = adapter.synchronize_execution(message, |_| {
+        let got = self.adapter.synchronize_execution(message, |_| {
             ran = true;
             true
         });
         assert_eq!(got, answer);
         assert_eq!(ran, answer.is_ok());
     }
+
+    /// Waits until `message` has these counters.
+    fn wait_counters(&self, message: u32, done: impl Fn(&Counters) -> bool) -> bool {
+        wait(|| {
+            self.adapter
+                .counters(message)
+                .is_ok_and(|counters| done(&counters))
+        })
+    }
+
+    /// Waits until the DPC has run to its end so many times.
+    fn wait_dpcs(&self, dpcs: u32) -> bool {
+        wait(|| self.mock().dpcs.load(Acquire) == dpcs)
+    }
+}
+
+/// Waits until `done`. Returns false if it is not after half a minute, however busy the machine.
+pub(crate) fn wait(mut done: impl FnMut() -> bool) -> bool {
+    read_poll_timeout(
+        || Ok(done()),
+        |done| *done,
+        Delta::from_millis(1),
+        Delta::from_secs(30),
+    )
+    .is_ok()
+}
+
+#[kunit_tests(rust_gpu_irq)]
+mod suite {
+    use super::*;
+    use kernel::interrupt::local_interrupt_disable;
 
     #[test]
     fn status_values() {
@@ -158,55 +202,51 @@ mod suite {
 
     #[test]
     fn tri_state_of_three_messages() -> Result {
-        let domain = Domain::new(3)?;
-        let adapter = adapter(3, 1)?;
+        let rig = Rig::with_dpc_message(3, 1)?;
 
         // Before connect, also with the interrupts requested. The parameter is checked first.
-        let mut connection = request(&adapter, &domain)?;
+        let mut connection = rig.request()?;
         for message in 0..3 {
-            expect(&adapter, message, Err(Status::Unsuccessful));
+            rig.expect(message, Err(Status::Unsuccessful));
         }
-        expect(&adapter, 3, Err(Status::InvalidParameter));
-        expect(&adapter, u32::MAX, Err(Status::InvalidParameter));
+        rig.expect(3, Err(Status::InvalidParameter));
+        rig.expect(u32::MAX, Err(Status::InvalidParameter));
 
         connection.connect(&mut states(3)?)?;
         for message in 0..3 {
-            expect(&adapter, message, Ok(true));
+            rig.expect(message, Ok(true));
         }
-        expect(&adapter, 3, Err(Status::InvalidParameter));
+        rig.expect(3, Err(Status::InvalidParameter));
 
         // From the moment disconnecting begins, and for ever.
         assert_eq!(connection.disconnect().len(), 3);
-        expect(&adapter, 0, Err(Status::Unsuccessful));
+        rig.expect(0, Err(Status::Unsuccessful));
         drop(connection);
         for message in 0..3 {
-            expect(&adapter, message, Err(Status::Unsuccessful));
+            rig.expect(message, Err(Status::Unsuccessful));
         }
-        expect(&adapter, 3, Err(Status::InvalidParameter));
+        rig.expect(3, Err(Status::InvalidParameter));
         Ok(())
     }
 
     #[test]
     fn line_interrupt_has_message_zero_only() -> Result {
-        let domain = Domain::new(1)?;
-        let adapter = adapter(1, 0)?;
-        let mut connection = request(&adapter, &domain)?;
-        expect(&adapter, 1, Err(Status::InvalidParameter));
+        let rig = Rig::new(1)?;
+        let mut connection = rig.request()?;
+        rig.expect(1, Err(Status::InvalidParameter));
         connection.connect(&mut states(1)?)?;
-        expect(&adapter, 0, Ok(true));
-        expect(&adapter, 1, Err(Status::InvalidParameter));
+        rig.expect(0, Ok(true));
+        rig.expect(1, Err(Status::InvalidParameter));
         Ok(())
     }
 
     #[test]
     fn what_the_routine_returns_is_delivered() -> Result {
-        let domain = Domain::new(1)?;
-        let adapter = adapter(1, 0)?;
-        let mut connection = request(&adapter, &domain)?;
-        connection.connect(&mut states(1)?)?;
-        assert_eq!(adapter.synchronize_execution(0, |_| false), Ok(false));
-        assert_eq!(adapter.synchronize_execution(0, |_| true), Ok(true));
-        assert_eq!(adapter.synchronize_execution(0, |words| words.a), Ok(0));
+        let rig = Rig::new(1)?;
+        let _connection = rig.connect()?;
+        assert_eq!(rig.adapter.synchronize_execution(0, |_| false), Ok(false));
+        assert_eq!(rig.adapter.synchronize_execution(0, |_| true), Ok(true));
+        assert_eq!(rig.adapter.synchronize_execution(0, |words| words.a), Ok(0));
         Ok(())
     }
 
@@ -214,17 +254,16 @@ mod suite {
     #[cfg(not(CONFIG_PREEMPT_RT))]
     #[test]
     fn with_interrupts_off() -> Result {
-        let domain = Domain::new(1)?;
-        let adapter = adapter(1, 0)?;
-        let mut connection = request(&adapter, &domain)?;
+        let rig = Rig::new(1)?;
+        let mut connection = rig.request()?;
         {
             let _off = local_interrupt_disable();
-            expect(&adapter, 0, Err(Status::Unsuccessful));
-            expect(&adapter, 1, Err(Status::InvalidParameter));
+            rig.expect(0, Err(Status::Unsuccessful));
+            rig.expect(1, Err(Status::InvalidParameter));
         }
         connection.connect(&mut states(1)?)?;
         let off = local_interrupt_disable();
-        expect(&adapter, 0, Ok(true));
+        rig.expect(0, Ok(true));
         // Still off: the call must not have turned them on.
         // SAFETY: May be called in any context.
         unsafe { kernel::bindings::lockdep_assert_irqs_disabled() };
@@ -234,107 +273,96 @@ mod suite {
 
     #[test]
     fn a_panic_takes_no_lock_that_is_held() -> Result {
-        let domain = Domain::new(1)?;
-        let adapter = adapter(1, 0)?;
-        let mut connection = request(&adapter, &domain)?;
-        let read = || adapter.try_synchronize_execution(0, |words| words.a);
+        let rig = Rig::new(1)?;
+        let mut connection = rig.request()?;
+        let read = || rig.adapter.try_synchronize_execution(0, |words| words.a);
         assert_eq!(read(), None);
         connection.connect(&mut states(1)?)?;
         assert_eq!(read(), Some(0));
-        assert_eq!(adapter.try_synchronize_execution(1, |_| ()), None);
-        assert_eq!(adapter.synchronize_execution(0, |_| read()), Ok(None));
+        assert_eq!(rig.adapter.try_synchronize_execution(1, |_| ()), None);
+        assert_eq!(rig.adapter.synchronize_execution(0, |_| read()), Ok(None));
         // The lock was released.
-        expect(&adapter, 0, Ok(true));
+        rig.expect(0, Ok(true));
         Ok(())
     }
 
     #[test]
     fn counters() -> Result {
-        let domain = Domain::new(2)?;
-        let adapter = adapter(2, 0)?;
-        let mut connection = request(&adapter, &domain)?;
-        expect(&adapter, 0, Err(Status::Unsuccessful));
+        let rig = Rig::new(2)?;
+        let mut connection = rig.request()?;
+        rig.expect(0, Err(Status::Unsuccessful));
         connection.connect(&mut states(2)?)?;
         for n in 1..=3 {
-            domain.fire(0)?;
+            rig.domain.fire(0)?;
             // Two interrupts before a forced thread runs are one for it.
-            assert!(wait(|| adapter
-                .counters(0)
-                .is_ok_and(|c| c.interrupts == n)));
+            assert!(rig.wait_counters(0, |counters| counters.interrupts == n));
         }
-        adapter.miniport().ours.store(false, Relaxed);
-        domain.fire(0)?;
-        assert!(wait(|| adapter.counters(0).is_ok_and(|c| c.not_ours == 1)));
-        expect(&adapter, 0, Ok(true));
-        expect(&adapter, 2, Err(Status::InvalidParameter));
+        rig.mock().ours.store(false, Relaxed);
+        rig.domain.fire(0)?;
+        assert!(rig.wait_counters(0, |counters| counters.not_ours == 1));
+        rig.expect(0, Ok(true));
+        rig.expect(2, Err(Status::InvalidParameter));
 
-        let counters = adapter.counters(0)?;
+        let counters = rig.adapter.counters(0)?;
         assert_eq!(counters.interrupts, 3);
         assert_eq!(counters.executions, 1);
         assert_eq!(counters.refused, 1);
-        assert_eq!(adapter.invalid(), 1);
+        assert_eq!(rig.adapter.invalid(), 1);
         // The other message has its own.
-        let other = adapter.counters(1)?;
+        let other = rig.adapter.counters(1)?;
         assert_eq!(
             (other.interrupts, other.executions, other.refused),
             (0, 0, 0)
         );
-        assert!(adapter.counters(2).is_err());
+        assert!(rig.adapter.counters(2).is_err());
         Ok(())
     }
 
     #[test]
     fn interrupt_changes_the_state() -> Result {
-        let domain = Domain::new(2)?;
-        let adapter = adapter(2, 0)?;
-        let mut connection = request(&adapter, &domain)?;
-        connection.connect(&mut states(2)?)?;
-        domain.fire(1)?;
+        let rig = Rig::new(2)?;
+        let _connection = rig.connect()?;
+        rig.domain.fire(1)?;
         let seen = |words: &mut Synchronized<'_, Mock>| (words.a, words.b, words.interrupts);
         assert!(wait(
-            || adapter.synchronize_execution(1, seen) == Ok((1, 1, 1))
+            || rig.adapter.synchronize_execution(1, seen) == Ok((1, 1, 1))
         ));
-        assert_eq!(adapter.synchronize_execution(0, seen), Ok((0, 0, 0)));
+        assert_eq!(rig.adapter.synchronize_execution(0, seen), Ok((0, 0, 0)));
         Ok(())
     }
 
     #[test]
     fn without_state_the_interrupt_is_acknowledged() -> Result {
-        let domain = Domain::new(1)?;
-        let adapter = adapter(1, 0)?;
-        let mut connection = request(&adapter, &domain)?;
-        let acknowledged = |n| adapter.miniport().acknowledged.load(Relaxed) == n;
-        domain.fire(0)?;
+        let rig = Rig::new(1)?;
+        let mut connection = rig.request()?;
+        let acknowledged = |n| rig.mock().acknowledged.load(Relaxed) == n;
+        rig.domain.fire(0)?;
         assert!(wait(|| acknowledged(1)));
         connection.connect(&mut states(1)?)?;
-        domain.fire(0)?;
-        assert!(wait(|| adapter
-            .counters(0)
-            .is_ok_and(|c| c.interrupts == 2)));
+        rig.domain.fire(0)?;
+        assert!(rig.wait_counters(0, |counters| counters.interrupts == 2));
         assert!(acknowledged(1));
         connection.disconnect();
-        domain.fire(0)?;
+        rig.domain.fire(0)?;
         assert!(wait(|| acknowledged(2)));
         Ok(())
     }
 
     /// The DPC runs once for an interrupt of `message` that queues it `times`.
     fn dpc_of(message: u32, times: u32) -> Result {
-        let domain = Domain::new(3)?;
-        let adapter = adapter(3, 1)?;
-        let mut connection = request(&adapter, &domain)?;
-        connection.connect(&mut states(3)?)?;
-        adapter.miniport().queue.store(times, Relaxed);
-        domain.fire(message)?;
-        assert!(wait(|| adapter.miniport().dpcs.load(Acquire) == 1));
-        let counters = adapter.counters(message)?;
+        let rig = Rig::with_dpc_message(3, 1)?;
+        let _connection = rig.connect()?;
+        rig.mock().queue.store(times, Relaxed);
+        rig.domain.fire(message)?;
+        assert!(rig.wait_dpcs(1));
+        let counters = rig.adapter.counters(message)?;
         assert_eq!(counters.dpcs_queued, 1);
         assert_eq!(counters.dpcs_refused, u64::from(times) - 1);
-        assert_eq!(adapter.dpcs_run(), 1);
+        assert_eq!(rig.adapter.dpcs_run(), 1);
         // Nothing but one interrupt was counted anywhere, also where waking the DPC runs the
         // handler of the DPC's message.
         for other in 0..3 {
-            let counters = adapter.counters(other)?;
+            let counters = rig.adapter.counters(other)?;
             assert_eq!(counters.interrupts, u64::from(other == message));
             assert_eq!(counters.not_ours, 0);
         }
@@ -355,65 +383,62 @@ mod suite {
 
     #[test]
     fn dpc_from_a_synchronised_routine() -> Result {
-        let domain = Domain::new(2)?;
-        let adapter = adapter(2, 0)?;
-        let mut connection = request(&adapter, &domain)?;
-        connection.connect(&mut states(2)?)?;
+        let rig = Rig::new(2)?;
+        let _connection = rig.connect()?;
         for message in 0..2 {
-            let answer = adapter.synchronize_execution(message, |words| words.queue_dpc());
+            let answer = rig
+                .adapter
+                .synchronize_execution(message, |words| words.queue_dpc());
             assert_eq!(answer, Ok(true));
-            let runs = message + 1;
-            assert!(wait(|| adapter.miniport().dpcs.load(Acquire) == runs));
+            assert!(rig.wait_dpcs(message + 1));
         }
         Ok(())
     }
 
     #[test]
-    fn dpc_of_low_dpc_runs_with_the_next() -> Result {
-        let domain = Domain::new(2)?;
-        let adapter = adapter(2, 0)?;
-        let mut connection = request(&adapter, &domain)?;
-        connection.connect(&mut states(2)?)?;
-        let queue =
-            |message, dpc| adapter.synchronize_execution(message, |words| words.raise_dpc(dpc));
+    fn a_marked_dpc_runs_with_the_next() -> Result {
+        let rig = Rig::new(2)?;
+        let connection = rig.connect()?;
+        let queue = |message, dpc| {
+            rig.adapter
+                .synchronize_execution(message, |words| words.raise_dpc(dpc))
+        };
         assert_eq!(queue(1, Dpc::Marked), Ok(true));
         assert_eq!(queue(0, Dpc::Marked), Ok(false));
         fsleep(Delta::from_millis(20));
-        assert_eq!(adapter.dpcs_run(), 0);
+        assert_eq!(rig.adapter.dpcs_run(), 0);
         // It is queued already, but now it is due.
         assert_eq!(queue(1, Dpc::Queued), Ok(false));
-        assert!(wait(|| adapter.dpcs_run() == 1));
+        assert!(wait(|| rig.adapter.dpcs_run() == 1));
         assert_eq!(queue(1, Dpc::Marked), Ok(true));
         drop(connection);
-        assert_eq!(adapter.dpcs_run(), 1);
+        assert_eq!(rig.adapter.dpcs_run(), 1);
         Ok(())
     }
 
     #[test]
     fn dpc_queued_while_it_runs_runs_again() -> Result {
-        let domain = Domain::new(1)?;
-        let adapter = adapter(1, 0)?;
-        let mut connection = request(&adapter, &domain)?;
-        connection.connect(&mut states(1)?)?;
-        adapter.miniport().requeue.store(3, Relaxed);
+        let rig = Rig::new(1)?;
+        let _connection = rig.connect()?;
+        rig.mock().requeue.store(3, Relaxed);
         assert_eq!(
-            adapter.synchronize_execution(0, |state| state.queue_dpc()),
+            rig.adapter
+                .synchronize_execution(0, |state| state.queue_dpc()),
             Ok(true)
         );
-        assert!(wait(|| adapter.miniport().dpcs.load(Acquire) == 4));
-        assert_eq!(adapter.dpcs_run(), 4);
+        assert!(rig.wait_dpcs(4));
+        assert_eq!(rig.adapter.dpcs_run(), 4);
         Ok(())
     }
 
     #[test]
     fn wrong_number_of_states_is_refused() -> Result {
-        let domain = Domain::new(2)?;
-        let adapter = adapter(2, 0)?;
-        let mut connection = request(&adapter, &domain)?;
+        let rig = Rig::new(2)?;
+        let mut connection = rig.request()?;
         let mut one = states(1)?;
         assert_eq!(connection.connect(&mut one), Err(EINVAL));
         assert_eq!(one.len(), 1);
-        expect(&adapter, 0, Err(Status::Unsuccessful));
+        rig.expect(0, Err(Status::Unsuccessful));
         assert!(Adapter::new(
             mock(),
             Vectors {
@@ -436,13 +461,12 @@ mod suite {
     /// Callers in a thread of their own, against connects, interrupts and disconnects.
     #[test]
     fn connect_and_disconnect_races() -> Result {
-        let domain = Domain::new(1)?;
-        let adapter = adapter(1, 0)?;
+        let rig = Rig::new(1)?;
         let torn = Atomic::<u32>::new(0);
         let ran = Atomic::<u32>::new(0);
         let caller = |context: &kthread::Context| {
             while !context.should_stop() {
-                let answer = adapter.synchronize_execution(0, |words| {
+                let answer = rig.adapter.synchronize_execution(0, |words| {
                     words.a += 1;
                     words.b += 1;
                     words.a == words.b
@@ -458,17 +482,16 @@ mod suite {
         // SAFETY: Dropped below.
         let thread = unsafe { Kthread::new(c"rust_gpu_test", caller)? };
         for _ in 0..20 {
-            let mut connection = request(&adapter, &domain)?;
-            connection.connect(&mut states(1)?)?;
+            let mut connection = rig.connect()?;
             let before = ran.load(Relaxed);
-            adapter.miniport().queue.store(1, Relaxed);
-            domain.fire(0)?;
+            rig.mock().queue.store(1, Relaxed);
+            rig.domain.fire(0)?;
             assert!(wait(|| ran.load(Relaxed) != before));
             let states = connection.disconnect();
             assert!(states.iter().all(|words| words.a == words.b));
-            expect(&adapter, 0, Err(Status::Unsuccessful));
+            rig.expect(0, Err(Status::Unsuccessful));
             drop(connection);
-            expect(&adapter, 0, Err(Status::Unsuccessful));
+            rig.expect(0, Err(Status::Unsuccessful));
         }
         drop(thread);
         assert_eq!(torn.load(Relaxed), 0);

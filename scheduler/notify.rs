@@ -55,17 +55,6 @@ pub(crate) enum InterruptData {
     },
 }
 
-impl InterruptData {
-    /// Returns the type of the event.
-    #[allow(dead_code)]
-    pub(crate) fn interrupt_type(&self) -> InterruptType {
-        match self {
-            Self::DmaCompleted { .. } => InterruptType::DmaCompleted,
-            Self::CrtcVsync { .. } => InterruptType::CrtcVsync,
-        }
-    }
-}
-
 /// The state of the scheduler that `DxgkCbNotifyInterrupt` changes.
 ///
 /// Lives in the lock of the notify message and nowhere else.

@@ -14,14 +14,11 @@ use kernel::{
         },
         Arc, //
     },
-    time::{
-        delay::fsleep,
-        Delta, //
-    },
 };
 
 use crate::{
     irq::{
+        tests::wait,
         Adapter,
         Connection,
         Dpc,
@@ -41,7 +38,6 @@ use crate::{
         Engine,
         Hardware,
         Interrupt,
-        InterruptData,
         InterruptType,
         Node,
         NodeQueue,
@@ -57,7 +53,7 @@ struct FakeEngine {
     /// Fences of the packets taken, oldest first.
     taken: Fifo<u64>,
     published: u32,
-    quiet: bool,
+    suppressed: bool,
 }
 
 impl Engine for FakeEngine {
@@ -69,12 +65,12 @@ impl Engine for FakeEngine {
 
     fn publish(&mut self, interrupt: Interrupt) -> bool {
         self.published += 1;
-        self.quiet |= interrupt == Interrupt::Suppressed;
+        self.suppressed |= interrupt == Interrupt::Suppressed;
         true
     }
 
     fn suppresses_interrupts(&self) -> bool {
-        self.quiet
+        self.suppressed
     }
 }
 
@@ -130,10 +126,10 @@ impl Hardware for Fake {
     fn poll(state: &mut Synchronized<'_, Self>) {
         for queue in state.nodes.values_mut().flatten() {
             if let Some(engine) = &mut queue.engine {
-                engine.quiet = false;
+                engine.suppressed = false;
             }
         }
-        // The fake engine completes what it took when it is looked at.
+        // The fake engine of the cursor node completes its packets when it is polled.
         if let Some(queue) = Self::node(state, Node::Cursor) {
             while let Some(fence) = queue.engine.as_mut().and_then(|engine| engine.taken.pop()) {
                 queue.complete(fence);
@@ -166,7 +162,7 @@ fn states() -> Result<KVec<FakeState>> {
         NodeQueue::new(Some(FakeEngine {
             taken: Fifo::new(ROOM)?,
             published: 0,
-            quiet: false,
+            suppressed: false,
         }))
     };
     let mut states = KVec::new();
@@ -183,38 +179,64 @@ fn states() -> Result<KVec<FakeState>> {
     Ok(states)
 }
 
-fn fake() -> Result<Arc<Adapter<Fake>>> {
-    let fake = Fake {
-        fences: Fences::new()?,
-        kicks: Atomic::new(0),
-        submission_event: Event::new(),
-    };
-    Adapter::new(
-        fake,
-        Vectors {
+/// The fake device, the interrupts for its messages, and a client of it.
+struct Rig {
+    // Dropped before the interrupts.
+    adapter: Arc<Adapter<Fake>>,
+    client: Arc<Client>,
+    domain: Domain,
+}
+
+impl Rig {
+    fn new() -> Result<Self> {
+        let fake = Fake {
+            fences: Fences::new()?,
+            kicks: Atomic::new(0),
+            submission_event: Event::new(),
+        };
+        let vectors = Vectors {
             count: 2,
             dpc_message: 0,
-        },
-    )
-}
-
-fn connect<'a>(adapter: &Arc<Adapter<Fake>>, domain: &'a Domain) -> Result<Connection<'a, Fake>> {
-    let requests = (0..2).map(|message| domain.request(message));
-    // SAFETY: The tests drop every connection.
-    let mut connection = unsafe { Connection::new(adapter.clone(), c"rust_gpu_test", requests)? };
-    connection.connect(&mut states()?)?;
-    Ok(connection)
-}
-
-/// Waits, at the longest for ten seconds, until `node` shows `fence` as complete to waiters.
-fn wait(adapter: &Adapter<Fake>, node: Node, fence: u64) -> bool {
-    for _ in 0..10_000 {
-        if adapter.miniport().fences.completed(node) == fence {
-            return true;
-        }
-        fsleep(Delta::from_millis(1));
+        };
+        Ok(Self {
+            adapter: Adapter::new(fake, vectors)?,
+            client: Client::new()?,
+            domain: Domain::new(vectors.count)?,
+        })
     }
-    false
+
+    fn fake(&self) -> &Fake {
+        self.adapter.miniport()
+    }
+
+    /// Requests the interrupts, and connects them.
+    fn connect(&self) -> Result<Connection<'_, Fake>> {
+        let requests = (0..self.adapter.messages()).map(|message| self.domain.request(message));
+        // SAFETY: The tests drop every connection.
+        let mut connection =
+            unsafe { Connection::new(self.adapter.clone(), c"rust_gpu_test", requests)? };
+        connection.connect(&mut states()?)?;
+        Ok(connection)
+    }
+
+    /// Submits packets. Returns how many were taken, and the fence of the last one.
+    fn submit(&self, node: Node, count: u32) -> Result<(u32, u64), Status> {
+        scheduler::submit_null(&self.adapter, node, count, &self.client)
+    }
+
+    /// Runs `f` with the queue of the control node.
+    fn with_control<R>(
+        &self,
+        f: impl FnOnce(&mut NodeQueue<FakeEngine>) -> Option<R>,
+    ) -> Result<Option<R>, Status> {
+        self.adapter
+            .synchronize_execution(0, |state| f(Fake::node(state, Node::Control)?))
+    }
+
+    /// Waits until `node` shows `fence` as complete to waiters.
+    fn wait(&self, node: Node, fence: u64) -> bool {
+        wait(|| self.fake().fences.completed(node) == fence)
+    }
 }
 
 #[kunit_tests(rust_gpu_scheduler)]
@@ -254,8 +276,6 @@ mod suite {
             InterruptType::DmaPageFaulted,
         ];
         assert_eq!(types.map(|kind| kind as u32), [1, 2, 3, 4, 9]);
-        let data = InterruptData::CrtcVsync { target: 0 };
-        assert_eq!(data.interrupt_type(), InterruptType::CrtcVsync);
     }
 
     #[test]
@@ -277,53 +297,47 @@ mod suite {
 
     #[test]
     fn retraces_are_reported_while_that_is_on() -> Result {
-        let domain = Domain::new(2)?;
-        let adapter = fake()?;
-        let connection = connect(&adapter, &domain)?;
-        let queued = || adapter.counters(0).map(|counters| counters.dpcs_queued);
-        let report = |target| scheduler::report_vsync(&adapter, target, false).map(|told| told.0);
+        let rig = Rig::new()?;
+        let connection = rig.connect()?;
+        let queued = || rig.adapter.counters(0).map(|counters| counters.dpcs_queued);
+        let report =
+            |target| scheduler::report_vsync(&rig.adapter, target, false).map(|told| told.0);
 
         assert_eq!(report(1), Ok(false));
         assert_eq!(queued(), Ok(0));
-        scheduler::control_vsync(&adapter, 1, true);
+        scheduler::control_vsync(&rig.adapter, 1, true);
         assert_eq!(report(1), Ok(true));
         assert_eq!(queued(), Ok(1));
-        // Those of another scanout, and of one that cannot be.
+        // Reports are on for one scanout. There is none with number 32.
         assert_eq!(report(0), Ok(false));
-        scheduler::control_vsync(&adapter, 32, true);
+        scheduler::control_vsync(&rig.adapter, 32, true);
         assert_eq!(report(32), Ok(false));
-        scheduler::control_vsync(&adapter, 0, true);
-        scheduler::control_vsync(&adapter, 1, false);
+        scheduler::control_vsync(&rig.adapter, 0, true);
+        scheduler::control_vsync(&rig.adapter, 1, false);
         assert_eq!(report(0), Ok(true));
         assert_eq!(report(1), Ok(false));
-        assert_eq!(scheduler::vsyncs(&adapter), Ok(2));
+        assert_eq!(scheduler::vsyncs(&rig.adapter), Ok(2));
 
         drop(connection);
         assert_eq!(report(0), Err(Status::Unsuccessful));
-        assert_eq!(scheduler::vsyncs(&adapter), Err(Status::Unsuccessful));
+        assert_eq!(scheduler::vsyncs(&rig.adapter), Err(Status::Unsuccessful));
         Ok(())
     }
 
     #[test]
     fn packets_wait_in_order_for_room() -> Result {
-        let domain = Domain::new(2)?;
-        let adapter = fake()?;
-        let _connection = connect(&adapter, &domain)?;
-        let client = Client::new()?;
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
 
         let all = 3 * ROOM as u64;
-        assert_eq!(
-            scheduler::submit_null(&adapter, Node::Control, all as u32, &client),
-            Ok((all as u32, all))
-        );
+        assert_eq!(rig.submit(Node::Control, all as u32), Ok((all as u32, all)));
         // One batch, one publication; what does not fit waits for the submission thread.
-        assert_eq!(adapter.miniport().kicks.load(Relaxed), 1);
-        assert!(adapter.miniport().submission_event.take());
+        assert_eq!(rig.fake().kicks.load(Relaxed), 1);
+        assert!(rig.fake().submission_event.take());
 
         let mut expected = 1;
         for _ in 0..3 {
-            let done = adapter.synchronize_execution(0, |state| {
-                let queue = Fake::node(state, Node::Control)?;
+            let done = rig.with_control(|queue| {
                 let mut count = 0;
                 while let Some(fence) = queue.engine.as_mut()?.taken.pop() {
                     assert_eq!(fence, expected);
@@ -334,91 +348,79 @@ mod suite {
                 Some((count, queue.completed()))
             });
             assert_eq!(done, Ok(Some((ROOM, expected - 1))));
-            scheduler::run_submission(&adapter);
+            scheduler::run_submission(&rig.adapter);
         }
         assert_eq!(expected, all + 1);
         assert_eq!(
-            scheduler::query_current_fence(&adapter, Node::Control),
+            scheduler::query_current_fence(&rig.adapter, Node::Control),
             Ok((all, all))
         );
         Ok(())
     }
 
     #[test]
-    fn quiet_engines_are_looked_at_when_others_follow() -> Result {
-        let domain = Domain::new(2)?;
-        let adapter = fake()?;
-        let _connection = connect(&adapter, &domain)?;
-        let client = Client::new()?;
+    fn engines_without_interrupts_are_polled_when_others_follow() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
         let mut batch = Fifo::new(ROOM)?;
         let mut send = |count, interrupt| {
             for _ in 0..count {
                 let _ = batch.push(None);
             }
-            scheduler::submit_batch(&adapter, Node::Control, &mut batch, interrupt)
+            scheduler::submit_batch(&rig.adapter, Node::Control, &mut batch, interrupt)
         };
-        let is_quiet = || {
-            adapter.synchronize_execution(0, |state| {
-                Some(Fake::node(state, Node::Control)?.engine.as_ref()?.quiet)
-            })
-        };
+        let is_suppressed = || rig.with_control(|queue| Some(queue.engine.as_ref()?.suppressed));
 
         assert_eq!(send(1, Interrupt::Suppressed), Ok(1));
-        assert_eq!(is_quiet(), Ok(Some(true)));
-        assert_eq!(scheduler::report_vsync(&adapter, 0, false), Ok((false, 0)));
-        assert_eq!(is_quiet(), Ok(Some(true)));
-        assert_eq!(scheduler::report_vsync(&adapter, 0, true), Ok((false, 0)));
-        assert_eq!(is_quiet(), Ok(Some(false)));
+        assert_eq!(is_suppressed(), Ok(Some(true)));
+        assert_eq!(
+            scheduler::report_vsync(&rig.adapter, 0, false),
+            Ok((false, 0))
+        );
+        assert_eq!(is_suppressed(), Ok(Some(true)));
+        assert_eq!(
+            scheduler::report_vsync(&rig.adapter, 0, true),
+            Ok((false, 0))
+        );
+        assert_eq!(is_suppressed(), Ok(Some(false)));
 
         assert_eq!(send(1, Interrupt::Suppressed), Ok(2));
-        assert_eq!(is_quiet(), Ok(Some(true)));
-        assert_eq!(
-            scheduler::submit_null(&adapter, Node::Control, 1, &client),
-            Ok((1, 3))
-        );
-        assert_eq!(is_quiet(), Ok(Some(false)));
+        assert_eq!(is_suppressed(), Ok(Some(true)));
+        assert_eq!(rig.submit(Node::Control, 1), Ok((1, 3)));
+        assert_eq!(is_suppressed(), Ok(Some(false)));
 
-        // What waits for room would wait for long.
+        // A packet that waits for room needs the interrupt.
         assert_eq!(send(ROOM, Interrupt::Suppressed), Ok(3 + ROOM as u64));
-        assert_eq!(is_quiet(), Ok(Some(false)));
+        assert_eq!(is_suppressed(), Ok(Some(false)));
         Ok(())
     }
 
     #[test]
     fn who_finds_a_packet_incomplete_is_called_back() -> Result {
-        let domain = Domain::new(2)?;
-        let adapter = fake()?;
-        let _connection = connect(&adapter, &domain)?;
-        let client = Client::new()?;
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
         let complete = |fence| {
-            adapter.synchronize_execution(0, |state| {
-                Fake::node(state, Node::Control).map(|queue| {
-                    queue.complete(fence);
-                    queue.wants_dpc(true)
-                })
+            rig.with_control(|queue| {
+                queue.complete(fence);
+                Some(queue.wants_dpc(true))
             })
         };
-        let call_back = |fence| scheduler::enable_signaling(&adapter, Node::Control, fence, false);
+        let call_back =
+            |fence| scheduler::enable_signaling(&rig.adapter, Node::Control, fence, false);
 
-        assert_eq!(
-            scheduler::submit_null(&adapter, Node::Control, 3, &client),
-            Ok((3, 3))
-        );
+        assert_eq!(rig.submit(Node::Control, 3), Ok((3, 3)));
         assert_eq!(complete(1), Ok(Some(false)));
         assert_eq!(call_back(1), Ok(false));
         assert_eq!(call_back(3), Ok(true));
         assert_eq!(complete(2), Ok(Some(true)));
-        // Called back once, and it has to ask again.
+        // The call comes once: the caller has to ask again.
         assert_eq!(complete(3), Ok(Some(false)));
         assert_eq!(call_back(3), Ok(false));
         assert_eq!(complete(3), Ok(Some(false)));
 
-        // The fake engine completes what it has on that node when it is looked at.
-        assert_eq!(
-            scheduler::submit_null(&adapter, Node::Cursor, 1, &client),
-            Ok((1, 1))
-        );
-        let call_back = |look| scheduler::enable_signaling(&adapter, Node::Cursor, 1, look);
+        // The fake engine of that node completes its packets when it is polled.
+        assert_eq!(rig.submit(Node::Cursor, 1), Ok((1, 1)));
+        let call_back = |look| scheduler::enable_signaling(&rig.adapter, Node::Cursor, 1, look);
         assert_eq!(call_back(false), Ok(true));
         assert_eq!(call_back(true), Ok(false));
         Ok(())
@@ -426,21 +428,19 @@ mod suite {
 
     #[test]
     fn lost_packets_are_complete_and_ids_go_on() -> Result {
-        let domain = Domain::new(2)?;
-        let adapter = fake()?;
-        let mut connection = connect(&adapter, &domain)?;
-        let client = Client::new()?;
-        let fences = &adapter.miniport().fences;
+        let rig = Rig::new()?;
+        let mut connection = rig.connect()?;
+        let fences = &rig.fake().fences;
 
         // Some are in the engine, some wait; none of them is reported.
         let count = 2 * ROOM as u32;
-        assert_eq!(client.reserve(count), count);
-        assert!(scheduler::submit_null(&adapter, Node::Control, count, &client).is_ok());
+        assert_eq!(rig.client.reserve(count), count);
+        assert!(rig.submit(Node::Control, count).is_ok());
         let mut states = connection.disconnect();
-        scheduler::force_complete(adapter.miniport(), &mut states, fences);
+        scheduler::force_complete(rig.fake(), &mut states, fences);
         assert_eq!(fences.completed(Node::Control), u64::from(count));
         assert_eq!(fences.completed(Node::Cursor), 0);
-        assert!(scheduler::query_current_fence(&adapter, Node::Control).is_err());
+        assert!(scheduler::query_current_fence(&rig.adapter, Node::Control).is_err());
 
         let state = states.get_mut(0).ok_or(EINVAL)?;
         assert_eq!(
@@ -451,7 +451,10 @@ mod suite {
         scheduler::cancel_pending::<Fake>(queue);
         assert_eq!(queue.queued(), 0);
         // Those in the engine are the engine's to give back.
-        assert_eq!(client.reserve(u32::MAX), CLIENT_LIMIT - count + ROOM as u32);
+        assert_eq!(
+            rig.client.reserve(u32::MAX),
+            CLIENT_LIMIT - count + ROOM as u32
+        );
 
         while queue
             .engine
@@ -462,31 +465,20 @@ mod suite {
 
         connection.connect(&mut states)?;
         let next = u64::from(count) + 1;
-        assert_eq!(
-            scheduler::submit_null(&adapter, Node::Control, 1, &client),
-            Ok((1, next))
-        );
-        let taken = adapter.synchronize_execution(0, |state| {
-            Fake::node(state, Node::Control)?
-                .engine
-                .as_mut()?
-                .taken
-                .pop()
-        });
+        assert_eq!(rig.submit(Node::Control, 1), Ok((1, next)));
+        let taken = rig.with_control(|queue| queue.engine.as_mut()?.taken.pop());
         assert_eq!(taken, Ok(Some(next)));
         Ok(())
     }
 
     #[test]
     fn out_of_order_completions_are_reported_in_order() -> Result {
-        let domain = Domain::new(2)?;
-        let adapter = fake()?;
-        let _connection = connect(&adapter, &domain)?;
-        let client = Client::new()?;
-        assert!(scheduler::submit_null(&adapter, Node::Control, 3, &client).is_ok());
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        assert!(rig.submit(Node::Control, 3).is_ok());
 
         let complete = |fence| {
-            adapter.synchronize_execution(0, |state| {
+            rig.adapter.synchronize_execution(0, |state| {
                 let queue = Fake::node(state, Node::Control)?;
                 queue.complete(fence);
                 let completed = queue.completed();
@@ -497,18 +489,16 @@ mod suite {
         assert_eq!(complete(3), Ok(Some(0)));
         assert_eq!(complete(1), Ok(Some(1)));
         assert_eq!(complete(2), Ok(Some(3)));
-        assert!(wait(&adapter, Node::Control, 3));
+        assert!(rig.wait(Node::Control, 3));
         Ok(())
     }
 
     #[test]
     fn other_messages_report_through_the_notify_message() -> Result {
-        let domain = Domain::new(2)?;
-        let adapter = fake()?;
-        let _connection = connect(&adapter, &domain)?;
-        let client = Client::new()?;
-        assert!(scheduler::submit_null(&adapter, Node::Cursor, 2, &client).is_ok());
-        let told = adapter.synchronize_execution(1, |state| {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        assert!(rig.submit(Node::Cursor, 2).is_ok());
+        let told = rig.adapter.synchronize_execution(1, |state| {
             if let Some(queue) = Fake::node(state, Node::Cursor) {
                 queue.complete(1);
                 queue.complete(2);
@@ -519,8 +509,8 @@ mod suite {
             told
         });
         assert_eq!(told, Ok(false));
-        assert!(wait(&adapter, Node::Cursor, 2));
-        let notified = adapter.synchronize_execution(0, |state| {
+        assert!(rig.wait(Node::Cursor, 2));
+        let notified = rig.adapter.synchronize_execution(0, |state| {
             Fake::notify(state).map(|notify| (notify.completed(), notify.notifications()))
         });
         assert_eq!(notified, Ok(Some((PerNode::new([0, 2, 0]), 1))));
@@ -529,13 +519,11 @@ mod suite {
 
     #[test]
     fn query_finds_what_no_interrupt_told() -> Result {
-        let domain = Domain::new(2)?;
-        let adapter = fake()?;
-        let _connection = connect(&adapter, &domain)?;
-        let client = Client::new()?;
-        assert!(scheduler::submit_null(&adapter, Node::Cursor, 2, &client).is_ok());
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        assert!(rig.submit(Node::Cursor, 2).is_ok());
         assert_eq!(
-            scheduler::query_current_fence(&adapter, Node::Cursor),
+            scheduler::query_current_fence(&rig.adapter, Node::Cursor),
             Ok((2, 2))
         );
         Ok(())
@@ -543,34 +531,29 @@ mod suite {
 
     #[test]
     fn software_queue_of_the_example() -> Result {
-        let domain = Domain::new(2)?;
-        let adapter = fake()?;
-        let connection = connect(&adapter, &domain)?;
-        let client = Client::new()?;
-        assert_eq!(client.reserve(5), 5);
-        assert!(scheduler::submit_null(&adapter, Node::Software, 5, &client).is_ok());
+        let rig = Rig::new()?;
+        let connection = rig.connect()?;
+        assert_eq!(rig.client.reserve(5), 5);
+        assert!(rig.submit(Node::Software, 5).is_ok());
         // Nothing but the submission thread executes them.
         assert_eq!(
-            scheduler::query_current_fence(&adapter, Node::Software),
+            scheduler::query_current_fence(&rig.adapter, Node::Software),
             Ok((0, 5))
         );
-        assert_eq!(adapter.miniport().kicks.load(Relaxed), 0);
-        assert!(adapter.miniport().submission_event.take());
+        assert_eq!(rig.fake().kicks.load(Relaxed), 0);
+        assert!(rig.fake().submission_event.take());
 
-        scheduler::run_submission(&adapter);
-        assert!(wait(&adapter, Node::Software, 5));
-        // Each packet was reported by itself, and the client has its places back.
-        let notified = adapter.synchronize_execution(0, |state| {
+        scheduler::run_submission(&rig.adapter);
+        assert!(rig.wait(Node::Software, 5));
+        // Each packet was reported on its own, and the client got its places back.
+        let notified = rig.adapter.synchronize_execution(0, |state| {
             Fake::notify(state).map(|notify| notify.notifications())
         });
         assert_eq!(notified, Ok(Some(5)));
-        assert_eq!(client.reserve(u32::MAX), scheduler::fence::CLIENT_LIMIT);
+        assert_eq!(rig.client.reserve(u32::MAX), CLIENT_LIMIT);
 
         drop(connection);
-        assert_eq!(
-            scheduler::submit_null(&adapter, Node::Software, 1, &client),
-            Err(Status::Unsuccessful)
-        );
+        assert_eq!(rig.submit(Node::Software, 1), Err(Status::Unsuccessful));
         Ok(())
     }
 }

@@ -13,21 +13,20 @@ use kernel::{
         Atomic,
         Release, //
     },
-    time::{
-        delay::fsleep,
-        Delta, //
-    },
 };
 
-use crate::scheduler::{
-    fence::{
-        Client,
-        FenceTracker,
-        Fences,
-        CLIENT_LIMIT, //
-    },
-    Node,
-    PerNode, //
+use crate::{
+    irq::tests::wait,
+    scheduler::{
+        fence::{
+            Client,
+            FenceTracker,
+            Fences,
+            CLIENT_LIMIT, //
+        },
+        Node,
+        PerNode, //
+    }, //
 };
 
 #[kunit_tests(rust_gpu_fence)]
@@ -107,6 +106,7 @@ mod tests {
         assert_eq!(client.reserve(64), 10);
         Ok(())
     }
+
     #[test]
     fn what_is_shown_wakes_nobody() -> Result {
         let fences = Fences::new()?;
@@ -136,26 +136,12 @@ mod tests {
         };
         // SAFETY: Dropped below.
         let thread = unsafe { Kthread::new(c"rust_gpu_test", waiter)? };
-        let mut known = false;
-        for _ in 0..10_000 {
-            known = fences.publish_one(Node::Control, 1);
-            if known {
-                break;
-            }
-            fsleep(Delta::from_millis(1));
-        }
-        assert!(known);
+        assert!(wait(|| fences.publish_one(Node::Control, 1)));
         assert_eq!(woken.load(Acquire), 0);
         fences.publish(&PerNode::new([2, 0, 0]));
-        // Not by dropping the thread: that would interrupt its sleep.
-        for _ in 0..10_000 {
-            if woken.load(Acquire) == 1 {
-                break;
-            }
-            fsleep(Delta::from_millis(1));
-        }
+        // Before the thread is dropped: that would interrupt its sleep.
+        assert!(wait(|| woken.load(Acquire) == 1));
         drop(thread);
-        assert_eq!(woken.load(Acquire), 1);
         assert!(!fences.publish_one(Node::Control, 2));
         Ok(())
     }
