@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What DRM says the device can do, and that synchronization objects do what they
- * are for.
+ * The capabilities that DRM reports for the device, and synchronization objects.
  *
  * All values are those of the C driver on the same device, or better.
  */
@@ -24,7 +23,7 @@ static const struct {
 } caps[] = {
 	{ "DUMB_BUFFER", DRM_CAP_DUMB_BUFFER, 1 },
 	{ "VBLANK_HIGH_CRTC", DRM_CAP_VBLANK_HIGH_CRTC, 1 },
-	/* The C driver names none. */
+	/* The C driver reports none. */
 	{ "DUMB_PREFERRED_DEPTH", DRM_CAP_DUMB_PREFERRED_DEPTH, 24 },
 	{ "DUMB_PREFER_SHADOW", DRM_CAP_DUMB_PREFER_SHADOW, 0 },
 	{ "PRIME", DRM_CAP_PRIME, DRM_PRIME_CAP_IMPORT | DRM_PRIME_CAP_EXPORT },
@@ -63,11 +62,13 @@ FIXTURE(caps)
 
 FIXTURE_SETUP(caps)
 {
-	REQUIRE(return, gpu_present(&self->gpu), NO_GPU);
+	const char *reason = gpu_open(&self->gpu, GPU_RENDER, &self->fd);
+
+	self->card = -1;
+	REQUIRE(return, !reason, reason);
+	ASSERT_GE(self->fd, 0);
 	self->card = open(self->gpu.card, O_RDWR | O_CLOEXEC);
 	ASSERT_GE(self->card, 0);
-	self->fd = open(self->gpu.render, O_RDWR | O_CLOEXEC);
-	ASSERT_GE(self->fd, 0);
 }
 
 FIXTURE_TEARDOWN(caps)
@@ -206,7 +207,7 @@ TEST_F(caps, syncobj)
 	EXPECT_EQ(0, syncobj_destroy(self->fd, handle));
 }
 
-/* The same object on the other node. */
+/* The same object, opened on the other node. */
 TEST_F(caps, syncobj_shared)
 {
 	struct drm_syncobj_handle give = {}, take = {};

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * The files in debugfs: there, right, and gone when the device is.
- */
+/* The files in debugfs exist, are right, and go away with the device. */
 #include "kselftest_harness.h"
 #include "rust_gpu_test.h"
 
@@ -16,15 +14,14 @@ FIXTURE(debugfs)
 
 FIXTURE_SETUP(debugfs)
 {
-	self->fd = -1;
-	REQUIRE(return, !geteuid(), "not root");
-	REQUIRE(return, gpu_present(&self->gpu), NO_GPU);
-	REQUIRE(return, !access("/sys/kernel/debug/rust_gpu", F_OK), "no debugfs");
-	self->fd = open(self->gpu.render, O_RDWR | O_CLOEXEC);
+	const char *reason = gpu_open(&self->gpu, GPU_RENDER, &self->fd);
+
+	REQUIRE(return, !reason, reason);
 	ASSERT_GE(self->fd, 0);
+	REQUIRE(return, !access("/sys/kernel/debug/rust_gpu", F_OK), "no debugfs");
 	ASSERT_EQ(0, gpu_info(self->fd, &self->info));
-	ASSERT_EQ(0, gpu_quiesce(self->fd));
-	sleep_ns(100 * NSEC_PER_MSEC);
+	/* The tests compare the files with the ioctls, one after the other. */
+	ASSERT_EQ(0, gpu_calm(self->fd));
 }
 
 FIXTURE_TEARDOWN(debugfs)
@@ -94,14 +91,13 @@ TEST_F_TIMEOUT(debugfs, rings, 60)
 		EXPECT_EQ(before.available, before.used);
 		EXPECT_TRUE(before.healthy);
 
-		/* More than the ring has places. */
+		/* More than fit into the ring. */
 		packets = 0;
 		while (packets < 300) {
 			ASSERT_EQ(50, gpu_submit(self->fd, nodes[i], 50, 0, &fence));
 			packets += 50;
 		}
-		ASSERT_EQ(0, gpu_quiesce(self->fd));
-		sleep_ns(100 * NSEC_PER_MSEC);
+		ASSERT_EQ(0, gpu_calm(self->fd));
 		read_ring(&self->gpu, files[i], &after);
 		EXPECT_EQ((before.available + packets) % 65536, after.available);
 		EXPECT_EQ((before.used + packets) % 65536, after.used);
@@ -112,7 +108,7 @@ TEST_F_TIMEOUT(debugfs, rings, 60)
 	}
 }
 
-/* Says what the ioctl says. */
+/* The file has the same counters as the ioctl. */
 TEST_F_TIMEOUT(debugfs, messages, 60)
 {
 	struct drm_rust_gpu_message_counters counters;
@@ -121,7 +117,7 @@ TEST_F_TIMEOUT(debugfs, messages, 60)
 	__u64 value[7];
 
 	ASSERT_EQ(0, gpu_works(self->fd));
-	sleep_ns(200 * NSEC_PER_MSEC);
+	ASSERT_EQ(0, gpu_calm(self->fd));
 	ASSERT_GT(read_file(file_of(&self->gpu, "messages"), text, sizeof(text)), 0);
 	for (line = strtok_r(text, "\n", &next); line; line = strtok_r(NULL, "\n", &next)) {
 		if (sscanf(line, "%u %llu %llu %llu %llu %llu %llu %llu", &number, &value[0],
@@ -165,7 +161,7 @@ TEST_F_TIMEOUT(debugfs, nodes, 60)
 	EXPECT_EQ(RUST_GPU_NODE_COUNT, lines);
 }
 
-/* A file that is held open when the device goes shows nothing any more. */
+/* A file that is open when the device goes away reads as empty. */
 TEST_F_TIMEOUT(debugfs, held_open, 120)
 {
 	int held[ARRAY_SIZE(files)];
@@ -175,7 +171,7 @@ TEST_F_TIMEOUT(debugfs, held_open, 120)
 	for (i = 0; i < ARRAY_SIZE(files); i++) {
 		held[i] = open(file_of(&self->gpu, files[i]), O_RDONLY | O_CLOEXEC);
 		ASSERT_GE(held[i], 0);
-		/* Half of them were read from before. */
+		/* Every other one was read before. */
 		if (i % 2)
 			EXPECT_GT(pread(held[i], text, 8, 0), 0);
 	}

@@ -1,23 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What is set with atomic commits is what the screen shows, pixel by pixel, and
- * what is only tested, or refused, changes nothing.
+ * The screen shows what atomic commits set, pixel by pixel. Commits that are refused,
+ * or only test, change nothing.
  *
  * Environment: see display_screen.h
  */
 #include "kselftest_harness.h"
-#include "display_kms.h"
+#include "display_request.h"
+#include "display_scene.h"
 
 #define MODESET	DRM_MODE_ATOMIC_ALLOW_MODESET
 
 /* Each test is a process of its own. */
-static struct {
-	struct display display;
-	struct frame frame;
-	struct picture picture;
-	int screen;
-	__u32 mode_blob;
-} scene;
+static struct scene scene;
+static __u32 preferred;		/* blob of the preferred mode */
 
 FIXTURE(atomic)
 {
@@ -25,32 +21,22 @@ FIXTURE(atomic)
 
 FIXTURE_SETUP(atomic)
 {
-	const char *reason;
+	const char *reason = scene_open(&scene);
 
-	reason = display_screen_open(&scene.display, &scene.screen);
 	REQUIRE(return, !reason, reason);
 	REQUIRE(return, !set_client_cap(scene.display.fd, DRM_CLIENT_CAP_ATOMIC),
 		"the driver has no atomic commits");
-	ASSERT_EQ(0, frame_create(scene.display.fd, &scene.frame, scene.display.mode.hdisplay,
-				  scene.display.mode.vdisplay));
-	ASSERT_EQ(0, picture_create(&scene.picture, scene.frame.width, scene.frame.height));
-	scene.mode_blob = create_blob(scene.display.fd, &scene.display.mode,
-				      sizeof(scene.display.mode));
-	ASSERT_NE(0, scene.mode_blob);
+	ASSERT_NE(0, scene.frame.fb);
+	preferred = create_blob(scene.display.fd, &scene.display.mode, sizeof(scene.display.mode));
+	ASSERT_NE(0, preferred);
 }
 
 FIXTURE_TEARDOWN(atomic)
 {
-	frame_destroy(scene.display.fd, &scene.frame);
-	close(scene.display.fd);
+	scene_close(&scene);
 }
 
-static bool shows(const char *name)
-{
-	return screen_shows(scene.screen, name, scene.display.head, &scene.picture);
-}
-
-/* Everything: mode, connector, plane. */
+/* Sets the mode, the connector and the plane. */
 static void request_all(struct request *request, __u32 fb, __u32 mode_blob,
 			const struct drm_mode_modeinfo *mode)
 {
@@ -67,13 +53,12 @@ static int show(__u32 seed)
 {
 	struct request request = {};
 
-	picture_fill(&scene.picture, seed);
-	frame_draw(&scene.frame, &scene.picture);
-	request_all(&request, scene.frame.fb, scene.mode_blob, &scene.display.mode);
+	scene_paint(&scene, seed);
+	request_all(&request, scene.frame.fb, preferred, &scene.display.mode);
 	return request_commit(&scene.display, &request, MODESET, 0);
 }
 
-/* One property of the primary plane. Returns 0 or -errno. */
+/* Sets one property of the primary plane. Returns 0 or -errno. */
 static int set_plane(const char *name, __u64 value, __u32 flags)
 {
 	struct request request = {};
@@ -93,15 +78,14 @@ static int set_active(__u64 active, __u32 flags)
 TEST_F_TIMEOUT(atomic, full_frame, 120)
 {
 	ASSERT_EQ(0, show(1));
-	EXPECT_TRUE(shows("atomic-full"));
-	/* The same framebuffer, with something else in it and no word of damage. */
-	picture_fill(&scene.picture, 2);
-	frame_draw(&scene.frame, &scene.picture);
+	EXPECT_TRUE(scene_shows(&scene, "atomic-full"));
+	/* The same framebuffer with other contents, and without damage clips. */
+	scene_paint(&scene, 2);
 	ASSERT_EQ(0, set_plane("FB_ID", scene.frame.fb, 0));
-	EXPECT_TRUE(shows("atomic-again"));
+	EXPECT_TRUE(scene_shows(&scene, "atomic-again"));
 }
 
-/* Framebuffers of one buffer may share what the host has of it: that stays for the last one. */
+/* Framebuffers of one buffer may share a resource of the host. It stays as long as one is left. */
 TEST_F_TIMEOUT(atomic, one_buffer, 120)
 {
 	const int fd = scene.display.fd;
@@ -114,22 +98,22 @@ TEST_F_TIMEOUT(atomic, one_buffer, 120)
 	picture_fill(&scene.picture, 2);
 	frame_draw(&second, &scene.picture);
 	ASSERT_EQ(0, set_plane("FB_ID", second.fb, 0));
-	EXPECT_TRUE(shows("one-buffer-second"));
+	EXPECT_TRUE(scene_shows(&scene, "one-buffer-second"));
 
 	ASSERT_EQ(0, gpu_ioctl(fd, DRM_IOCTL_MODE_RMFB, &first->fb));
 	first->fb = 0;
 	picture_fill(&scene.picture, 3);
 	frame_draw(&second, &scene.picture);
 	ASSERT_EQ(0, set_plane("FB_ID", second.fb, 0));
-	EXPECT_TRUE(shows("one-buffer-removed"));
+	EXPECT_TRUE(scene_shows(&scene, "one-buffer-removed"));
 
 	ASSERT_EQ(0, gpu_ioctl(fd, DRM_IOCTL_MODE_DESTROY_DUMB, &destroy));
 	first->handle = 0;
-	EXPECT_TRUE(shows("one-buffer-closed"));
+	EXPECT_TRUE(scene_shows(&scene, "one-buffer-closed"));
 	picture_fill(&scene.picture, 4);
 	frame_draw(&second, &scene.picture);
 	ASSERT_EQ(0, set_plane("FB_ID", second.fb, 0));
-	EXPECT_TRUE(shows("one-buffer-again"));
+	EXPECT_TRUE(scene_shows(&scene, "one-buffer-again"));
 	EXPECT_EQ(0, gpu_ioctl(fd, DRM_IOCTL_MODE_RMFB, &second.fb));
 }
 
@@ -138,7 +122,7 @@ static int set_damaged(__u32 fb, const struct rect *clips, unsigned int count)
 {
 	const struct display *display = &scene.display;
 	struct request request = {};
-	/* Four signed numbers each, as in struct drm_mode_rect. */
+	/* A rect is four signed numbers, like struct drm_mode_rect. */
 	__u32 blob = create_blob(display->fd, clips, count * sizeof(*clips));
 	int ret;
 
@@ -158,7 +142,7 @@ TEST_F_TIMEOUT(atomic, damage_clips, 300)
 
 	ASSERT_EQ(0, picture_create(&fresh, scene.frame.width, scene.frame.height));
 	ASSERT_EQ(0, show(0));
-	ASSERT_TRUE(shows("atomic-damage-before"));
+	ASSERT_TRUE(scene_shows(&scene, "atomic-damage-before"));
 	for (i = 0; i < ARRAY_SIZE(damages); i++) {
 		struct rect clips[MAX_CLIPS];
 		const char *how;
@@ -174,7 +158,7 @@ TEST_F_TIMEOUT(atomic, damage_clips, 300)
 	}
 }
 
-/* A framebuffer that was never shown is shown whole, whatever is said to be damaged. */
+/* A framebuffer that was never shown is shown whole, whatever the damage clips say. */
 TEST_F_TIMEOUT(atomic, damage_of_another_framebuffer, 120)
 {
 	const struct rect clip = { 10, 10, 20, 20 };
@@ -186,18 +170,18 @@ TEST_F_TIMEOUT(atomic, damage_of_another_framebuffer, 120)
 	picture_fill(&scene.picture, 2);
 	frame_draw(&other, &scene.picture);
 	ASSERT_EQ(0, set_damaged(other.fb, &clip, 1));
-	EXPECT_TRUE(shows("atomic-other"));
+	EXPECT_TRUE(scene_shows(&scene, "atomic-other"));
 }
 
 /*
- * A flip says what changes on the screen. Of the new framebuffer the device gets what
- * changed since it was shown before: what else was drawn into it is not to be seen.
+ * The damage of a flip is what changes on the screen. The device reads what changed
+ * since it last read the new framebuffer, and nothing else that was drawn into it.
  */
 TEST_F_TIMEOUT(atomic, damage_of_flips, 300)
 {
 	static const struct {
-		unsigned int frame;	/* that is flipped to */
-		unsigned int since;	/* first step of which it has to get what changed */
+		unsigned int frame;	/* the one that is shown */
+		unsigned int since;	/* the first step whose damage it lacks */
 		bool whole;
 		struct rect clip;
 	} steps[] = {
@@ -207,9 +191,9 @@ TEST_F_TIMEOUT(atomic, damage_of_flips, 300)
 		{ 0, 0, false, { 5, 200, 6, 203 } },
 		{ 2, 2, false, { 77, 88, 99, 133 } },
 		{ 3, 0, true, { 400, 400, 440, 440 } },
-		/* Shown five flips before. */
+		/* Last shown five flips ago. */
 		{ 1, 0, true, { 50, 50, 60, 55 } },
-		/* Without a flip. */
+		/* The same framebuffer again. */
 		{ 1, 6, false, { 0, 0, 3, 3 } },
 		{ 3, 5, false, { 600, 300, 640, 301 } },
 		{ 1, 7, false, { 111, 1, 222, 2 } },
@@ -223,7 +207,7 @@ TEST_F_TIMEOUT(atomic, damage_of_flips, 300)
 	ASSERT_EQ(0, picture_create(&drawn, all.x2, all.y2));
 	ASSERT_EQ(0, picture_create(&fresh, all.x2, all.y2));
 	ASSERT_EQ(0, show(1));
-	ASSERT_TRUE(shows("flips-before"));
+	ASSERT_TRUE(scene_shows(&scene, "flips-before"));
 	frames[0] = scene.frame;
 	for (i = 1; i < ARRAY_SIZE(frames); i++)
 		ASSERT_EQ(0, frame_create(scene.display.fd, &frames[i], all.x2, all.y2));
@@ -239,11 +223,11 @@ TEST_F_TIMEOUT(atomic, damage_of_flips, 300)
 		frame_draw(&frames[steps[i].frame], &drawn);
 		ASSERT_EQ(0, set_damaged(frames[steps[i].frame].fb, &clips[i], 1));
 		EXPECT_TRUE(screen_flushed(scene.screen, &clips[i], 1)) TH_LOG("step %u", i);
-		EXPECT_TRUE(shows(path("flips-%u", i))) TH_LOG("step %u", i);
+		EXPECT_TRUE(scene_shows(&scene, path("flips-%u", i))) TH_LOG("step %u", i);
 	}
 }
 
-/* A clip beyond the edges is cut there, or refused. */
+/* A clip beyond the edges is clipped to them, or refused. */
 TEST_F_TIMEOUT(atomic, damage_beyond_the_edges, 120)
 {
 	const struct damage inside = { "beyond-the-edges", 1, { { -5, -7, 0, 0 } } };
@@ -259,7 +243,7 @@ TEST_F_TIMEOUT(atomic, damage_beyond_the_edges, 120)
 	ret = set_damaged(scene.frame.fb, &clip, 1);
 	if (ret) {
 		EXPECT_EQ(-EINVAL, ret);
-		EXPECT_TRUE(shows("beyond-refused"));
+		EXPECT_TRUE(scene_shows(&scene, "beyond-refused"));
 	} else {
 		EXPECT_NE(NULL, screen_updated(scene.screen, scene.display.head, &inside,
 					       &scene.picture, &fresh));
@@ -283,7 +267,7 @@ TEST_F_TIMEOUT(atomic, damage_refused, 120)
 		EXPECT_EQ(-EINVAL, set_damaged(scene.frame.fb, &clips[i], 1))
 			TH_LOG("clip %u", i);
 	}
-	EXPECT_TRUE(shows("atomic-damage-refused"));
+	EXPECT_TRUE(scene_shows(&scene, "atomic-damage-refused"));
 }
 
 /* Nonblocking commits with events, between two framebuffers. */
@@ -292,7 +276,7 @@ TEST_F_TIMEOUT(atomic, flips, 240)
 	const struct display *display = &scene.display;
 	struct frame other, *frames[2] = { &scene.frame, &other };
 	struct drm_event_vblank event;
-	__u32 sequence = 0, i;
+	__u32 sequence = 0, before, fewest = UINT_MAX, i;
 	char name[32];
 
 	ASSERT_EQ(0, frame_create(display->fd, &other, scene.frame.width, scene.frame.height));
@@ -303,9 +287,11 @@ TEST_F_TIMEOUT(atomic, flips, 240)
 		picture_fill(&scene.picture, i);
 		frame_draw(frames[i % 2], &scene.picture);
 		request_set(&request, display, display->primary, "FB_ID", frames[i % 2]->fb);
+		ASSERT_EQ(0, crtc_sequence(display, &before));
 		ASSERT_EQ(0, request_commit(display, &request, DRM_MODE_ATOMIC_NONBLOCK |
 					    DRM_MODE_PAGE_FLIP_EVENT, i));
-		ASSERT_EQ(0, read_event(display->fd, &event, 1000));
+		ASSERT_EQ(0, wait_event(display->fd, &event));
+		fewest = event.sequence - before < fewest ? event.sequence - before : fewest;
 		EXPECT_EQ(DRM_EVENT_FLIP_COMPLETE, event.base.type);
 		EXPECT_EQ(i, event.user_data);
 		EXPECT_EQ(display->crtc, event.crtc_id);
@@ -313,8 +299,9 @@ TEST_F_TIMEOUT(atomic, flips, 240)
 			EXPECT_GT((__s32)(event.sequence - sequence), 0);
 		sequence = event.sequence;
 		snprintf(name, sizeof(name), "atomic-flip-%u", i);
-		EXPECT_TRUE(shows(name));
+		EXPECT_TRUE(scene_shows(&scene, name));
 	}
+	EXPECT_LT(fewest, FLIP_TIMEOUT_VBLANKS);
 }
 
 TEST_F_TIMEOUT(atomic, test_only, 120)
@@ -332,14 +319,14 @@ TEST_F_TIMEOUT(atomic, test_only, 120)
 	EXPECT_EQ(-EINVAL, set_active(0, test));
 	EXPECT_EQ(-ENOSPC, set_plane("FB_ID", small.fb, test));
 	EXPECT_EQ(-EINVAL, set_plane("FB_ID", other.fb, test | DRM_MODE_PAGE_FLIP_EVENT));
-	EXPECT_TRUE(shows("test-only"));
+	EXPECT_TRUE(scene_shows(&scene, "test-only"));
 	EXPECT_NE(0, find_property(display->fd, display->crtc, "ACTIVE", &active));
 	EXPECT_EQ(1, active);
 	EXPECT_NE(0, find_property(display->fd, display->primary, "FB_ID", &fb));
 	EXPECT_EQ(scene.frame.fb, fb);
 }
 
-/* A part of a larger framebuffer, and another part of it. */
+/* The plane shows one part of a larger framebuffer, then another one. */
 TEST_F_TIMEOUT(atomic, source, 120)
 {
 	const struct display *display = &scene.display;
@@ -362,11 +349,11 @@ TEST_F_TIMEOUT(atomic, source, 120)
 			memcpy(scene.picture.pixels + (size_t)y * scene.picture.width,
 			       large.pixels + (size_t)(y + 3 * i) * large.width + 7 * i,
 			       scene.picture.width * sizeof(*large.pixels));
-		EXPECT_TRUE(shows("source")) TH_LOG("at %u,%u", 7 * i, 3 * i);
+		EXPECT_TRUE(scene_shows(&scene, "source")) TH_LOG("at %u,%u", 7 * i, 3 * i);
 	}
 }
 
-/* The smallest mode and back, each in one commit. */
+/* One commit sets the smallest mode, and one the first mode again. */
 TEST_F_TIMEOUT(atomic, mode, 120)
 {
 	const struct display *display = &scene.display;
@@ -396,7 +383,7 @@ TEST_F_TIMEOUT(atomic, mode, 120)
 	ASSERT_EQ(0, request_commit(display, &request, MODESET, 0));
 	EXPECT_TRUE(screen_shows(scene.screen, "atomic-mode", display->head, &picture));
 	ASSERT_EQ(0, show(3));
-	EXPECT_TRUE(shows("atomic-mode-back"));
+	EXPECT_TRUE(scene_shows(&scene, "atomic-mode-back"));
 }
 
 TEST_F_TIMEOUT(atomic, off_and_on, 120)
@@ -409,15 +396,14 @@ TEST_F_TIMEOUT(atomic, off_and_on, 120)
 	ASSERT_EQ(0, screen_dump(scene.screen, "atomic-off", scene.display.head, &width, &height,
 				 &crc));
 	EXPECT_NE(picture_crc(&scene.picture, &all), crc);
-	/* What is set while it is off is there when it comes on. */
-	picture_fill(&scene.picture, 2);
-	frame_draw(&scene.frame, &scene.picture);
+	/* A framebuffer that is set while the screen is off is shown when it comes on. */
+	scene_paint(&scene, 2);
 	ASSERT_EQ(0, set_plane("FB_ID", scene.frame.fb, 0));
 	ASSERT_EQ(0, set_active(1, MODESET));
-	EXPECT_TRUE(shows("atomic-on"));
+	EXPECT_TRUE(scene_shows(&scene, "atomic-on"));
 }
 
-/* Each of these is refused, and leaves the screen as it was. */
+/* Each of these is refused and does not change the screen. */
 TEST_F_TIMEOUT(atomic, refused, 120)
 {
 	const struct display *display = &scene.display;
@@ -447,11 +433,11 @@ TEST_F_TIMEOUT(atomic, refused, 120)
 	EXPECT_EQ(-ENOSPC, set_plane("SRC_Y", 0xffffffff, 0));
 	EXPECT_EQ(-ERANGE, set_plane("SRC_W", (width / 2) << 16, 0));
 	EXPECT_EQ(-EINVAL, set_plane("CRTC_X", 1, 0));
-	/* A framebuffer is no mode. */
+	/* The id of a framebuffer is not that of a mode. */
 	request = (struct request){};
 	request_set(&request, display, display->crtc, "MODE_ID", scene.frame.fb);
 	EXPECT_EQ(-EINVAL, request_commit(display, &request, MODESET, 0));
-	EXPECT_TRUE(shows("atomic-refused"));
+	EXPECT_TRUE(scene_shows(&scene, "atomic-refused"));
 }
 
 TEST_HARNESS_MAIN

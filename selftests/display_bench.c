@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Measures what the display costs, with whichever driver has the device: the same
- * program for the C driver and for rust_gpu.
+ * Measures what the display costs with the driver that is bound to the device: rust_gpu
+ * or the C driver.
  *
  * Environment: see display_screen.h
  */
@@ -14,7 +14,7 @@
 #define LATENCIES	60
 #define FLIP_SECONDS	10
 
-/* Time for the device to be done, between operations that wait for nothing. */
+/* A pause for the device after each operation that does not wait for it. */
 #define PAUSE_NS	(5 * NSEC_PER_MSEC)
 
 static const struct operation operations[] = {
@@ -27,22 +27,22 @@ static const struct operation operations[] = {
 	{ "life cycle", run_life_cycle, 20, false, true },
 };
 
-static int repeat(struct scene *scene, const struct operation *operation, unsigned int from,
+static int repeat(struct bench *bench, const struct operation *operation, unsigned int from,
 		  unsigned int times, __s64 pause)
 {
 	unsigned int i;
 	int ret = 0;
 
 	for (i = from; i < from + times && !ret; i++) {
-		ret = operation->run(scene, i);
+		ret = operation->run(bench, i);
 		if (pause)
 			sleep_ns(pause);
 	}
 	return ret;
 }
 
-/* Instructions, doorbells and interrupts of one operation. */
-static int count_one(struct scene *scene, const struct counter *counter,
+/* Counts the instructions, doorbells and interrupts of one operation. */
+static int count_one(struct bench *bench, const struct counter *counter,
 		     const struct operation *operation, double *instructions, double *kicks,
 		     double *interrupts)
 {
@@ -51,19 +51,19 @@ static int count_one(struct scene *scene, const struct counter *counter,
 	long rung;
 	int ret;
 
-	/* What comes the first time only, and an even number of them. */
-	ret = repeat(scene, operation, 0, 4, pause);
+	/* Some costs arise the first time only. Four, so that the first frame is shown again. */
+	ret = repeat(bench, operation, 0, 4, pause);
 	sleep_ns(100 * NSEC_PER_MSEC);
 	if (!ret)
-		ret = screen_kicks(scene->screen);
+		ret = screen_kicks(bench->screen);
 	if (ret < 0)
 		return ret;
 	from = counter_begin(counter);
-	ret = repeat(scene, operation, 0, operation->times, pause);
+	ret = repeat(bench, operation, 0, operation->times, pause);
 	to = counter_end(counter);
 	sleep_ns(100 * NSEC_PER_MSEC);
 	to.interrupts = device_interrupts();
-	rung = screen_kicks(scene->screen);
+	rung = screen_kicks(bench->screen);
 	if (ret || rung < 0)
 		return ret ? ret : rung;
 	*instructions = counter_spent(counter, &from, &to) / operation->times;
@@ -72,31 +72,31 @@ static int count_one(struct scene *scene, const struct counter *counter,
 	return 0;
 }
 
-static void count_operation(struct scene *scene, struct counter *counter,
+static void count_operation(struct bench *bench, struct counter *counter,
 			    const struct operation *operation, double pause)
 {
-	const char *what = sized(scene, operation->name, operation->sized);
+	const char *what = sized(bench, operation->name, operation->sized);
 	const char *reason = counter_start(counter);
 	double instructions, kicks, interrupts;
 	int ret;
 
 	if (reason) {
-		fail(scene, what, reason);
+		fail(bench, what, reason);
 		return;
 	}
-	ret = count_one(scene, counter, operation, &instructions, &kicks, &interrupts);
+	ret = count_one(bench, counter, operation, &instructions, &kicks, &interrupts);
 	counter_stop(counter);
 	if (ret) {
-		fail(scene, what, strerror(-ret));
+		fail(bench, what, strerror(-ret));
 		return;
 	}
-	tell(scene, what, "instructions", instructions - (operation->paced ? 0 : pause));
-	tell(scene, what, "kicks", kicks);
-	tell(scene, what, "interrupts", interrupts);
+	tell(bench, what, "instructions", instructions - (operation->paced ? 0 : pause));
+	tell(bench, what, "kicks", kicks);
+	tell(bench, what, "interrupts", interrupts);
 }
 
-/* How the counting does with instructions that are known, and what the pauses cost. */
-static bool count_check(struct scene *scene, struct counter *counter, double *pause)
+/* Checks the counter on a known number of instructions, and measures the pauses. */
+static bool count_check(struct bench *bench, struct counter *counter, double *pause)
 {
 	const struct operation nothing = { "pause", run_nothing, 50, false, false };
 	double known, kicks, interrupts;
@@ -106,19 +106,19 @@ static bool count_check(struct scene *scene, struct counter *counter, double *pa
 	if (!reason)
 		reason = counter_start(counter);
 	if (reason) {
-		fail(scene, "instructions", reason);
+		fail(bench, "instructions", reason);
 		return false;
 	}
-	ret = count_one(scene, counter, &nothing, pause, &kicks, &interrupts);
+	ret = count_one(bench, counter, &nothing, pause, &kicks, &interrupts);
 	counter_stop(counter);
 	if (ret) {
-		fail(scene, "a pause", strerror(-ret));
+		fail(bench, "a pause", strerror(-ret));
 		return false;
 	}
-	printf("# %s: instructions of the spare loop %.0f, of a pause %.0f\n", scene->driver,
+	printf("# %s: instructions of the spare loop %.0f, of a pause %.0f\n", bench->driver,
 	       counter->loop, *pause);
 	printf("# %s: the idle machine takes %.3f %%; a million instructions count as %.0f\n",
-	       scene->driver, counter->background * 100, known);
+	       bench->driver, counter->background * 100, known);
 	return true;
 }
 
@@ -127,113 +127,113 @@ static const struct {
 } sizes[] = { { 1024, 768 }, { 3840, 2160 } };
 
 /* Group counts: what each operation costs. */
-static void bench_counts(struct scene *scene)
+static void bench_counts(struct bench *bench)
 {
 	struct counter counter;
 	unsigned int size, i;
 	double pause;
 	int ret;
 
-	ret = screen_measure(scene->screen, true);
+	ret = screen_measure(bench->screen, true);
 	if (ret) {
-		fail(scene, "counts", "the host does not count doorbells");
+		fail(bench, "counts", "the host does not count doorbells");
 		return;
 	}
-	if (!count_check(scene, &counter, &pause))
+	if (!count_check(bench, &counter, &pause))
 		return;
 	for (size = 0; size < ARRAY_SIZE(sizes); size++) {
-		ret = scene_show(scene, sizes[size].width, sizes[size].height);
+		ret = bench_show(bench, sizes[size].width, sizes[size].height);
 		if (!ret && !size)
-			ret = show_cursor(scene);
+			ret = show_cursor(bench);
 		if (ret)
-			fail(scene, "counts", strerror(-ret));
+			fail(bench, "counts", strerror(-ret));
 		for (i = 0; i < ARRAY_SIZE(operations) && !ret; i++) {
 			if (operations[i].sized || !size)
-				count_operation(scene, &counter, &operations[i], pause);
+				count_operation(bench, &counter, &operations[i], pause);
 		}
 		if (!size)
-			hide_cursor(scene);
-		scene_hide(scene);
+			hide_cursor(bench);
+		bench_hide(bench);
 	}
-	screen_measure(scene->screen, false);
+	screen_measure(bench->screen, false);
 }
 
-/* Time of operations that follow each other at once. */
-static void time_operation(struct scene *scene, const struct operation *operation)
+/* Times operations without a pause between them. */
+static void time_operation(struct bench *bench, const struct operation *operation)
 {
-	const char *what = sized(scene, operation->name, operation->sized);
+	const char *what = sized(bench, operation->name, operation->sized);
 	struct drm_get_cap cap = { .capability = DRM_CAP_ASYNC_PAGE_FLIP };
 	__s64 start;
 	int ret;
 
 	if (operation->run == run_async_flip &&
-	    (gpu_ioctl(scene->display.fd, DRM_IOCTL_GET_CAP, &cap) || !cap.value)) {
-		printf("# %s: %s: the driver has none\n", scene->driver, what);
+	    (gpu_ioctl(bench->display.fd, DRM_IOCTL_GET_CAP, &cap) || !cap.value)) {
+		printf("# %s: %s: the driver has none\n", bench->driver, what);
 		return;
 	}
-	ret = repeat(scene, operation, 0, 4, 0);
+	ret = repeat(bench, operation, 0, 4, 0);
 	start = now_ns();
 	if (!ret)
-		ret = repeat(scene, operation, 0, operation->times, 0);
+		ret = repeat(bench, operation, 0, operation->times, 0);
 	if (ret)
-		fail(scene, what, strerror(-ret));
+		fail(bench, what, strerror(-ret));
 	else
-		tell(scene, what, "us", (now_ns() - start) / 1e3 / operation->times);
+		tell(bench, what, "us", (now_ns() - start) / 1e3 / operation->times);
 	sleep_ns(300 * NSEC_PER_MSEC);
 }
 
-/* Prints how long it took from the marks to the first command of a kind that followed. */
-static void tell_latency(struct scene *scene, const struct operation *operation, const char *kind)
+/* Prints the time from each mark to the first command of a kind after it. */
+static void tell_latency(struct bench *bench, const struct operation *operation, const char *kind)
 {
 	const char *what = path("ioctl to %s, %s", kind,
-				sized(scene, operation->name, operation->sized));
+				sized(bench, operation->name, operation->sized));
 	double times[LATENCIES + 1];
 	char answer[4096], *word, *save;
 	unsigned int count = 0;
-	int ret = screen_ask(scene->screen, answer, sizeof(answer), path("latency %s", kind));
+	int ret = screen_ask(bench->screen, answer, sizeof(answer), "latency %s", kind);
 
 	if (ret) {
-		fail(scene, what, strerror(-ret));
+		fail(bench, what, strerror(-ret));
 		return;
 	}
 	strtok_r(answer, " ", &save);
 	while ((word = strtok_r(NULL, " ", &save)) && count < LATENCIES)
 		times[count++] = atof(word);
 	if (count < LATENCIES / 2)
-		fail(scene, what, "the host has not seen it");
+		fail(bench, what, "the host has not seen it");
 	else
-		tell(scene, what, "us", median(times, count));
+		tell(bench, what, "us", median(times, count));
 }
 
 /*
- * Time from the ioctl to the device at work on the transfer, and on the flush. Before
- * each ioctl the guest writes to a register of the host bridge that nobody reads: a
- * write that QEMU traces with its time, as it does with the commands.
+ * Times the device: from the ioctl to the transfer, and to the flush. Before each ioctl
+ * the guest writes a mark to an unused register of the host bridge. QEMU traces these
+ * writes and the commands, each with its time.
  */
-static void time_commands(struct scene *scene, const struct operation *operation)
+static void time_commands(struct bench *bench, const struct operation *operation)
 {
-	int ret = screen_measure(scene->screen, true);
+	int ret = screen_measure(bench->screen, true);
 	unsigned int i;
 
 	for (i = 0; i < LATENCIES && !ret; i++) {
-		/* No vblank is waited for any more. */
+		/* After this no flip waits for a vblank. */
 		sleep_ns(20 * NSEC_PER_MSEC);
-		if (pwrite(scene->mark, &(__u8){ i }, 1, 0x3c) != 1)
+		if (pwrite(bench->mark, &(__u8){ i }, 1, 0x3c) != 1)
 			ret = -errno;
 		else
-			ret = operation->run(scene, i + 1);
+			ret = operation->run(bench, i + 1);
 	}
 	if (ret) {
-		fail(scene, operation->name, strerror(-ret));
+		fail(bench, operation->name, strerror(-ret));
 	} else {
-		tell_latency(scene, operation, "transfer");
-		tell_latency(scene, operation, "flush");
+		tell_latency(bench, operation, "transfer");
+		tell_latency(bench, operation, "flush");
 	}
-	screen_measure(scene->screen, false);
+	screen_measure(bench->screen, false);
 }
 
-/* Group time: what nothing paces. */
-static void bench_time(struct scene *scene)
+/* Group time: operations that do not wait for vblanks. */
+static void bench_time(struct bench *bench)
 {
 	static const struct operation paced[] = {
 		{ "flip", run_flip, 0, true, true },
@@ -250,31 +250,31 @@ static void bench_time(struct scene *scene)
 	int ret;
 
 	for (size = 0; size < ARRAY_SIZE(sizes); size++) {
-		ret = scene_show(scene, sizes[size].width, sizes[size].height);
+		ret = bench_show(bench, sizes[size].width, sizes[size].height);
 		if (!ret && !size)
-			ret = show_cursor(scene);
+			ret = show_cursor(bench);
 		if (ret)
-			fail(scene, "time", strerror(-ret));
+			fail(bench, "time", strerror(-ret));
 		for (i = 0; i < ARRAY_SIZE(timed) && !ret; i++) {
 			if (timed[i].sized || !size)
-				time_operation(scene, &timed[i]);
+				time_operation(bench, &timed[i]);
 		}
 		for (i = 0; i < ARRAY_SIZE(paced) && !ret; i++)
-			time_commands(scene, &paced[i]);
+			time_commands(bench, &paced[i]);
 		if (!size)
-			hide_cursor(scene);
-		scene_hide(scene);
+			hide_cursor(bench);
+		bench_hide(bench);
 	}
 }
 
-/* Group flips: vblanks that were missed while each CPU was busy with something else. */
-static void bench_flips(struct scene *scene)
+/* Group flips: missed vblanks while all CPUs are busy. */
+static void bench_flips(struct bench *bench)
 {
 	pid_t children[64];
 	unsigned int count = cpus_online(), flips = 0, i;
 	struct drm_event_vblank first, event;
 	__s64 end;
-	int ret = scene_show(scene, sizes[0].width, sizes[0].height);
+	int ret = bench_show(bench, sizes[0].width, sizes[0].height);
 
 	for (i = 0; i < count && i < ARRAY_SIZE(children); i++) {
 		children[i] = fork();
@@ -284,10 +284,10 @@ static void bench_flips(struct scene *scene)
 	}
 	count = i;
 	if (!ret)
-		ret = flip(scene, 0, &first);
+		ret = flip(bench, 0, &first);
 	end = now_ns() + FLIP_SECONDS * NSEC_PER_SEC;
 	for (; !ret && now_ns() < end; flips++)
-		ret = flip(scene, 0, &event);
+		ret = flip(bench, 0, &event);
 	for (i = 0; i < count; i++) {
 		if (children[i] <= 0)
 			continue;
@@ -295,30 +295,30 @@ static void bench_flips(struct scene *scene)
 		waitpid(children[i], NULL, 0);
 	}
 	if (ret) {
-		fail(scene, "flips", strerror(-ret));
+		fail(bench, "flips", strerror(-ret));
 	} else {
-		tell(scene, "flips in 10 s, all CPUs busy", "flips", flips);
-		tell(scene, "flips in 10 s, all CPUs busy", "missed vblanks",
+		tell(bench, "flips in 10 s, all CPUs busy", "flips", flips);
+		tell(bench, "flips in 10 s, all CPUs busy", "missed vblanks",
 		     event.sequence - first.sequence - flips);
 	}
-	scene_hide(scene);
+	bench_hide(bench);
 }
 
 /* Group memory. */
-static void bench_memory(struct scene *scene)
+static void bench_memory(struct bench *bench)
 {
-	const char *reason = measure_buffers(scene);
+	const char *reason = measure_buffers(bench);
 
 	if (reason)
-		fail(scene, "memory of a buffer", reason);
-	reason = measure_device(scene);
+		fail(bench, "memory of a buffer", reason);
+	reason = measure_device(bench);
 	if (reason)
-		fail(scene, "memory of a device", reason);
+		fail(bench, "memory of a device", reason);
 }
 
 static const struct group {
 	const char *name;
-	void (*run)(struct scene *scene);
+	void (*run)(struct bench *bench);
 } groups[] = {
 	{ "counts", bench_counts },
 	{ "time", bench_time },
@@ -329,29 +329,30 @@ static const struct group {
 static void print_help(FILE *stream)
 {
 	fputs("Usage: display_bench [-m] [GROUP]...\n"
-	      "Measures what the display of the virtio GPU costs, with the driver that has it. Of\n"
-	      "these groups, or of all:\n\n"
+	      "Measures what the display of the virtio GPU costs with the driver that is bound\n"
+	      "to it, in these groups or in all:\n\n"
 	      "  counts  instructions, doorbells and interrupts of each operation; on a machine with\n"
 	      "          one CPU, of QEMU with -icount shift=0,sleep=off\n"
-	      "  time    time of operations that wait for no vblank, and until a flush arrives\n"
+	      "  time    time of operations that wait for no vblank, and of commands until the\n"
+	      "          device executes them\n"
 	      "  flips   missed vblanks in 10 s of flips while all CPUs are busy\n"
 	      "  memory  of the idle device, and of a buffer; the device is unbound and bound again\n\n"
 	      "  -m, --machine  one line for each figure: =, driver, what, unit, value; with tabs\n"
 	      "  -h, --help     print this text\n\n"
-	      "RUST_GPU_SCREEN names the serial port on which the host tells what the device got.\n\n"
+	      "RUST_GPU_SCREEN names the serial port on which the host reports the commands.\n\n"
 	      "Exit status: 0 all was measured, 1 something was not, 2 wrong usage, 4 there is\n"
 	      "nothing to measure.\n", stream);
 }
 
-/* Which groups are wanted, as bits; 0 for wrong usage. */
-static unsigned int parse(int argc, char **argv, struct scene *scene)
+/* Returns the groups to run as bits, 0 for wrong usage. */
+static unsigned int parse(int argc, char **argv, struct bench *bench)
 {
 	unsigned int wanted = 0, i;
 	int word;
 
 	for (word = 1; word < argc; word++) {
 		if (!strcmp(argv[word], "-m") || !strcmp(argv[word], "--machine")) {
-			scene->machine = true;
+			bench->machine = true;
 			continue;
 		}
 		for (i = 0; i < ARRAY_SIZE(groups) && strcmp(argv[word], groups[i].name); i++)
@@ -365,7 +366,7 @@ static unsigned int parse(int argc, char **argv, struct scene *scene)
 
 int main(int argc, char **argv)
 {
-	struct scene scene = { .screen = -1 };
+	struct bench bench = { .screen = -1 };
 	unsigned int wanted, i;
 	const char *reason;
 
@@ -373,29 +374,29 @@ int main(int argc, char **argv)
 		print_help(stdout);
 		return 0;
 	}
-	wanted = parse(argc, argv, &scene);
+	wanted = parse(argc, argv, &bench);
 	if (!wanted) {
 		print_help(stderr);
 		return 2;
 	}
-	reason = geteuid() ? "not root" : scene_open(&scene);
+	reason = geteuid() ? "not root" : bench_open(&bench);
 	if (!reason) {
-		scene.screen = screen_open();
-		scene.mark = open("/sys/bus/pci/devices/0000:00:00.0/config", O_RDWR | O_CLOEXEC);
-		if (scene.screen < 0)
+		bench.screen = screen_open();
+		bench.mark = open("/sys/bus/pci/devices/0000:00:00.0/config", O_RDWR | O_CLOEXEC);
+		if (bench.screen < 0)
 			reason = NO_SCREEN;
-		else if (scene.mark < 0)
+		else if (bench.mark < 0)
 			reason = "no host bridge";
 	}
 	if (reason) {
 		fprintf(stderr, "display_bench: %s\n", reason);
 		return 4;
 	}
-	if (!scene.machine)
-		printf("%s on %s\n", scene.driver, scene.pci);
+	if (!bench.machine)
+		printf("%s on %s\n", bench.driver, bench.pci);
 	for (i = 0; i < ARRAY_SIZE(groups); i++) {
 		if (wanted & 1 << i)
-			groups[i].run(&scene);
+			groups[i].run(&bench);
 	}
-	return scene.failed;
+	return bench.failed;
 }

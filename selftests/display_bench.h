@@ -1,166 +1,142 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/*
- * What the display is asked to do while it is measured, and how figures are told.
- */
+/* The operations of the display that are measured, and the output of figures. */
 #ifndef _DISPLAY_BENCH_H
 #define _DISPLAY_BENCH_H
 
-#include "display_kms.h"
+#include "display_request.h"
 
 #define FRAMES		2
 #define CLIP_SIDE	64
 
-struct scene {
+struct bench {
 	struct display display;
 	struct frame frames[FRAMES];
-	struct request flips[FRAMES];	/* to each frame, a part of which is another one */
-	unsigned int shown;	/* of the frames */
+	struct request flips[FRAMES];	/* to each frame, with a part as damage */
+	unsigned int shown;	/* index in frames */
 	struct frame cursors[FRAMES];
-	struct drm_mode_modeinfo modes[2];	/* of one size, at two rates */
+	struct drm_mode_modeinfo modes[2];	/* of the same size, at two rates */
 	unsigned int width, height;
 	char driver[64];
 	char pci[64];
 	int screen;
-	int mark;	/* configuration space of a PCI function, whose writes the host sees */
+	int mark;	/* configuration space of a PCI function, for writes that QEMU traces */
 	bool machine;
 	bool failed;
 };
 
 struct operation {
 	const char *name;
-	int (*run)(struct scene *scene, unsigned int i);
+	int (*run)(struct bench *bench, unsigned int i);
 	unsigned int times;
-	bool paced;		/* waits for a vblank by itself */
-	bool sized;		/* is another one for each size of the screen */
+	bool paced;		/* waits for a vblank */
+	bool sized;		/* costs more on a larger screen */
 };
 
 /* Prints one figure. */
-static void tell(const struct scene *scene, const char *what, const char *unit, double value)
+static void tell(const struct bench *bench, const char *what, const char *unit, double value)
 {
-	if (scene->machine)
-		printf("=\t%s\t%s\t%s\t%.3f\n", scene->driver, what, unit, value);
+	if (bench->machine)
+		printf("=\t%s\t%s\t%s\t%.3f\n", bench->driver, what, unit, value);
 	else
 		printf("  %-40s%16.2f %s\n", what, value, unit);
 	fflush(stdout);
 }
 
 /* Says that something could not be measured. */
-static void fail(struct scene *scene, const char *what, const char *reason)
+static void fail(struct bench *bench, const char *what, const char *reason)
 {
-	printf("# %s: %s: not measured: %s\n", scene->driver, what, reason);
-	scene->failed = true;
+	printf("# %s: %s: not measured: %s\n", bench->driver, what, reason);
+	bench->failed = true;
 }
 
-static const char *sized(const struct scene *scene, const char *name, bool with_size)
+static const char *sized(const struct bench *bench, const char *name, bool with_size)
 {
-	return with_size ? path("%s %ux%u", name, scene->width, scene->height) : name;
+	return with_size ? path("%s %ux%u", name, bench->width, bench->height) : name;
 }
 
-static int flip_to(struct scene *scene, __u32 fb, __u32 flags, struct drm_event_vblank *event)
+/* Advances to the other frame and returns its index. */
+static unsigned int next_frame(struct bench *bench)
 {
-	struct drm_mode_crtc_page_flip flip = {
-		.crtc_id = scene->display.crtc,
-		.fb_id = fb,
-		.flags = flags | DRM_MODE_PAGE_FLIP_EVENT,
-	};
-	int ret = gpu_ioctl(scene->display.fd, DRM_IOCTL_MODE_PAGE_FLIP, &flip);
-
-	return ret ? ret : read_event(scene->display.fd, event, 10000);
+	bench->shown = (bench->shown + 1) % FRAMES;
+	return bench->shown;
 }
 
-/* The frame that is to be shown next. */
-static unsigned int next_frame(struct scene *scene)
+/* Shows the other frame. */
+static int flip(struct bench *bench, __u32 flags, struct drm_event_vblank *event)
 {
-	scene->shown = (scene->shown + 1) % FRAMES;
-	return scene->shown;
+	return flip_and_wait(&bench->display, bench->frames[next_frame(bench)].fb, flags, event);
 }
 
-/* Shows the frame that is not shown. */
-static int flip(struct scene *scene, __u32 flags, struct drm_event_vblank *event)
-{
-	return flip_to(scene, scene->frames[next_frame(scene)].fb, flags, event);
-}
-
-static int run_flip(struct scene *scene, __maybe_unused unsigned int i)
+static int run_flip(struct bench *bench, __maybe_unused unsigned int i)
 {
 	struct drm_event_vblank event;
 
-	return flip(scene, 0, &event);
+	return flip(bench, 0, &event);
 }
 
-static int run_async_flip(struct scene *scene, __maybe_unused unsigned int i)
+static int run_async_flip(struct bench *bench, __maybe_unused unsigned int i)
 {
 	struct drm_event_vblank event;
 
-	return flip(scene, DRM_MODE_PAGE_FLIP_ASYNC, &event);
+	return flip(bench, DRM_MODE_PAGE_FLIP_ASYNC, &event);
 }
 
-/* Shows it with an atomic commit that says which part of the screen that changes. */
-static int run_flip_part(struct scene *scene, __maybe_unused unsigned int i)
+/* Shows the other frame by an atomic commit with damage. */
+static int run_flip_part(struct bench *bench, __maybe_unused unsigned int i)
 {
 	struct drm_event_vblank event;
-	int ret = request_commit(&scene->display, &scene->flips[next_frame(scene)],
+	int ret = request_commit(&bench->display, &bench->flips[next_frame(bench)],
 				 DRM_MODE_ATOMIC_NONBLOCK | DRM_MODE_PAGE_FLIP_EVENT, 0);
 
-	return ret ? ret : read_event(scene->display.fd, &event, 10000);
+	return ret ? ret : wait_event(bench->display.fd, &event);
 }
 
-static int run_dirtyfb(struct scene *scene, unsigned int i)
+static int run_dirtyfb(struct bench *bench, unsigned int i)
 {
-	struct drm_clip_rect clip = {
-		.x1 = i % 128,
-		.y1 = i % 64,
-		.x2 = i % 128 + CLIP_SIDE,
-		.y2 = i % 64 + CLIP_SIDE,
-	};
-	struct drm_mode_fb_dirty_cmd cmd = {
-		.fb_id = scene->frames[scene->shown].fb,
-		.num_clips = 1,
-		.clips_ptr = user_pointer(&clip),
-	};
+	const struct rect clip = { i % 128, i % 64, i % 128 + CLIP_SIDE, i % 64 + CLIP_SIDE };
 
-	return gpu_ioctl(scene->display.fd, DRM_IOCTL_MODE_DIRTYFB, &cmd);
+	return dirty_fb(bench->display.fd, bench->frames[bench->shown].fb, &clip, 1);
 }
 
-static int run_modeset(struct scene *scene, unsigned int i)
+static int run_modeset(struct bench *bench, unsigned int i)
 {
-	return set_crtc(&scene->display, scene->frames[scene->shown].fb,
-			&scene->modes[(i + 1) % 2], 0, 0);
+	return set_crtc(&bench->display, bench->frames[bench->shown].fb,
+			&bench->modes[(i + 1) % 2], 0, 0);
 }
 
-static int run_cursor_move(struct scene *scene, unsigned int i)
+static int run_cursor_move(struct bench *bench, unsigned int i)
 {
-	return cursor_set(&scene->display, DRM_MODE_CURSOR_MOVE, 0, 10 + i % 500, 10 + i % 500);
+	return cursor_set(&bench->display, DRM_MODE_CURSOR_MOVE, 0, 10 + i % 500, 10 + i % 500);
 }
 
-static int run_cursor_image(struct scene *scene, unsigned int i)
+static int run_cursor_image(struct bench *bench, unsigned int i)
 {
-	return cursor_set(&scene->display, DRM_MODE_CURSOR_BO, scene->cursors[i % FRAMES].handle,
+	return cursor_set(&bench->display, DRM_MODE_CURSOR_BO, bench->cursors[i % FRAMES].handle,
 			  0, 0);
 }
 
-static int run_nothing(__maybe_unused struct scene *scene, __maybe_unused unsigned int i)
+static int run_nothing(__maybe_unused struct bench *bench, __maybe_unused unsigned int i)
 {
 	return 0;
 }
 
-static int run_life_cycle(struct scene *scene, __maybe_unused unsigned int i)
+static int run_life_cycle(struct bench *bench, __maybe_unused unsigned int i)
 {
 	struct drm_mode_create_dumb create = {
-		.width = scene->width,
-		.height = scene->height,
+		.width = bench->width,
+		.height = bench->height,
 		.bpp = 32,
 	};
 	struct drm_mode_destroy_dumb destroy;
 	struct frame frame = {};
-	int fd = scene->display.fd;
+	int fd = bench->display.fd;
 	int ret = gpu_ioctl(fd, DRM_IOCTL_MODE_CREATE_DUMB, &create);
 
 	if (ret)
 		return ret;
 	frame.handle = create.handle;
 	destroy.handle = create.handle;
-	ret = frame_add(fd, &frame, scene->width, scene->height, create.pitch, 0);
+	ret = frame_add(fd, &frame, bench->width, bench->height, create.pitch, 0);
 	if (!ret)
 		ret = gpu_ioctl(fd, DRM_IOCTL_MODE_RMFB, &frame.fb);
 	if (!ret)
@@ -168,7 +144,10 @@ static int run_life_cycle(struct scene *scene, __maybe_unused unsigned int i)
 	return ret;
 }
 
-/* A mode of a size at 60 Hz, or at 50 Hz: what CTA-861 and VESA's DMT have, or nearly that. */
+/*
+ * A mode at 60 Hz, or 50 Hz if @slow. The timings are, or nearly are, those of CTA-861
+ * and VESA's DMT.
+ */
 static struct drm_mode_modeinfo make_mode(unsigned int width, bool slow)
 {
 	struct drm_mode_modeinfo small = {
@@ -189,11 +168,11 @@ static struct drm_mode_modeinfo make_mode(unsigned int width, bool slow)
 	return width == small.hdisplay ? small : large;
 }
 
-/* What run_flip_part() asks for. */
-static int make_flips(struct scene *scene)
+/* Prepares the commits of run_flip_part(). */
+static int make_flips(struct bench *bench)
 {
 	const struct drm_mode_rect part = { 0, 0, CLIP_SIDE, CLIP_SIDE };
-	const struct display *display = &scene->display;
+	const struct display *display = &bench->display;
 	int i;
 
 	for (i = 0; i < FRAMES; i++) {
@@ -201,91 +180,91 @@ static int make_flips(struct scene *scene)
 
 		if (!clips)
 			return -ENOMEM;
-		scene->flips[i] = (struct request){};
-		request_set(&scene->flips[i], display, display->primary, "FB_ID",
-			    scene->frames[i].fb);
-		request_set(&scene->flips[i], display, display->primary, "FB_DAMAGE_CLIPS", clips);
+		bench->flips[i] = (struct request){};
+		request_set(&bench->flips[i], display, display->primary, "FB_ID",
+			    bench->frames[i].fb);
+		request_set(&bench->flips[i], display, display->primary, "FB_DAMAGE_CLIPS", clips);
 	}
 	return 0;
 }
 
 /* Shows a screen of one size. */
-static int scene_show(struct scene *scene, unsigned int width, unsigned int height)
+static int bench_show(struct bench *bench, unsigned int width, unsigned int height)
 {
-	int fd = scene->display.fd, ret, i;
+	int fd = bench->display.fd, ret, i;
 
-	scene->width = width;
-	scene->height = height;
-	scene->shown = 0;
+	bench->width = width;
+	bench->height = height;
+	bench->shown = 0;
 	for (i = 0; i < FRAMES; i++) {
-		scene->modes[i] = make_mode(width, i);
-		ret = frame_create(fd, &scene->frames[i], width, height);
+		bench->modes[i] = make_mode(width, i);
+		ret = frame_create(fd, &bench->frames[i], width, height);
 		if (ret)
 			return ret;
 	}
-	ret = make_flips(scene);
-	return ret ? ret : set_crtc(&scene->display, scene->frames[0].fb, &scene->modes[0], 0, 0);
+	ret = make_flips(bench);
+	return ret ? ret : set_crtc(&bench->display, bench->frames[0].fb, &bench->modes[0], 0, 0);
 }
 
-static void scene_hide(struct scene *scene)
+static void bench_hide(struct bench *bench)
 {
 	int i;
 
-	crtc_off(&scene->display);
+	crtc_off(&bench->display);
 	for (i = 0; i < FRAMES; i++)
-		frame_destroy(scene->display.fd, &scene->frames[i]);
+		frame_destroy(bench->display.fd, &bench->frames[i]);
 }
 
-static int show_cursor(struct scene *scene)
+static int show_cursor(struct bench *bench)
 {
-	int fd = scene->display.fd, ret = 0, i;
+	int fd = bench->display.fd, ret = 0, i;
 
 	for (i = 0; i < FRAMES && !ret; i++)
-		ret = buffer_create(fd, &scene->cursors[i], CURSOR_SIDE, CURSOR_SIDE);
-	return ret ? ret : run_cursor_image(scene, 0);
+		ret = buffer_create(fd, &bench->cursors[i], CURSOR_SIDE, CURSOR_SIDE);
+	return ret ? ret : run_cursor_image(bench, 0);
 }
 
-static void hide_cursor(struct scene *scene)
+static void hide_cursor(struct bench *bench)
 {
 	int i;
 
-	cursor_set(&scene->display, DRM_MODE_CURSOR_BO, 0, 0, 0);
+	cursor_set(&bench->display, DRM_MODE_CURSOR_BO, 0, 0, 0);
 	for (i = 0; i < FRAMES; i++)
-		frame_destroy(scene->display.fd, &scene->cursors[i]);
+		frame_destroy(bench->display.fd, &bench->cursors[i]);
 }
 
-/* Opens the card of the device, which a driver has just taken. */
-static const char *scene_open(struct scene *scene)
+/* Opens the card of a device that a driver was just bound to. */
+static const char *bench_open(struct bench *bench)
 {
 	__s64 deadline = now_ns() + GPU_PATIENCE_NS;
 	char link[PATH_MAX], *word, *save;
 	const char *card, *reason;
 	ssize_t len;
 
-	while ((reason = display_open(&scene->display)) && now_ns() < deadline) {
-		if (scene->display.fd >= 0)
-			close(scene->display.fd);
+	while ((reason = display_open(&bench->display)) && now_ns() < deadline) {
+		if (bench->display.fd >= 0)
+			close(bench->display.fd);
 		sleep_ns(50 * NSEC_PER_MSEC);
 	}
 	if (reason)
 		return reason;
-	if (set_client_cap(scene->display.fd, DRM_CLIENT_CAP_ATOMIC))
+	if (set_client_cap(bench->display.fd, DRM_CLIENT_CAP_ATOMIC))
 		return "no atomic commits";
-	card = strrchr(scene->display.card, '/') + 1;
+	card = strrchr(bench->display.card, '/') + 1;
 	len = readlink(path("/sys/class/drm/%s", card), link, sizeof(link) - 1);
 	if (len < 0)
 		return "no such device in sysfs";
 	link[len] = '\0';
-	/* The C driver has its virtio device between the PCI function and the card. */
+	/* With the C driver a virtio device is between the PCI function and the card. */
 	for (word = strtok_r(link, "/", &save); word; word = strtok_r(NULL, "/", &save)) {
 		if (strlen(word) == strlen("0000:00:02.0") && word[4] == ':' && word[10] == '.')
-			snprintf(scene->pci, sizeof(scene->pci), "%.60s", word);
+			snprintf(bench->pci, sizeof(bench->pci), "%.60s", word);
 	}
-	if (!link_name(path("/sys/bus/pci/devices/%s/driver", scene->pci), scene->driver,
-		       sizeof(scene->driver)))
+	if (!link_name(path("/sys/bus/pci/devices/%s/driver", bench->pci), bench->driver,
+		       sizeof(bench->driver)))
 		return "the device has no driver";
-	if (strcmp(scene->driver, "rust_gpu"))
-		snprintf(scene->driver, sizeof(scene->driver), DRIVER_NAME);
+	if (strcmp(bench->driver, "rust_gpu"))
+		snprintf(bench->driver, sizeof(bench->driver), DRIVER_NAME);
 	return NULL;
 }
 

@@ -3,13 +3,12 @@
  * Counts what an operation of the display costs: guest instructions, doorbells and
  * interrupts.
  *
- * Instructions: QEMU's -icount makes one of them one nanosecond of CLOCK_MONOTONIC,
- * on one CPU. Operations of the display sleep until a vblank, and what the CPU does
- * not do meanwhile passes on that clock as well. So a thread of the policy SCHED_IDLE
- * takes all of the time that nobody else wants, in a loop of a fixed number of
- * instructions, and counts how often it was round: the rest was spent by somebody.
- * What the idle machine spends by itself, on its ticks, is measured before and taken
- * off. What the vblank timer does is part of the operation.
+ * With QEMU's -icount and one CPU an instruction takes a nanosecond of CLOCK_MONOTONIC.
+ * But that clock goes on while an operation sleeps until a vblank. So a thread of the
+ * policy SCHED_IDLE uses up the idle time in a loop of a fixed number of instructions,
+ * and counts its rounds: the rest of the time was spent on the operation. The ticks of
+ * an idle machine are measured first and subtracted. The vblank timer counts as a part
+ * of the operation.
  */
 #ifndef _DISPLAY_COUNT_H
 #define _DISPLAY_COUNT_H
@@ -23,9 +22,9 @@
 struct counter {
 	pthread_t thread;
 	bool stop;
-	__u64 rounds;		/* of the loop */
+	__u64 rounds;		/* of the loop so far */
 	double loop;		/* instructions of one round */
-	double background;	/* instructions of the idle machine, for each nanosecond */
+	double background;	/* instructions of the idle machine in a nanosecond */
 };
 
 /* A point in time. */
@@ -43,7 +42,7 @@ static void *counter_spin(void *data)
 	if (sched_setscheduler(0, SCHED_IDLE, &param))
 		return "no policy SCHED_IDLE";
 	while (!__atomic_load_n(&counter->stop, __ATOMIC_RELAXED)) {
-		/* These cost an emulator nothing: time passes about as fast as it should. */
+		/* Cheap to emulate, so that the guest's clock is about as fast as the host's. */
 		asm volatile(".rept 28\n\tnop\n\t.endr");
 		__atomic_store_n(&counter->rounds, counter->rounds + 1, __ATOMIC_RELAXED);
 	}
@@ -78,12 +77,12 @@ static __u64 device_interrupts(void)
 
 static void counter_now(const struct counter *counter, struct moment *now)
 {
-	/* Nothing between the two: the thread does not run meanwhile. */
+	/* The thread must not run between these two. */
 	now->rounds = __atomic_load_n(&counter->rounds, __ATOMIC_RELAXED);
 	now->ns = now_ns();
 }
 
-/* What is read of the interrupts is read outside of what is measured. */
+/* Reads the interrupts outside the interval that is measured. */
 static struct moment counter_begin(const struct counter *counter)
 {
 	struct moment now = { .interrupts = device_interrupts() };
@@ -101,7 +100,7 @@ static struct moment counter_end(const struct counter *counter)
 	return now;
 }
 
-/* Instructions that were neither the loop's nor the idle machine's. */
+/* The instructions that neither the loop nor the idle machine executed. */
 static double counter_spent(const struct counter *counter, const struct moment *from,
 			    const struct moment *to)
 {
@@ -124,7 +123,7 @@ static void known_loop(unsigned long count)
 #define KNOWN_ROUNDS	500000UL
 #define KNOWN_TIMES	20
 
-/* Instructions of a loop of which it is known, each time after a pause. */
+/* Measures a loop with a known number of instructions, each time after a pause. */
 static double counter_known(const struct counter *counter, unsigned long rounds)
 {
 	struct moment from = counter_begin(counter), to;
@@ -139,8 +138,8 @@ static double counter_known(const struct counter *counter, unsigned long rounds)
 }
 
 /*
- * Begins to count, on a machine that does nothing else: vblanks go on for some seconds
- * after the last one that somebody waited for. Returns why that is not possible, or NULL.
+ * Begins to count when the machine is idle: vblanks go on for some seconds after the
+ * last waiter. Returns why that is not possible, or NULL.
  */
 static const char *counter_start(struct counter *counter)
 {
@@ -159,8 +158,8 @@ static void counter_stop(struct counter *counter)
 }
 
 /*
- * Finds out what the loop and the idle machine take. Returns why that is not possible,
- * or NULL; @known gets as what a million instructions are counted.
+ * Measures the loop and the idle machine. *@known gets the count for a million
+ * instructions. Returns why that is not possible, or NULL.
  */
 static const char *counter_calibrate(struct counter *counter, double *known)
 {
@@ -178,7 +177,7 @@ static const char *counter_calibrate(struct counter *counter, double *known)
 	to = counter_end(counter);
 	ns = to.ns - from.ns;
 	rounds = to.rounds - from.rounds;
-	/* A whole number; what the machine takes is a small part of one. */
+	/* It is an integer; the idle machine adds much less than 1. */
 	counter->loop = (int)(ns / rounds);
 	counter->background = (ns - counter->loop * rounds) / ns;
 	*known = counter_known(counter, 2 * KNOWN_ROUNDS) - counter_known(counter, KNOWN_ROUNDS);
@@ -188,7 +187,7 @@ static const char *counter_calibrate(struct counter *counter, double *known)
 	return "one nanosecond is not one instruction here (QEMU: -icount shift=0,sleep=off)";
 }
 
-/* Doorbells that the host has seen since it was asked before; -errno if it does not tell. */
+/* Returns the doorbells that the host has seen since the last call, or -errno. */
 static long screen_kicks(int screen)
 {
 	char answer[64];
@@ -200,7 +199,7 @@ static long screen_kicks(int screen)
 	return sscanf(answer, "kicks %ld", &kicks) == 1 ? kicks : -EPROTO;
 }
 
-/* The host begins to look at doorbells, marks and flushes, or ends. */
+/* Asks the host to trace doorbells, marks and flushes, or to stop. */
 static int screen_measure(int screen, bool on)
 {
 	char answer[64];

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The cursor of an atomic client: hidden from those that do not know what a hot
- * spot is, and with its hot spot for those that do.
+ * The cursor plane of atomic clients. Clients that support hot spots see it, others do
+ * not.
  *
  * Environment: see display_screen.h
  */
 #include "kselftest_harness.h"
-#include "display_kms.h"
+#include "display_request.h"
+#include "display_scene.h"
 
 #ifndef DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT
 #define DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT	6
@@ -14,20 +15,15 @@
 
 #define SIZE	CURSOR_SIDE
 
-/* What a cursor is told by one commit. */
+/* The state of the cursor plane in one commit. */
 struct place {
 	__u32 fb;
 	__s32 x, y, hot_x, hot_y;
 };
 
 /* Each test is a process of its own. */
-static struct {
-	struct display display;
-	struct frame frame;
-	struct picture picture;
-	struct frame images[2];
-	int screen;
-} scene;
+static struct scene scene;
+static struct frame images[2];
 
 FIXTURE(cursor)
 {
@@ -35,23 +31,22 @@ FIXTURE(cursor)
 
 FIXTURE_SETUP(cursor)
 {
-	struct display *display = &scene.display;
-	const char *reason = display_screen_open(display, &scene.screen);
+	const char *reason = scene_open(&scene);
 
 	REQUIRE(return, !reason, reason);
-	ASSERT_NE(0, display->cursor);
-	ASSERT_EQ(0, frame_of_screen(display, &scene.frame, &scene.picture, 1));
-	ASSERT_EQ(0, set_crtc(display, scene.frame.fb, &display->mode, 0, 0));
-	REQUIRE(return, !set_client_cap(display->fd, DRM_CLIENT_CAP_ATOMIC),
+	ASSERT_NE(0, scene.display.cursor);
+	ASSERT_NE(0, scene.frame.fb);
+	ASSERT_EQ(0, scene_show(&scene, 1));
+	REQUIRE(return, !set_client_cap(scene.display.fd, DRM_CLIENT_CAP_ATOMIC),
 		"the driver has no atomic commits");
 }
 
 FIXTURE_TEARDOWN(cursor)
 {
-	close(scene.display.fd);
+	scene_close(&scene);
 }
 
-/* The cursor plane that the client sees now, 0 if it sees none. */
+/* Returns the cursor plane that the client sees now, 0 if it sees none. */
 static __u32 visible_cursor(void)
 {
 	struct display seen = { .fd = scene.display.fd };
@@ -72,7 +67,7 @@ TEST_F_TIMEOUT(cursor, visibility, 60)
 	EXPECT_EQ(0, find_property(scene.display.fd, scene.display.primary, "HOTSPOT_X", &value));
 }
 
-/* An image that cannot be taken for another one. Returns 0 or -errno. */
+/* Makes an image that differs from any other. Returns 0 or -errno. */
 static int image_create(struct frame *image, __u32 seed)
 {
 	struct drm_mode_fb_cmd2 add = {
@@ -97,7 +92,7 @@ static int image_create(struct frame *image, __u32 seed)
 	return ret;
 }
 
-/* Commits all of the cursor. Returns 0 or -errno. */
+/* Commits the whole state of the cursor. Returns 0 or -errno. */
 static int commit(const struct place *place)
 {
 	const struct display *display = &scene.display;
@@ -124,7 +119,7 @@ static int commit(const struct place *place)
 	return request_commit(display, &request, 0, 0);
 }
 
-/* Whether who looks at the screen has the image as his pointer, with its hot spot. */
+/* Whether a viewer of the screen has the image as its pointer, with this hot spot. */
 static bool is_pointer(const struct frame *image, const struct place *place)
 {
 	char question[32], want[64];
@@ -140,7 +135,7 @@ static bool is_pointer(const struct frame *image, const struct place *place)
 
 TEST_F_TIMEOUT(cursor, hotspot, 180)
 {
-	/* Each differs from the one before in what the comment says. */
+	/* The comment says what differs from the step before. */
 	const struct {
 		unsigned int image;
 		__s32 x, y, hot_x, hot_y;
@@ -157,11 +152,11 @@ TEST_F_TIMEOUT(cursor, hotspot, 180)
 	unsigned int i;
 
 	ASSERT_EQ(0, set_client_cap(scene.display.fd, DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT));
-	ASSERT_EQ(0, image_create(&scene.images[0], 0x123456));
-	ASSERT_EQ(0, image_create(&scene.images[1], 0xfedcba));
+	ASSERT_EQ(0, image_create(&images[0], 0x123456));
+	ASSERT_EQ(0, image_create(&images[1], 0xfedcba));
 	ASSERT_EQ(0, screen_watch(scene.screen));
 	for (i = 0; i < ARRAY_SIZE(steps); i++) {
-		const struct frame *image = &scene.images[steps[i].image];
+		const struct frame *image = &images[steps[i].image];
 
 		place = (struct place){ image->fb, steps[i].x, steps[i].y, steps[i].hot_x,
 					steps[i].hot_y };
@@ -169,13 +164,11 @@ TEST_F_TIMEOUT(cursor, hotspot, 180)
 		EXPECT_TRUE(screen_cursor(scene.screen, steps[i].command, place.x, place.y));
 		EXPECT_TRUE(is_pointer(image, &place)) TH_LOG("step %u", i);
 	}
-	EXPECT_TRUE(screen_shows(scene.screen, "cursor-hotspot", scene.display.head,
-				 &scene.picture));
+	EXPECT_TRUE(scene_shows(&scene, "cursor-hotspot"));
 	place.fb = 0;
 	ASSERT_EQ(0, commit(&place));
 	EXPECT_TRUE(screen_cursor(scene.screen, "hide", 0, 0));
-	EXPECT_TRUE(screen_shows(scene.screen, "cursor-hidden", scene.display.head,
-				 &scene.picture));
+	EXPECT_TRUE(scene_shows(&scene, "cursor-hidden"));
 }
 
 static int move(__s32 x, __s32 y)
@@ -188,18 +181,15 @@ static int set_image(__u32 handle)
 	return cursor_set(&scene.display, DRM_MODE_CURSOR_BO, handle, 0, 0);
 }
 
-/*
- * Of moves that come faster than the device takes them some may be left out, but
- * never the last one.
- */
+/* If moves are faster than the device, some may be skipped, but not the last one. */
 TEST_F_TIMEOUT(cursor, burst, 180)
 {
 	struct place place = { .x = 10, .y = 10 };
 	__s32 round, i;
 
 	ASSERT_EQ(0, set_client_cap(scene.display.fd, DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT));
-	ASSERT_EQ(0, image_create(&scene.images[0], 0x123456));
-	place.fb = scene.images[0].fb;
+	ASSERT_EQ(0, image_create(&images[0], 0x123456));
+	place.fb = images[0].fb;
 	ASSERT_EQ(0, screen_watch(scene.screen));
 	ASSERT_EQ(0, commit(&place));
 	ASSERT_TRUE(screen_cursor(scene.screen, "update", place.x, place.y));
@@ -211,20 +201,20 @@ TEST_F_TIMEOUT(cursor, burst, 180)
 	}
 }
 
-/* The same for images: the last one is the one that stays. */
+/* The same for images: the last one stays. */
 TEST_F_TIMEOUT(cursor, images, 180)
 {
 	unsigned int round, i;
 
 	for (i = 0; i < 2; i++)
-		ASSERT_EQ(0, image_create(&scene.images[i], 0x123456 * (i + 1)));
+		ASSERT_EQ(0, image_create(&images[i], 0x123456 * (i + 1)));
 	ASSERT_EQ(0, screen_watch(scene.screen));
 	for (round = 0; round < 10; round++) {
 		struct place place = { .hot_x = CURSOR_HOT_X, .hot_y = CURSOR_HOT_Y };
 		const struct frame *image;
 
 		for (i = 20 + 6 * round; i; i--) {
-			image = &scene.images[i % 2];
+			image = &images[i % 2];
 			ASSERT_EQ(0, set_image(image->handle));
 			if (i % 7 == 0)
 				ASSERT_EQ(0, set_image(0));

@@ -1,25 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Bad requests to the display get the errors that they should, and change nothing
- * on the screen.
+ * Bad requests to the display get the right errors and do not change the screen.
  *
  * Environment: see display_screen.h
  */
 #include "kselftest_harness.h"
-#include "display_kms.h"
+#include "display_scene.h"
 
-#define NONE	0xfffff		/* the id of nothing */
-#define SIDE	256		/* of the buffer, in pixels: whole pages */
+#define NONE	0xfffff		/* no object has this id */
+#define SIDE	256		/* of the buffer, in pixels; it fills whole pages */
 #define PITCH	(4 * SIDE)
 
 /* Each test is a process of its own. */
-static struct {
-	struct display display;
-	struct frame frame;
-	struct frame buffer;
-	struct picture picture;
-	int screen;
-} scene;
+static struct scene scene;
+static struct frame buffer;
 
 FIXTURE(errors)
 {
@@ -27,33 +21,29 @@ FIXTURE(errors)
 
 FIXTURE_SETUP(errors)
 {
-	struct display *display = &scene.display;
-	const char *reason;
+	const char *reason = scene_open(&scene);
 
-	reason = display_screen_open(display, &scene.screen);
 	REQUIRE(return, !reason, reason);
-	ASSERT_EQ(0, frame_of_screen(display, &scene.frame, &scene.picture, 1));
-	ASSERT_EQ(0, set_crtc(display, scene.frame.fb, &display->mode, 0, 0));
-	ASSERT_EQ(0, buffer_create(display->fd, &scene.buffer, SIDE, SIDE));
-	ASSERT_EQ(PITCH, scene.buffer.buffer_pitch);
-	ASSERT_EQ(PITCH * SIDE, scene.buffer.size);
+	ASSERT_NE(0, scene.frame.fb);
+	ASSERT_EQ(0, scene_show(&scene, 1));
+	ASSERT_EQ(0, buffer_create(scene.display.fd, &buffer, SIDE, SIDE));
+	ASSERT_EQ(PITCH, buffer.buffer_pitch);
+	ASSERT_EQ(PITCH * SIDE, buffer.size);
 }
 
 FIXTURE_TEARDOWN(errors)
 {
-	EXPECT_TRUE(screen_shows(scene.screen, "after-errors", scene.display.head,
-				 &scene.picture));
-	frame_destroy(scene.display.fd, &scene.buffer);
-	frame_destroy(scene.display.fd, &scene.frame);
-	close(scene.display.fd);
+	EXPECT_TRUE(scene_shows(&scene, "after-errors"));
+	frame_destroy(scene.display.fd, &buffer);
+	scene_close(&scene);
 }
 
-/* What is zero here is as it should be. */
+/* A field that is zero here has a valid value in the request. */
 struct bad_frame {
 	const char *what;
 	__u32 width, height, format, handle, pitch, offset, flags;
 	int error;
-	int or;		/* the C driver has its own view of a few */
+	int or;		/* what the C driver returns, if that is another error */
 };
 
 static const struct bad_frame bad_frames[] = {
@@ -91,7 +81,7 @@ TEST_F_TIMEOUT(errors, framebuffers, 60)
 			.height = bad->height ?: SIDE,
 			.pixel_format = bad->format ?: DRM_FORMAT_XRGB8888,
 			.flags = bad->flags,
-			.handles = { bad->handle ?: scene.buffer.handle },
+			.handles = { bad->handle ?: buffer.handle },
 			.pitches = { bad->pitch ?: PITCH },
 			.offsets = { bad->offset },
 		};
@@ -105,7 +95,7 @@ TEST_F_TIMEOUT(errors, framebuffers, 60)
 	}
 }
 
-/* The sizes that are just allowed. */
+/* The largest and smallest sizes. */
 TEST_F_TIMEOUT(errors, framebuffers_allowed, 60)
 {
 	const struct { __u32 width, height; } sizes[] = {
@@ -121,11 +111,11 @@ TEST_F_TIMEOUT(errors, framebuffers_allowed, 60)
 			TH_LOG("%ux%u", sizes[i].width, sizes[i].height);
 		frame_destroy(scene.display.fd, &frame);
 	}
-	EXPECT_EQ(0, frame_add(scene.display.fd, &scene.buffer, SIDE, SIDE / 2, PITCH,
+	EXPECT_EQ(0, frame_add(scene.display.fd, &buffer, SIDE, SIDE / 2, PITCH,
 			       PITCH * SIDE / 2));
 }
 
-/* One pixel more than allowed, in buffers with room for it. */
+/* One pixel too many, in a buffer that has room for it. */
 TEST_F_TIMEOUT(errors, framebuffers_too_large, 60)
 {
 	const struct { __u32 width, height; } sizes[] = { { 8193, 32 }, { 32, 8193 } };
@@ -147,7 +137,7 @@ TEST_F_TIMEOUT(errors, buffers, 60)
 	const struct { __u32 width, height, bpp; } sizes[] = {
 		{ 0, 1, 32 }, { 1, 0, 32 }, { 1, 1, 0 }, { -1, 1, 32 }, { 1u << 16, 1u << 16, 32 },
 		{ 1u << 30, 1, 32 }, { -1, -1, -1 }, { 1, 1, -1 },
-		/* Other depths than that of the device's formats. */
+		/* Depths that no format of the device has. */
 		{ 64, 64, 8 }, { 64, 64, 16 }, { 64, 64, 64 },
 	};
 	struct drm_mode_map_dumb map = { .handle = NONE };
@@ -227,7 +217,7 @@ TEST_F_TIMEOUT(errors, flips, 60)
 	flip.fb_id = scene.frame.fb;
 	flip.crtc_id = NONE;
 	EXPECT_EQ(-ENOENT, gpu_ioctl(display->fd, DRM_IOCTL_MODE_PAGE_FLIP, &flip));
-	/* What is refused has no event. */
+	/* A refused flip sends no event. */
 	EXPECT_EQ(-ETIMEDOUT, read_event(display->fd, &event, 200));
 	frame_destroy(display->fd, &small);
 }
@@ -257,7 +247,7 @@ TEST_F_TIMEOUT(errors, clips, 60)
 	EXPECT_EQ(-ENOENT, gpu_ioctl(fd, DRM_IOCTL_MODE_DIRTYFB, &dirty));
 }
 
-/* A second program neither takes the display away nor uses the buffers of the first. */
+/* A second program gets neither the display nor the buffers of the first one. */
 TEST_F_TIMEOUT(errors, another_program, 60)
 {
 	struct display other = scene.display;
@@ -265,7 +255,7 @@ TEST_F_TIMEOUT(errors, another_program, 60)
 		.width = SIDE,
 		.height = SIDE,
 		.pixel_format = DRM_FORMAT_XRGB8888,
-		.handles = { scene.buffer.handle },
+		.handles = { buffer.handle },
 		.pitches = { PITCH },
 	};
 	int ret;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Two screens with a picture each: of one client, of one lessee each, and of one
+ * Two screens with a picture each: from one client, from two lessees, and from one
  * master after the other.
  *
  * Environment: see display_screen.h
@@ -8,10 +8,9 @@
 #include "kselftest_harness.h"
 #include "display_kms.h"
 
-#define HEADS		2
-#define PATIENCE_NS	(10 * NSEC_PER_SEC)
+#define HEADS	2
 
-/* A screen, and who has it. */
+/* A screen, and the client that draws it. */
 struct head {
 	struct display display;
 	struct frame frame;
@@ -24,35 +23,26 @@ static struct {
 	int screen;
 } scene;
 
-/* Has the user open the window of the second screen, and waits for its connector. */
+/* Opens the window of the second screen on the host, and waits for its connector. */
 static const char *connect_second(struct display *second)
 {
-	__s64 deadline = now_ns() + PATIENCE_NS;
+	__s64 deadline = now_ns() + GPU_PATIENCE_NS;
 	char answer[64];
 
 	if (screen_ask(scene.screen, answer, sizeof(answer), "resize 800 600 1"))
 		return "the machine has one screen";
 	while (find_pipe(second, 1)) {
 		if (now_ns() > deadline)
-			return "the second screen does not come";
+			return "the second screen does not appear";
 		sleep_ns(100 * NSEC_PER_MSEC);
 	}
 	return NULL;
 }
 
-/* A frame of the head's size, with a picture that no other has. */
+/* Makes a frame of the head's size, with a picture that no other has. Returns 0 or -errno. */
 static int head_draw(struct head *head, __u32 seed)
 {
-	const struct drm_mode_modeinfo *mode = &head->display.mode;
-	int ret = frame_create(head->display.fd, &head->frame, mode->hdisplay, mode->vdisplay);
-
-	if (!ret)
-		ret = picture_create(&head->picture, mode->hdisplay, mode->vdisplay);
-	if (ret)
-		return ret;
-	picture_fill(&head->picture, seed);
-	frame_draw(&head->frame, &head->picture);
-	return 0;
+	return frame_of_screen(&head->display, &head->frame, &head->picture, seed);
 }
 
 static int head_show(const struct head *head)
@@ -101,7 +91,7 @@ TEST_F_TIMEOUT(heads, own_pictures, 120)
 	}
 	EXPECT_TRUE(head_shows(&heads[0], "heads-first"));
 	EXPECT_TRUE(head_shows(&heads[1], "heads-second"));
-	/* What happens to one is nothing to the other. */
+	/* A change of one screen does not affect the other. */
 	picture_fill(&heads[0].picture, 3);
 	frame_draw(&heads[0].frame, &heads[0].picture);
 	ASSERT_EQ(0, head_show(&heads[0]));
@@ -112,7 +102,7 @@ TEST_F_TIMEOUT(heads, own_pictures, 120)
 	EXPECT_NE(picture_crc(&heads[1].picture, &all), crc);
 }
 
-/* Leases a head. Returns 0 or -errno, and makes the head's display the lessee's. */
+/* Leases a head, and gives its display to the lessee. Returns 0 or -errno. */
 static int head_lease(struct head *head, __u32 *lessee)
 {
 	const __u32 objects[] = { head->display.connector, head->display.crtc,
@@ -144,7 +134,7 @@ TEST_F_TIMEOUT(heads, leases, 120)
 		ASSERT_EQ(0, head_draw(&heads[i], 1 + i));
 	}
 	for (i = 0; i < HEADS; i++) {
-		/* It has this head, as the only one. */
+		/* The lessee sees this head and no other. */
 		seen = (struct display){ .fd = heads[i].display.fd };
 		ASSERT_EQ(NULL, find_pipe(&seen, 0));
 		EXPECT_EQ(heads[i].display.crtc, seen.crtc);
@@ -156,12 +146,12 @@ TEST_F_TIMEOUT(heads, leases, 120)
 	EXPECT_TRUE(head_shows(&heads[0], "heads-lease-first"));
 	EXPECT_TRUE(head_shows(&heads[1], "heads-lease-second"));
 
-	/* The other's head is not there for it. */
+	/* A lessee cannot use the other's head. */
 	wrong = heads[0];
 	wrong.display.crtc = heads[1].display.crtc;
 	EXPECT_EQ(-ENOENT, head_show(&wrong));
 
-	/* Nor is its own any more, once that was taken back. */
+	/* Nor its own after the lease was revoked. */
 	revoke.lessee_id = lessees[0];
 	ASSERT_EQ(0, gpu_ioctl(master, DRM_IOCTL_MODE_REVOKE_LEASE, &revoke));
 	EXPECT_EQ(-ENOENT, head_show(&heads[0]));
@@ -187,7 +177,7 @@ TEST_F_TIMEOUT(heads, masters, 120)
 	EXPECT_EQ(-EBUSY, gpu_ioctl(next.display.fd, DRM_IOCTL_SET_MASTER, NULL));
 
 	ASSERT_EQ(0, gpu_ioctl(first->display.fd, DRM_IOCTL_DROP_MASTER, NULL));
-	/* The picture stays until there is another one. */
+	/* The picture stays until the next master shows another one. */
 	EXPECT_TRUE(head_shows(first, "heads-master-none"));
 	ASSERT_EQ(0, gpu_ioctl(next.display.fd, DRM_IOCTL_SET_MASTER, NULL));
 	ASSERT_EQ(0, head_show(&next));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Buffers of others (dma-bufs) on the screen: those of vgem, another DRM driver,
- * and of udmabuf, which are the memory of a process.
+ * The screen shows imported buffers (dma-bufs): those of vgem, another DRM driver, and
+ * those of udmabuf, which are memory of a process.
  *
  * Environment: see display_screen.h
  */
@@ -11,7 +11,7 @@
 #include "kselftest_harness.h"
 #include "display_kms.h"
 
-/* A buffer, mapped, and what keeps it. */
+/* A mapped buffer, and the descriptors that keep it. */
 struct foreign {
 	int fd;		/* the dma-buf */
 	int owner;	/* vgem's card, or the memfd; -1 when it is closed */
@@ -22,7 +22,7 @@ struct foreign {
 /* Each test is a process of its own. */
 static struct {
 	struct display display;
-	struct frame frame;	/* its map is the foreign buffer's */
+	struct frame frame;	/* mapped by its exporter */
 	struct picture picture;
 	int screen;
 } scene;
@@ -150,9 +150,7 @@ static int remove_frame(void)
 
 static int dirty(void)
 {
-	struct drm_mode_fb_dirty_cmd cmd = { .fb_id = scene.frame.fb };
-
-	return gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_DIRTYFB, &cmd);
+	return dirty_fb(scene.display.fd, scene.frame.fb, NULL, 0);
 }
 
 TEST_F_TIMEOUT(import, shown, 120)
@@ -165,7 +163,7 @@ TEST_F_TIMEOUT(import, shown, 120)
 	EXPECT_TRUE(shows("import-dirty"));
 }
 
-/* A framebuffer keeps the buffer, whoever else lets it go. */
+/* A framebuffer keeps the buffer after everything else of it is closed. */
 TEST_F_TIMEOUT(import, closed_before, 120)
 {
 	draw(1);
@@ -176,7 +174,7 @@ TEST_F_TIMEOUT(import, closed_before, 120)
 	ASSERT_EQ(0, remove_frame());
 }
 
-/* The framebuffer, the handle, or all that its owner has. */
+/* Removes the framebuffer, the handle, or everything of the exporter. */
 static int let_go(int which, struct foreign *foreign)
 {
 	if (which == 0)
@@ -221,7 +219,7 @@ TEST_F_TIMEOUT(import, too_small, 60)
 	EXPECT_EQ(0, frame_add(scene.display.fd, &frame, width, height / 2, 4 * width, 0));
 }
 
-/* One buffer is one object of a file, and is given on as what it is. */
+/* A buffer that is imported twice has one handle, and is exported as the same dma-buf. */
 TEST_F_TIMEOUT(import, once, 60)
 {
 	struct drm_mode_map_dumb map = { .handle = scene.frame.handle };
@@ -236,11 +234,11 @@ TEST_F_TIMEOUT(import, once, 60)
 	ASSERT_EQ(0, fstat(fd, &ours));
 	ASSERT_EQ(0, fstat(self->foreign.fd, &theirs));
 	EXPECT_EQ(theirs.st_ino, ours.st_ino);
-	/* Only who made it maps it. */
+	/* Only the exporter maps it. */
 	EXPECT_EQ(-EINVAL, gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_MAP_DUMB, &map));
 }
 
-/* The buffer outlives the device, and another device can have it. */
+/* The buffer outlives the device and can be imported again. */
 TEST_F_TIMEOUT(import, unbound, 180)
 {
 	const __u32 width = scene.frame.width, height = scene.frame.height;
@@ -267,7 +265,7 @@ TEST_F_TIMEOUT(import, unbound, 180)
 	EXPECT_TRUE(shows("import-rebound-dirty"));
 }
 
-/* A buffer of the device itself is no foreign one. */
+/* A buffer of the device itself is not treated as imported. */
 TEST(own)
 {
 	struct display display;
@@ -284,7 +282,7 @@ TEST(own)
 	ASSERT_EQ(0, prime_import(display.fd, fd, &handle));
 	EXPECT_EQ(frame.handle, handle);
 
-	/* In another file it is the same memory, and can be mapped as such. */
+	/* In another file it is the same memory and can be mapped there. */
 	other = open(display.card, O_RDWR | O_CLOEXEC);
 	ASSERT_GE(other, 0);
 	ASSERT_EQ(0, prime_import(other, fd, &handle));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Mode setting with the ioctls themselves: finding a connector with its CRTC and
- * planes, framebuffers in dumb buffers, events, and atomic requests.
+ * planes, framebuffers in dumb buffers, flips, events and cursors.
  */
 #ifndef _DISPLAY_KMS_H
 #define _DISPLAY_KMS_H
@@ -16,24 +16,28 @@
 #include "display_screen.h"
 #include "rust_gpu_test.h"
 
-/* The name of the DRM driver; the C driver has the same. */
+/* The C driver has the same name. */
 #define DRIVER_NAME	"virtio_gpu"
 #define CARDS		16
-/* Of the cursors of the tests. */
+/* Of the cursors in the tests. */
 #define CURSOR_SIDE	64
 #define CURSOR_HOT_X	3
 #define CURSOR_HOT_Y	5
 #define MAX_OBJECTS	32
 #define MAX_MODES	128
 
-/* What the unused byte of a pixel has; nobody may see it. */
+/* Of the byte of a pixel that is not shown. */
 #define UNUSED_BYTE	0xa5000000
+/* Longest that an event may take, on a busy host as well. */
+#define EVENT_PATIENCE_MS	(GPU_PATIENCE_NS / NSEC_PER_MSEC)
+/* The driver sends the event of a flip after so many vblanks, whatever the device does. */
+#define FLIP_TIMEOUT_VBLANKS	60
 
 struct display {
 	int fd;
 	char card[64];
 	__u32 connector;
-	__u32 head;		/* number of the connector, and of the host's screen */
+	__u32 head;		/* number of the connector and of the host's screen */
 	__u32 crtc;
 	__u32 primary;
 	__u32 cursor;		/* 0 if there is none */
@@ -42,7 +46,7 @@ struct display {
 	unsigned int mode_count;
 };
 
-/* A framebuffer, and the dumb buffer that it is in. */
+/* A framebuffer and its dumb buffer. */
 struct frame {
 	__u32 width, height, pitch, offset;
 	__u32 buffer_width, buffer_height, buffer_pitch;
@@ -57,20 +61,10 @@ static inline __u64 user_pointer(const void *pointer)
 	return (unsigned long)pointer;
 }
 
-static __maybe_unused bool card_is_ours(int fd)
+/* Opens the card of a DRM driver; -ENODEV if there is none. */
+static __maybe_unused int card_open(const char *driver, char *card, size_t size)
 {
-	char name[32] = "";
-	struct drm_version version = {
-		.name = name,
-		.name_len = sizeof(name) - 1,
-	};
-
-	return !gpu_ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, DRIVER_NAME);
-}
-
-/* Opens the card of the virtio GPU, whichever driver has it; -ENODEV if there is none. */
-static __maybe_unused int card_open(char *card, size_t size)
-{
+	struct gpu_version version;
 	unsigned int i;
 
 	for (i = 0; i < CARDS; i++) {
@@ -80,11 +74,21 @@ static __maybe_unused int card_open(char *card, size_t size)
 		fd = open(card, O_RDWR | O_CLOEXEC);
 		if (fd < 0)
 			continue;
-		if (card_is_ours(fd))
+		if (!gpu_version(fd, &version) && !strcmp(version.name, driver))
 			return fd;
 		close(fd);
 	}
 	return -ENODEV;
+}
+
+/* Opens the card of vgem, which is memory without a device; -ENODEV if there is none. */
+static __maybe_unused int vgem_open(void)
+{
+	const char *const modprobe[] = { "modprobe", "-q", "vgem", NULL };
+	char card[64];
+
+	run_program(modprobe);
+	return card_open("vgem", card, sizeof(card));
 }
 
 static __maybe_unused int set_client_cap(int fd, __u64 capability)
@@ -97,7 +101,7 @@ static __maybe_unused int set_client_cap(int fd, __u64 capability)
 	return gpu_ioctl(fd, DRM_IOCTL_SET_CLIENT_CAP, &cap);
 }
 
-/* The id of an object's property, and its value; 0 if it has none of that name. */
+/* Finds a property of an object, and its value. Returns its id, 0 if there is none. */
 static __maybe_unused __u32 find_property(int fd, __u32 object, const char *name, __u64 *value)
 {
 	__u32 ids[64];
@@ -126,14 +130,14 @@ static __maybe_unused __u32 find_property(int fd, __u32 object, const char *name
 	return 0;
 }
 
-/* Reads the modes of a connector; false if there is nothing at it. */
+/* Reads the modes of a connector. Returns false if nothing is connected. */
 static __maybe_unused bool read_connector(struct display *display, __u32 connector,
 					  __u32 *encoder)
 {
 	struct drm_mode_get_connector get = { .connector_id = connector };
 	unsigned int i;
 
-	/* The first call probes, without room for what it finds. */
+	/* The first call probes, and only counts. */
 	if (gpu_ioctl(display->fd, DRM_IOCTL_MODE_GETCONNECTOR, &get) ||
 	    get.connection != 1 || !get.count_modes || !get.count_encoders)
 		return false;
@@ -178,7 +182,7 @@ static __maybe_unused void find_planes(struct display *display, unsigned int crt
 		    !(plane.possible_crtcs & 1 << crtc))
 			continue;
 		find_property(display->fd, planes[i], "type", &type);
-		/* The numbers are those of enum drm_plane_type. */
+		/* Numbers of enum drm_plane_type. */
 		if (type == 1 && !display->primary)
 			display->primary = planes[i];
 		if (type == 2 && !display->cursor)
@@ -186,7 +190,10 @@ static __maybe_unused void find_planes(struct display *display, unsigned int crt
 	}
 }
 
-/* The connector with a mode that is the first one from the one with number @first on. */
+/*
+ * Finds the first connector that has a mode, from number @first on, and its pipe.
+ * Returns why there is none, or NULL.
+ */
 static __maybe_unused const char *find_pipe(struct display *display, unsigned int first)
 {
 	__u32 crtcs[MAX_OBJECTS], connectors[MAX_OBJECTS], encoder_id;
@@ -228,9 +235,9 @@ static __maybe_unused const char *display_open(struct display *display)
 	const char *const modprobe[] = { "modprobe", "-q", "rust_gpu", NULL };
 
 	memset(display, 0, sizeof(*display));
-	display->fd = card_open(display->card, sizeof(display->card));
+	display->fd = card_open(DRIVER_NAME, display->card, sizeof(display->card));
 	if (display->fd < 0 && !run_program(modprobe))
-		display->fd = card_open(display->card, sizeof(display->card));
+		display->fd = card_open(DRIVER_NAME, display->card, sizeof(display->card));
 	if (display->fd < 0)
 		return "no card of the driver " DRIVER_NAME;
 	if (set_client_cap(display->fd, DRM_CLIENT_CAP_UNIVERSAL_PLANES))
@@ -241,8 +248,8 @@ static __maybe_unused const char *display_open(struct display *display)
 }
 
 /*
- * Opens the device, and the service of the host that tells what it shows. Returns why
- * there is nothing to test, or NULL.
+ * Opens the device, and the service of the host that sees the screen. Returns why there
+ * is nothing to test, or NULL.
  */
 static __maybe_unused const char *display_screen_open(struct display *display, int *screen)
 {
@@ -257,7 +264,7 @@ static __maybe_unused const char *display_screen_open(struct display *display, i
 	return *screen < 0 ? NO_SCREEN : NULL;
 }
 
-/* A dumb buffer, mapped. Returns 0 or -errno. */
+/* Makes a dumb buffer and maps it. Returns 0 or -errno. */
 static __maybe_unused int buffer_create(int fd, struct frame *frame, __u32 width, __u32 height)
 {
 	struct drm_mode_create_dumb create = {
@@ -285,12 +292,12 @@ static __maybe_unused int buffer_create(int fd, struct frame *frame, __u32 width
 		frame->map = NULL;
 		return -errno;
 	}
-	/* Nobody may see what is outside of the framebuffer. */
+	/* What is outside the framebuffer must not be visible. */
 	memset(frame->map, 0xee, frame->size);
 	return 0;
 }
 
-/* A framebuffer in the buffer. Returns 0 or -errno. */
+/* Makes a framebuffer in the buffer. Returns 0 or -errno. */
 static __maybe_unused int frame_add(int fd, struct frame *frame, __u32 width, __u32 height,
 				    __u32 pitch, __u32 offset)
 {
@@ -314,7 +321,7 @@ static __maybe_unused int frame_add(int fd, struct frame *frame, __u32 width, __
 	return 0;
 }
 
-/* A framebuffer in a buffer of its own size. Returns 0 or -errno. */
+/* Makes a framebuffer in a buffer of the same size. Returns 0 or -errno. */
 static __maybe_unused int frame_create(int fd, struct frame *frame, __u32 width, __u32 height)
 {
 	int ret = buffer_create(fd, frame, width, height);
@@ -322,7 +329,7 @@ static __maybe_unused int frame_create(int fd, struct frame *frame, __u32 width,
 	return ret ? ret : frame_add(fd, frame, width, height, frame->buffer_pitch, 0);
 }
 
-/* Puts a picture into a framebuffer of its size. */
+/* Draws a picture into a framebuffer of the same size. */
 static __maybe_unused void frame_draw(const struct frame *frame, const struct picture *picture)
 {
 	__u32 x, y;
@@ -339,7 +346,7 @@ static __maybe_unused void frame_draw(const struct frame *frame, const struct pi
 	}
 }
 
-/* Puts a test pattern into a framebuffer. Returns 0 or -errno. */
+/* Draws a test pattern into a framebuffer. Returns 0 or -errno. */
 static __maybe_unused int frame_paint(const struct frame *frame, struct picture *picture,
 				      __u32 seed)
 {
@@ -352,10 +359,7 @@ static __maybe_unused int frame_paint(const struct frame *frame, struct picture 
 	return 0;
 }
 
-/*
- * A framebuffer that has the size of the screen, with a test pattern in it. Returns 0
- * or -errno.
- */
+/* Makes a framebuffer of the screen's size with a test pattern. Returns 0 or -errno. */
 static __maybe_unused int frame_of_screen(const struct display *display, struct frame *frame,
 					  struct picture *picture, __u32 seed)
 {
@@ -403,7 +407,7 @@ static __maybe_unused int crtc_off(const struct display *display)
 	return set_crtc(display, 0, NULL, 0, 0);
 }
 
-/* The next event, within some time. Returns 0 or -errno. */
+/* Reads the next event. Returns 0, -ETIMEDOUT or -errno. */
 static __maybe_unused int read_event(int fd, struct drm_event_vblank *event, int milliseconds)
 {
 	struct pollfd poll_card = { .fd = fd, .events = POLLIN };
@@ -413,9 +417,70 @@ static __maybe_unused int read_event(int fd, struct drm_event_vblank *event, int
 	return read(fd, event, sizeof(*event)) == sizeof(*event) ? 0 : -EIO;
 }
 
+static __maybe_unused int wait_event(int fd, struct drm_event_vblank *event)
+{
+	return read_event(fd, event, EVENT_PATIENCE_MS);
+}
+
+static __maybe_unused int page_flip(const struct display *display, __u32 fb, __u32 flags,
+				    __u64 user_data)
+{
+	struct drm_mode_crtc_page_flip flip = {
+		.crtc_id = display->crtc,
+		.fb_id = fb,
+		.flags = flags,
+		.user_data = user_data,
+	};
+
+	return gpu_ioctl(display->fd, DRM_IOCTL_MODE_PAGE_FLIP, &flip);
+}
+
+/* Flips and waits for the event. Returns 0 or -errno. */
+static __maybe_unused int flip_and_wait(const struct display *display, __u32 fb, __u32 flags,
+					struct drm_event_vblank *event)
+{
+	int ret = page_flip(display, fb, flags | DRM_MODE_PAGE_FLIP_EVENT, 0);
+
+	return ret ? ret : wait_event(display->fd, event);
+}
+
+/* Tells the driver what changed in a framebuffer; without rects, all. Returns 0 or -errno. */
+static __maybe_unused int dirty_fb(int fd, __u32 fb, const struct rect *rects,
+				   unsigned int count)
+{
+	struct drm_clip_rect clips[MAX_CLIPS];
+	struct drm_mode_fb_dirty_cmd cmd = {
+		.fb_id = fb,
+		.num_clips = count,
+		.clips_ptr = count ? user_pointer(clips) : 0,
+	};
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		clips[i] = (struct drm_clip_rect){ rects[i].x1, rects[i].y1, rects[i].x2,
+						   rects[i].y2 };
+	return gpu_ioctl(fd, DRM_IOCTL_MODE_DIRTYFB, &cmd);
+}
+
+/* Reads the number of the last vblank, as in events. Returns 0 or -errno. */
+static __maybe_unused int crtc_sequence(const struct display *display, __u32 *sequence)
+{
+	struct drm_crtc_get_sequence get = { .crtc_id = display->crtc };
+	int ret = gpu_ioctl(display->fd, DRM_IOCTL_CRTC_GET_SEQUENCE, &get);
+
+	*sequence = get.sequence;
+	return ret;
+}
+
+/* Changes the rate of a mode: a frame takes so many milliseconds. */
+static __maybe_unused void mode_pace(struct drm_mode_modeinfo *mode, unsigned int milliseconds)
+{
+	mode->clock = mode->htotal * mode->vtotal / milliseconds;
+}
+
 /*
- * Tells the cursor of a display what @flags say, with the ioctls of old: its image, or
- * none, and its place. Returns 0 or -errno.
+ * Sets the image of the cursor or hides it, or moves it, as @flags say, with the legacy
+ * ioctl. Returns 0 or -errno.
  */
 static __maybe_unused int cursor_set(const struct display *display, __u32 flags, __u32 handle,
 				     __s32 x, __s32 y)
@@ -433,122 +498,6 @@ static __maybe_unused int cursor_set(const struct display *display, __u32 flags,
 	};
 
 	return gpu_ioctl(display->fd, DRM_IOCTL_MODE_CURSOR2, &cmd);
-}
-
-/* Opens the card of vgem, which is memory without a device; -ENODEV if there is none. */
-static __maybe_unused int vgem_open(void)
-{
-	const char *const modprobe[] = { "modprobe", "-q", "vgem", NULL };
-	char name[32], card[64];
-	unsigned int i;
-	int fd;
-
-	run_program(modprobe);
-	for (i = 0; i < CARDS; i++) {
-		struct drm_version version = { .name = name, .name_len = sizeof(name) - 1 };
-
-		memset(name, 0, sizeof(name));
-		snprintf(card, sizeof(card), "/dev/dri/card%u", i);
-		fd = open(card, O_RDWR | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		if (!gpu_ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, "vgem"))
-			return fd;
-		close(fd);
-	}
-	return -ENODEV;
-}
-
-/* A request for an atomic commit: properties of objects, in order of the objects. */
-struct request {
-	__u32 objects[8];
-	__u32 counts[8];
-	__u32 properties[64];
-	__u64 values[64];
-	unsigned int object_count;
-	unsigned int count;
-};
-
-static __maybe_unused void request_id(struct request *request, __u32 object, __u32 property,
-				      __u64 value)
-{
-	unsigned int last = request->object_count - 1;
-
-	if (request->count == ARRAY_SIZE(request->values))
-		return;
-	if (!request->object_count || request->objects[last] != object) {
-		last = request->object_count;
-		if (last == ARRAY_SIZE(request->objects))
-			return;
-		request->objects[last] = object;
-		request->counts[last] = 0;
-		request->object_count++;
-	}
-	request->counts[last]++;
-	request->properties[request->count] = property;
-	request->values[request->count++] = value;
-}
-
-/* Sets a property by its name; one that is not there makes the commit fail. */
-static __maybe_unused void request_set(struct request *request, const struct display *display,
-				       __u32 object, const char *name, __u64 value)
-{
-	__u32 property = find_property(display->fd, object, name, NULL);
-
-	if (!property)
-		fprintf(stderr, "# object %u has no property %s\n", object, name);
-	request_id(request, object, property, value);
-}
-
-/* The primary plane shows a part of a framebuffer on the whole screen, unscaled. */
-static __maybe_unused void request_plane(struct request *request, const struct display *display,
-					 __u32 fb, const struct drm_mode_modeinfo *mode,
-					 __u32 x, __u32 y)
-{
-	const struct { const char *name; __u64 value; } properties[] = {
-		{ "FB_ID", fb },
-		{ "CRTC_ID", display->crtc },
-		{ "SRC_X", (__u64)x << 16 },
-		{ "SRC_Y", (__u64)y << 16 },
-		{ "SRC_W", (__u64)mode->hdisplay << 16 },
-		{ "SRC_H", (__u64)mode->vdisplay << 16 },
-		{ "CRTC_X", 0 },
-		{ "CRTC_Y", 0 },
-		{ "CRTC_W", mode->hdisplay },
-		{ "CRTC_H", mode->vdisplay },
-	};
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(properties); i++)
-		request_set(request, display, display->primary, properties[i].name,
-			    properties[i].value);
-}
-
-static __maybe_unused int request_commit(const struct display *display,
-					 struct request *request, __u32 flags, __u64 user_data)
-{
-	struct drm_mode_atomic atomic = {
-		.flags = flags,
-		.count_objs = request->object_count,
-		.objs_ptr = user_pointer(request->objects),
-		.count_props_ptr = user_pointer(request->counts),
-		.props_ptr = user_pointer(request->properties),
-		.prop_values_ptr = user_pointer(request->values),
-		.user_data = user_data,
-	};
-
-	return gpu_ioctl(display->fd, DRM_IOCTL_MODE_ATOMIC, &atomic);
-}
-
-/* Makes a property blob. Returns its id, 0 on failure. */
-static __maybe_unused __u32 create_blob(int fd, const void *data, size_t size)
-{
-	struct drm_mode_create_blob create = {
-		.data = user_pointer(data),
-		.length = size,
-	};
-
-	return gpu_ioctl(fd, DRM_IOCTL_MODE_CREATEPROPBLOB, &create) ? 0 : create.blob_id;
 }
 
 #endif /* _DISPLAY_KMS_H */

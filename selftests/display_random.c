@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Everything at once and at random: flips, modes, cursors, buffers destroyed while
- * they are shown, and the device taken away meanwhile and given back. Nothing hangs,
- * and in the end the screen shows what is asked for.
+ * Flips, modes, cursors and destroyed buffers at random and at once, while the device
+ * is taken away and comes back. Nothing hangs, and in the end the screen shows the
+ * right picture.
  *
  * Environment: see display_screen.h, and
  *   RUST_GPU_RANDOM_SECONDS	how long; 60 if not set
- *   RUST_GPU_RANDOM_SEED	what begins the random numbers; new ones if not set
+ *   RUST_GPU_RANDOM_SEED	seed of the random numbers; a new one if not set
  */
 #include <pthread.h>
 
@@ -15,7 +15,7 @@
 
 #define SECONDS		60
 #define WORKERS		5
-/* Longest that one request may take: "at once" for a busy machine. */
+/* Longest that one request may take, on a busy host as well. */
 #define PATIENCE_NS	(20 * NSEC_PER_SEC)
 
 enum role { FLIP, SET_MODE, MOVE_CURSOR, DESTROY, READ_EVENTS };
@@ -33,10 +33,13 @@ struct worker {
 	int error;
 };
 
-/* Threads of one process: they share the file that is the master. */
+/* The threads share the file that is the master. */
 static struct {
 	struct display display;
-	/* Guards what of the display changes when the device comes back; its user waits first. */
+	/*
+	 * Guards display and frames, which change when the device comes back; prefers
+	 * the writer.
+	 */
 	pthread_rwlock_t lock;
 	struct frame frames[2];
 	struct worker workers[WORKERS];
@@ -46,15 +49,12 @@ static struct {
 
 static int flip(unsigned int *seed)
 {
-	struct drm_mode_crtc_page_flip flip = {
-		.crtc_id = scene.display.crtc,
-		.fb_id = scene.frames[rand_r(seed) % 2].fb,
-		.flags = rand_r(seed) % 2 ? DRM_MODE_PAGE_FLIP_EVENT : 0,
-	};
+	__u32 fb = scene.frames[rand_r(seed) % 2].fb;
+	__u32 flags = rand_r(seed) % 2 ? DRM_MODE_PAGE_FLIP_EVENT : 0;
 
 	if (!(rand_r(seed) % 4))
-		flip.flags |= DRM_MODE_PAGE_FLIP_ASYNC;
-	return gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_PAGE_FLIP, &flip);
+		flags |= DRM_MODE_PAGE_FLIP_ASYNC;
+	return page_flip(&scene.display, fb, flags, 0);
 }
 
 static int set_mode(unsigned int *seed)
@@ -82,7 +82,7 @@ static int move_cursor(unsigned int *seed)
 		.y = rand_r(seed) % 2000 - 500,
 		.width = 64,
 		.height = 64,
-		/* Mostly what is no buffer of that size, or none at all. */
+		/* Most of these are no buffer, or one of another size. */
 		.handle = rand_r(seed) % 8,
 		.hot_x = rand_r(seed) % 64,
 	};
@@ -90,7 +90,7 @@ static int move_cursor(unsigned int *seed)
 	return gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_CURSOR2, &cursor);
 }
 
-/* Shows a buffer and destroys it, framebuffer first or handle first. */
+/* Shows a buffer and destroys it: the framebuffer first, or the handle. */
 static int destroy(unsigned int *seed)
 {
 	struct display *display = &scene.display;
@@ -120,7 +120,7 @@ static int read_events(void)
 	return 0;
 }
 
-/* What a request that makes no sense at this moment, or that comes too late, may get. */
+/* Whether this is a valid answer to a request at a random moment. */
 static bool expected(int error)
 {
 	return error == 0 || error == -EBUSY || error == -EINVAL || error == -ENOENT ||
@@ -170,7 +170,7 @@ static void *worker_thread(void *arg)
 	return NULL;
 }
 
-/* Opens the display anew, with two framebuffers. Returns why not, or NULL. */
+/* Opens the display again, with two framebuffers. Returns why not, or NULL. */
 static const char *open_display(void)
 {
 	const char *reason = display_open(&scene.display);
@@ -193,10 +193,7 @@ static void close_display(void)
 	close(scene.display.fd);
 }
 
-/*
- * Takes the device away under the workers, and gives it back when they have had
- * their errors. Returns 0 or -errno.
- */
+/* Takes the device away while the workers use it, and brings it back. Returns 0 or -errno. */
 static int take_away_and_bring_back(struct gpu *gpu, bool remove)
 {
 	int ret;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the screen is to show, and what it shows: pictures, damage, and the host
- * that sees the screen (tools/frontdoor/screen.py of the driver's own repository).
+ * Pictures and damage, and the service of the host that sees the screen and compares
+ * (tools/frontdoor/screen.py of the driver's own repository).
  *
  * Environment:
  *   RUST_GPU_SCREEN=/dev/...	serial port on which the host answers
@@ -31,8 +31,8 @@ struct rect {
 };
 
 /*
- * Up to four clips. What is negative counts from the right or the bottom edge,
- * and so does zero in x2 and y2.
+ * Up to four clips. Negative numbers, and zero in x2 and y2, count from the right or
+ * the bottom edge.
  */
 #define MAX_CLIPS	4
 
@@ -67,8 +67,8 @@ static __maybe_unused int picture_create(struct picture *picture, __u32 width, _
 }
 
 /*
- * A test pattern. No two of its pixels are alike, nor are the same pixels of
- * patterns with two seeds below 256.
+ * Draws a test pattern. All its pixels differ from each other, and from the same pixels
+ * of a pattern with another seed below 256.
  */
 static __maybe_unused void picture_fill(struct picture *picture, __u32 seed)
 {
@@ -97,7 +97,7 @@ static __maybe_unused void picture_copy(struct picture *to, const struct picture
 	}
 }
 
-/* One more byte of a CRC-32 as zlib has it, which begins with ~0 and ends with ~. */
+/* Adds a byte to a CRC-32 of zlib, which starts as ~0 and is inverted at the end. */
 static inline __u32 crc_step(__u32 crc, __u8 byte)
 {
 	static __u32 table[256];
@@ -111,7 +111,7 @@ static inline __u32 crc_step(__u32 crc, __u8 byte)
 	return crc >> 8 ^ table[(crc ^ byte) & 255];
 }
 
-/* zlib's CRC-32 of the red, green and blue bytes. */
+/* Returns zlib's CRC-32 of the red, green and blue bytes. */
 static __maybe_unused __u32 picture_crc(const struct picture *picture, const struct rect *rect)
 {
 	__s32 x, y, shift;
@@ -133,7 +133,7 @@ static __maybe_unused struct rect picture_rect(const struct picture *picture)
 	return (struct rect){ 0, 0, picture->width, picture->height };
 }
 
-/* The clips in pixels of a picture. */
+/* Computes the clips for a picture of this size. */
 static __maybe_unused void damage_clips(const struct damage *damage, __u32 width, __u32 height,
 					struct rect *clips)
 {
@@ -162,7 +162,7 @@ static __maybe_unused struct rect damage_box(const struct rect *clips, unsigned 
 	return box;
 }
 
-/* One line from the host, without its end. Returns 0 or -errno. */
+/* Reads a line from the host, without the newline. Returns 0 or -errno. */
 static __maybe_unused int screen_read(int screen, char *line, size_t size)
 {
 	struct pollfd poll_screen = { .fd = screen, .events = POLLIN };
@@ -185,7 +185,7 @@ static __maybe_unused int screen_read(int screen, char *line, size_t size)
 	return -EMSGSIZE;
 }
 
-/* Asks the host and gives what comes after its "done". Returns 0 or -errno. */
+/* Asks the host. @answer gets what follows its "done". Returns 0 or -errno. */
 static __printf(4, 5) __maybe_unused int screen_ask(int screen, char *answer, size_t size,
 						    const char *format, ...)
 {
@@ -212,7 +212,7 @@ static __printf(4, 5) __maybe_unused int screen_ask(int screen, char *answer, si
 	return 0;
 }
 
-/* Returns a descriptor, or -errno if there is no host that answers. */
+/* Opens the service of the host. Returns a descriptor, or -errno if it does not answer. */
 static __maybe_unused int screen_open(void)
 {
 	const char *port = getenv("RUST_GPU_SCREEN");
@@ -237,7 +237,7 @@ static __maybe_unused int screen_open(void)
 	return screen;
 }
 
-/* Whether a part of the last dump is as in the picture. */
+/* Whether a part of the last dump is the same as in the picture. */
 static __maybe_unused bool screen_same(int screen, const char *name,
 				       const struct picture *picture, const struct rect *rect)
 {
@@ -249,7 +249,7 @@ static __maybe_unused bool screen_same(int screen, const char *name,
 	       !strcmp(want, answer);
 }
 
-/* Says where the last dump begins to differ from the picture. */
+/* Prints the first difference between the last dump and the picture. */
 static __maybe_unused void screen_explain(int screen, const char *name,
 					  const struct picture *picture)
 {
@@ -257,7 +257,7 @@ static __maybe_unused void screen_explain(int screen, const char *name,
 	char answer[128];
 	__s32 same, differs;
 
-	/* The first @same rows are right, the first @differs are not. */
+	/* The first @same rows are right, the first @differs rows are not. */
 	for (same = 0, differs = rows.y2; differs - same > 1;) {
 		__s32 middle = same + (differs - same) / 2;
 
@@ -285,7 +285,7 @@ static __maybe_unused void screen_explain(int screen, const char *name,
 			strrchr(answer, ' ') + 1);
 }
 
-/* A dump's size and CRC. Returns 0 or -errno. */
+/* Dumps the screen: its size and CRC. Returns 0 or -errno. */
 static __maybe_unused int screen_dump(int screen, const char *name, __u32 head, __u32 *width,
 				      __u32 *height, __u32 *crc)
 {
@@ -297,7 +297,10 @@ static __maybe_unused int screen_dump(int screen, const char *name, __u32 head, 
 	return sscanf(answer, "%*s %u %u %x", width, height, crc) == 3 ? 0 : -EPROTO;
 }
 
-/* The number of the picture that the screen shows, or -1; says how the first one differs. */
+/*
+ * Returns which of the pictures the screen shows, or -1. Then it prints how the first
+ * one differs.
+ */
 static __maybe_unused int screen_which(int screen, const char *name, __u32 head,
 				       const struct picture *pictures, unsigned int count)
 {
@@ -328,9 +331,9 @@ static __maybe_unused bool screen_shows(int screen, const char *name, __u32 head
 }
 
 /*
- * The screen has what is new within the clips, or within the one box around
- * them, and everywhere else what it had. @shown is what it had, and becomes what
- * it has. Returns how it was updated, or NULL if it is neither.
+ * Checks that the screen shows @fresh within the clips, or within the box around them,
+ * and @shown everywhere else. @shown becomes what the screen shows. Returns how it was
+ * updated, or NULL if it is wrong.
  */
 static __maybe_unused const char *screen_updated(int screen, __u32 head,
 						 const struct damage *damage,
@@ -361,7 +364,7 @@ static __maybe_unused const char *screen_updated(int screen, __u32 head,
 	return which < 0 ? NULL : damage->count == 1 ? "the clip" : names[which];
 }
 
-/* From now on the host looks at the commands; -errno if it cannot. */
+/* Asks the host to trace the commands. Returns 0, or -errno if it cannot. */
 static __maybe_unused int screen_watch(int screen)
 {
 	char answer[16];
@@ -370,8 +373,8 @@ static __maybe_unused int screen_watch(int screen)
 }
 
 /*
- * Whether each of the parts was in one of the flushes since the last call: a host
- * that shows the screen to somebody updates nothing else.
+ * Whether each of the parts was in one of the flushes since the last call. A host with
+ * a viewer updates only what is flushed.
  */
 static __maybe_unused bool screen_flushed(int screen, const struct rect *parts,
 					  unsigned int count)
@@ -400,7 +403,7 @@ static __maybe_unused bool screen_flushed(int screen, const struct rect *parts,
 /* Asks until the host gives this answer. */
 static __maybe_unused bool screen_answers(int screen, const char *question, const char *want)
 {
-	__s64 deadline = now_ns() + 2 * NSEC_PER_SEC;
+	__s64 deadline = now_ns() + GPU_PATIENCE_NS;
 	char answer[64] = "";
 
 	do {

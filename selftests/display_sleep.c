@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The system sleeps, in every way that the kernel offers, and wakes up again: the
- * screen shows the same picture in the same mode, without anybody drawing it, and
- * everything else goes on as well.
+ * The system sleeps, in every way that the kernel offers, and wakes up again. The
+ * screen then shows the same picture in the same mode without a new commit, and
+ * everything else goes on.
  *
  * Environment: see display_screen.h, and
- * RUST_GPU_IMAGE	the machine is started again when it is off, and finds its image in
- *			the swap space
+ *   RUST_GPU_IMAGE	the machine is started again after it was switched off, and finds
+ *			its image in the swap space
  */
 #include "kselftest_harness.h"
 #include "display_kms.h"
 
 /*
- * When the alarm clock rings, and when the host does. What is to sleep has to sleep by then. A
- * clock that wakes a machine from sleep in RAM need not wake one that is idle.
+ * When the alarm clock wakes the machine, and when the host does: it must sleep by then.
+ * The clock wakes a machine that sleeps in RAM, but may not wake one that is idle.
  */
 #define ALARM		"+12"
 #define WAKE		"wake 10\n"
@@ -23,8 +23,8 @@
 #define CURSOR_Y	57
 
 /*
- * What goes into /sys/power: how to sleep, and where to turn back, if that is not the end.
- * The machine is switched off if @image, and whoever started it starts it again.
+ * What goes into /sys/power: how to sleep, and at which step to turn back, if any. With
+ * @image the machine is switched off, and is started again from outside.
  */
 struct way {
 	const char *name;
@@ -78,13 +78,13 @@ FIXTURE_VARIANT_ADD(sleep, image)
 	.way = { .name = "image", .state = "disk", .image = true },
 };
 
-/* QEMU resets all devices. The last one: its firmware is no good for a second time. */
+/* QEMU resets all devices. The last variant, as the firmware does this only once. */
 FIXTURE_VARIANT_ADD(sleep, ram)
 {
 	.way = { .name = "ram", .state = "mem", .mem_sleep = "deep" },
 };
 
-/* Whether one of the words in a file, maybe in brackets, is @word. */
+/* Whether a file has this word, maybe in brackets. */
 static bool offers(const char *file, const char *word)
 {
 	char text[256], *found, *save;
@@ -102,15 +102,15 @@ static bool offers(const char *file, const char *word)
 static const char *missing(const struct way *way)
 {
 	if (!offers("state", way->state))
-		return "the kernel does not sleep like that";
+		return "the kernel has no such sleep state";
 	if (way->mem_sleep && !offers("mem_sleep", way->mem_sleep))
-		return "the machine does not sleep like that";
+		return "the machine has no such sleep state";
 	if (way->pm_test && !offers("pm_test", way->pm_test))
-		return "the kernel does not test its sleep";
+		return "no CONFIG_PM_DEBUG";
 	if (way->image && !getenv("RUST_GPU_IMAGE"))
-		return "nobody would start the machine again";
+		return "nothing starts the machine again";
 	if (way->mem_sleep && !way->pm_test && access(WAKE_ALARM, W_OK))
-		return "no clock would wake the machine";
+		return "no clock wakes the machine";
 	return NULL;
 }
 
@@ -181,7 +181,7 @@ FIXTURE_TEARDOWN(sleep)
 	close(scene.display.fd);
 }
 
-/* The host's next answer will come when the system sleeps, and wake it. */
+/* Asks the host for an answer that arrives when the system sleeps, and wakes it. */
 static int let_host_wake(void)
 {
 	const char *port = strrchr(getenv("RUST_GPU_SCREEN"), '/') + 1;
@@ -206,13 +206,13 @@ static int set_alarm(void)
 	return write_file(WAKE_ALARM, ALARM);
 }
 
-/* Returns after the system has slept: 0 or -errno. */
+/* Returns 0 after the system has slept, or -errno. */
 static int sleep_and_wake(const struct way *way)
 {
 	bool by_host = !way->pm_test && !way->mem_sleep && !way->image;
 	int ret;
 
-	/* Not everywhere; it is only about time. */
+	/* Not every kernel has this; it only saves time. */
 	write_file("/sys/module/suspend/parameters/pm_test_delay", "1");
 	ret = write_file("/sys/power/pm_test", way->pm_test ? way->pm_test : "none");
 	if (!ret && way->mem_sleep)
@@ -239,15 +239,9 @@ static bool mode_is_set(const struct drm_mode_modeinfo *mode)
 
 static int flip(__u32 fb)
 {
-	struct drm_mode_crtc_page_flip cmd = {
-		.crtc_id = scene.display.crtc,
-		.fb_id = fb,
-		.flags = DRM_MODE_PAGE_FLIP_EVENT,
-	};
 	struct drm_event_vblank event;
-	int ret = gpu_ioctl(scene.display.fd, DRM_IOCTL_MODE_PAGE_FLIP, &cmd);
 
-	return ret ? ret : read_event(scene.display.fd, &event, 10000);
+	return flip_and_wait(&scene.display, fb, 0, &event);
 }
 
 static void check_screen(struct __test_metadata *_metadata, const char *way, bool watched)
@@ -255,14 +249,14 @@ static void check_screen(struct __test_metadata *_metadata, const char *way, boo
 	EXPECT_TRUE(shows("after", way, 0));
 	EXPECT_TRUE(mode_is_set(&scene.display.mode));
 	EXPECT_TRUE(!watched || screen_cursor(scene.screen, "update", CURSOR_X, CURSOR_Y));
-	/* One that nobody has seen since. */
+	/* The host has not seen this one since. */
 	ASSERT_EQ(0, flip(scene.frames[1].fb));
 	EXPECT_TRUE(shows("flipped", way, 1));
 	ASSERT_EQ(0, flip(scene.frames[0].fb));
 	EXPECT_TRUE(shows("back", way, 0));
 }
 
-/* Nothing of before is open, numbers go on, and new packets are executed. */
+/* All old fences are complete, numbers go on, and new packets are executed. */
 static void check_fences(struct __test_metadata *_metadata, int render, const __u64 *submitted)
 {
 	__u64 completed, now;
@@ -280,7 +274,7 @@ static void check_fences(struct __test_metadata *_metadata, int render, const __
 
 TEST_F_TIMEOUT(sleep, same_picture, 300)
 {
-	/* Who starts the machine again has not seen what it was told before. */
+	/* The host that starts the machine again does not know the commands of the first one. */
 	bool watched = !variant->way.image && !screen_watch(scene.screen);
 	struct rust_gpu_sync_test_start start = {
 		.handle = self->info.handle,
@@ -298,7 +292,7 @@ TEST_F_TIMEOUT(sleep, same_picture, 300)
 	__u32 node;
 
 	ASSERT_TRUE(shows("before", variant->way.name, 0));
-	/* They call until the clock is stopped. */
+	/* The timers call until the kernel stops its clock. */
 	ASSERT_EQ(0, gpu_ioctl(self->test, RUST_GPU_SYNC_TEST_START, &start));
 	ASSERT_EQ(0, gpu_counters(self->render, self->info.notify_message, &before));
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
@@ -317,7 +311,7 @@ TEST_F_TIMEOUT(sleep, same_picture, 300)
 	ASSERT_EQ(0, gpu_info(self->render, &info));
 	EXPECT_EQ(0, memcmp(&info, &self->info, sizeof(info)));
 
-	/* Asleep it was not connected, and then it was again. */
+	/* During sleep the interrupts were not connected, now they are. */
 	ASSERT_EQ(0, gpu_ioctl(self->test, RUST_GPU_SYNC_TEST_READ, &read));
 	EXPECT_EQ(RUST_GPU_STATUS_SUCCESS, read.status);
 	EXPECT_GT(read.timers.unsuccessful, 0);

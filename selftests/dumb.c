@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Dumb buffers: made, mapped, shared, destroyed; bad input of every kind.
+ * Dumb buffers are made, mapped, shared and destroyed, and bad requests are refused.
  *
- * Errors: -EINVAL for another depth than 32 bits, for no pixels or more than
- * 2^32 bytes of them, and for what is no buffer; -ENOENT for no
- * handle; -EACCES on the render node.
+ * Errors: -EINVAL for a depth other than 32 bits, for no pixels or more than 2^32
+ * bytes, and for a file that is no buffer; -ENOENT for an unknown handle; -EACCES on
+ * the render node.
  */
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -22,11 +22,10 @@ FIXTURE(dumb)
 
 FIXTURE_SETUP(dumb)
 {
-	self->fd = -1;
-	REQUIRE(return, !geteuid(), "not root");
-	REQUIRE(return, gpu_present(&self->gpu), NO_GPU);
-	self->fd = open(self->gpu.card, O_RDWR | O_CLOEXEC);
-	ASSERT_GE(self->fd, 0) TH_LOG("open: %s", strerror(errno));
+	const char *reason = gpu_open(&self->gpu, GPU_CARD, &self->fd);
+
+	REQUIRE(return, !reason, reason);
+	ASSERT_GE(self->fd, 0) TH_LOG("open: %s", strerror(-self->fd));
 }
 
 FIXTURE_TEARDOWN(dumb)
@@ -61,7 +60,7 @@ static int map_offset(int fd, __u32 handle, __u64 *offset)
 	return ret;
 }
 
-/* Maps the whole buffer; MAP_FAILED on error. */
+/* Maps the whole buffer. Returns MAP_FAILED on error. */
 static void *map(int fd, __u32 handle, size_t size)
 {
 	__u64 offset;
@@ -79,7 +78,7 @@ static void fill(__u32 *pixels, __u32 size, __u32 seed)
 		pixels[i] = seed + i * 2654435761U;
 }
 
-/* Returns the index of the first pixel that is not as fill() wrote it, or -1. */
+/* Returns the index of the first pixel that is not what fill() wrote, or -1. */
 static int differs(const __u32 *pixels, __u32 size, __u32 seed)
 {
 	__u32 i;
@@ -123,7 +122,7 @@ TEST_F_TIMEOUT(dumb, write_and_read, 60)
 	ASSERT_EQ(0, create(self->fd, 640, 480, 32, &args));
 	first = map(self->fd, args.handle, args.size);
 	ASSERT_NE(MAP_FAILED, first);
-	/* Nothing of what the memory was before. */
+	/* New memory is zero. */
 	for (i = 0; i < args.size / sizeof(*first); i++)
 		if (first[i])
 			break;
@@ -137,14 +136,14 @@ TEST_F_TIMEOUT(dumb, write_and_read, 60)
 	EXPECT_EQ(0x12345678, first[7]);
 	fill(first, args.size, 2);
 
-	/* A mapping holds the buffer, without its handle and without the other. */
+	/* A mapping keeps the buffer after its handle and the other mapping are gone. */
 	EXPECT_EQ(0, munmap(second, args.size));
 	EXPECT_EQ(0, destroy(self->fd, args.handle));
 	EXPECT_EQ(-1, differs(first, args.size, 2));
 	EXPECT_EQ(0, munmap(first, args.size));
 }
 
-/* What fills huge pages is mapped by them: a fault for each, and not for each page. */
+/* A large buffer is mapped by huge pages: far fewer faults than small pages. */
 TEST_F_TIMEOUT(dumb, huge_pages, 60)
 {
 	const __u32 side = 2048;
@@ -163,13 +162,13 @@ TEST_F_TIMEOUT(dumb, huge_pages, 60)
 	for (at = 0; at < args.size; at += 4096)
 		map[at] = 1;
 	getrusage(RUSAGE_SELF, &after);
-	/* Some may be small where memory is in pieces. */
+	/* Some pages may be small if memory is fragmented. */
 	EXPECT_LT(after.ru_minflt - before.ru_minflt, (long)args.size / 4096 / 2);
 	EXPECT_EQ(0, munmap(map, args.size));
 	EXPECT_EQ(0, destroy(self->fd, args.handle));
 }
 
-/* What one wrote, the other does not have. */
+/* Buffers do not share memory. */
 TEST_F_TIMEOUT(dumb, many, 60)
 {
 	struct drm_mode_create_dumb args[64];
@@ -185,7 +184,7 @@ TEST_F_TIMEOUT(dumb, many, 60)
 	for (i = 0; i < ARRAY_SIZE(args); i++) {
 		EXPECT_EQ(-1, differs(pixels[i], args[i].size, i));
 		EXPECT_EQ(0, munmap(pixels[i], args[i].size));
-		/* The others go with the file. */
+		/* Closing the file frees the others. */
 		if (i % 2)
 			EXPECT_EQ(0, destroy(self->fd, args[i].handle));
 	}
@@ -203,7 +202,7 @@ TEST_F_TIMEOUT(dumb, bad_sizes, 60)
 		{ 0x7fffffff, 1, 32 }, { 1, 0x7fffffff, 32 },
 		{ 0xffffffff, 1, 32 }, { 1, 0xffffffff, 32 }, { 0xffffffff, 0xffffffff, 32 },
 		{ 0xffffffff, 0xffffffff, 0xffffffff },
-		/* Products of 2^32 and a bit more. */
+		/* Sizes of 2^32 bytes and a bit more. */
 		{ 0x10000, 0x4000, 32 }, { 0x8000, 0x8000, 32 }, { 0x40000001, 1, 32 },
 		{ 0x10001, 0x4000, 32 },
 	};
@@ -214,7 +213,7 @@ TEST_F_TIMEOUT(dumb, bad_sizes, 60)
 		EXPECT_EQ(-EINVAL, create(self->fd, bad[i].width, bad[i].height, bad[i].bpp, &args))
 			TH_LOG("%u x %u, %u", bad[i].width, bad[i].height, bad[i].bpp);
 	}
-	/* No handle was left behind. */
+	/* No handle is left. */
 	ASSERT_EQ(0, create(self->fd, 64, 64, 32, &args));
 	EXPECT_EQ(1, args.handle);
 }
@@ -252,12 +251,12 @@ TEST_F_TIMEOUT(dumb, bad_mappings, 60)
 	EXPECT_EQ(EINVAL, errno);
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, page, PROT_READ, MAP_SHARED, self->fd, 0));
 	EXPECT_EQ(EINVAL, errno);
-	/* Copy on write. */
+	/* Private mappings. */
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, args.size, PROT_READ | PROT_WRITE, MAP_PRIVATE, self->fd,
 				   offset));
 	EXPECT_EQ(EINVAL, errno);
 
-	/* Of somebody who has no handle. */
+	/* A file without a handle cannot map it. */
 	other = open(self->gpu.card, O_RDWR | O_CLOEXEC);
 	ASSERT_GE(other, 0);
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, args.size, PROT_READ, MAP_SHARED, other, offset));
@@ -278,7 +277,7 @@ TEST_F_TIMEOUT(dumb, render_node, 60)
 	close(fd);
 }
 
-/* A buffer goes to another file of the device and to the same one. */
+/* A buffer is exported to another file of the device, and to the same one. */
 TEST_F_TIMEOUT(dumb, shared, 60)
 {
 	int other = open(self->gpu.render, O_RDWR | O_CLOEXEC);
@@ -299,7 +298,7 @@ TEST_F_TIMEOUT(dumb, shared, 60)
 	EXPECT_EQ(args.handle, again);
 	ASSERT_EQ(0, prime_import(other, dma_buf, &handle));
 
-	/* The importer's is the same memory, and stays when the exporter is gone. */
+	/* The importer has the same memory, and keeps it after the exporter is gone. */
 	EXPECT_EQ(0, munmap(pixels, args.size));
 	EXPECT_EQ(0, destroy(self->fd, args.handle));
 	theirs = mmap(NULL, args.size, PROT_READ, MAP_SHARED, dma_buf, 0);
@@ -319,7 +318,7 @@ TEST_F_TIMEOUT(dumb, shared, 60)
 	EXPECT_EQ(0, munmap(pixels, args.size));
 }
 
-/* What is no buffer is refused, and nothing is made of it. */
+/* A file that is no buffer is refused, and no handle is made. */
 TEST_F_TIMEOUT(dumb, no_buffer, 60)
 {
 	int memfd = memfd_create("rust_gpu", 0);
@@ -335,7 +334,7 @@ TEST_F_TIMEOUT(dumb, no_buffer, 60)
 	close(memfd);
 }
 
-/* The memory stays with its mapping when the device goes. */
+/* A mapping keeps its memory after the device is gone. */
 TEST_F_TIMEOUT(dumb, unbind, 120)
 {
 	struct drm_mode_create_dumb args;

@@ -25,14 +25,14 @@ rust_fails()
 	gpu_works >/dev/null || echo "it executes no commands"
 }
 
-# The same with the C driver, which has read modes from the device if it works.
+# The same for the C driver: if it works it has read modes from the device.
 c_fails()
 {
 	[ "$(driver_of "$address")" = virtio-pci ] ||
 		{ echo "the driver is '$(driver_of "$address")'"; return; }
 	[ -z "$(render_node)" ] || { echo "rust_gpu still has a node"; return; }
 	tries=0
-	while [ "$tries" -lt 50 ]; do
+	while [ "$tries" -lt 200 ]; do
 		for connector in "/sys/bus/pci/devices/$address"/drm/card*/card*-*; do
 			[ -e "$connector/modes" ] || continue
 			echo detect >"$connector/status"
@@ -45,7 +45,7 @@ c_fails()
 	echo "the C driver shows no mode"
 }
 
-# hand TO: what the program says goes to the log.
+# hand TO: the output of the program goes to the log.
 hand()
 {
 	./handover "$1" "$address" 2>&1 | sed 's/^/# /' >&2
@@ -54,7 +54,7 @@ hand()
 ktap_print_header
 ktap_set_plan $((2 * ROUNDS + 3))
 
-# The order in which users have it: the C driver's bus first.
+# As on most machines: the bus of the C driver first.
 rmmod rust_gpu_sync_test 2>/dev/null
 modprobe virtio_pci
 modprobe virtio_gpu
@@ -69,7 +69,7 @@ while [ "$round" -le "$ROUNDS" ]; do
 	round=$((round + 1))
 done
 
-# A file that is open stays a file of the device that is gone.
+# An open file does not keep the device.
 if exec 3<>"$(render_node)"; then
 	hand c
 	result "to the C driver with a file open" "$(c_fails)"
@@ -80,7 +80,7 @@ fi
 hand rust
 result "back to rust_gpu" "$(rust_fails)"
 
-# What comes next finds the machine as it was: no forced driver, and no other one loaded.
+# Afterwards no driver is forced, and the C driver is not loaded.
 hand auto
 override=$(cat "/sys/bus/pci/devices/$address/driver_override")
 [ "$override" = "(null)" ] && override=

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Every ioctl of rust_gpu with good and bad input, on both nodes.
- */
+/* Every ioctl of rust_gpu with good and bad arguments, on both nodes. */
 #include <ctype.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -14,20 +12,28 @@
 #define POISON		0xa5a5a5a5a5a5a5a5ULL
 #define VIRTIO_F_VERSION_1	32
 
-/* Largest structure, and room behind it. */
+/* The largest structure, and room after it. */
 #define ROOM		(sizeof(struct drm_rust_gpu_device_info) + 256)
+
+#define BOTH	(_IOC_READ | _IOC_WRITE)
+
+static const __u32 bad_nodes[] = { 3, 4, 0x7fffffff, 0x80000000, 0xffffffff };
 
 struct command {
 	const char *name;
 	unsigned long request;
+	size_t flags;		/* offset of this field */
 };
 
+#define COMMAND(name, args) \
+	{ #name, DRM_IOCTL_RUST_GPU_##name, offsetof(struct args, flags) }
+
 static const struct command commands[] = {
-	{ "DEVICE_INFO", DRM_IOCTL_RUST_GPU_DEVICE_INFO },
-	{ "MESSAGE_COUNTERS", DRM_IOCTL_RUST_GPU_MESSAGE_COUNTERS },
-	{ "SUBMIT_NULL", DRM_IOCTL_RUST_GPU_SUBMIT_NULL },
-	{ "WAIT_FENCE", DRM_IOCTL_RUST_GPU_WAIT_FENCE },
-	{ "QUERY_FENCE", DRM_IOCTL_RUST_GPU_QUERY_FENCE },
+	COMMAND(DEVICE_INFO, drm_rust_gpu_device_info),
+	COMMAND(MESSAGE_COUNTERS, drm_rust_gpu_message_counters),
+	COMMAND(SUBMIT_NULL, drm_rust_gpu_submit_null),
+	COMMAND(WAIT_FENCE, drm_rust_gpu_wait_fence),
+	COMMAND(QUERY_FENCE, drm_rust_gpu_query_fence),
 };
 
 FIXTURE(node)
@@ -53,11 +59,11 @@ FIXTURE_VARIANT_ADD(node, render)
 
 FIXTURE_SETUP(node)
 {
-	self->fd = -1;
-	REQUIRE(return, !geteuid(), "not root");
-	REQUIRE(return, gpu_present(&self->gpu), NO_GPU);
-	self->fd = open(variant->render ? self->gpu.render : self->gpu.card, O_RDWR | O_CLOEXEC);
-	ASSERT_GE(self->fd, 0) TH_LOG("open: %s", strerror(errno));
+	const char *reason = gpu_open(&self->gpu, variant->render ? GPU_RENDER : GPU_CARD,
+				      &self->fd);
+
+	REQUIRE(return, !reason, reason);
+	ASSERT_GE(self->fd, 0) TH_LOG("open: %s", strerror(-self->fd));
 }
 
 FIXTURE_TEARDOWN(node)
@@ -66,7 +72,7 @@ FIXTURE_TEARDOWN(node)
 		close(self->fd);
 }
 
-/* A structure with which the command succeeds, in @args. */
+/* Fills @args with valid arguments of the command. */
 static void make_good(int fd, const struct command *command, void *args)
 {
 	struct drm_rust_gpu_submit_null *submit = args;
@@ -81,47 +87,24 @@ static void make_good(int fd, const struct command *command, void *args)
 	}
 }
 
-/* Offset of the flags, which every command has. */
-static size_t flags_offset(const struct command *command)
-{
-	switch (command->request) {
-	case DRM_IOCTL_RUST_GPU_DEVICE_INFO:
-		return offsetof(struct drm_rust_gpu_device_info, flags);
-	case DRM_IOCTL_RUST_GPU_MESSAGE_COUNTERS:
-		return offsetof(struct drm_rust_gpu_message_counters, flags);
-	case DRM_IOCTL_RUST_GPU_SUBMIT_NULL:
-		return offsetof(struct drm_rust_gpu_submit_null, flags);
-	case DRM_IOCTL_RUST_GPU_WAIT_FENCE:
-		return offsetof(struct drm_rust_gpu_wait_fence, flags);
-	default:
-		return offsetof(struct drm_rust_gpu_query_fence, flags);
-	}
-}
-
 static __u32 known_flags(const struct command *command)
 {
 	return command->request == DRM_IOCTL_RUST_GPU_SUBMIT_NULL ? RUST_GPU_SUBMIT_FLAGS : 0;
 }
 
-static int with_size(int fd, unsigned long request, size_t size, void *args)
+/* Calls with another direction and another size in the number of the ioctl. */
+static int call(int fd, unsigned int directions, unsigned long request, size_t size, void *args)
 {
-	return gpu_ioctl(fd, _IOC(_IOC_READ | _IOC_WRITE, DRM_IOCTL_BASE, _IOC_NR(request), size),
-			 args);
+	return gpu_ioctl(fd, _IOC(directions, DRM_IOCTL_BASE, _IOC_NR(request), size), args);
 }
 
 TEST_F_TIMEOUT(node, version, 60)
 {
-	char name[64] = "", desc[128] = "";
-	struct drm_version version = {
-		.name = name,
-		.name_len = sizeof(name) - 1,
-		.desc = desc,
-		.desc_len = sizeof(desc) - 1,
-	};
+	struct gpu_version version;
 
-	ASSERT_EQ(0, gpu_ioctl(self->fd, DRM_IOCTL_VERSION, &version));
-	EXPECT_STREQ("virtio_gpu", name);
-	EXPECT_NE('\0', desc[0]);
+	ASSERT_EQ(0, gpu_version(self->fd, &version));
+	EXPECT_STREQ("virtio_gpu", version.name);
+	EXPECT_NE('\0', version.desc[0]);
 }
 
 TEST_F_TIMEOUT(node, device_info, 60)
@@ -168,7 +151,7 @@ TEST_F_TIMEOUT(node, device_info, 60)
 	for (; i < sizeof(info.edid_name); i++)
 		EXPECT_EQ(0, info.edid_name[i]);
 
-	/* Nothing of it depends on what was in the structure before. */
+	/* The answer does not depend on the old contents of the structure. */
 	memset(&again, 0, sizeof(again));
 	ASSERT_EQ(0, gpu_ioctl(self->fd, DRM_IOCTL_RUST_GPU_DEVICE_INFO, &again));
 	EXPECT_EQ(0, memcmp(&info, &again, offsetof(struct drm_rust_gpu_device_info, scanout)));
@@ -183,10 +166,12 @@ TEST_F_TIMEOUT(node, flags, 60)
 	unsigned int bit;
 	size_t i;
 
+	/* Then nobody else submits, and the fence ids show what this test does. */
+	ASSERT_EQ(0, gpu_calm(self->fd));
 	srandom(1);
 	for (i = 0; i < ARRAY_SIZE(commands); i++) {
 		const struct command *command = &commands[i];
-		__u32 *flags = &args[flags_offset(command) / 4];
+		__u32 *flags = &args[command->flags / 4];
 
 		make_good(self->fd, command, args);
 		ASSERT_EQ(0, gpu_ioctl(self->fd, command->request, args))
@@ -207,7 +192,7 @@ TEST_F_TIMEOUT(node, flags, 60)
 			EXPECT_EQ(-EINVAL, gpu_ioctl(self->fd, command->request, args))
 				TH_LOG("%s, flags 0x%x", command->name, *flags);
 		}
-		/* Refused before anything was done. */
+		/* The command was refused before it did anything. */
 		ASSERT_EQ(0, gpu_query(self->fd, 0, &completed, &after));
 		if (command->request != DRM_IOCTL_RUST_GPU_WAIT_FENCE)
 			EXPECT_EQ(submitted, after) TH_LOG("%s", command->name);
@@ -250,17 +235,16 @@ TEST_F_TIMEOUT(node, bad_pointers, 60)
 			(void *)0xffff888000000000UL,
 			(void *)0xffffffff81000000UL,
 			(void *)0x8000000000000000UL,
-			/* ends in the page that is taken away below */
+			/* ends in the page that is not accessible */
 			pages + page - 4,
 			pages + page,
 		};
 
 		ASSERT_EQ(0, mprotect(pages, page, PROT_READ | PROT_WRITE));
 		ASSERT_EQ(0, mprotect(pages + page, page, PROT_NONE));
-		for (j = 0; j < ARRAY_SIZE(bad); j++) {
+		for (j = 0; j < ARRAY_SIZE(bad); j++)
 			EXPECT_EQ(-EFAULT, gpu_ioctl(self->fd, command->request, bad[j]))
 				TH_LOG("%s at %p", command->name, bad[j]);
-		}
 
 		/* Can be read, cannot be written. */
 		make_good(self->fd, command, good);
@@ -269,7 +253,7 @@ TEST_F_TIMEOUT(node, bad_pointers, 60)
 		EXPECT_EQ(-EFAULT, gpu_ioctl(self->fd, command->request, pages))
 			TH_LOG("%s, read only", command->name);
 
-		/* The same structure where it can be written, at the end of a page. */
+		/* The same structure in writable memory, at the end of a page. */
 		ASSERT_EQ(0, mprotect(pages, page, PROT_READ | PROT_WRITE));
 		make_good(self->fd, command, good);
 		memcpy(pages + page - size, good, size);
@@ -279,7 +263,7 @@ TEST_F_TIMEOUT(node, bad_pointers, 60)
 	munmap(pages, 2 * page);
 }
 
-/* The core zero-extends: a field that was not given is zero. */
+/* DRM extends short structures with zeroes. */
 TEST_F_TIMEOUT(node, short_sizes, 60)
 {
 	unsigned char args[ROOM], before[ROOM];
@@ -301,14 +285,14 @@ TEST_F_TIMEOUT(node, short_sizes, 60)
 			if (command->request == DRM_IOCTL_RUST_GPU_WAIT_FENCE) {
 				struct drm_rust_gpu_wait_fence *wait = (void *)args;
 
-				/* Without a deadline it polls. */
+				/* With deadline 0 the command polls. */
 				ASSERT_EQ(0, gpu_wait_fence(self->fd, 0, wait->fence,
 							    wait->deadline_ns));
 				if (size <= offsetof(struct drm_rust_gpu_wait_fence, fence))
 					expected = -EINVAL;
 			}
-			ret = with_size(self->fd, command->request, size, args);
-			/* Half a fence id may be one or none. */
+			ret = call(self->fd, BOTH, command->request, size, args);
+			/* Half a fence id may or may not be valid. */
 			if (command->request == DRM_IOCTL_RUST_GPU_WAIT_FENCE &&
 			    size > offsetof(struct drm_rust_gpu_wait_fence, fence) &&
 			    size < offsetof(struct drm_rust_gpu_wait_fence, deadline_ns) &&
@@ -336,7 +320,7 @@ TEST_F_TIMEOUT(node, long_sizes, 60)
 		for (more = 1; more <= 256; more *= 2) {
 			memset(args, 0xa5, sizeof(args));
 			make_good(self->fd, command, args);
-			EXPECT_EQ(0, with_size(self->fd, command->request, full + more, args))
+			EXPECT_EQ(0, call(self->fd, BOTH, command->request, full + more, args))
 				TH_LOG("%s, %zu longer", command->name, more);
 			for (j = full; j < full + more; j++)
 				EXPECT_EQ(0xa5, args[j]);
@@ -344,32 +328,29 @@ TEST_F_TIMEOUT(node, long_sizes, 60)
 	}
 }
 
-/* A direction that the caller leaves out is neither read nor written. */
+/* DRM reads and writes only in the directions of the ioctl number. */
 TEST_F_TIMEOUT(node, directions, 60)
 {
 	struct drm_rust_gpu_query_fence query;
 	struct drm_rust_gpu_submit_null submit;
 
 	memset(&query, 0xff, sizeof(query));
-	EXPECT_EQ(0, gpu_ioctl(self->fd, _IOC(_IOC_READ, DRM_IOCTL_BASE,
-					      _IOC_NR(DRM_IOCTL_RUST_GPU_QUERY_FENCE),
-					      sizeof(query)), &query));
+	EXPECT_EQ(0, call(self->fd, _IOC_READ, DRM_IOCTL_RUST_GPU_QUERY_FENCE, sizeof(query),
+			  &query));
 	EXPECT_EQ(0, query.node);
 	EXPECT_EQ(0, query.flags);
 	EXPECT_LE(query.completed, query.submitted);
 
 	memset(&query, 0, sizeof(query));
 	query.completed = POISON;
-	EXPECT_EQ(0, gpu_ioctl(self->fd, _IOC(_IOC_WRITE, DRM_IOCTL_BASE,
-					      _IOC_NR(DRM_IOCTL_RUST_GPU_QUERY_FENCE),
-					      sizeof(query)), &query));
+	EXPECT_EQ(0, call(self->fd, _IOC_WRITE, DRM_IOCTL_RUST_GPU_QUERY_FENCE, sizeof(query),
+			  &query));
 	EXPECT_EQ(POISON, query.completed);
 
 	memset(&submit, 0, sizeof(submit));
 	submit.count = 1;
-	EXPECT_EQ(-EINVAL, gpu_ioctl(self->fd, _IOC(_IOC_READ, DRM_IOCTL_BASE,
-						    _IOC_NR(DRM_IOCTL_RUST_GPU_SUBMIT_NULL),
-						    sizeof(submit)), &submit));
+	EXPECT_EQ(-EINVAL, call(self->fd, _IOC_READ, DRM_IOCTL_RUST_GPU_SUBMIT_NULL,
+				sizeof(submit), &submit));
 }
 
 TEST_F_TIMEOUT(node, unknown_numbers, 60)
@@ -377,7 +358,7 @@ TEST_F_TIMEOUT(node, unknown_numbers, 60)
 	unsigned char args[ROOM] = {};
 	unsigned int nr;
 
-	/* Below are the ioctls of virtgpu_drm.h; between, the gap; above, nothing. */
+	/* Below are the ioctls of virtgpu_drm.h, then a gap, then those of rust_gpu. */
 	for (nr = DRM_VIRTGPU_CONTEXT_INIT + 1; nr < DRM_COMMAND_END - DRM_COMMAND_BASE; nr++) {
 		if (nr >= DRM_RUST_GPU_DEVICE_INFO && nr <= DRM_RUST_GPU_QUERY_FENCE)
 			continue;
@@ -419,7 +400,7 @@ TEST_F_TIMEOUT(node, counters, 60)
 		EXPECT_NE(POISON, first.notifications);
 		EXPECT_NE(POISON, first.dpcs_run);
 
-		/* Monotonic, and the second counts itself. */
+		/* Counters never decrease, and the second call counts itself. */
 		EXPECT_GT(second.executions, first.executions);
 		EXPECT_GE(second.interrupts, first.interrupts);
 		EXPECT_GE(second.not_ours, first.not_ours);
@@ -437,16 +418,12 @@ TEST_F_TIMEOUT(node, counters_out_of_range, 60)
 {
 	struct drm_rust_gpu_message_counters counters, expected;
 	struct drm_rust_gpu_device_info info;
-	__u32 messages[6];
+	__u32 messages[] = { 0, 1, 2048, 0x7fffffff, 0x80000000, 0xffffffff };
 	size_t i;
 
 	ASSERT_EQ(0, gpu_info(self->fd, &info));
-	messages[0] = info.messages;
-	messages[1] = info.messages + 1;
-	messages[2] = 2048;
-	messages[3] = 0x7fffffff;
-	messages[4] = 0x80000000;
-	messages[5] = 0xffffffff;
+	messages[0] += info.messages;
+	messages[1] += info.messages;
 	for (i = 0; i < ARRAY_SIZE(messages); i++) {
 		memset(&counters, 0xa5, sizeof(counters));
 		counters.message = messages[i];
@@ -464,23 +441,21 @@ TEST_F_TIMEOUT(node, counters_out_of_range, 60)
 
 TEST_F_TIMEOUT(node, submit_bad, 60)
 {
-	static const __u32 nodes[] = { 3, 4, 0x7fffffff, 0x80000000, 0xffffffff };
 	static const __u32 counts[] = { 0, 65, 66, 0x80000000, 0xffffffff };
 	__u64 completed, before[RUST_GPU_NODE_COUNT], after, fence;
 	__u32 node;
 	size_t i;
 
+	ASSERT_EQ(0, gpu_calm(self->fd));
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
 		ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &before[node]));
-	for (i = 0; i < ARRAY_SIZE(nodes); i++) {
-		EXPECT_EQ(-EINVAL, gpu_submit(self->fd, nodes[i], 1, 0, &fence))
-			TH_LOG("node %u", nodes[i]);
-	}
+	for (i = 0; i < ARRAY_SIZE(bad_nodes); i++)
+		EXPECT_EQ(-EINVAL, gpu_submit(self->fd, bad_nodes[i], 1, 0, &fence))
+			TH_LOG("node %u", bad_nodes[i]);
 	for (i = 0; i < ARRAY_SIZE(counts); i++) {
-		for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+		for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
 			EXPECT_EQ(-EINVAL, gpu_submit(self->fd, node, counts[i], 0, &fence))
 				TH_LOG("count %u", counts[i]);
-		}
 	}
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
 		ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &after));
@@ -490,16 +465,14 @@ TEST_F_TIMEOUT(node, submit_bad, 60)
 
 TEST_F_TIMEOUT(node, wait_bad, 60)
 {
-	static const __u32 nodes[] = { 3, 4, 0x7fffffff, 0x80000000, 0xffffffff };
 	__u64 completed, submitted, fence;
 	__u32 node;
 	size_t i;
 
 	ASSERT_EQ(1, gpu_submit(self->fd, 0, 1, 0, &fence));
-	for (i = 0; i < ARRAY_SIZE(nodes); i++) {
-		EXPECT_EQ(-EINVAL, gpu_wait_fence(self->fd, nodes[i], fence, 0))
-			TH_LOG("node %u", nodes[i]);
-	}
+	for (i = 0; i < ARRAY_SIZE(bad_nodes); i++)
+		EXPECT_EQ(-EINVAL, gpu_wait_fence(self->fd, bad_nodes[i], fence, 0))
+			TH_LOG("node %u", bad_nodes[i]);
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
 		__s64 far = now_ns() + GPU_PATIENCE_NS;
 
@@ -516,14 +489,12 @@ TEST_F_TIMEOUT(node, wait_bad, 60)
 
 TEST_F_TIMEOUT(node, query_bad, 60)
 {
-	static const __u32 nodes[] = { 3, 4, 0x7fffffff, 0x80000000, 0xffffffff };
 	__u64 completed, submitted;
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(nodes); i++) {
-		EXPECT_EQ(-EINVAL, gpu_query(self->fd, nodes[i], &completed, &submitted))
-			TH_LOG("node %u", nodes[i]);
-	}
+	for (i = 0; i < ARRAY_SIZE(bad_nodes); i++)
+		EXPECT_EQ(-EINVAL, gpu_query(self->fd, bad_nodes[i], &completed, &submitted))
+			TH_LOG("node %u", bad_nodes[i]);
 }
 
 TEST_F_TIMEOUT(node, submit_and_wait, 120)
@@ -542,7 +513,7 @@ TEST_F_TIMEOUT(node, submit_and_wait, 120)
 			ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &submitted));
 			EXPECT_GE(completed, fence);
 			EXPECT_GE(submitted, completed);
-			/* Complete stays complete, whatever the deadline. */
+			/* A complete fence stays complete, whatever the deadline. */
 			EXPECT_EQ(0, gpu_wait_fence(self->fd, node, fence, 0));
 			EXPECT_EQ(0, gpu_wait_fence(self->fd, node, fence, -1));
 			EXPECT_EQ(0, gpu_wait_fence(self->fd, node, fence, INT64_MIN));
@@ -556,15 +527,16 @@ TEST_F_TIMEOUT(node, batches, 120)
 	__u64 fence, before, completed, middle;
 	__u32 node, count;
 
+	ASSERT_EQ(0, gpu_calm(self->fd));
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
 		for (count = 1; count <= RUST_GPU_SUBMIT_MAX_COUNT; count++) {
 			ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &before));
 			ASSERT_EQ(count, gpu_submit(self->fd, node, count, 0, &fence));
-			/* Nobody else submits, so the ids of the batch are dense. */
+			/* Nobody else submits, so the ids have no gaps. */
 			EXPECT_EQ(before + count, fence);
 		}
 		ASSERT_EQ(0, gpu_wait_fence(self->fd, node, fence, now_ns() + GPU_PATIENCE_NS));
-		/* The end of the completed prefix: what is older is complete. */
+		/* All older fences are complete as well. */
 		for (middle = before + 1; middle <= fence; middle++)
 			EXPECT_EQ(0, gpu_wait_fence(self->fd, node, middle, 0));
 	}
@@ -592,7 +564,7 @@ TEST_F_TIMEOUT(node, query_monotonic, 120)
 	}
 }
 
-/* Closing with packets on their way neither loses them nor stops the node. */
+/* Closing a file with packets in flight neither loses them nor stops the node. */
 TEST_F_TIMEOUT(node, close_in_flight, 120)
 {
 	__u64 fence, completed, submitted;

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 #
-# What the shell tests share. Sourced with the test's directory as the current one.
+# Functions for the shell tests, which are run in the directory of the tests.
 
 # shellcheck source=/dev/null
 . ../../../kselftest/ktap_helpers.sh
 
-# skip_all REASON: absent is a skip, or a failure where it is required.
+# skip_all REASON: ends the test as skipped, or as failed if a device is required.
 skip_all()
 {
 	if [ "${RUST_GPU_REQUIRED-}" = 1 ]; then
@@ -53,7 +53,7 @@ gpu_works()
 	[ -n "$(render_node)" ] && ./rust_gpu_report --check
 }
 
-# result DESCRIPTION REASON: passes if there is no reason not to.
+# result DESCRIPTION REASON: a test, which passes if REASON is empty.
 result()
 {
 	if [ -z "$2" ]; then

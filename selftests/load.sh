@@ -1,14 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Loads and unloads the driver many times: nothing is left behind, and nothing in use goes away.
+# Loads and unloads the driver many times: nothing is left, and nothing in use goes away.
 
 # shellcheck source=/dev/null
 . ./lib.sh
 
 ROUNDS=50
 WARM_UP=10
-# Kilobytes that may come and go whatever a driver does: less than one page for each round.
+# Kilobytes that come and go without any leak: less than one page for each round.
 NOISE=1024
 
 [ "$(id -u)" = 0 ] || skip_all "not root"
@@ -38,7 +38,7 @@ remains()
 	pgrep -x rust_gpu
 }
 
-# Kilobytes in use that a driver could leak: slab, vmalloc, and pages of no one.
+# Kilobytes of memory that a driver could leak: slab, vmalloc and per-CPU data.
 used_memory()
 {
 	sync
@@ -47,7 +47,7 @@ used_memory()
 	awk '/^(Slab|VmallocUsed|Percpu):/ { sum += $2 } END { print sum }' /proc/meminfo
 }
 
-# Also the pages that each CPU keeps at hand, whose number changes all the time.
+# With the free pages that each CPU keeps, whose number changes all the time.
 free_memory()
 {
 	awk '/ nr_free_pages / || /^ *count:/ { sum += $2 } END { print sum * 4 }' /proc/zoneinfo
@@ -77,10 +77,10 @@ growth()
 	[ "$lost" -le "$NOISE" ] || echo "$lost kB of pages lost"
 }
 
-# Refused, and without an effect.
+# Unloading is refused, and has no effect.
 unload_in_use()
 {
-	# rmmod, as it does not try again.
+	# Not modprobe, which tries again.
 	! rmmod rust_gpu 2>/dev/null || echo "rmmod took the driver away from an open file"
 	grep -q '^rust_gpu ' /proc/modules || echo "the module is gone"
 	[ "$(driver_of "$address")" = rust_gpu ] || echo "the device is not bound"

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Who may do what: card and render node, privileged and not, authenticated and
- * not.
- */
+/* Permissions on the card and the render node, with and without privileges and authentication. */
 #include <grp.h>
 
 #include "kselftest_harness.h"
@@ -25,7 +22,7 @@ FIXTURE_SETUP(permissions)
 	self->master = -1;
 	REQUIRE(return, !geteuid(), "not root");
 	REQUIRE(return, gpu_present(&self->gpu), NO_GPU);
-	/* The nodes' own modes are the administrator's business, not the driver's. */
+	/* The file modes of the nodes are up to the administrator. */
 	ASSERT_EQ(0, stat(self->gpu.card, &st));
 	self->card_mode = st.st_mode & 07777;
 	ASSERT_EQ(0, stat(self->gpu.render, &st));
@@ -44,7 +41,7 @@ FIXTURE_TEARDOWN(permissions)
 		close(self->master);
 }
 
-/* Runs @child as nobody; returns what it returned. */
+/* Runs @child as the user nobody. Returns what it returned. */
 static int as_nobody(int (*child)(void *arg), void *arg)
 {
 	pid_t pid = fork();
@@ -61,7 +58,7 @@ static int as_nobody(int (*child)(void *arg), void *arg)
 	return WEXITSTATUS(status);
 }
 
-/* For the child, which is not the harness's. */
+/* The harness does not see asserts of a child process. */
 #define CHECK(condition) check(condition, #condition, __LINE__)
 
 static void check(bool holds, const char *condition, int line)
@@ -98,7 +95,7 @@ static int use_render(void *arg)
 TEST_F_TIMEOUT(permissions, render_unprivileged, 60)
 {
 	EXPECT_EQ(0, as_nobody(use_render, &self->gpu));
-	/* Also beside a master. */
+	/* Also while there is a master. */
 	self->master = open(self->gpu.card, O_RDWR | O_CLOEXEC);
 	ASSERT_GE(self->master, 0);
 	EXPECT_EQ(0, as_nobody(use_render, &self->gpu));
@@ -111,7 +108,7 @@ static int use_card(void *arg)
 	return do_all(gpu->card);
 }
 
-/* Who comes first is the master, and thereby authenticated. */
+/* The first client is the master, and so it is authenticated. */
 TEST_F_TIMEOUT(permissions, card_unprivileged_master, 60)
 {
 	EXPECT_EQ(0, as_nobody(use_card, &self->gpu));
@@ -119,7 +116,7 @@ TEST_F_TIMEOUT(permissions, card_unprivileged_master, 60)
 
 TEST_F_TIMEOUT(permissions, card_root, 60)
 {
-	/* Root is authenticated beside another master, too. */
+	/* Root is authenticated although another client is the master. */
 	self->master = open(self->gpu.card, O_RDWR | O_CLOEXEC);
 	ASSERT_GE(self->master, 0);
 	EXPECT_EQ(0, do_all(self->gpu.card));
@@ -138,7 +135,7 @@ static int use_card_unauthenticated(void *arg)
 	CHECK(info.handle != 0);
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
 		CHECK(gpu_submit(fd, node, 1, 0, &fence) == -EACCES);
-		/* The permission comes before the parameters. */
+		/* Permissions are checked before parameters. */
 		CHECK(gpu_submit(fd, node, 0, ~0U, &fence) == -EACCES);
 	}
 	CHECK(gpu_ioctl(fd, DRM_IOCTL_SET_MASTER, NULL) == -EACCES ||
@@ -153,6 +150,7 @@ TEST_F_TIMEOUT(permissions, card_unauthenticated, 60)
 
 	self->master = open(self->gpu.card, O_RDWR | O_CLOEXEC);
 	ASSERT_GE(self->master, 0);
+	ASSERT_EQ(0, gpu_calm(self->master));
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
 		ASSERT_EQ(0, gpu_query(self->master, node, &completed, &before[node]));
 	EXPECT_EQ(0, as_nobody(use_card_unauthenticated, &self->gpu));
@@ -185,7 +183,7 @@ static int use_card_magic(void *arg)
 	return 0;
 }
 
-/* The master's word opens what was closed. */
+/* The master can authenticate a client. */
 TEST_F_TIMEOUT(permissions, card_authenticated, 60)
 {
 	struct drm_auth auth = {};
@@ -214,7 +212,7 @@ TEST_F_TIMEOUT(permissions, card_authenticated, 60)
 	EXPECT_EQ(0, status);
 }
 
-/* A render node renders: nothing of the primary node's world. */
+/* A render node has no ioctls for authentication or mastership. */
 TEST_F_TIMEOUT(permissions, render_is_no_card, 60)
 {
 	int fd = open(self->gpu.render, O_RDWR | O_CLOEXEC);

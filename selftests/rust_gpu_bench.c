@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Measures what synchronised routines, packets and a device cost.
- */
+/* Measures the cost of synchronised routines, of packets and of a bound device. */
+#include "kernel_memory.h"
 #include "rust_gpu_test.h"
 
 struct bench {
@@ -28,7 +27,7 @@ static int open_device(struct bench *bench)
 	return gpu_info(bench->fd, &bench->info);
 }
 
-/* (a) an empty synchronised routine, against C. */
+/* (a) an empty synchronised routine, compared to C. */
 static int bench_execution(struct bench *bench)
 {
 	struct rust_gpu_sync_test_bench args = {
@@ -115,7 +114,7 @@ static int read_tally(struct bench *bench, struct tally *tally)
 	int ret = gpu_quiesce(bench->fd);
 
 	memset(tally, 0, sizeof(*tally));
-	/* The last DPC may still run when the waiters are awake. */
+	/* The last DPC may run after the waiters were woken. */
 	sleep_ns(50 * NSEC_PER_MSEC);
 	for (message = 0; message < bench->info.messages && !ret; message++) {
 		ret = gpu_counters(bench->fd, message, &counters);
@@ -146,7 +145,7 @@ static int submit_batches(struct bench *bench, __u32 node, __u32 batch)
 	return 0;
 }
 
-/* (c) what a packet causes. */
+/* (c) interrupts, DPCs and notifications of a packet. */
 static int bench_counts(struct bench *bench)
 {
 	static const __u32 batches[] = { 1, 64 };
@@ -186,7 +185,7 @@ static __s64 median(__s64 *values)
 	return values[MEMORY_ROUNDS / 2];
 }
 
-/* (d) what a bound device occupies. */
+/* (d) memory of a bound device. */
 static int bench_memory(struct bench *bench)
 {
 	__s64 kernel[MEMORY_ROUNDS], pages[MEMORY_ROUNDS];

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Prints what a device of rust_gpu is and does, for people.
- */
+/* Prints a description of a device of rust_gpu and checks it. */
 #include <ctype.h>
 #include <sys/utsname.h>
 
@@ -14,7 +12,7 @@ struct report {
 	struct gpu gpu;
 	struct drm_rust_gpu_device_info info;
 	int fd;
-	/* Something that the report should show could not be had. */
+	/* A part of the report is missing or wrong. */
 	bool incomplete;
 };
 
@@ -81,13 +79,7 @@ static void print_device(struct report *report)
 {
 	static const char *const types[] = { "INTx", "MSI", "MSI-X" };
 	const struct drm_rust_gpu_device_info *info = &report->info;
-	char name[64] = "", desc[128] = "";
-	struct drm_version version = {
-		.name = name,
-		.name_len = sizeof(name) - 1,
-		.desc = desc,
-		.desc_len = sizeof(desc) - 1,
-	};
+	struct gpu_version version;
 	struct utsname system;
 
 	uname(&system);
@@ -95,9 +87,9 @@ static void print_device(struct report *report)
 	printf("  %-18s%s %s\n", "kernel", system.sysname, system.release);
 	printf("  %-18s%s, driver rust_gpu\n", "PCI function", report->gpu.pci);
 	printf("  %-18s%s, %s\n", "nodes", report->gpu.card, report->gpu.render);
-	if (!ioctl(report->fd, DRM_IOCTL_VERSION, &version))
-		printf("  %-18s%s %d.%d.%d, \"%s\"\n", "DRM driver", name, version.version_major,
-		       version.version_minor, version.version_patchlevel, desc);
+	if (!gpu_version(report->fd, &version))
+		printf("  %-18s%s %d.%d.%d, \"%s\"\n", "DRM driver", version.name,
+		       version.major, version.minor, version.patch, version.desc);
 	printf("  %-18s%u x %s\n", "interrupts", info->messages,
 	       info->interrupt_type < ARRAY_SIZE(types) ? types[info->interrupt_type] : "?");
 	printf("  %-18s%u\n", "capability sets", info->capsets);
@@ -228,7 +220,7 @@ static const char *status_name(__u32 status)
 	}
 }
 
-/* One call through the test module, with what was asked, answered and done. */
+/* Makes one call through the test module, and prints arguments, answer and effect. */
 static bool show_call(struct report *report, int test, __u64 handle, __u32 message,
 		      __u32 expected, const char *what)
 {
@@ -252,7 +244,7 @@ static bool show_call(struct report *report, int test, __u64 handle, __u32 messa
 }
 
 /*
- * Obtains each of the three answers for real. For the last one the device is
+ * Gets each of the three answers from the driver. For the last one the device is
  * unbound, and bound again afterwards.
  */
 static bool print_tristate(struct report *report, bool keep_bound)

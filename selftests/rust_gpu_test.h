@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the rust_gpu tests share: finding the device, its sysfs and modules.
+ * Helpers of all tests: finding the device, its ioctls, sysfs files and modules.
  *
  * Environment:
  *   RUST_GPU_REQUIRED=1	an absent device is a failure, not a skip
@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,8 +38,10 @@
 #define NSEC_PER_MSEC	1000000LL
 #define NSEC_PER_USEC	1000LL
 
-/* Longest that anything may take on an emulated machine with a debug kernel. */
+/* Longest that anything may take, with a debug kernel on a busy host as well. */
 #define GPU_PATIENCE_NS	(20 * NSEC_PER_SEC)
+
+#define NO_GPU	"no device is bound to rust_gpu"
 
 struct gpu {
 	char pci[32];		/* 0000:00:02.0 */
@@ -62,7 +65,21 @@ static __maybe_unused void sleep_ns(__s64 ns)
 		;
 }
 
-/* A path put together; the buffer is one of a few, so use it at once. */
+static __maybe_unused void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+/* Interrupts a system call that takes longer: it returns -EINTR. 0 ends that. */
+static __maybe_unused void interrupt_after(unsigned int seconds)
+{
+	const struct sigaction action = { .sa_handler = on_alarm };
+
+	sigaction(SIGALRM, &action, NULL);
+	alarm(seconds);
+}
+
+/* Formats a path. Four calls later its buffer is used again. */
 static __printf(1, 2) __maybe_unused const char *path(const char *format, ...)
 {
 	static __thread char buffers[4][PATH_MAX];
@@ -83,7 +100,7 @@ static __maybe_unused bool gpu_required(void)
 	return value && !strcmp(value, "1");
 }
 
-/* Last part of what a symbolic link points to; false if there is none. */
+/* Reads the last part of a symbolic link. Returns false if there is none. */
 static __maybe_unused bool link_name(const char *link, char *name, size_t size)
 {
 	char target[PATH_MAX];
@@ -96,7 +113,7 @@ static __maybe_unused bool link_name(const char *link, char *name, size_t size)
 	return true;
 }
 
-/* Returns 0 or a negative errno. */
+/* Returns 0 or -errno. */
 static __maybe_unused int write_file(const char *name, const char *text)
 {
 	int fd = open(name, O_WRONLY | O_CLOEXEC);
@@ -110,7 +127,7 @@ static __maybe_unused int write_file(const char *name, const char *text)
 	return ret;
 }
 
-/* Reads at most @size - 1 bytes, NUL-terminates. Returns length or -errno. */
+/* Reads at most @size - 1 bytes and terminates them. Returns the length or -errno. */
 static __maybe_unused ssize_t read_file(const char *name, char *text, size_t size)
 {
 	int fd = open(name, O_RDONLY | O_CLOEXEC);
@@ -131,7 +148,7 @@ static __maybe_unused ssize_t read_file(const char *name, char *text, size_t siz
 	return len < 0 ? len : (ssize_t)used;
 }
 
-/* The number after @key in a file of "key: number" lines; -1 if absent. */
+/* Returns the number after @key in a file of "key: number" lines, -1 if there is none. */
 static __maybe_unused __s64 file_number(const char *name, const char *key)
 {
 	static __thread char text[65536];
@@ -141,44 +158,6 @@ static __maybe_unused __s64 file_number(const char *name, const char *key)
 		return -1;
 	found = strstr(text, key);
 	return found ? strtoll(found + strlen(key), NULL, 0) : -1;
-}
-
-/*
- * What was allocated with vmalloc(), in kB, but for the stacks of threads: KernelStack
- * has those that are in use, and others are kept for the next threads.
- */
-static __maybe_unused __s64 vmalloc_memory(void)
-{
-	FILE *file = fopen("/proc/vmallocinfo", "r");
-	char line[512], *found;
-	__s64 pages = 0;
-
-	while (file && fgets(line, sizeof(line), file)) {
-		/* The first of these that the compiler did not inline has made a stack. */
-		if (strstr(line, "alloc_thread_stack") || strstr(line, "dup_task_struct") ||
-		    strstr(line, "copy_process"))
-			continue;
-		found = strstr(line, " pages=");
-		if (found)
-			pages += strtoll(found + strlen(" pages="), NULL, 0);
-	}
-	if (file)
-		fclose(file);
-	return pages * sysconf(_SC_PAGESIZE) / 1024;
-}
-
-/* Memory of the kernel's own, and all that is free, in kB. */
-static __maybe_unused void kernel_memory(__s64 *kernel, __s64 *free_pages)
-{
-	static const char *const keys[] = { "\nSlab:", "\nPercpu:", "\nKernelStack:" };
-	unsigned int i;
-
-	write_file("/proc/sys/vm/drop_caches", "3");
-	sleep_ns(20 * NSEC_PER_MSEC);
-	*kernel = vmalloc_memory();
-	for (i = 0; i < ARRAY_SIZE(keys); i++)
-		*kernel += file_number("/proc/meminfo", keys[i]);
-	*free_pages = file_number("/proc/meminfo", "\nMemFree:");
 }
 
 /*
@@ -234,7 +213,32 @@ static __maybe_unused int gpu_ioctl(int fd, unsigned long request, void *arg)
 	return ioctl(fd, request, arg) < 0 ? -errno : 0;
 }
 
-/* Makes a dma-buf of a buffer: its descriptor, or -errno. */
+/* The driver, as DRM_IOCTL_VERSION describes it. */
+struct gpu_version {
+	char name[64];
+	char desc[128];
+	int major, minor, patch;
+};
+
+static __maybe_unused int gpu_version(int fd, struct gpu_version *version)
+{
+	struct drm_version get = {
+		.name = version->name,
+		.name_len = sizeof(version->name) - 1,
+		.desc = version->desc,
+		.desc_len = sizeof(version->desc) - 1,
+	};
+	int ret;
+
+	memset(version, 0, sizeof(*version));
+	ret = gpu_ioctl(fd, DRM_IOCTL_VERSION, &get);
+	version->major = get.version_major;
+	version->minor = get.version_minor;
+	version->patch = get.version_patchlevel;
+	return ret;
+}
+
+/* Exports a buffer as a dma-buf. Returns its descriptor or -errno. */
 static __maybe_unused int prime_export(int fd, __u32 handle)
 {
 	struct drm_prime_handle prime = { .handle = handle, .flags = DRM_CLOEXEC | DRM_RDWR };
@@ -243,7 +247,7 @@ static __maybe_unused int prime_export(int fd, __u32 handle)
 	return ret ? ret : prime.fd;
 }
 
-/* Makes a handle of a dma-buf: 0 or -errno. */
+/* Imports a dma-buf. Returns 0 or -errno. */
 static __maybe_unused int prime_import(int fd, int dma_buf, __u32 *handle)
 {
 	struct drm_prime_handle prime = { .fd = dma_buf };
@@ -267,7 +271,10 @@ static __maybe_unused int gpu_counters(int fd, __u32 message,
 	return gpu_ioctl(fd, DRM_IOCTL_RUST_GPU_MESSAGE_COUNTERS, counters);
 }
 
-/* Submits @count packets and gives the fence of the last; -errno, or how many. */
+/*
+ * Submits @count packets. *@fence gets the fence of the last one. Returns how many were
+ * taken, or -errno.
+ */
 static __maybe_unused int gpu_submit(int fd, __u32 node, __u32 count, __u32 flags,
 				     __u64 *fence)
 {
@@ -291,7 +298,7 @@ static __maybe_unused int gpu_wait_fence(int fd, __u32 node, __u64 fence, __s64 
 	};
 	int ret = gpu_ioctl(fd, DRM_IOCTL_RUST_GPU_WAIT_FENCE, &wait);
 
-	/* A success that names an older fence is none. */
+	/* The answer must name this fence or a later one. */
 	return !ret && wait.completed < fence ? -EPROTO : ret;
 }
 
@@ -322,7 +329,52 @@ static __maybe_unused int gpu_quiesce(int fd)
 	return 0;
 }
 
-/* Submits to each node and waits: the device works. Returns 0 or -errno. */
+/* Sums up all that changes when the device has work: fences, interrupts and DPCs. */
+static __maybe_unused int gpu_activity(int fd, __u64 *sum)
+{
+	struct drm_rust_gpu_message_counters counters;
+	struct drm_rust_gpu_device_info info;
+	__u64 completed, submitted;
+	int ret = gpu_info(fd, &info);
+	__u32 i;
+
+	*sum = 0;
+	for (i = 0; !ret && i < info.messages; i++) {
+		ret = gpu_counters(fd, i, &counters);
+		*sum += counters.interrupts + counters.not_ours + counters.notifications +
+			counters.dpcs_queued + counters.dpcs_refused + counters.dpcs_run;
+	}
+	for (i = 0; !ret && i < RUST_GPU_NODE_COUNT; i++) {
+		ret = gpu_query(fd, i, &completed, &submitted);
+		*sum += completed + submitted;
+	}
+	return ret;
+}
+
+/*
+ * Waits until the device has no work. A console that was just taken over still draws, and
+ * its vblanks are reported until some seconds later. Returns 0 or -errno.
+ */
+static __maybe_unused int gpu_calm(int fd)
+{
+	const __s64 end = now_ns() + 3 * GPU_PATIENCE_NS;
+	__u64 now, last = 0;
+	int calm = 0, ret;
+
+	while (calm < 10) {
+		if (now_ns() > end)
+			return -ETIMEDOUT;
+		ret = gpu_activity(fd, &now);
+		if (ret)
+			return ret;
+		calm = now == last ? calm + 1 : 0;
+		last = now;
+		sleep_ns(50 * NSEC_PER_MSEC);
+	}
+	return 0;
+}
+
+/* Checks that each node executes a packet. Returns 0 or -errno. */
 static __maybe_unused int gpu_works(int fd)
 {
 	__u64 fence;
@@ -345,7 +397,7 @@ static __maybe_unused int gpu_unbind(const struct gpu *gpu)
 	return write_file("/sys/bus/pci/drivers/rust_gpu/unbind", gpu->pci);
 }
 
-/* Binds and finds the nodes again. */
+/* Binds the device and finds its nodes. Returns 0 or -errno. */
 static __maybe_unused int gpu_bind(struct gpu *gpu)
 {
 	char pci[sizeof(gpu->pci)];
@@ -358,7 +410,7 @@ static __maybe_unused int gpu_bind(struct gpu *gpu)
 	return gpu_wait(gpu, GPU_PATIENCE_NS) ? 0 : -ENODEV;
 }
 
-/* Directory that this program is in. */
+/* Returns the directory of this program. */
 static __maybe_unused const char *self_dir(void)
 {
 	static char self[PATH_MAX];
@@ -370,7 +422,7 @@ static __maybe_unused const char *self_dir(void)
 	return dirname(self);
 }
 
-/* Runs a program; returns its exit code, 127 if there is no such program. */
+/* Runs a program. Returns its exit code, 127 if there is no such program. */
 static __maybe_unused int run_program(const char *const argv[])
 {
 	pid_t child = fork();
@@ -385,12 +437,40 @@ static __maybe_unused int run_program(const char *const argv[])
 	return WEXITSTATUS(status);
 }
 
-/* As gpu_find(), but loads the driver first if need be. */
+/* As gpu_find(), but loads the driver first if needed. */
 static __maybe_unused bool gpu_present(struct gpu *gpu)
 {
 	const char *const modprobe[] = { "modprobe", "-q", "rust_gpu", NULL };
 
 	return gpu_find(gpu) || (!run_program(modprobe) && gpu_find(gpu));
+}
+
+enum gpu_node { GPU_CARD, GPU_RENDER };
+
+/*
+ * Finds the device, opens one of its nodes, and waits until the device is idle. *@fd gets
+ * the descriptor, or -errno. Returns why there is nothing to test, or NULL.
+ */
+static __maybe_unused const char *gpu_open(struct gpu *gpu, enum gpu_node node, int *fd)
+{
+	int ret;
+
+	*fd = -1;
+	if (geteuid())
+		return "not root";
+	if (!gpu_present(gpu))
+		return NO_GPU;
+	*fd = open(node == GPU_CARD ? gpu->card : gpu->render, O_RDWR | O_CLOEXEC);
+	if (*fd < 0) {
+		*fd = -errno;
+		return NULL;
+	}
+	ret = gpu_quiesce(*fd);
+	if (ret) {
+		close(*fd);
+		*fd = ret;
+	}
+	return NULL;
 }
 
 static __maybe_unused int module_load_file(const char *file)
@@ -412,8 +492,8 @@ static __maybe_unused int module_unload(const char *name)
 }
 
 /*
- * Opens the device of the test module, loading the module first if need be.
- * Returns a descriptor or -errno; *@loaded tells whether to unload it.
+ * Opens the device of the test module, and loads the module first if needed. *@loaded
+ * tells whether to unload it. Returns a descriptor or -errno.
  */
 static __maybe_unused int sync_test_open(bool *loaded)
 {
@@ -439,7 +519,7 @@ static __maybe_unused void sync_test_close(int fd, bool loaded)
 		module_unload("rust_gpu_sync_test");
 }
 
-/* Whether interrupt handlers are threads: their runs are not the interrupts. */
+/* Whether interrupt handlers are threads. These may run once for several interrupts. */
 static __maybe_unused bool irqs_are_threaded(void)
 {
 	char text[4096];
@@ -451,8 +531,8 @@ static __maybe_unused bool irqs_are_threaded(void)
 }
 
 /*
- * Interrupts delivered so far for each of the driver's messages, in the order
- * of the messages, of all CPUs. Returns the number of messages listed.
+ * Reads the interrupts of the driver's messages from /proc/interrupts, in the order of
+ * the messages, summed over all CPUs. Returns the number of messages listed.
  */
 static __maybe_unused unsigned int irq_counts(__u64 *counts, unsigned int size)
 {
@@ -491,8 +571,8 @@ static __maybe_unused unsigned int cpus_online(void)
 }
 
 /*
- * For the harness: runs @statement, to leave the test, unless @condition holds;
- * the test is then skipped, or fails where a device is required.
+ * Leaves the test by @statement unless @condition holds. The test is then skipped, or
+ * fails if a device is required.
  */
 #define REQUIRE(statement, condition, reason) do {			\
 	const char *__reason = (condition) ? NULL : (reason);		\
@@ -502,7 +582,5 @@ static __maybe_unused unsigned int cpus_online(void)
 		SKIP(statement, "%s", __reason);			\
 	}								\
 } while (0)
-
-#define NO_GPU	"no device is bound to rust_gpu"
 
 #endif /* _RUST_GPU_TEST_H */

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * rust_gpu_synchronize_execution() as another kernel module sees it, through
- * the module rust_gpu_sync_test.
- */
+/* rust_gpu_synchronize_execution(), called by another kernel module, rust_gpu_sync_test. */
 #include "kselftest_harness.h"
 #include "rust_gpu_test.h"
 
@@ -17,14 +14,13 @@ FIXTURE(sync)
 
 FIXTURE_SETUP(sync)
 {
-	self->fd = -1;
+	const char *reason = gpu_open(&self->gpu, GPU_RENDER, &self->fd);
+
 	self->test = -1;
-	REQUIRE(return, !geteuid(), "not root");
-	REQUIRE(return, gpu_present(&self->gpu), NO_GPU);
+	REQUIRE(return, !reason, reason);
+	ASSERT_GE(self->fd, 0);
 	self->test = sync_test_open(&self->loaded);
 	REQUIRE(return, self->test >= 0, "no module rust_gpu_sync_test");
-	self->fd = open(self->gpu.render, O_RDWR | O_CLOEXEC);
-	ASSERT_GE(self->fd, 0);
 	ASSERT_EQ(0, gpu_info(self->fd, &self->info));
 }
 
@@ -60,7 +56,7 @@ TEST_F_TIMEOUT(sync, call, 60)
 	}
 }
 
-/* All rows of the contract, on a device that is there. */
+/* All rows of the contract, on a bound device. */
 TEST_F_TIMEOUT(sync, tristate, 60)
 {
 	struct rust_gpu_sync_test_tristate tristate = {
@@ -73,7 +69,7 @@ TEST_F_TIMEOUT(sync, tristate, 60)
 	EXPECT_EQ(0, tristate.failed) TH_LOG("failed rows: 0x%llx, see dmesg", tristate.failed);
 }
 
-/* The same with the handle of a device that is gone, beside one that is there. */
+/* The same with the handle of a device that is gone, while another one is bound. */
 TEST_F_TIMEOUT(sync, tristate_gone, 120)
 {
 	struct rust_gpu_sync_test_tristate tristate = {
@@ -87,7 +83,7 @@ TEST_F_TIMEOUT(sync, tristate_gone, 120)
 	self->fd = open(self->gpu.render, O_RDWR | O_CLOEXEC);
 	ASSERT_GE(self->fd, 0);
 	ASSERT_EQ(0, gpu_info(self->fd, &self->info));
-	/* Never reused. */
+	/* Handles are not reused. */
 	EXPECT_NE(tristate.stale, self->info.handle);
 
 	tristate.handle = self->info.handle;
@@ -97,7 +93,7 @@ TEST_F_TIMEOUT(sync, tristate_gone, 120)
 	EXPECT_EQ(0, tristate.failed) TH_LOG("failed rows: 0x%llx, see dmesg", tristate.failed);
 }
 
-/* While no device is there at all, and with every handle from before. */
+/* All old handles, while no device is bound. */
 TEST_F_TIMEOUT(sync, unbound, 120)
 {
 	struct rust_gpu_sync_test_call call = { .handle = self->info.handle };
@@ -111,7 +107,7 @@ TEST_F_TIMEOUT(sync, unbound, 120)
 	EXPECT_EQ(0, call.runs);
 	EXPECT_EQ(RUST_GPU_SYNC_TEST_POISON, call.return_value);
 	EXPECT_EQ(1, call.restored);
-	/* The next one was never given out. */
+	/* These were not given out yet. */
 	for (handle = self->info.handle + 1; handle < self->info.handle + 64; handle++) {
 		call.handle = handle;
 		EXPECT_EQ(0, gpu_ioctl(self->test, RUST_GPU_SYNC_TEST_CALL, &call));
@@ -121,7 +117,7 @@ TEST_F_TIMEOUT(sync, unbound, 120)
 	ASSERT_EQ(0, gpu_bind(&self->gpu));
 }
 
-/* What is counted is what was called: no more, no less. */
+/* The driver counts exactly the calls that were made. */
 TEST_F_TIMEOUT(sync, executions_exact, 60)
 {
 	struct drm_rust_gpu_message_counters before, after;
@@ -132,12 +128,9 @@ TEST_F_TIMEOUT(sync, executions_exact, 60)
 	__u64 calls;
 	int i;
 
-	/* The configuration's message, which nothing else uses, if there is one. */
+	/* Nothing else uses the message of the configuration, unless all share it. */
 	run.message = self->info.config_message;
-	if (run.message == self->info.notify_message)
-		ASSERT_EQ(0, gpu_quiesce(self->fd));
-	sleep_ns(100 * NSEC_PER_MSEC);
-
+	ASSERT_EQ(0, gpu_calm(self->fd));
 	ASSERT_EQ(0, gpu_counters(self->fd, run.message, &before));
 	ASSERT_EQ(0, gpu_ioctl(self->test, RUST_GPU_SYNC_TEST_RUN, &run));
 	ASSERT_EQ(0, gpu_counters(self->fd, run.message, &after));
@@ -152,7 +145,7 @@ TEST_F_TIMEOUT(sync, executions_exact, 60)
 	EXPECT_EQ(before.refused, after.refused);
 }
 
-/* The module uses the driver, so the driver stays. */
+/* The driver cannot be unloaded while the module uses it. */
 TEST_F_TIMEOUT(sync, pins_driver, 60)
 {
 	EXPECT_EQ(-EWOULDBLOCK, module_unload("rust_gpu"));

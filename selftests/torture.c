@@ -15,13 +15,13 @@
 #define CALLS		50
 #define MESSAGES	3
 
-/* What one thread did, checked when all are done. */
+/* What one thread did. It is checked when all have ended. */
 struct worker {
 	pthread_t thread;
 	const struct torture *torture;
 	unsigned int number;
 	int fd;
-	/* First failure: where, and what. */
+	/* the first failure */
 	const char *failed;
 	int error;
 	__u64 packets[RUST_GPU_NODE_COUNT];
@@ -45,7 +45,7 @@ static bool fail(struct worker *worker, const char *where, int error)
 	return false;
 }
 
-/* Every fence is waited for, also those in the middle of a batch. */
+/* Submits a batch, waits for its last fence, and checks the fences of the node. */
 static bool do_packets(struct worker *worker, __u32 node, __u32 count)
 {
 	__u64 fence, completed, submitted;
@@ -93,7 +93,7 @@ static bool do_calls(struct worker *worker, __u32 message)
 	return true;
 }
 
-/* A snapshot of the module's state, while it changes. */
+/* Takes a snapshot of the module's state while it changes. */
 static bool do_read(struct worker *worker, __u32 message)
 {
 	const struct torture *torture = worker->torture;
@@ -112,7 +112,7 @@ static bool do_read(struct worker *worker, __u32 message)
 	return true;
 }
 
-/* A snapshot of what the interrupt routine also changes. */
+/* Takes a snapshot of the counters, which the interrupt routine changes as well. */
 static bool do_counters(struct worker *worker, __u32 message,
 			struct drm_rust_gpu_message_counters *last)
 {
@@ -166,17 +166,15 @@ FIXTURE(torture)
 
 FIXTURE_SETUP(torture)
 {
-	self->fd = -1;
+	const char *reason = gpu_open(&self->gpu, GPU_RENDER, &self->fd);
+
 	self->torture.test = -1;
-	REQUIRE(return, !geteuid(), "not root");
-	REQUIRE(return, gpu_present(&self->gpu), NO_GPU);
+	REQUIRE(return, !reason, reason);
+	ASSERT_GE(self->fd, 0);
 	self->torture.test = sync_test_open(&self->loaded);
 	REQUIRE(return, self->torture.test >= 0, "no module rust_gpu_sync_test");
-	self->fd = open(self->gpu.render, O_RDWR | O_CLOEXEC);
-	ASSERT_GE(self->fd, 0);
 	ASSERT_EQ(0, gpu_info(self->fd, &self->info));
 	ASSERT_LE(self->info.messages, MESSAGES);
-	ASSERT_EQ(0, gpu_quiesce(self->fd));
 	self->torture.handle = self->info.handle;
 	self->torture.messages = self->info.messages;
 	self->torture.notify_message = self->info.notify_message;
@@ -203,7 +201,7 @@ static int seconds(void)
 	return value && atoi(value) > 0 ? atoi(value) : 60;
 }
 
-/* What the routines saw, against what their callers know. */
+/* Compares what the routines counted with what their callers counted. */
 static void check_state(struct __test_metadata *_metadata, struct worker *workers,
 			const struct torture *torture, __u32 message, __u64 *executions)
 {
@@ -249,7 +247,7 @@ static void check_state(struct __test_metadata *_metadata, struct worker *worker
 	TH_LOG("message %u: %llu routines", message, read.state.runs);
 }
 
-/* The counters of the driver, against what was done. */
+/* Compares the counters of the driver with what was done. */
 static void check_counters(struct __test_metadata *_metadata, int fd, __u32 message,
 			   const struct drm_rust_gpu_message_counters *before,
 			   __u64 executions, bool alone,
@@ -257,7 +255,7 @@ static void check_counters(struct __test_metadata *_metadata, int fd, __u32 mess
 {
 	ASSERT_EQ(0, gpu_counters(fd, message, after));
 	ASSERT_EQ(RUST_GPU_STATUS_SUCCESS, after->status);
-	/* This one is counted, too. */
+	/* This call is counted as well. */
 	executions++;
 	EXPECT_LE(executions, after->executions - before->executions)
 		TH_LOG("message %u: lost executions", message);
@@ -289,9 +287,9 @@ TEST_F_TIMEOUT(torture, all, 800)
 	bool exact;
 	int i;
 
+	ASSERT_EQ(0, gpu_calm(self->fd));
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
 		ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &submitted_before[node]));
-	sleep_ns(200 * NSEC_PER_MSEC);
 	for (message = 0; message < self->info.messages; message++)
 		ASSERT_EQ(0, gpu_counters(self->fd, message, &before[message]));
 	ASSERT_EQ(self->info.messages, irq_counts(irqs_before, MESSAGES));
@@ -317,11 +315,10 @@ TEST_F_TIMEOUT(torture, all, 800)
 			packets[node] += worker->packets[node];
 	}
 	ASSERT_EQ(0, gpu_ioctl(self->torture.test, RUST_GPU_SYNC_TEST_STOP, NULL));
-	ASSERT_EQ(0, gpu_quiesce(self->fd));
-	sleep_ns(200 * NSEC_PER_MSEC);
+	ASSERT_EQ(0, gpu_calm(self->fd));
 	ASSERT_EQ(self->info.messages, irq_counts(irqs_after, MESSAGES));
 
-	/* No fence lost, none invented. */
+	/* No fence was lost or invented. */
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
 		ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &submitted));
 		EXPECT_EQ(submitted, completed) TH_LOG("node %u", node);
@@ -332,7 +329,10 @@ TEST_F_TIMEOUT(torture, all, 800)
 	}
 
 	for (message = 0; message < self->info.messages; message++) {
-		/* No packet goes this way, so the driver calls once for each DPC at most. */
+		/*
+		 * No packets use this message, so the driver itself calls at most once
+		 * for each DPC.
+		 */
 		bool alone = message != self->info.control_message &&
 			     message != self->info.cursor_message && message != notify;
 		__u64 executions = 0;
@@ -342,7 +342,7 @@ TEST_F_TIMEOUT(torture, all, 800)
 			       &after[message]);
 	}
 
-	/* No interrupt lost: what is counted is what the controller delivered. */
+	/* The driver counted as many interrupts as the kernel. */
 	exact = self->info.interrupt_type == RUST_GPU_INTERRUPT_MSIX && !irqs_are_threaded();
 	for (message = 0; message < self->info.messages; message++) {
 		__u64 counted = after[message].interrupts - before[message].interrupts +
@@ -354,10 +354,13 @@ TEST_F_TIMEOUT(torture, all, 800)
 		}
 		queued += after[message].dpcs_queued;
 	}
-	/* A DPC runs once for each time that it was queued; one for a retrace may not have, yet. */
+	/*
+	 * A DPC runs once for each time that it was queued; one for a vblank may still
+	 * be pending.
+	 */
 	EXPECT_GE(queued, after[0].dpcs_run);
 	EXPECT_LE(queued, after[0].dpcs_run + 1);
-	/* Each software packet notifies once; interrupts notify once for several. */
+	/* Each software packet notifies once. An interrupt notifies once for several packets. */
 	notified = after[notify].notifications - before[notify].notifications;
 	EXPECT_GT(notified, packets[RUST_GPU_NODE_SOFTWARE]);
 	EXPECT_LE(notified, packets[RUST_GPU_NODE_CONTROL] + packets[RUST_GPU_NODE_CURSOR] +

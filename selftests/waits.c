@@ -16,7 +16,7 @@
 
 static unsigned int alarms;
 
-static void on_alarm(int signal)
+static void count_alarm(int signal)
 {
 	(void)signal;
 	__atomic_add_fetch(&alarms, 1, __ATOMIC_RELAXED);
@@ -24,7 +24,7 @@ static void on_alarm(int signal)
 
 static void start_alarms(int flags, __s64 period_ns)
 {
-	struct sigaction action = { .sa_handler = on_alarm, .sa_flags = flags };
+	struct sigaction action = { .sa_handler = count_alarm, .sa_flags = flags };
 	struct itimerval timer = {
 		.it_interval.tv_usec = period_ns / NSEC_PER_USEC,
 		.it_value.tv_usec = period_ns / NSEC_PER_USEC,
@@ -77,7 +77,7 @@ FIXTURE(waits)
 	struct flood flood[THREADS];
 };
 
-/* The alarms are for the main thread alone. */
+/* Only the main thread gets the alarms. */
 static int start_floods(struct flood *floods, const char *render, __u32 node)
 {
 	sigset_t set, old;
@@ -98,7 +98,7 @@ static int start_floods(struct flood *floods, const char *render, __u32 node)
 	return ret;
 }
 
-/* Returns the packets that were submitted, or a negative errno. */
+/* Returns the number of packets that were submitted, or -errno. */
 static __s64 stop_floods(struct flood *floods)
 {
 	__s64 sum = 0;
@@ -120,12 +120,10 @@ static __s64 stop_floods(struct flood *floods)
 
 FIXTURE_SETUP(waits)
 {
-	self->fd = -1;
-	REQUIRE(return, !geteuid(), "not root");
-	REQUIRE(return, gpu_present(&self->gpu), NO_GPU);
-	self->fd = open(self->gpu.render, O_RDWR | O_CLOEXEC);
+	const char *reason = gpu_open(&self->gpu, GPU_RENDER, &self->fd);
+
+	REQUIRE(return, !reason, reason);
 	ASSERT_GE(self->fd, 0);
-	ASSERT_EQ(0, gpu_quiesce(self->fd));
 }
 
 FIXTURE_TEARDOWN(waits)
@@ -137,10 +135,10 @@ FIXTURE_TEARDOWN(waits)
 }
 
 /*
- * With a deadline in the past the call polls, and says the truth.
+ * With a deadline in the past the call only polls, and its answer is right.
  *
- * Where each packet of the software node costs several switches of threads, as
- * with one processor and handlers that are threads, a node's time is over first.
+ * The time for a node ends it early where each software packet takes several context
+ * switches, as with one CPU and threaded handlers.
  */
 TEST_F_TIMEOUT(waits, poll, 120)
 {
@@ -174,11 +172,11 @@ TEST_F_TIMEOUT(waits, poll, 120)
 		ASSERT_EQ(0, gpu_quiesce(self->fd));
 	}
 	TH_LOG("%u pending, %u done", pending, done);
-	/* The queues were full all the time. */
+	/* The queues were full, so some were pending. */
 	EXPECT_GT(pending, 0);
 }
 
-/* Not before the deadline, and not long after it. */
+/* A wait ends at its deadline: not before, and not long after. */
 TEST_F_TIMEOUT(waits, deadline, 120)
 {
 	unsigned int expired = 0;
@@ -205,9 +203,8 @@ TEST_F_TIMEOUT(waits, deadline, 120)
 }
 
 /*
- * The deadline is absolute, so a call that restarts after each of many signals
- * still ends at it. If it grew, no wait below would ever expire, as signals
- * come faster than the time that each is given.
+ * The deadline is absolute, so a call that signals restart ends at it. If it were
+ * relative no wait here would expire, as signals come faster.
  */
 TEST_F_TIMEOUT(waits, signals_restart, 120)
 {
@@ -217,7 +214,7 @@ TEST_F_TIMEOUT(waits, signals_restart, 120)
 	__u64 fence;
 
 	ASSERT_EQ(0, start_floods(self->flood, self->gpu.render, RUST_GPU_NODE_CONTROL));
-	/* How long a packet takes through the full queue. */
+	/* Measure how long a packet takes through the full queue. */
 	longest = 0;
 	for (attempt = 0; attempt < 10; attempt++) {
 		start = now_ns();
@@ -248,7 +245,7 @@ TEST_F_TIMEOUT(waits, signals_restart, 120)
 			EXPECT_GE(end, deadline);
 			expired += __atomic_load_n(&alarms, __ATOMIC_RELAXED) >= 2;
 		} else if (wait_ns > NSEC_PER_MSEC / 2) {
-			/* One slow packet says little of the queue. */
+			/* The longest packet may have been an exception. */
 			wait_ns -= wait_ns / 4;
 		}
 	}
@@ -279,12 +276,12 @@ TEST_F_TIMEOUT(waits, signals_interrupt, 120)
 	stop_alarms();
 	EXPECT_GT(interrupted, 0);
 	ASSERT_GE(stop_floods(self->flood), 0);
-	/* The fence of an interrupted wait is not lost. */
+	/* An interrupted wait can be repeated. */
 	EXPECT_EQ(0, gpu_wait_fence(self->fd, RUST_GPU_NODE_CONTROL, fence,
 				    now_ns() + GPU_PATIENCE_NS));
 }
 
-/* A full queue says so, takes what it can, and loses nothing. */
+/* A full queue takes as many packets as fit, or returns -EAGAIN, and loses nothing. */
 TEST_F_TIMEOUT(waits, nonblock, 120)
 {
 	__u64 completed, before, after, fence;
@@ -293,6 +290,7 @@ TEST_F_TIMEOUT(waits, nonblock, 120)
 	__u32 node, i;
 	int ret;
 
+	ASSERT_EQ(0, gpu_calm(self->fd));
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
 		full = 0;
 		partial = 0;
@@ -318,7 +316,7 @@ TEST_F_TIMEOUT(waits, nonblock, 120)
 		ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &after));
 		EXPECT_EQ(mine + theirs, after - before);
 		ASSERT_EQ(0, gpu_quiesce(self->fd));
-		/* And has room again. */
+		/* Then the queue has room again. */
 		EXPECT_EQ(RUST_GPU_SUBMIT_MAX_COUNT,
 			  gpu_submit(self->fd, node, RUST_GPU_SUBMIT_MAX_COUNT,
 				     RUST_GPU_SUBMIT_NONBLOCK, &fence));
@@ -326,7 +324,7 @@ TEST_F_TIMEOUT(waits, nonblock, 120)
 	}
 }
 
-/* A submission that a signal interrupts took what it says, no more, no less. */
+/* A submission that a signal interrupts took exactly the packets that it reports. */
 TEST_F_TIMEOUT(waits, interrupted_submit, 120)
 {
 	__u64 completed, before, after, fence;
@@ -335,6 +333,7 @@ TEST_F_TIMEOUT(waits, interrupted_submit, 120)
 	__u32 node;
 	int ret;
 
+	ASSERT_EQ(0, gpu_calm(self->fd));
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
 		interrupted = 0;
 		partial = 0;
@@ -400,7 +399,7 @@ static int compare_fences(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Ids are handed out once, in order, without a hole, to threads of one file and of several. */
+/* Threads of one file and of several get each fence id once, in order, without gaps. */
 TEST_F_TIMEOUT(waits, threads, 180)
 {
 	static struct submitter submitters[THREADS];
@@ -439,7 +438,7 @@ TEST_F_TIMEOUT(waits, threads, 180)
 		ASSERT_LE(all[THREADS * ROUNDS - 1], after);
 		for (i = 1; i < THREADS * ROUNDS; i++)
 			ASSERT_GT(all[i], all[i - 1]) TH_LOG("node %u", node);
-		/* The other nodes may have commands of the console in between. */
+		/* On other nodes the console may submit as well. */
 		if (node != RUST_GPU_NODE_SOFTWARE)
 			continue;
 		EXPECT_EQ(before[node] + 1, all[0]);
@@ -466,7 +465,7 @@ static void *waiter_thread(void *arg)
 	return NULL;
 }
 
-/* All waiters of one fence wake, also those of another file. */
+/* All waiters of a fence wake up, also those of another file. */
 TEST_F_TIMEOUT(waits, many_waiters, 120)
 {
 	struct waiter waiters[16];

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * What an empty synchronised routine costs, against the same written in C.
- */
+/* The cost of an empty synchronised routine, compared to the same code in C. */
 #include <linux/jump_label.h>
 #include <linux/ktime.h>
 #include <linux/minmax.h>
@@ -32,7 +30,7 @@ struct reference_adapter {
 	struct reference_message message[] __counted_by(messages);
 };
 
-/* As many as the service has. Written while no call can be under way. */
+/* As many as the service has. Written only while no call can run. */
 static struct reference_adapter *reference_adapters[64];
 /* Last handle given out; guarded by reference_lock. */
 static u64 reference_last_handle;
@@ -55,8 +53,8 @@ static struct reference_adapter *reference_find(u64 handle)
 }
 
 /*
- * The same checks in the same order and the same counters as the service; not
- * inline, as the service cannot be.
+ * The same checks in the same order and the same counters as in the service. Not
+ * inlined, as the service cannot be.
  */
 static noinline u32 reference_synchronize_execution(u64 handle,
 						    rust_gpu_synchronized_routine routine,
@@ -162,7 +160,7 @@ static struct reference_adapter *reference_new(u32 messages)
 	return adapter;
 }
 
-/* The best of several rounds, the columns taking turns. */
+/* The best of several rounds, in each of which every column has its turn. */
 static int time_all(struct rust_gpu_sync_test_bench *args, struct reference_adapter *adapter)
 {
 	spinlock_t *lock = &adapter->message[args->message].lock;
@@ -205,7 +203,7 @@ int sync_test_bench(struct rust_gpu_sync_test_bench *args)
 
 	mutex_lock(&reference_lock);
 	adapter->handle = ++reference_last_handle;
-	/* Who finds the adapter finds it complete. */
+	/* A caller that finds the adapter finds it complete. */
 	smp_store_release(&reference_adapters[0], adapter);
 	ret = time_all(args, adapter);
 	WRITE_ONCE(reference_adapters[0], NULL);

@@ -139,7 +139,7 @@ int sync_test_call(struct rust_gpu_sync_test_call *call)
 		local_bh_enable();
 		return 0;
 	case RUST_GPU_SYNC_TEST_IRQ_OFF:
-		/* There a spinlock sleeps, so the contract has no such caller. */
+		/* Spinlocks sleep there, so the contract has no such caller. */
 		if (IS_ENABLED(CONFIG_PREEMPT_RT))
 			return -EOPNOTSUPP;
 		local_irq_save(flags);

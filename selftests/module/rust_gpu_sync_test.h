@@ -10,7 +10,7 @@
 
 #define RUST_GPU_SYNC_TEST_DEVICE	"/dev/rust_gpu_sync_test"
 
-/* What is left in the out boolean if the routine did not run. */
+/* The value of the out boolean before a call. */
 #define RUST_GPU_SYNC_TEST_POISON	0xa5
 
 /* Contexts a call is made from. */
@@ -107,7 +107,7 @@ struct rust_gpu_sync_test_state {
 };
 
 /**
- * struct rust_gpu_sync_test_tally - what the callers know
+ * struct rust_gpu_sync_test_tally - what the callers counted
  * @calls: calls answered with success, by context
  * @sum: sum of the values of those
  * @mismatches: calls whose out boolean was not what the routine returned, or
@@ -147,7 +147,7 @@ struct rust_gpu_sync_test_start {
  * @handle: in, adapter handle
  * @message: in, message number, below RUST_GPU_SYNC_TEST_MESSAGES
  * @count: in, calls for each of the three process contexts, at most 100000
- * @tally: out, what became of them
+ * @tally: out, their results
  */
 struct rust_gpu_sync_test_run {
 	__u64 handle;

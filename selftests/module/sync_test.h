@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/*
- * What the files of the module share.
- */
+/* Declarations for the files of the module. */
 #ifndef _SYNC_TEST_H
 #define _SYNC_TEST_H
 

@@ -19,8 +19,8 @@
 #define SYNC_TEST_MIN_PERIOD_US	100
 
 /*
- * The state of each message. Guarded by nothing but the lock of the message:
- * that is the test. Zeroed only while no timer runs and no test calls.
+ * The state of each message. Only the lock of the message guards it: that is the test.
+ * Zeroed only while no timer runs and no test calls.
  */
 static struct rust_gpu_sync_test_state sync_test_states[RUST_GPU_SYNC_TEST_MESSAGES];
 
@@ -43,7 +43,7 @@ struct sync_test_timers {
 static struct sync_test_timers sync_test_timers[RUST_GPU_SYNC_TEST_MESSAGES];
 /* Timers that were started; guarded by sync_test_lock. */
 static u32 sync_test_started;
-/* Tells the callbacks not to start themselves again. */
+/* Tells the callbacks not to restart their timers. */
 static bool sync_test_stopping;
 
 struct sync_test_step {
@@ -128,7 +128,7 @@ static enum hrtimer_restart sync_test_hrtimer(struct hrtimer *hrtimer)
 	sync_test_burst(timers, RUST_GPU_SYNC_TEST_HRTIMER, &timers->hrtimer_tally);
 	if (READ_ONCE(sync_test_stopping))
 		return HRTIMER_NORESTART;
-	/* From now on: a slow machine must not spend its time catching up. */
+	/* A slow machine must not spend its time on missed periods. */
 	hrtimer_forward_now(hrtimer, timers->period);
 	return HRTIMER_RESTART;
 }

@@ -15,11 +15,11 @@
 
 #include "sync_test.h"
 
-/* How long a routine may keep its CPU while it looks for another one's. */
+/* How long a routine keeps its CPU while it waits for the other routine. */
 #define SYNC_TEST_HOLD_MS	500
-/* How long a routine must find itself alone. */
+/* How long a routine has to stay alone. */
 #define SYNC_TEST_ALONE_MS	20
-/* Longest that one CPU waits for the other to come, and how often they try to meet. */
+/* Longest that one CPU waits for the other, and how often they try to meet. */
 #define SYNC_TEST_PATIENCE_MS	10000
 #define SYNC_TEST_MEETINGS	5
 
@@ -113,7 +113,7 @@ static u64 sync_test_handle(const struct rust_gpu_sync_test_tristate *args,
 	case HIGH_BIT:
 		return args->handle | BIT_ULL(63);
 	case FAR:
-		/* Ids are given out one by one: nobody gets this far. */
+		/* Handles are given out one by one and never get this far. */
 		return args->handle + BIT_ULL(40);
 	}
 	return 0;
@@ -145,7 +145,7 @@ static const char *sync_test_judge(const struct sync_test_row *row,
 	return NULL;
 }
 
-/* Two routines that meet, or must not. */
+/* Two routines that should meet, or must not. */
 struct sync_test_pair {
 	u64 handle;
 	u32 message;
@@ -186,7 +186,7 @@ static void sync_test_second(struct work_struct *work)
 						      pair, pair->message, &ignored);
 }
 
-/* Stays until the second routine ran beside it, or for as long as is sound. */
+/* Stays until the second routine has run, or until the time is over. */
 static bool sync_test_first_routine(void *context)
 {
 	struct sync_test_pair *pair = context;
@@ -203,8 +203,8 @@ static bool sync_test_first_routine(void *context)
 }
 
 /*
- * Runs a routine on message 0 here and one on @message on another CPU; tells
- * whether the second got in while the first was inside.
+ * Runs a routine on message 0 here and one on @message on another CPU. *@met tells
+ * whether the second one ran while the first was inside.
  */
 static int sync_test_meet(u64 handle, u32 message, bool *met)
 {
@@ -260,7 +260,7 @@ static void sync_test_meetings(struct rust_gpu_sync_test_tristate *args, unsigne
 		pr_info("ok %u two messages do not wait # SKIP one CPU or one message\n", row + 1);
 		return;
 	}
-	/* A host with other work may stop the second CPU for as long as the first one stays. */
+	/* A busy host may stop the second CPU for as long as the first one stays. */
 	for (i = 0; i < SYNC_TEST_MEETINGS; i++) {
 		ret = sync_test_meet(args->handle, args->messages - 1, &met);
 		if (!ret && met)
