@@ -74,7 +74,7 @@ pub(crate) struct DmaContext {
 
 impl DmaContext {
     /// Makes the context for `dev`. `order_platform` says whether
-    /// [`ORDER_PLATFORM`](crate::transport::regs::feature::ORDER_PLATFORM) was negotiated.
+    /// [`ORDER_PLATFORM`](crate::transport::feature::ORDER_PLATFORM) was negotiated.
     ///
     /// Errors: [`ENOMEM`]. Context: process; may sleep.
     pub(crate) fn new(dev: &device::Device<Bound>, order_platform: bool) -> Result<Arc<Self>> {
