@@ -23,7 +23,10 @@
 //! 3. In `selftests/parsers`: its bytes in `src/vector_tests.rs`; the C structure in `src/wire.c`
 //!    and the comparison in `src/layout_tests.rs`; a new response in
 //!    `fuzz/fuzz_targets/responses.rs`.
-//! 4. Its sender. If only success counts: `Gpu::packet` and `scheduler::submit`, as `send` in
+//! 4. If the device offers it with a feature only: that bit in `transport/regs.rs` and among those
+//!    that `transport/handshake.rs` wants. If it is longer than `REQUEST_SIZE` of
+//!    `virtqueue/buffer.rs`: that.
+//! 5. Its sender. If only success counts: `Gpu::packet` and `scheduler::submit`, as `send` in
 //!    `display/cursor.rs` does. If the answer counts: `Packet::command` and `Reply::decode`, as
 //!    `ask` in `display/outputs.rs` does. If data follows the command: `Packet::with_payload`, as
 //!    `Display::backing` does.
@@ -212,8 +215,8 @@ pub(crate) trait Command: Copy + Immutable + IntoBytes {
     type Response: Response;
 
     /// Returns the command as the device reads it: [`Self::SIZE`] bytes.
-    fn encode(&self, header: Header) -> Message<Self> {
-        Message {
+    fn encode(&self, header: Header) -> Framed<Self> {
+        Framed {
             header: Header {
                 kind: Self::TYPE.into(),
                 ..header
@@ -226,7 +229,7 @@ pub(crate) trait Command: Copy + Immutable + IntoBytes {
 /// A [`Command`] with its header.
 #[derive(Immutable, IntoBytes)]
 #[repr(C, packed)]
-pub(crate) struct Message<C> {
+pub(crate) struct Framed<C> {
     header: Header,
     command: C,
 }

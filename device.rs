@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`StartedDevice`] starts a device, `DxgkDdiStartDevice`, and its drop is the exact reverse,
-//! `DxgkDdiStopDevice`.
+//! [`StartedDevice`] starts a device, `DxgkDdiStartDevice`, and its drop is the reverse,
+//! `DxgkDdiStopDevice`: waiters are let go first, then the DRM device is unplugged (the drop of
+//! `drm::Registration`), and last the device is reset ([`Engines`]).
 
 use kernel::{
     aperture,

@@ -111,7 +111,7 @@ pub(crate) const MAX_SIDE: u32 = 8192;
 const BATCH: usize = 64;
 
 /// With fewer commands than this under way the control queue takes a commit, also if it has to keep
-/// some of it: a quarter of what it keeps.
+/// some of it: a quarter of `QUEUE_DEPTH` in `scheduler/queue.rs`.
 const ROOM: u64 = 128;
 
 /// What the driver keeps with a plane.
@@ -423,7 +423,8 @@ impl<'a> Display<'a> {
     }
 
     /// Forgets what the device was told, and was to be told: it was reset and knows nothing of it.
-    /// Framebuffers get new resources when they are shown next.
+    /// Framebuffers get new resources when they are shown next. All CRTCs are off: that has made
+    /// the cursors and the damage forget what they knew.
     ///
     /// Context: process.
     pub(crate) fn forget(&self) {
@@ -543,7 +544,7 @@ impl<'a> Display<'a> {
         queued.is_ok()
     }
 
-    /// Sends what was collected, with one doorbell.
+    /// Sends what was collected, with one kick.
     fn send(&self, batch: &mut Fifo<Packet>) -> Sent {
         self.send_all(batch, false)
     }

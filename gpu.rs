@@ -285,6 +285,7 @@ impl Gpu<'_> {
                 Completion::Client(client) => client.give_back(1),
                 Completion::Reply(reply) => reply.set(retired.command),
                 Completion::Created(resource) if refused => self.attached.refused(resource),
+                // Also if it was refused: the host then has no such resource.
                 Completion::Destroyed(resource) => drop(self.attached.remove(resource)),
                 Completion::Mark(mark) => drop(mark),
                 Completion::None | Completion::Panic | Completion::Created(_) => {}
@@ -378,7 +379,7 @@ fn reap(state: &mut Synchronized<'_, Gpu<'_>>) {
         let Some(completed) = state.nodes[node].as_ref().map(|queue| queue.completed()) else {
             continue;
         };
-        // The DPC wakes waiters.
+        // The fence is published here; only if somebody waits for it the DPC is needed now.
         if dpc == Dpc::Marked && state.miniport().fences.publish_one(node, completed) {
             dpc = Dpc::Queued;
         }
@@ -459,7 +460,7 @@ impl Hardware for Gpu<'_> {
 
     fn kick(&self, node: Node) {
         if let Some(address) = self.notify_addresses[node].copy() {
-            self.transport.notify(address);
+            self.transport.kick(address);
         }
     }
 

@@ -5,15 +5,16 @@
 //!
 //! A device has one or more interrupt *messages*: MSI-X or MSI messages, or the one line of INTx.
 //! Each message has one lock. Inside the lock is the state that the interrupt routine of the
-//! message shares with the rest of the driver. There are two ways in, and no other:
+//! message shares with the rest of the driver. There are two ways in:
 //!
 //! - the hard interrupt handler takes the lock and runs [`Miniport::interrupt_routine`]
 //!   (`DxgkDdiInterruptRoutine`);
 //! - [`Adapter::synchronize_execution`] (`DxgkCbSynchronizeExecution`) takes the lock and runs a
 //!   closure of the caller.
 //!
-//! Both hand out a [`Synchronized`]. Only that type leads to the state (but for a panic, see
-//! `irq/panic.rs`) and can queue the DPC (`DxgkCbQueueDpc`). The DPC of the adapter
+//! Both hand out a [`Synchronized`]. Only that type leads to the state and can queue the DPC
+//! (`DxgkCbQueueDpc`). Three more take the lock: [`Connection`] puts states in and takes them out,
+//! [`Adapter::counters`] reads the counters, and `irq/panic.rs` is the way in for a panic. The DPC of the adapter
 //! (`DxgkDdiDpcRoutine`) runs on the interrupt thread of one message, the *DPC's message*.
 //!
 //! Nothing here knows what device it is: all is generic over the [`Miniport`].
@@ -71,8 +72,8 @@ pub(crate) use self::connection::Connection;
 
 /// Why a routine was not run: the failures of `DxgkCbSynchronizeExecution`.
 ///
-/// Success is the `Ok` of [`Adapter::synchronize_execution`]. [`ntstatus`] turns all three into the
-/// NTSTATUS values of WDDM.
+/// Success is the `Ok` of [`Adapter::synchronize_execution`]. [`ntstatus`] turns success and both
+/// failures into the NTSTATUS values of WDDM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Status {
@@ -165,9 +166,10 @@ pub(crate) struct Counters {
     pub(crate) interrupts: u64,
     /// Interrupts that it did not raise.
     pub(crate) not_ours: u64,
-    /// DPCs queued from this message.
+    /// DPCs queued or marked from this message that had nothing to do before.
     pub(crate) dpcs_queued: u64,
-    /// DPCs refused because one was queued already.
+    /// DPCs asked for while one was marked or queued already. A reported completion counts here
+    /// too: the report asks first, and the interrupt routine once more.
     pub(crate) dpcs_refused: u64,
     /// Synchronised routines run.
     pub(crate) executions: u64,

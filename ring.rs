@@ -172,7 +172,7 @@ pub(crate) struct Ring<M, R, S> {
     last_used: u16,
     /// The used index when last read and checked.
     used_idx: u16,
-    /// The device was asked for notifications.
+    /// The device was asked for interrupts.
     armed: bool,
     /// Next slot for `take_in_flight` to look at.
     drained: u16,
@@ -185,7 +185,7 @@ where
     R: Request,
     S: DerefMut<Target = [Slot<R>]>,
 {
-    /// Makes an empty ring in `memory`, with notifications enabled, and initializes all of
+    /// Makes an empty ring in `memory`, with interrupts enabled, and initializes all of
     /// `memory`.
     ///
     /// `memory` has at least [`Layout::total`] bytes at an address that is a multiple of 16, and
@@ -294,8 +294,8 @@ where
         }
     }
 
-    /// Makes all pushed requests visible to the device. Returns whether to notify it. If so the
-    /// owner must notify it, but may do so later and without its lock.
+    /// Makes all pushed requests visible to the device. Returns whether to kick it. If so the
+    /// owner must do that, but may do so later and without its lock.
     ///
     /// C counterpart: `virtqueue_kick_prepare_split()`.
     #[must_use]
@@ -314,7 +314,7 @@ where
 
         // Orders the index before the load of `avail_event` or the flags. Pairs with the device's
         // full barrier between its store of those and its last load of the index before it sleeps:
-        // either the device sees the new index, or this sees that it wants a notification.
+        // either the device sees the new index, or this sees that it wants a kick.
         self.memory.virt_mb();
         if self.config.event_idx {
             let event = self.memory.read_u16(self.avail_event_offset());
@@ -406,16 +406,16 @@ where
         Ok(pending)
     }
 
-    /// Asks the device for a notification of the next used element. Returns true if there are
-    /// elements already. No notification may come for them: the caller takes them with
+    /// Asks the device for an interrupt at the next used element. Returns true if there are
+    /// elements already. No interrupt may come for them: the caller takes them with
     /// [`Ring::pop`], and then calls this again.
     ///
-    /// With event index, each call asks for one notification, and no other follows before the next
+    /// With event index, each call asks for one interrupt, and no other follows before the next
     /// call.
     ///
     /// C counterpart: `virtqueue_enable_cb_prepare_split()` and `virtqueue_poll_split()`.
     #[must_use]
-    pub(crate) fn enable_notifications(&mut self) -> bool {
+    pub(crate) fn enable_interrupts(&mut self) -> bool {
         if self.broken.is_some() {
             return false;
         }
@@ -430,22 +430,22 @@ where
 
         // Orders the stores above before the load of the used index. Pairs with the device's full
         // barrier between its store of that index and its load of `used_event` or the flags: either
-        // this sees the new element, or the device sees that it must notify.
+        // this sees the new element, or the device sees that it must interrupt.
         self.memory.virt_mb();
 
         // If this breaks the ring, the caller learns it from the next `pop`.
         self.pending() != Ok(0)
     }
 
-    /// Tells the device that no notifications are needed. This is a hint: some may come anyway.
+    /// Tells the device that no interrupts are needed. This is a hint: some may come anyway.
     ///
     /// C counterpart: `virtqueue_disable_cb_split()`.
-    pub(crate) fn disable_notifications(&mut self) {
+    pub(crate) fn disable_interrupts(&mut self) {
         if self.broken.is_some() || !self.armed {
             return;
         }
 
-        // No barrier: one notification too many does no harm.
+        // No barrier: one interrupt too many does no harm.
         if self.config.event_idx {
             // The specification says that the flags stay 0. So this asks for the element that the
             // index reaches last.
@@ -489,7 +489,7 @@ where
         None
     }
 
-    /// Returns whether notifications are enabled: asked for, and not disabled since.
+    /// Returns whether interrupts are enabled: asked for, and not disabled since.
     pub(crate) fn is_armed(&self) -> bool {
         self.armed
     }

@@ -33,7 +33,8 @@ mod virtqueue;
 /// Device id of the virtio GPU: 0x1040 plus its device type, 16 (virtio 1.3, 4.1.2).
 const DEVICE_ID: u32 = 0x1050;
 
-/// The PCI driver: probe is `DxgkDdiStartDevice`, unbind is `DxgkDdiStopDevice`.
+/// The PCI driver: probe is `DxgkDdiStartDevice`, and the drop of [`device::StartedDevice`], when
+/// the driver is unbound, is `DxgkDdiStopDevice`.
 struct RustGpuPci;
 
 kernel::pci_device_table!(

@@ -18,7 +18,9 @@
 //!    [`notify_interrupt`]. That records the last reported fence of the node and queues the DPC.
 //! 2. The DPC calls [`begin_dpc`], then [`notify_dpc`], which wakes the waiters.
 //!
-//! A completion on another message queues the DPC, and [`begin_dpc`] does step 1 for it.
+//! A completion on another message queues the DPC, and [`begin_dpc`] does step 1 for it. The
+//! miniport may publish a fence by itself, in the interrupt routine
+//! ([`Fences::publish_one`]): if nobody waits for it the DPC is only marked.
 //!
 //! This module knows no device: the engines are behind [`Engine`], their place in the messages
 //! behind [`Hardware`].
@@ -53,7 +55,7 @@ mod queue;
 mod tests;
 
 use self::queue::{
-    Kick,
+    Published,
     RESERVED, //
 };
 pub(crate) use self::{
@@ -279,22 +281,22 @@ pub(crate) fn cancel_pending<H: Hardware>(queue: &mut NodeQueue<H::Engine>) {
     }
 }
 
-/// Publishes the packets that the engine of `node` took. Returns whether to notify the device.
+/// Publishes the packets that the engine of `node` took. Returns whether to kick the device.
 ///
 /// Context: synchronised routine of the node's message.
 fn publish<H: Hardware>(state: &mut Synchronized<'_, H>, node: Node, interrupt: Interrupt) -> bool {
-    let kick = H::node(state, node).map(|queue| queue.publish(interrupt));
-    let Some(Kick { notify, poll }) = kick else {
+    let published = H::node(state, node).map(|queue| queue.publish(interrupt));
+    let Some(Published { kick, poll }) = published else {
         return false;
     };
     if poll {
         // After publishing, as polling enables interrupts: for what was published, too.
         H::poll(state);
     }
-    notify
+    kick
 }
 
-/// Runs `f` on the queue of `node`, then notifies the device and wakes the submission thread as
+/// Runs `f` on the queue of `node`, then kicks the device and wakes the submission thread as
 /// needed. For `interrupt` see [`submit_batch`].
 fn submit_with<H: Hardware, R>(
     adapter: &Adapter<H>,
@@ -303,16 +305,16 @@ fn submit_with<H: Hardware, R>(
     f: impl FnOnce(&mut NodeQueue<H::Engine>) -> R,
 ) -> Result<R, Status> {
     let hardware = adapter.miniport();
-    // Stop waits for this section, as the device must not be notified after it.
+    // Stop waits for this section, as the device must not be kicked after it.
     let section = rcu::read_lock();
-    let (result, notify, waiting) =
+    let (result, kick, waiting) =
         adapter.synchronize_execution(hardware.message_of(node), |state| {
             let queue = H::node(state, node).ok_or(Status::Unsuccessful)?;
             let (result, waiting) = (f(queue), queue.queued() != 0);
             Ok((result, publish(state, node, interrupt), waiting))
         })??;
     // Outside the lock: the write exits to the hypervisor.
-    if notify {
+    if kick {
         hardware.kick(node);
     }
     drop(section);
@@ -506,13 +508,13 @@ pub(crate) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
         let hardware = adapter.miniport();
         // As in `submit_with`.
         let _section = rcu::read_lock();
-        let notify = adapter.synchronize_execution(hardware.message_of(node), |state| {
+        let kick = adapter.synchronize_execution(hardware.message_of(node), |state| {
             if let Some(queue) = H::node(state, node) {
                 queue.dispatch();
             }
             publish(state, node, Interrupt::Wanted)
         });
-        if notify.unwrap_or(false) {
+        if kick.unwrap_or(false) {
             hardware.kick(node);
         }
     }

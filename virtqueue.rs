@@ -240,7 +240,7 @@ impl Virtqueue {
     /// Asks the device for an interrupt at the next used element. Returns true if there are used
     /// elements already: pop them, and call this again.
     pub(crate) fn rearm(&mut self) -> bool {
-        !self.retired.is_full() && self.ring.enable_notifications()
+        !self.retired.is_full() && self.ring.enable_interrupts()
     }
 
     /// Takes the list of retired requests; [`None`] if it is empty, or if the DPC has the other
@@ -332,7 +332,7 @@ impl Engine for Virtqueue {
 
     fn publish(&mut self, interrupt: Interrupt) -> bool {
         if interrupt == Interrupt::Suppressed && self.ring.is_idle() {
-            self.ring.disable_notifications();
+            self.ring.disable_interrupts();
         }
         self.ring.publish()
     }

@@ -153,7 +153,8 @@ impl<'a> Engines<'a> {
     }
 
     /// Resets the device, so that it uses no memory and raises no interrupt any more. If that
-    /// fails, takes the bus from the device and never frees the memory that it knows.
+    /// fails, takes the bus from the device and never frees the memory that it knows. See also
+    /// [`Self::reset_or_cut_off`], after which that memory is used again.
     fn quiesce(&self) {
         if self.transport().reset().is_err() {
             self.enabled.clear_master();
@@ -170,6 +171,7 @@ impl<'a> Engines<'a> {
 
 impl Drop for Engines<'_> {
     fn drop(&mut self) {
+        // Nobody submits any more: the DRM device, the service and the submission thread are gone.
         // The device is reset between the two halves of disconnecting. Synchronised routines are
         // refused before that. Handlers are freed after it; until then they acknowledge a line
         // interrupt.

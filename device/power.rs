@@ -101,7 +101,8 @@ impl Engines<'_> {
         scheduler::force_complete(self.adapter.miniport(), &mut rings.states, fences);
     }
 
-    /// Resets the device; if that fails, takes the bus from it.
+    /// Resets the device; if that fails, takes the bus from it. Its memory is kept for the next
+    /// start, so nothing is abandoned.
     fn reset_or_cut_off(&self) {
         if self.transport().reset().is_err() {
             self.enabled.clear_master();

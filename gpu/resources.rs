@@ -79,7 +79,7 @@ pub(crate) struct Frame {
     pub(crate) number: u64,
 }
 
-/// How the pixels of a framebuffer lie in its object. Segment of what the host is told, or, the
+/// How the pixels of a framebuffer lie in its object. Part of what the host is told, or, the
 /// offset, of what two framebuffers must have in common to have the same pixels.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Layout {

@@ -20,7 +20,7 @@ pub(crate) trait Engine: Send {
     /// Context: lock of the message held.
     fn submit(&mut self, packet: Self::Packet, fence: u64) -> Result<(), Self::Packet>;
 
-    /// Makes the submitted packets visible to the device. Returns whether to notify it.
+    /// Makes the submitted packets visible to the device. Returns whether to kick it.
     ///
     /// Context: lock of the message held.
     fn publish(&mut self, interrupt: Interrupt) -> bool;
@@ -55,9 +55,9 @@ pub(crate) enum Interrupt {
 }
 
 /// What to do after packets were [published](NodeQueue::publish).
-pub(super) struct Kick {
-    /// Notify the device.
-    pub(super) notify: bool,
+pub(super) struct Published {
+    /// Kick the device.
+    pub(super) kick: bool,
     /// Poll the engine, as it does not interrupt for all that it has.
     pub(super) poll: bool,
 }
@@ -161,19 +161,19 @@ impl<E: Engine> NodeQueue<E> {
     }
 
     /// Publishes what was dispatched. Suppresses interrupts only if nothing is pending.
-    pub(super) fn publish(&mut self, interrupt: Interrupt) -> Kick {
+    pub(super) fn publish(&mut self, interrupt: Interrupt) -> Published {
         let interrupt = match self.pending.is_empty() {
             true => interrupt,
             false => Interrupt::Wanted,
         };
         let Some(engine) = &mut self.engine else {
-            return Kick {
-                notify: false,
+            return Published {
+                kick: false,
                 poll: false,
             };
         };
-        Kick {
-            notify: engine.publish(interrupt),
+        Published {
+            kick: engine.publish(interrupt),
             poll: interrupt == Interrupt::Wanted && engine.suppresses_interrupts(),
         }
     }

@@ -221,9 +221,10 @@ impl Transport<'_> {
     /// The write is not relaxed: the device sees it after the writes to memory that published the
     /// buffers.
     ///
-    /// Context: any, also with interrupts off and with the lock of a message held.
+    /// Context: any, also with interrupts off. The write leaves the virtual machine, so no lock of a
+    /// message should be held (a panic does that all the same).
     #[inline]
-    pub(crate) fn notify(&self, address: NotifyAddress) {
+    pub(crate) fn kick(&self, address: NotifyAddress) {
         let written = self.regions.notify(address.offset, address.queue);
         debug_assert!(written.is_ok());
     }

@@ -189,6 +189,7 @@ impl Packet {
         command: &C,
         completion: Completion,
     ) -> Result<Self> {
+        // Not fenced: the device answers these commands when it has executed them.
         buffer.write_request(command, Header::default())?;
         Ok(Self::Command(buffer, completion))
     }

@@ -307,16 +307,16 @@ fn accesses_and_barriers_are_in_order() {
         ];
         assert_eq!(trace(&memory), expected);
 
-        ring.disable_notifications();
+        ring.disable_interrupts();
         let expected = if event_idx {
             Write(UsedEvent, 0)
         } else {
             Write(AvailFlags, 1)
         };
         assert_eq!(trace(&memory), [expected]);
-        ring.disable_notifications();
+        ring.disable_interrupts();
         assert_eq!(trace(&memory), []);
-        assert!(!ring.enable_notifications());
+        assert!(!ring.enable_interrupts());
         let expected = if event_idx {
             Write(UsedEvent, 1)
         } else {
@@ -339,7 +339,7 @@ fn elements_known_of_need_no_second_look() {
     }
 
     memory.begin_call();
-    assert!(ring.enable_notifications());
+    assert!(ring.enable_interrupts());
     for id in 0..3 {
         assert_eq!(ring.pop().unwrap().unwrap().token, id);
     }
@@ -381,7 +381,7 @@ fn idle_and_armed_are_known() {
         let (memory, mut ring) = Strict::ring(&config(4, 1, false, event_idx));
         memory.begin_call();
         assert!(ring.is_armed());
-        ring.disable_notifications();
+        ring.disable_interrupts();
         assert!(!ring.is_armed());
 
         push(&mut ring, ledger.simple(1, 0));
@@ -395,7 +395,7 @@ fn idle_and_armed_are_known() {
         assert!(ring.pop().unwrap().is_some());
         assert!(ring.is_idle());
         memory.begin_call();
-        assert!(!ring.enable_notifications());
+        assert!(!ring.enable_interrupts());
         assert!(ring.is_armed());
     }
 }

@@ -50,8 +50,8 @@ fn assert_dead(ring: &mut StrictRing, ledger: &Rc<Ledger>, cause: Broken) {
     let error = ring.push(ledger.simple(1, 1)).unwrap_err();
     assert_eq!(error.reason, PushReason::Broken(cause));
     assert!(!ring.publish());
-    assert!(!ring.enable_notifications());
-    ring.disable_notifications();
+    assert!(!ring.enable_interrupts());
+    ring.disable_interrupts();
     assert_eq!(ring.mark_broken(Broken::NeedsReset), cause);
     let mut left = ring.in_flight();
     while ring.take_in_flight().is_some() {
@@ -95,7 +95,7 @@ fn used_index_ahead_breaks() {
 }
 
 #[test]
-fn used_index_ahead_breaks_when_notifications_are_enabled() {
+fn used_index_ahead_breaks_when_interrupts_are_enabled() {
     for (indirect, event_idx) in ALL_MODES {
         let ledger = Rc::new(Ledger::default());
         let (memory, mut ring) = Strict::ring(&config(8, 2, indirect, event_idx));
@@ -103,7 +103,7 @@ fn used_index_ahead_breaks_when_notifications_are_enabled() {
         memory.poke(UsedIdx, 3);
         memory.begin_call();
         // So that the caller's loop meets the error.
-        assert!(ring.enable_notifications());
+        assert!(ring.enable_interrupts());
         memory.close();
         assert_dead(&mut ring, &ledger, Broken::UsedIndex);
     }

@@ -351,7 +351,7 @@ fn collect(shared: &Shared, ring: &mut LoomRing, count: usize) {
 
     while popped.len() < count {
         shared.interrupt.wait();
-        ring.disable_notifications();
+        ring.disable_interrupts();
         loop {
             while let Some(used) = ring.pop().expect("stale used element") {
                 let n = used.request.number();
@@ -360,7 +360,7 @@ fn collect(shared: &Shared, ring: &mut LoomRing, count: usize) {
                 assert_eq!(used.written, 100 + u32::from(n));
                 popped.push(n);
             }
-            if !ring.enable_notifications() {
+            if !ring.enable_interrupts() {
                 break;
             }
         }

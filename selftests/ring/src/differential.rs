@@ -333,11 +333,11 @@ impl<'a> Bench<'a> {
     fn driver(&mut self) {
         if std::mem::take(&mut self.interrupt) {
             self.driver_asleep = false;
-            self.ring.disable_notifications();
+            self.ring.disable_interrupts();
         }
         let most = 1 + self.random.below(8);
         if !self.driver_asleep && self.pop(most) {
-            self.driver_asleep = !self.ring.enable_notifications();
+            self.driver_asleep = !self.ring.enable_interrupts();
         }
 
         let batch = 1 + self.random.below(usize::from(self.config.size).min(12));

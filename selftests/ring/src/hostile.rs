@@ -352,7 +352,7 @@ impl Bench {
     }
 
     fn enable(&mut self) {
-        let more = self.ring.enable_notifications();
+        let more = self.ring.enable_interrupts();
         let mut reads = self.reads();
         if self.dead.is_some() {
             assert!(!more);
@@ -404,7 +404,7 @@ impl Bench {
             Op::Publish => self.publish(),
             Op::Pop => self.pop(),
             Op::Enable => self.enable(),
-            Op::Disable => self.ring.disable_notifications(),
+            Op::Disable => self.ring.disable_interrupts(),
             Op::Use {
                 which,
                 written,
