@@ -10,6 +10,8 @@ import threading
 
 from .progress import activity, say
 
+# The end of the name of an entry that is not complete.
+NEW = ".new"
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -67,7 +69,7 @@ def lock(name, shared=False):
 @contextlib.contextmanager
 def aside(entry):
     """Yields a path for a new entry, and renames it to `entry` if there was no error."""
-    new = entry + ".new"
+    new = entry + NEW
     remove(new)
     os.makedirs(os.path.dirname(entry), exist_ok=True)
     yield new
@@ -86,7 +88,7 @@ def remove(entry):
 def write(name, text):
     """Replaces a text file. A reader sees the old content or the new one, never a part."""
     os.makedirs(os.path.dirname(name), exist_ok=True)
-    new = f"{name}.{os.getpid()}-{threading.get_ident()}.new"
+    new = f"{name}.{os.getpid()}-{threading.get_ident()}{NEW}"
     with open(new, "w", encoding="utf-8") as file:
         file.write(text)
     os.rename(new, name)
@@ -102,8 +104,13 @@ def read(name):
 
 
 def prune(directory, keep):
-    """Removes all but the newest `keep` entries of a directory."""
-    entries = sorted((os.path.join(directory, name) for name in os.listdir(directory)),
-                     key=os.path.getmtime)
-    for entry in entries[:-keep]:
-        remove(entry)
+    """Removes all but the newest `keep` entries of a directory, which others may write or prune."""
+    entries = []
+    for name in os.listdir(directory):
+        if name.endswith(NEW):
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            entries.append((os.path.getmtime(os.path.join(directory, name)), name))
+    for _, name in sorted(entries)[:-keep]:
+        with contextlib.suppress(FileNotFoundError):
+            remove(os.path.join(directory, name))

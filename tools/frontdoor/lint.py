@@ -42,12 +42,12 @@ def project_files():
     return [name for name in names if os.path.isfile(name)]
 
 
-def scripts(interpreter):
-    """The scripts for one interpreter, by their first line."""
+def scripts():
+    """Yields the shell scripts, by their first line or, where they are sourced, their name."""
     for name in project_files():
         with open(name, "rb") as file:
             first = file.readline()
-        if first.startswith(b"#!") and interpreter.encode() in first:
+        if first.startswith(b"#!") and b"/sh" in first or name.endswith(".sh"):
             yield name
 
 
@@ -85,7 +85,7 @@ def rustfmt(tally, root, source):
 
 def shellcheck(tally, root):
     """POSIX shell, without anything to say about it."""
-    _, text = output(root, ["shellcheck", "--format=gcc", *scripts("/sh")])
+    _, text = output(root, ["shellcheck", "--format=gcc", *scripts()])
     report(tally, "shellcheck", text.splitlines())
 
 
@@ -179,15 +179,15 @@ def rustdoc_command(saved, directory):
     """Turns a saved compiler command into one of rustdoc."""
     line = saved.splitlines()[0].partition(":= ")[2].split(";")[0]
     # The command is kept for make: its escapes are not for a shell.
-    words = shlex.split(line.replace("$(pound)", "#").replace("\\#", "#").replace("$$", "$"))
+    command = shlex.split(line.replace("$(pound)", "#").replace("\\#", "#").replace("$$", "$"))
     # The tree's make allows unstable options for its own compiler in the same way.
-    env = ["RUSTC_BOOTSTRAP=1", *(word for word in words if re.match(r"^[A-Z_]+=", word))]
-    words = words[words.index(next(word for word in words if re.search(
+    env = ["RUSTC_BOOTSTRAP=1", *(word for word in command if re.match(r"^[A-Z_]+=", word))]
+    command = command[command.index(next(word for word in command if re.search(
         r"(clippy-driver|rustc)$", word))) + 1:]
     argv = ["rustdoc", "--document-private-items", "--output",
             os.path.join(directory, "lint-doc")]
     skip = False
-    for word in words:
+    for word in command:
         if not skip and not word.startswith(("--emit", "--remap-path", "-Ccodegen-units",
                                              "-Dclippy", "-Wclippy", "-Aclippy", "-o",
                                              "--out-dir")):
