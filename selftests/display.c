@@ -403,9 +403,9 @@ static void cursor_before_fence(struct __test_metadata *_metadata, const struct 
 	for (i = 1; i <= FLIPS; i++) {
 		ASSERT_EQ(0, sw_fence_create(&fence));
 		ASSERT_EQ(0, flip_after(&fence, i));
-		EXPECT_EQ(0, cursor_at_once(DRM_MODE_CURSOR_BO, images[i % 2].handle, 0, 0));
+		ASSERT_EQ(0, cursor_at_once(DRM_MODE_CURSOR_BO, images[i % 2].handle, 0, 0));
 		EXPECT_TRUE(!watched || screen_cursor(scene.screen, "update", i - 1, i - 1));
-		EXPECT_EQ(0, cursor_at_once(DRM_MODE_CURSOR_MOVE, 0, i, i));
+		ASSERT_EQ(0, cursor_at_once(DRM_MODE_CURSOR_MOVE, 0, i, i));
 		EXPECT_TRUE(!watched || screen_cursor(scene.screen, "move", i, i));
 		EXPECT_EQ(-ETIMEDOUT, read_event(display->fd, &event, 0));
 		ASSERT_EQ(0, sw_fence_signal(&fence));

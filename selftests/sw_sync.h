@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Fences that only the test signals (CONFIG_SW_SYNC). A waiter waits for the test,
- * however slow the machine is.
+ * however slow the machine is. They taint the kernel, as one may forget to signal them.
  */
 #ifndef _SW_SYNC_H
 #define _SW_SYNC_H

@@ -15,8 +15,9 @@ BAD = re.compile(
     r"RTNL: assertion|Objects remaining|leaked|rust_kernel: panicked|panicked at")
 PREFIX = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
 
-# Taint flags that a test guest may have: N (a KUnit test ran) and O (a test module).
-ALLOWED_TAINT = 1 << 18 | 1 << 12
+# Taint flags that a test guest may have: N (a KUnit test ran), O (a test module) and L (fences of
+# sw_sync; a soft lockup, which sets it too, is found by its line).
+ALLOWED_TAINT = 1 << 18 | 1 << 14 | 1 << 12
 TAINTS = "PFSRMBUDAWCIOELKXTNJ"
 
 
