@@ -14,8 +14,10 @@
 //!
 //! Both hand out a [`Synchronized`]. Only that type leads to the state and can queue the DPC
 //! (`DxgkCbQueueDpc`). Three more take the lock: [`Connection`] puts states in and takes them out,
-//! [`Adapter::counters`] reads the counters, and `irq/panic.rs` is the way in for a panic. The DPC of the adapter
-//! (`DxgkDdiDpcRoutine`) runs on the interrupt thread of one message, the *DPC's message*.
+//! [`Adapter::counters`] reads the counters, and `irq/panic.rs` is the way in for a panic.
+//!
+//! The DPC of the adapter (`DxgkDdiDpcRoutine`) runs on the interrupt thread of one message, the
+//! *DPC's message*.
 //!
 //! Nothing here knows what device it is: all is generic over the [`Miniport`].
 //!

@@ -14,7 +14,7 @@ use kernel::{
 /// Number of nodes.
 pub(crate) const NODES: usize = uapi::RUST_GPU_NODE_COUNT as usize;
 
-/// A node: one engine with one FIFO of packets.
+/// A node: one FIFO of packets, and what executes them.
 #[doc(alias = "NodeOrdinal")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -31,7 +31,7 @@ impl Node {
     /// All nodes, in the order of their ordinals.
     pub(crate) const ALL: [Self; NODES] = [Self::Control, Self::Cursor, Self::Software];
 
-    /// The nodes with an engine.
+    /// The nodes with an engine, which are queues of the device.
     pub(crate) const ENGINES: [Self; 2] = [Self::Control, Self::Cursor];
 }
 

@@ -222,7 +222,7 @@ impl Transport<'_> {
     /// buffers.
     ///
     /// Context: any, also with interrupts off. The write leaves the virtual machine, so no lock of a
-    /// message should be held (a panic does that all the same).
+    /// message should be held.
     #[inline]
     pub(crate) fn kick(&self, address: NotifyAddress) {
         let written = self.regions.notify(address.offset, address.queue);
