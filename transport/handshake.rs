@@ -107,8 +107,8 @@ impl Transport<'_> {
     /// Resets the device and waits until it reports that it is done, at most 1 s.
     ///
     /// After success the device uses no queue, does no DMA and raises no interrupt. After a failure
-    /// it may still do all of that: the caller then turns bus mastering off. Before it frees the memory
-    /// that the device was given, it [abandons](crate::virtqueue::DmaContext::abandon) that.
+    /// it may still do all of that: the caller then turns bus mastering off. Before it frees the
+    /// memory that the device was given, it [abandons](crate::virtqueue::DmaContext::abandon) that.
     ///
     /// Errors: [`ENODEV`] if the device is gone, which is not logged. [`ETIMEDOUT`], with one line
     /// in the log, if the status does not become 0.

@@ -221,8 +221,8 @@ impl Transport<'_> {
     /// The write is not relaxed: the device sees it after the writes to memory that published the
     /// buffers.
     ///
-    /// Context: any, also with interrupts off. The write leaves the virtual machine, so no lock of a
-    /// message should be held.
+    /// Context: any, also with interrupts off. The write leaves the virtual machine, so no lock of
+    /// a message should be held.
     #[inline]
     pub(crate) fn kick(&self, address: NotifyAddress) {
         let written = self.regions.notify(address.offset, address.queue);
