@@ -284,6 +284,7 @@ TEST_F_TIMEOUT(torture, all, 800)
 	__u64 packets[RUST_GPU_NODE_COUNT] = {}, completed, submitted, queued = 0, notified;
 	const __u32 notify = self->info.notify_message;
 	__u32 node, message;
+	unsigned int reads;
 	bool exact;
 	int i;
 
@@ -315,7 +316,7 @@ TEST_F_TIMEOUT(torture, all, 800)
 			packets[node] += worker->packets[node];
 	}
 	ASSERT_EQ(0, gpu_ioctl(self->torture.test, RUST_GPU_SYNC_TEST_STOP, NULL));
-	ASSERT_EQ(0, gpu_calm(self->fd));
+	ASSERT_EQ(0, gpu_calm_counted(self->fd, &reads));
 	ASSERT_EQ(self->info.messages, irq_counts(irqs_after, MESSAGES));
 
 	/* No fence was lost or invented. */
@@ -335,7 +336,7 @@ TEST_F_TIMEOUT(torture, all, 800)
 		 */
 		bool alone = message != self->info.control_message &&
 			     message != self->info.cursor_message && message != notify;
-		__u64 executions = 0;
+		__u64 executions = reads;
 
 		check_state(_metadata, self->workers, &self->torture, message, &executions);
 		check_counters(_metadata, self->fd, message, &before[message], executions, alone,
