@@ -158,8 +158,9 @@ class Check:
         if not present:
             return
         arguments = " ".join(f"-t {COLLECTION}:{test}" for test in present)
+        # Some guests take five minutes, and several times that on a busy host.
         result = self.boot(tally, name, scenario, f"export {environment(scenario)}\n"
-                           f"exec /mnt/kselftest/run_kselftest.sh {arguments}")
+                           f"exec /mnt/kselftest/run_kselftest.sh {arguments}", 3 * TIMEOUT)
         tally.add(tap.kselftest(result.output))
         if tally.failures:
             say(f"   output in {result.output_file}")
