@@ -110,9 +110,9 @@ def make(new, log):
     copy_cargo_config()
     root = BuildRoot(new)
     apt(root, ["-t", "trixie-backports", "install", *QEMU], log)
-    with stage("build root", f"bindgen {BINDGEN} from crates.io (2 minutes)", log):
+    with stage("build root", f"bindgen {BINDGEN} from the Rust crate registry (2 minutes)", log):
         root.run(["cargo", "install", "--locked", f"bindgen-cli@{BINDGEN}", "--root",
-                  "/usr/local"], log, "check that crates.io can be reached")
+                  "/usr/local"], log, "check that the Rust crate registry can be reached")
 
 
 def apt(root, command, log):
