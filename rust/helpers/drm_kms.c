@@ -62,6 +62,17 @@ __rust_helper void rust_helper_drm_atomic_commit_put(struct drm_atomic_commit *s
 	drm_atomic_commit_put(state);
 }
 
+__rust_helper struct drm_crtc_commit *
+rust_helper_drm_crtc_commit_get(struct drm_crtc_commit *commit)
+{
+	return drm_crtc_commit_get(commit);
+}
+
+__rust_helper void rust_helper_drm_crtc_commit_put(struct drm_crtc_commit *commit)
+{
+	drm_crtc_commit_put(commit);
+}
+
 __rust_helper bool
 rust_helper_drm_atomic_crtc_needs_modeset(const struct drm_crtc_state *state)
 {

@@ -70,10 +70,10 @@
 //! [`include/drm/drm_atomic_helper.h`](srctree/include/drm/drm_atomic_helper.h)
 
 mod atomic;
+mod commit;
 mod connector;
 mod crtc;
 mod framebuffer;
-mod nonblock;
 mod panic;
 mod plane;
 mod setup;

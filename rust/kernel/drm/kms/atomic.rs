@@ -419,11 +419,26 @@ pub(super) unsafe extern "C" fn check_callback(
 
 /// # Safety
 ///
-/// Only the DRM core calls this, as `drm_mode_config_helper_funcs::atomic_commit_tail` of a
-/// `drm::Device<T>`.
+/// Only the DRM core calls this, in the worker of a nonblocking commit, as
+/// `drm_mode_config_helper_funcs::atomic_commit_tail` of a `drm::Device<T>`.
 pub(super) unsafe extern "C" fn commit_tail_callback<T: KmsDriver>(
     commit: *mut bindings::drm_atomic_commit,
 ) {
+    // SAFETY: By the safety requirements.
+    unsafe {
+        commit_tail::<T>(commit);
+        bindings::drm_atomic_helper_wait_for_flip_done((*commit).dev, commit);
+        bindings::drm_atomic_helper_cleanup_planes((*commit).dev, commit);
+    }
+}
+
+/// Sets modes, if there are any, and writes the new state to the hardware.
+///
+/// # Safety
+///
+/// `commit` must be a valid commit of a `drm::Device<T>` whose states were swapped, and this must
+/// be the first call for it.
+pub(super) unsafe fn commit_tail<T: KmsDriver>(commit: *mut bindings::drm_atomic_commit) {
     // SAFETY: By the safety requirements. CRTCs that a modeset switches on have vblanks after it.
     // Without a modeset its helpers do nothing, but cost a hundredth of a whole flip.
     unsafe {
@@ -436,7 +451,5 @@ pub(super) unsafe extern "C" fn commit_tail_callback<T: KmsDriver>(
         }
 
         Commit::<T>::run_atomic_commit_tail(commit);
-        bindings::drm_atomic_helper_wait_for_flip_done(dev, commit);
-        bindings::drm_atomic_helper_cleanup_planes(dev, commit);
     }
 }

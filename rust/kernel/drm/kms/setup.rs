@@ -7,7 +7,7 @@
 
 use super::{
     atomic,
-    nonblock,
+    commit,
     Connector,
     ConnectorKind,
     Crtc,
@@ -57,7 +57,7 @@ impl<T: KmsDriver> Ops<T> {
     const FUNCS: bindings::drm_mode_config_funcs = bindings::drm_mode_config_funcs {
         fb_create: Some(Framebuffer::<T>::create_callback),
         atomic_check: Some(atomic::check_callback),
-        atomic_commit: Some(nonblock::commit_callback::<T>),
+        atomic_commit: Some(commit::commit_callback::<T>),
         ..pin_init::zeroed()
     };
 

@@ -91,6 +91,9 @@ enum Scenario {
     PrimaryTwice,
 }
 
+/// The number of ticks in more time than a test takes.
+const FOREVER: i32 = i32::MAX;
+
 /// What the callbacks `atomic_check` refuse.
 const NOTHING: i32 = 0;
 const PLANES: i32 = 1;
@@ -104,8 +107,8 @@ struct KunitData {
     commits: Atomic<i32>,
     /// Commits run inline.
     ready: Atomic<bool>,
-    /// No tick sends an event.
-    stuck: Atomic<bool>,
+    /// Number of ticks from now on that send no event.
+    stuck: Atomic<i32>,
     /// Number of commits in the thread of the test.
     own_commits: Atomic<i32>,
     /// The address of that thread's task.
@@ -130,7 +133,7 @@ impl KunitData {
             wrong: Atomic::new(0),
             commits: Atomic::new(0),
             ready: Atomic::new(false),
-            stuck: Atomic::new(false),
+            stuck: Atomic::new(0),
             own_commits: Atomic::new(0),
             thread: current!().as_ptr().addr(),
             active: Atomic::new(false),
@@ -250,7 +253,10 @@ impl DriverCrtc for KunitCrtc {
         device.ticks.fetch_add(1, Relaxed);
         let age = Monotonic::ktime_get() - crtc.vblank_time();
         device.expect((0..10_000_000_000).contains(&age));
-        if device.stuck.load(Relaxed) {
+        // Only this and tests that want other numbers of ticks change it.
+        let stuck = device.stuck.load(Relaxed);
+        if stuck > 0 {
+            device.stuck.store(stuck - 1, Relaxed);
             return;
         }
         if let Some(event) = crtc.take_pending() {

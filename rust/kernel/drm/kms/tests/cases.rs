@@ -9,7 +9,10 @@ use super::{
 
 #[kunit_tests(rust_drm_kms)]
 mod tests {
-    use super::*;
+    use super::{
+        Caller::*,
+        *, //
+    };
 
     #[test]
     fn a_tick_sends_the_event() -> Result {
@@ -94,11 +97,11 @@ mod tests {
         let (refused, prepared, shown) = unsafe {
             let refused = [PLANES, CRTCS].map(|objects| {
                 device.refused.store(objects, Relaxed);
-                show(&device, true, fb, false)
+                show(&device, true, fb, Caller::Blocking)
             });
             let prepared = device.prepared.load(Relaxed);
             device.refused.store(NOTHING, Relaxed);
-            let shown = show(&device, true, fb, false).and_then(|()| dirtyfb(fb));
+            let shown = show(&device, true, fb, Caller::Blocking).and_then(|()| dirtyfb(fb));
             bindings::drm_mode_object_put(&raw mut (*fb).base);
             (refused, prepared, shown)
         };
@@ -122,7 +125,7 @@ mod tests {
         let fixture = Fixture::new(&parent, Scenario::Output)?;
         let device = fixture.device.clone();
         // SAFETY: There is no framebuffer.
-        let show = |nonblock| unsafe { show(&device, true, ptr::null_mut(), nonblock) };
+        let show = |caller| unsafe { show(&device, true, ptr::null_mut(), caller) };
         let counts = || [&device.commits, &device.own_commits, &device.sent_by_tick];
         let before = counts().map(|count| count.load(Relaxed));
         let happened =
@@ -130,28 +133,91 @@ mod tests {
 
         // A modeset is for the worker. The next commit waits for it.
         device.ready.store(true, Relaxed);
-        show(true)?;
-        show(false)?;
+        show(Nonblocking)?;
+        show(Blocking)?;
         assert!(happened([2, 1, 2]));
 
-        device.stuck.store(true, Relaxed);
-        show(true)?;
+        device.stuck.store(FOREVER, Relaxed);
+        show(Nonblocking)?;
         assert!(happened([3, 2, 2]));
-        assert_eq!(show(true), Err(EBUSY));
+        assert_eq!(show(Nonblocking), Err(EBUSY));
         assert_eq!(commit_crtc(&device), Err(EBUSY));
         device.ready.store(false, Relaxed);
-        assert_eq!(show(true), Err(EBUSY));
+        assert_eq!(show(Nonblocking), Err(EBUSY));
         assert_eq!(commit_crtc(&device), Err(EBUSY));
         assert!(happened([3, 2, 2]));
 
-        device.stuck.store(false, Relaxed);
-        show(false)?;
+        device.stuck.store(0, Relaxed);
+        show(Blocking)?;
         assert!(happened([4, 3, 4]));
 
         // The driver would have to wait.
-        show(true)?;
-        show(false)?;
+        show(Nonblocking)?;
+        show(Blocking)?;
         assert!(happened([6, 4, 6]));
+        assert_eq!(device.wrong.load(Relaxed), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_signal_ends_the_wait_for_the_previous_commit() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-signal", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+        let device = fixture.device.clone();
+        // SAFETY: There is no framebuffer.
+        let show = |caller| unsafe { show(&device, true, ptr::null_mut(), caller) };
+
+        show(Blocking)?;
+        device.ready.store(true, Relaxed);
+        device.stuck.store(FOREVER, Relaxed);
+        show(Nonblocking)?;
+        let commits = device.commits.load(Relaxed);
+        let sent = device.sent_by_tick.load(Relaxed);
+        let ended = with_signal(bindings::SIGUSR1, || show(Blocking));
+        assert_eq!(ended, Err(ERESTARTSYS));
+        assert_eq!(device.commits.load(Relaxed), commits);
+
+        // Nobody would repeat what the kernel wants.
+        device.stuck.store(3, Relaxed);
+        with_signal(bindings::SIGKILL, || show(Kernel))?;
+        assert_eq!(device.commits.load(Relaxed), commits + 1);
+        assert!(device.sent_by_tick.load(Relaxed) > sent);
+
+        // What is done needs no wait that a signal could end.
+        device.stuck.store(0, Relaxed);
+        show(Blocking)?;
+        with_signal(bindings::SIGUSR1, || show(Blocking))?;
+        assert_eq!(device.commits.load(Relaxed), commits + 3);
+        assert_eq!(device.wrong.load(Relaxed), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn only_a_fatal_signal_ends_the_wait_for_the_own_event() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-kill", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+        let device = fixture.device.clone();
+        // SAFETY: There is no framebuffer.
+        let show = |caller| unsafe { show(&device, true, ptr::null_mut(), caller) };
+
+        show(Blocking)?;
+        let commits = device.commits.load(Relaxed);
+        let sent = device.sent_by_tick.load(Relaxed);
+        device.stuck.store(3, Relaxed);
+        with_signal(bindings::SIGUSR1, || show(Blocking))?;
+        assert_eq!(device.commits.load(Relaxed), commits + 1);
+        assert_eq!(device.sent_by_tick.load(Relaxed), sent + 1);
+
+        // The commit happens all the same, and its event comes later.
+        device.stuck.store(FOREVER, Relaxed);
+        with_signal(bindings::SIGKILL, || show(Blocking))?;
+        assert_eq!(device.commits.load(Relaxed), commits + 2);
+        assert_eq!(device.sent_by_tick.load(Relaxed), sent + 1);
+        assert_eq!(show(Nonblocking), Err(EBUSY));
+        device.stuck.store(0, Relaxed);
+        show(Blocking)?;
+        assert_eq!(device.commits.load(Relaxed), commits + 3);
+        assert_eq!(device.sent_by_tick.load(Relaxed), sent + 3);
         assert_eq!(device.wrong.load(Relaxed), 0);
         Ok(())
     }

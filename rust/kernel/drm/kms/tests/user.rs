@@ -25,19 +25,30 @@ use crate::{
         from_err_ptr,
         to_result, //
     },
+    ffi::c_int,
     prelude::*,
     sync::atomic::Relaxed, //
 };
 use core::ptr;
 
+/// Who commits, and how.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// An ioctl that does not wait for the event.
+    Nonblocking,
+    /// An ioctl that does.
+    Blocking,
+    /// The kernel, such as the console.
+    Kernel,
+}
+
 /// Switches the output on or off, as an ioctl does.
 pub(super) fn switch(device: &drm::Device<KunitDriver>, on: bool) -> Result {
     // SAFETY: There is no framebuffer.
-    unsafe { show(device, on, ptr::null_mut(), false) }
+    unsafe { show(device, on, ptr::null_mut(), Caller::Blocking) }
 }
 
-/// Switches the output on with a framebuffer, or off. With `nonblock` it does not wait for the
-/// event.
+/// Switches the output on with a framebuffer, or off.
 ///
 /// # Safety
 ///
@@ -46,7 +57,7 @@ pub(super) unsafe fn show(
     device: &drm::Device<KunitDriver>,
     on: bool,
     fb: *mut bindings::drm_framebuffer,
-    nonblock: bool,
+    caller: Caller,
 ) -> Result {
     let raw = device.as_raw();
 
@@ -61,7 +72,7 @@ pub(super) unsafe fn show(
     };
     let shown = if on { mode } else { ptr::null_mut() };
     // SAFETY: The commit is empty and of the device, the mode and the framebuffer are valid.
-    let result = commit(device, nonblock, |commit| unsafe {
+    let result = commit(device, caller, |commit| unsafe {
         fill(device, commit, shown, fb)
     });
     // SAFETY: The commit has a copy of it.
@@ -71,7 +82,7 @@ pub(super) unsafe fn show(
 
 /// Commits the CRTC without any change, and does not wait for the event.
 pub(super) fn commit_crtc(device: &drm::Device<KunitDriver>) -> Result {
-    commit(device, true, |commit| {
+    commit(device, Caller::Nonblocking, |commit| {
         let crtc = device.crtc.load(Relaxed);
         // SAFETY: The device was set up, and this is an object of it.
         from_err_ptr(unsafe { bindings::drm_atomic_get_crtc_state(commit, crtc) })?;
@@ -83,7 +94,7 @@ pub(super) fn commit_crtc(device: &drm::Device<KunitDriver>) -> Result {
 /// lock.
 fn commit(
     device: &drm::Device<KunitDriver>,
-    nonblock: bool,
+    caller: Caller,
     fill: impl Fn(*mut bindings::drm_atomic_commit) -> Result,
 ) -> Result {
     let mut ctx = pin_init::zeroed();
@@ -97,12 +108,14 @@ fn commit(
         }
 
         bindings::drm_modeset_acquire_init(&mut ctx, 0);
+        // As with the flag DRM_MODESET_ACQUIRE_INTERRUPTIBLE, which is no constant in Rust.
+        ctx.interruptible = caller != Caller::Kernel;
         (*commit).acquire_ctx = &mut ctx;
         let run = || {
             fill(commit)?;
-            to_result(match nonblock {
-                true => bindings::drm_atomic_nonblocking_commit(commit),
-                false => bindings::drm_atomic_commit(commit),
+            to_result(match caller {
+                Caller::Nonblocking => bindings::drm_atomic_nonblocking_commit(commit),
+                Caller::Blocking | Caller::Kernel => bindings::drm_atomic_commit(commit),
             })
         };
         let mut result = run();
@@ -118,6 +131,27 @@ fn commit(
         bindings::drm_modeset_acquire_fini(&mut ctx);
         result
     }
+}
+
+/// Runs `f` while a signal of the thread is pending.
+pub(super) fn with_signal<R>(signal: u32, f: impl FnOnce() -> R) -> R {
+    // The thread gets the signal, without a handler that it would run: `SIG_KTHREAD`.
+    const PENDING: usize = 2;
+
+    let task = current!().as_ptr();
+    let signal = signal as c_int;
+
+    // SAFETY: It is the thread's own task. The kernel compares handlers of its threads with such
+    // constants, and never calls them.
+    unsafe {
+        let handler = core::mem::transmute::<usize, bindings::__sighandler_t>(PENDING);
+        bindings::kernel_sigaction(signal, handler);
+        bindings::send_sig(signal, task, 1);
+    }
+    let result = f();
+    // SAFETY: As above.
+    unsafe { bindings::flush_signals(task) };
+    result
 }
 
 /// Gives the output a mode and a framebuffer, or none.
