@@ -70,6 +70,7 @@
 //! [`include/drm/drm_atomic_helper.h`](srctree/include/drm/drm_atomic_helper.h)
 
 mod atomic;
+mod closing;
 mod commit;
 mod connector;
 mod crtc;
@@ -207,6 +208,17 @@ pub trait KmsDriver: drm::Driver {
     ///
     /// Context: process, may sleep; the locks of the objects of the commit are held.
     fn can_commit_inline(_device: &drm::Device<Self, drm::Ioctl>) -> bool {
+        false
+    }
+
+    /// Returns whether the device stands still: it has work, but has done nothing of it for a while.
+    ///
+    /// Closing a file, and what the kernel itself shows, do not wait for such a device. Events of
+    /// other clients do.
+    ///
+    /// Context: any, also hard interrupt. Called for each tick while an event waits that nobody
+    /// would miss.
+    fn is_stalled(_device: &drm::Device<Self, drm::Ioctl>) -> bool {
         false
     }
 

@@ -7,6 +7,7 @@
 //! [`include/drm/drm_damage_helper.h`](srctree/include/drm/drm_damage_helper.h)
 
 use super::{
+    closing,
     vblank::EventLock,
     Crtc,
     CrtcState,
@@ -126,13 +127,20 @@ impl<'a, T: KmsDriver> Commit<'a, T> {
             })
     }
 
-    /// Calls [`KmsDriver::atomic_commit_tail`] for a commit.
+    /// Calls [`KmsDriver::atomic_commit_tail`] for a commit, which the kernel itself has made or an
+    /// ioctl.
     ///
     /// # Safety
     ///
     /// `commit` must be a valid commit of a `drm::Device<T>` whose states were swapped, and this
     /// must be the first call for it.
-    pub(super) unsafe fn run_atomic_commit_tail(commit: *mut bindings::drm_atomic_commit) {
+    pub(super) unsafe fn run_atomic_commit_tail(
+        commit: *mut bindings::drm_atomic_commit,
+        by_kernel: bool,
+    ) {
+        // SAFETY: By the safety requirements.
+        unsafe { closing::keep_shown::<T>(commit, by_kernel) };
+
         // INVARIANT: By the safety requirements.
         let this = Self {
             commit,
@@ -426,19 +434,23 @@ pub(super) unsafe extern "C" fn commit_tail_callback<T: KmsDriver>(
 ) {
     // SAFETY: By the safety requirements.
     unsafe {
-        commit_tail::<T>(commit);
+        commit_tail::<T>(commit, false);
         bindings::drm_atomic_helper_wait_for_flip_done((*commit).dev, commit);
         bindings::drm_atomic_helper_cleanup_planes((*commit).dev, commit);
     }
 }
 
-/// Sets modes, if there are any, and writes the new state to the hardware.
+/// Sets modes, if there are any, and writes the new state to the hardware. The kernel itself has
+/// made the commit, or an ioctl.
 ///
 /// # Safety
 ///
 /// `commit` must be a valid commit of a `drm::Device<T>` whose states were swapped, and this must
 /// be the first call for it.
-pub(super) unsafe fn commit_tail<T: KmsDriver>(commit: *mut bindings::drm_atomic_commit) {
+pub(super) unsafe fn commit_tail<T: KmsDriver>(
+    commit: *mut bindings::drm_atomic_commit,
+    by_kernel: bool,
+) {
     // SAFETY: By the safety requirements. CRTCs that a modeset switches on have vblanks after it.
     // Without a modeset its helpers do nothing, but cost a hundredth of a whole flip.
     unsafe {
@@ -450,6 +462,6 @@ pub(super) unsafe fn commit_tail<T: KmsDriver>(commit: *mut bindings::drm_atomic
             bindings::drm_atomic_helper_commit_modeset_enables(dev, commit);
         }
 
-        Commit::<T>::run_atomic_commit_tail(commit);
+        Commit::<T>::run_atomic_commit_tail(commit, by_kernel);
     }
 }

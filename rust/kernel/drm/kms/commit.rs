@@ -178,7 +178,7 @@ unsafe fn commit_inline<T: KmsDriver>(
         .and_then(|()| to_result(bindings::drm_atomic_helper_swap_state(commit, true)))
         .inspect_err(|_| bindings::drm_atomic_helper_unprepare_planes(dev, commit))?;
 
-        Commit::<T>::run_atomic_commit_tail(commit);
+        Commit::<T>::run_atomic_commit_tail(commit, false);
         bindings::drm_atomic_helper_cleanup_planes(dev, commit);
         bindings::drm_atomic_helper_commit_cleanup_done(commit);
     }
@@ -212,7 +212,7 @@ unsafe fn commit_blocking<T: KmsDriver>(
         // From here on it happens, whatever ends the waits. Only what took longer than the patience
         // of `wait_for_previous()` is not yet done here.
         bindings::drm_atomic_helper_wait_for_dependencies(commit);
-        atomic::commit_tail::<T>(commit);
+        atomic::commit_tail::<T>(commit, !is_restartable(commit));
         wait_for_flip_done::<T>(commit);
         bindings::drm_atomic_helper_cleanup_planes(dev, commit);
         bindings::drm_atomic_helper_commit_cleanup_done(commit);

@@ -6,6 +6,10 @@
 //! [`include/drm/drm_vblank_helper.h`](srctree/include/drm/drm_vblank_helper.h)
 
 use super::{
+    closing::{
+        self,
+        Shown, //
+    },
     vblank::{
         EventLock,
         PendingEvent, //
@@ -82,13 +86,14 @@ pub trait DriverCrtc: Send + Sync + Sized + 'static {
 pub struct Crtc<T: DriverCrtc> {
     crtc: Opaque<bindings::drm_crtc>,
     pub(super) pending: PendingEvent,
+    pub(super) shown: Shown,
     data: T,
 }
 
 // SAFETY: The data is `Send`, and `struct drm_crtc` can be used from any thread.
 unsafe impl<T: DriverCrtc> Send for Crtc<T> {}
 
-// SAFETY: The data is `Sync`, the pending event is atomic, and what is read of `struct drm_crtc`
+// SAFETY: The data is `Sync`, our own fields are atomic, and what is read of `struct drm_crtc`
 // does not change.
 unsafe impl<T: DriverCrtc> Sync for Crtc<T> {}
 
@@ -131,7 +136,6 @@ impl<T: DriverCrtc> Crtc<T> {
         data: impl PinInit<T, Error>,
     ) -> Result<&'s Self> {
         const { assert!(align_of::<Self>() <= bindings::ARCH_KMALLOC_MINALIGN) };
-
         // SAFETY: The device of a `Setup` is valid.
         let index = u32::try_from(unsafe { (*setup.as_raw()).mode_config.num_crtc })?;
         if index >= MAX_CRTCS {
@@ -170,8 +174,11 @@ impl<T: DriverCrtc> Crtc<T> {
         // SAFETY: `crtc` is valid and the functions are a constant.
         unsafe { bindings::drm_crtc_helper_add(crtc, const { &Self::HELPER_FUNCS }) };
 
-        // SAFETY: `pending` is a part of the allocation, which lives as long as the device.
-        unsafe { (&raw mut (*this).pending).write(PendingEvent::new()) };
+        // SAFETY: Both are parts of the allocation, which lives as long as the device.
+        unsafe {
+            (&raw mut (*this).pending).write(PendingEvent::new());
+            (&raw mut (*this).shown).write(Shown::new());
+        }
 
         // SAFETY: The device is valid, and `this` lives until it is released.
         to_result(unsafe {
@@ -316,7 +323,9 @@ impl<T: DriverCrtc> Crtc<T> {
         let handled = unsafe { bindings::drm_crtc_handle_vblank(crtc) };
 
         // SAFETY: By the safety requirements. The timer is stopped before the CRTC is released.
-        T::handle_vblank_timeout(unsafe { Self::from_raw(crtc) });
+        let this = unsafe { Self::from_raw(crtc) };
+        T::handle_vblank_timeout(this);
+        closing::send_unwatched(this);
         handled
     }
 

@@ -15,6 +15,7 @@ use crate::{
     },
     error::to_result,
     prelude::*,
+    sync::atomic::Atomic,
     types::Opaque, //
 };
 use core::{
@@ -78,6 +79,8 @@ pub trait DriverFramebuffer: Send + Sync + Sized + 'static {
 pub struct Framebuffer<T: KmsDriver> {
     #[pin]
     fb: Opaque<bindings::drm_framebuffer>,
+    /// Whether its file is closed. Written under the lock of the events.
+    pub(super) closing: Atomic<bool>,
     #[pin]
     data: T::Framebuffer,
 }
@@ -85,7 +88,8 @@ pub struct Framebuffer<T: KmsDriver> {
 // SAFETY: The data is `Send`, and `struct drm_framebuffer` can be used from any thread.
 unsafe impl<T: KmsDriver> Send for Framebuffer<T> {}
 
-// SAFETY: The data is `Sync`, and what is read of `struct drm_framebuffer` does not change.
+// SAFETY: The data is `Sync`, the flag is atomic, and what is read of `struct drm_framebuffer` does
+// not change.
 unsafe impl<T: KmsDriver> Sync for Framebuffer<T> {}
 
 impl<T: KmsDriver> Framebuffer<T> {
@@ -205,6 +209,7 @@ impl<T: KmsDriver> Framebuffer<T> {
         let this = KBox::pin_init(
             pin_init!(Self {
                 fb <- Opaque::init_zeroed(),
+                closing: Atomic::new(false),
                 data <- T::Framebuffer::new(),
             }),
             GFP_KERNEL,

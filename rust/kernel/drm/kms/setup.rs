@@ -7,6 +7,7 @@
 
 use super::{
     atomic,
+    closing,
     commit,
     Connector,
     ConnectorKind,
@@ -40,10 +41,14 @@ use core::{
 const FEAT_KMS: u32 =
     bindings::drm_driver_feature_DRIVER_MODESET | bindings::drm_driver_feature_DRIVER_ATOMIC;
 
+/// The type of `file_operations::release`.
+type Release = unsafe extern "C" fn(*mut bindings::inode, *mut bindings::file) -> c_int;
+
 /// The mode setting functions of a driver, for [`drm::Driver::KMS`].
 pub struct Ops<T: drm::Driver> {
     pub(in crate::drm) features: u32,
     pub(in crate::drm) fbdev_probe: Option<FbdevProbe>,
+    pub(in crate::drm) release: Release,
     /// Must be called once, before the device is registered.
     pub(in crate::drm) setup:
         for<'a> unsafe fn(&'a drm::Device<T>, &'a T::RegistrationData<'a>) -> Result,
@@ -82,6 +87,7 @@ impl<T: KmsDriver> Ops<T> {
             fbdev_probe: Some(bindings::drm_fbdev_shmem_driver_fbdev_probe),
             #[cfg(not(CONFIG_DRM_FBDEV_EMULATION))]
             fbdev_probe: None,
+            release: closing::release_callback::<T>,
             setup: Self::setup,
             start: Self::start,
             shutdown: Self::shutdown,

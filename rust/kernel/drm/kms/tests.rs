@@ -109,6 +109,8 @@ struct KunitData {
     ready: Atomic<bool>,
     /// Number of ticks from now on that send no event.
     stuck: Atomic<i32>,
+    /// The device is found stalled.
+    stalled: Atomic<bool>,
     /// Number of commits in the thread of the test.
     own_commits: Atomic<i32>,
     /// The address of that thread's task.
@@ -134,6 +136,7 @@ impl KunitData {
             commits: Atomic::new(0),
             ready: Atomic::new(false),
             stuck: Atomic::new(0),
+            stalled: Atomic::new(false),
             own_commits: Atomic::new(0),
             thread: current!().as_ptr().addr(),
             active: Atomic::new(false),
@@ -377,6 +380,10 @@ impl KmsDriver for KunitDriver {
 
     fn can_commit_inline(device: &drm::Device<Self, drm::Ioctl>) -> bool {
         device.ready.load(Relaxed)
+    }
+
+    fn is_stalled(device: &drm::Device<Self, drm::Ioctl>) -> bool {
+        device.stalled.load(Relaxed)
     }
 
     fn atomic_commit_tail<'a>(

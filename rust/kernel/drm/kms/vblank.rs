@@ -5,6 +5,7 @@
 //! C header: [`include/drm/drm_vblank.h`](srctree/include/drm/drm_vblank.h)
 
 use super::{
+    closing,
     Crtc,
     KmsDriver, //
 };
@@ -142,14 +143,17 @@ impl<'a, T: KmsDriver> VblankEvent<'a, T> {
     ///
     /// The vblank timer runs until [`DriverCrtc::handle_vblank_timeout`] takes the event. Switching
     /// the CRTC off sends it. If an event is there already, that one is sent. Without
-    /// [ticks](Self::has_vblank) this sends the event immediately.
+    /// [ticks](Self::has_vblank), and if nobody watches for the frame of a device that [stands
+    /// still](KmsDriver::is_stalled), this sends the event immediately.
+    ///
+    /// Returns whether the event waits for a tick.
     ///
     /// Context: any.
     ///
     /// [`DriverCrtc::handle_vblank_timeout`]: super::DriverCrtc::handle_vblank_timeout
-    pub fn set_pending(self) {
+    pub fn set_pending(self) -> bool {
         if !self.vblank {
-            return;
+            return false;
         }
 
         let this = ManuallyDrop::new(self);
@@ -162,6 +166,8 @@ impl<'a, T: KmsDriver> VblankEvent<'a, T> {
             // owned and for that CRTC, and had a reference to the vblank.
             drop(unsafe { Self::new(this.crtc, old, true) });
         }
+
+        !closing::send_unwatched(this.crtc)
     }
 }
 

@@ -6,6 +6,10 @@ use super::{
     user::*,
     *, //
 };
+use crate::time::{
+    delay::fsleep,
+    Delta, //
+};
 
 #[kunit_tests(rust_drm_kms)]
 mod tests {
@@ -218,6 +222,100 @@ mod tests {
         show(Blocking)?;
         assert_eq!(device.commits.load(Relaxed), commits + 3);
         assert_eq!(device.sent_by_tick.load(Relaxed), sent + 3);
+        assert_eq!(device.wrong.load(Relaxed), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_stalled_device_does_not_hold_up_the_close() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-close", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+        let device = fixture.device.clone();
+        let [shown, other] = [OpenFile::new(&device)?, OpenFile::new(&device)?];
+        // SAFETY: There is no framebuffer. The one that is shown stays.
+        let again = |caller| unsafe { show(&device, true, ptr::null_mut(), caller) };
+
+        other.show(Blocking)?;
+        shown.show(Blocking)?;
+        device.ready.store(true, Relaxed);
+        device.stuck.store(FOREVER, Relaxed);
+        again(Nonblocking)?;
+        let sent = device.sent_by_tick.load(Relaxed);
+        let commits = device.commits.load(Relaxed);
+
+        // The event is that of a frame that others see.
+        device.stalled.store(true, Relaxed);
+        drop(other);
+        assert_eq!(again(Nonblocking), Err(EBUSY));
+        assert_eq!(device.commits.load(Relaxed), commits);
+
+        // The second commit removes the framebuffer.
+        drop(shown);
+        assert_eq!(device.commits.load(Relaxed), commits + 1);
+        again(Nonblocking)?;
+        again(Nonblocking)?;
+        assert_eq!(device.sent_by_tick.load(Relaxed), sent);
+
+        // From here on the frames are seen.
+        let next = OpenFile::new(&device)?;
+        next.show(Nonblocking)?;
+        assert_eq!(again(Nonblocking), Err(EBUSY));
+        assert_eq!(device.sent_by_tick.load(Relaxed), sent);
+        device.stuck.store(0, Relaxed);
+        assert_eq!(device.wrong.load(Relaxed), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn only_events_that_nobody_would_miss_are_sent_at_once() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-stalled", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+        let device = fixture.device.clone();
+        let [file, other] = [OpenFile::new(&device)?, OpenFile::new(&device)?];
+        let next = file.add_framebuffer()?;
+        // SAFETY: There is no framebuffer. The one that is shown stays.
+        let again = |caller| unsafe { show(&device, true, ptr::null_mut(), caller) };
+
+        file.show(Blocking)?;
+        device.ready.store(true, Relaxed);
+        device.stuck.store(FOREVER, Relaxed);
+        let sent = device.sent_by_tick.load(Relaxed);
+
+        // On a device that works the event waits for its frame, also if the file is closed.
+        again(Nonblocking)?;
+        // SAFETY: The file is open.
+        unsafe { closing::close::<KunitDriver>(file.as_raw()) };
+        assert_eq!(again(Nonblocking), Err(EBUSY));
+
+        // The next tick finds that it does not work any more.
+        device.stalled.store(true, Relaxed);
+        let mut left = 1000;
+        while again(Nonblocking) == Err(EBUSY) && left > 0 {
+            fsleep(Delta::from_millis(10));
+            left -= 1;
+        }
+        again(Nonblocking)?;
+
+        // Another framebuffer of the same file, and of another one.
+        //
+        // SAFETY: It is a framebuffer of the device.
+        unsafe { show(&device, true, next, Nonblocking)? };
+        again(Nonblocking)?;
+        assert_eq!(device.sent_by_tick.load(Relaxed), sent);
+        other.show(Nonblocking)?;
+        assert_eq!(again(Nonblocking), Err(EBUSY));
+        device.stuck.store(0, Relaxed);
+        again(Blocking)?;
+        let sent = device.sent_by_tick.load(Relaxed);
+
+        // The kernel does not wait, but those that come after it do.
+        device.stuck.store(FOREVER, Relaxed);
+        again(Kernel)?;
+        again(Kernel)?;
+        again(Nonblocking)?;
+        assert_eq!(again(Nonblocking), Err(EBUSY));
+        assert_eq!(device.sent_by_tick.load(Relaxed), sent);
+        device.stuck.store(0, Relaxed);
         assert_eq!(device.wrong.load(Relaxed), 0);
         Ok(())
     }

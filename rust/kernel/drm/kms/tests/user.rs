@@ -31,7 +31,54 @@ use crate::{
 };
 use core::ptr;
 
-/// Who commits, and how.
+/// A file of the device, which is closed when this is dropped.
+pub(super) struct OpenFile<'a> {
+    device: &'a drm::Device<KunitDriver>,
+    file: *mut bindings::file,
+}
+
+impl<'a> OpenFile<'a> {
+    pub(super) fn new(device: &'a drm::Device<KunitDriver>) -> Result<Self> {
+        // SAFETY: The device is valid, and registered.
+        let file = unsafe {
+            let primary = (*device.as_raw()).primary;
+            from_err_ptr(bindings::mock_drm_getfile(primary, bindings::O_RDWR))?
+        };
+        Ok(Self { device, file })
+    }
+
+    /// Returns the file as DRM knows it.
+    pub(super) fn as_raw(&self) -> *mut bindings::drm_file {
+        // SAFETY: The file is open.
+        unsafe { (*self.file).private_data.cast() }
+    }
+
+    /// Makes a framebuffer that is removed with the file.
+    pub(super) fn add_framebuffer(&self) -> Result<*mut bindings::drm_framebuffer> {
+        // SAFETY: The file is open. Nothing else uses its list, which has the reference to the
+        // framebuffer.
+        unsafe {
+            let fb = add_framebuffer(self.device, self.file, HEIGHT, PITCH)?;
+            bindings::list_add_tail(&raw mut (*fb).filp_head, &raw mut (*self.as_raw()).fbs);
+            Ok(fb)
+        }
+    }
+
+    /// Makes a framebuffer that is removed with the file, and shows it.
+    pub(super) fn show(&self, caller: Caller) -> Result {
+        // SAFETY: It is a framebuffer of the device.
+        unsafe { show(self.device, true, self.add_framebuffer()?, caller) }
+    }
+}
+
+impl Drop for OpenFile<'_> {
+    fn drop(&mut self) {
+        // SAFETY: The file is open, and this is the only reference.
+        unsafe { bindings::__fput_sync(self.file) };
+    }
+}
+
+/// The caller of a commit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Caller {
     /// An ioctl that does not wait for the event.
