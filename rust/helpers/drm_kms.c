@@ -3,6 +3,7 @@
 #include <linux/dma-fence.h>
 
 #include <drm/drm_atomic.h>
+#include <drm/drm_client_event.h>
 #include <drm/drm_drv.h>
 #include <drm/drm_managed.h>
 #include <drm/drm_modeset_helper_vtables.h>
@@ -88,5 +89,12 @@ __rust_helper bool rust_helper_drm_dev_is_unplugged(struct drm_device *dev)
 {
 	return drm_dev_is_unplugged(dev);
 }
+
+#ifndef CONFIG_DRM_CLIENT
+__rust_helper void rust_helper_drm_client_dev_hotplug(struct drm_device *dev)
+{
+	drm_client_dev_hotplug(dev);
+}
+#endif
 
 #endif /* CONFIG_RUST_DRM_KMS_HELPER */

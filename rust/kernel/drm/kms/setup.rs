@@ -428,7 +428,8 @@ impl<T: KmsDriver> drm::Device<T> {
     /// Tells user space and the in-kernel clients that an output has changed. Does nothing if the
     /// device is not registered.
     ///
-    /// The clients may set a mode before this returns. Unplugging the device waits for that.
+    /// The clients may set a mode before this returns. Unplugging the device waits for that, but
+    /// unplugging another one does not.
     ///
     /// Context: process, may sleep. Must not be called from a mode setting callback, nor with a
     /// lock held that one takes.
@@ -442,14 +443,23 @@ impl<T: KmsDriver> drm::Device<T> {
         }
 
         // SAFETY: As above. The flag is set when the registration is complete, and the unplug that
-        // clears it waits for the section entered above.
-        if T::KMS.is_some() && unsafe { (*self.as_raw()).registered } {
-            // SAFETY: The device is registered, so its mode setting was set up before, and it
-            // stays registered until the section ends.
-            unsafe { bindings::drm_kms_helper_hotplug_event(self.as_raw()) };
+        // clears it waits for the section entered above. The device is registered until then, so
+        // its mode setting was set up before.
+        let registered = T::KMS.is_some() && unsafe { (*self.as_raw()).registered };
+        if registered {
+            // SAFETY: The device is registered.
+            unsafe { bindings::drm_sysfs_hotplug_event(self.as_raw()) };
         }
 
         // SAFETY: `idx` is from `drm_dev_enter()` above.
         unsafe { bindings::drm_dev_exit(idx) };
+
+        // The unplug of any device waits for such sections, so nothing that takes long may be in
+        // one. The clients need none: their list has a lock of its own, which is held while they
+        // set modes, and with which the unplug empties the list.
+        if registered {
+            // SAFETY: The device is valid, and its mode setting was set up.
+            unsafe { bindings::drm_client_dev_hotplug(self.as_raw()) };
+        }
     }
 }

@@ -25,7 +25,9 @@ use crate::{
         }, //
     },
     time::{
+        delay::fsleep,
         ClockSource,
+        Delta,
         Monotonic, //
     }, //
 };
@@ -99,6 +101,22 @@ const NOTHING: i32 = 0;
 const PLANES: i32 = 1;
 const CRTCS: i32 = 2;
 
+/// A probe waits, and is let go.
+const HOLD: i32 = 1;
+const HELD: i32 = 2;
+const LET_GO: i32 = 3;
+
+/// Sleeps until `value` is `expected`, for ten seconds at most.
+fn becomes(value: &Atomic<i32>, expected: i32) -> bool {
+    for _ in 0..1000 {
+        if value.load(Relaxed) == expected {
+            return true;
+        }
+        fsleep(Delta::from_millis(10));
+    }
+    false
+}
+
 struct KunitData {
     /// [`NOTHING`], [`PLANES`] or [`CRTCS`].
     refused: Atomic<i32>,
@@ -123,6 +141,8 @@ struct KunitData {
     shown: Atomic<i32>,
     released: Atomic<i32>,
     connected: Atomic<bool>,
+    /// What the next probe of the output does: [`HOLD`], [`HELD`] or [`LET_GO`], or nothing.
+    probe: Atomic<i32>,
     primary: Atomic<*mut bindings::drm_plane>,
     crtc: Atomic<*mut bindings::drm_crtc>,
     connector: Atomic<*mut bindings::drm_connector>,
@@ -148,6 +168,7 @@ impl KunitData {
             released: Atomic::new(0),
             // Without a monitor the console does not interfere.
             connected: Atomic::new(false),
+            probe: Atomic::new(0),
             primary: Atomic::new(ptr::null_mut()),
             crtc: Atomic::new(ptr::null_mut()),
             connector: Atomic::new(ptr::null_mut()),
@@ -187,6 +208,12 @@ impl drm::file::DriverFile for KunitFile {
 impl gem::DriverObject for KunitObject {
     type Driver = KunitDriver;
     type Args = ();
+
+    // The console is on devices with dumb buffers only.
+    const DUMB: Option<gem::DumbOps<Self>> = Some(gem::DumbOps {
+        pitch_align: 4,
+        args: |_device, _dumb| Ok(()),
+    });
 
     fn new(
         _dev: &drm::Device<KunitDriver>,
@@ -273,7 +300,11 @@ impl DriverConnector for KunitConnector {
     type Driver = KunitDriver;
 
     fn detect(connector: &Connector<Self>) -> ConnectorStatus {
-        if connector.device().connected.load(Relaxed) {
+        let device = connector.device();
+        if device.probe.cmpxchg(HOLD, HELD, Relaxed).is_ok() {
+            device.expect(becomes(&device.probe, LET_GO));
+        }
+        if device.connected.load(Relaxed) {
             ConnectorStatus::Connected
         } else {
             ConnectorStatus::Disconnected

@@ -6,10 +6,7 @@ use super::{
     user::*,
     *, //
 };
-use crate::time::{
-    delay::fsleep,
-    Delta, //
-};
+use crate::kthread::Kthread;
 
 #[kunit_tests(rust_drm_kms)]
 mod tests {
@@ -316,6 +313,30 @@ mod tests {
         assert_eq!(again(Nonblocking), Err(EBUSY));
         assert_eq!(device.sent_by_tick.load(Relaxed), sent);
         device.stuck.store(0, Relaxed);
+        assert_eq!(device.wrong.load(Relaxed), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_hotplug_event_does_not_hold_up_other_devices() -> Result {
+        // Without the console nobody probes the output.
+        if !cfg!(CONFIG_DRM_FBDEV_EMULATION) {
+            return Ok(());
+        }
+
+        let parent = faux::Registration::new(c"kunit-kms-hotplug", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+        let other_parent = faux::Registration::new(c"kunit-kms-other", None)?;
+        let other = Fixture::new(&other_parent, Scenario::Output)?;
+        let device = fixture.device.clone();
+
+        device.probe.store(HOLD, Relaxed);
+        // SAFETY: It is not forgotten.
+        let thread = unsafe { Kthread::new(c"kunit-hotplug", |_| device.hotplug_event()) }?;
+        assert!(becomes(&device.probe, HELD));
+        drop(other);
+        device.probe.store(LET_GO, Relaxed);
+        drop(thread);
         assert_eq!(device.wrong.load(Relaxed), 0);
         Ok(())
     }
