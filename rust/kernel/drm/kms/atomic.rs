@@ -435,6 +435,7 @@ pub(super) unsafe extern "C" fn commit_tail_callback<T: KmsDriver>(
     // SAFETY: By the safety requirements.
     unsafe {
         commit_tail::<T>(commit, false);
+        // WAIT: own-flip
         bindings::drm_atomic_helper_wait_for_flip_done((*commit).dev, commit);
         bindings::drm_atomic_helper_cleanup_planes((*commit).dev, commit);
     }

@@ -172,6 +172,7 @@ unsafe fn commit_inline<T: KmsDriver>(
         to_result(bindings::drm_atomic_helper_prepare_planes(dev, commit))?;
 
         // For a writer that has come since `needs_worker()`; a signal ends the wait.
+        // WAIT: commit-fences
         to_result(bindings::drm_atomic_helper_wait_for_fences(
             dev, commit, true,
         ))
@@ -200,9 +201,10 @@ unsafe fn commit_blocking<T: KmsDriver>(
     // SAFETY: By the safety requirements. The planes are unprepared if they are never shown.
     unsafe {
         // First of all, so that a signal costs none of the work below.
-        wait_for_previous(commit)?;
+        await_previous(commit)?;
         to_result(bindings::drm_atomic_helper_setup_commit(commit, false))?;
         to_result(bindings::drm_atomic_helper_prepare_planes(dev, commit))?;
+        // WAIT: commit-fences
         to_result(bindings::drm_atomic_helper_wait_for_fences(
             dev, commit, true,
         ))
@@ -210,10 +212,11 @@ unsafe fn commit_blocking<T: KmsDriver>(
         .inspect_err(|_| bindings::drm_atomic_helper_unprepare_planes(dev, commit))?;
 
         // From here on it happens, whatever ends the waits. Only what took longer than the patience
-        // of `wait_for_previous()` is not yet done here.
+        // of `await_previous()` is not yet done here.
+        // WAIT: previous-commit
         bindings::drm_atomic_helper_wait_for_dependencies(commit);
         atomic::commit_tail::<T>(commit, !is_restartable(commit));
-        wait_for_flip_done::<T>(commit);
+        await_flip::<T>(commit);
         bindings::drm_atomic_helper_cleanup_planes(dev, commit);
         bindings::drm_atomic_helper_commit_cleanup_done(commit);
     }
@@ -280,7 +283,7 @@ impl Interruptible {
 /// # Safety
 ///
 /// As [`needs_worker`].
-unsafe fn wait_for_previous(commit: *mut bindings::drm_atomic_commit) -> Result {
+unsafe fn await_previous(commit: *mut bindings::drm_atomic_commit) -> Result {
     // SAFETY: By the safety requirements. Entries with an object have both states. The old ones are
     // those of the objects and own the previous commits, also during the waits: the locks of the
     // objects are held.
@@ -291,20 +294,20 @@ unsafe fn wait_for_previous(commit: *mut bindings::drm_atomic_commit) -> Result 
             if entry.ptr.is_null() {
                 continue;
             }
-            wait_for_commit((*entry.old_state).commit, interruptible)?;
+            await_commit((*entry.old_state).commit, interruptible)?;
             if let Some(last_but_one) = CrtcCommit::last_but_one(entry.ptr) {
                 let cleanup_done = &raw mut (*last_but_one.0).cleanup_done;
-                wait(cleanup_done, interruptible.steps)?;
+                await_step(cleanup_done, interruptible.steps)?;
             }
         }
         for entry in atomic::connectors(commit) {
             if !entry.ptr.is_null() {
-                wait_for_commit((*entry.old_state).commit, interruptible)?;
+                await_commit((*entry.old_state).commit, interruptible)?;
             }
         }
         for entry in atomic::planes(commit) {
             if !entry.ptr.is_null() {
-                wait_for_commit((*entry.old_state).commit, interruptible)?;
+                await_commit((*entry.old_state).commit, interruptible)?;
             }
         }
     }
@@ -313,12 +316,12 @@ unsafe fn wait_for_previous(commit: *mut bindings::drm_atomic_commit) -> Result 
 
 /// Waits until a commit is on the screen.
 ///
-/// Errors: as [`wait`].
+/// Errors: as [`await_step`].
 ///
 /// # Safety
 ///
 /// `commit` must be null, or valid until this returns.
-unsafe fn wait_for_commit(
+unsafe fn await_commit(
     commit: *mut bindings::drm_crtc_commit,
     interruptible: Interruptible,
 ) -> Result {
@@ -328,8 +331,8 @@ unsafe fn wait_for_commit(
 
     // SAFETY: By the safety requirements. DRM completes these with `complete_all()`.
     unsafe {
-        wait(&raw mut (*commit).hw_done, interruptible.steps)?;
-        wait(&raw mut (*commit).flip_done, interruptible.flip)
+        await_step(&raw mut (*commit).hw_done, interruptible.steps)?;
+        await_step(&raw mut (*commit).flip_done, interruptible.flip)
     }
 }
 
@@ -340,15 +343,17 @@ unsafe fn wait_for_commit(
 /// # Safety
 ///
 /// `step` must be valid, and must only be completed with `complete_all()`.
-unsafe fn wait(step: *mut bindings::completion, interruptible: bool) -> Result {
+unsafe fn await_step(step: *mut bindings::completion, interruptible: bool) -> Result {
     let patience = msecs_to_jiffies(PATIENCE_MS);
 
     // SAFETY: By the safety requirements.
     unsafe {
         if !interruptible {
+            // WAIT: previous-commit
             bindings::wait_for_completion_timeout(step, patience);
             return Ok(());
         }
+        // WAIT: previous-commit
         match bindings::wait_for_completion_interruptible_timeout(step, patience) {
             error if error < 0 => Err(ERESTARTSYS),
             _ => Ok(()),
@@ -405,7 +410,7 @@ impl Drop for CrtcCommit {
 ///
 /// `commit` must be a valid commit of a `drm::Device<T>`, and `drm_atomic_helper_commit_hw_done()`
 /// must have been called for it.
-unsafe fn wait_for_flip_done<T: KmsDriver>(commit: *mut bindings::drm_atomic_commit) {
+unsafe fn await_flip<T: KmsDriver>(commit: *mut bindings::drm_atomic_commit) {
     // SAFETY: By the safety requirements.
     for entry in unsafe { atomic::crtcs(commit) } {
         if entry.ptr.is_null() || entry.commit.is_null() {
@@ -414,6 +419,7 @@ unsafe fn wait_for_flip_done<T: KmsDriver>(commit: *mut bindings::drm_atomic_com
 
         // SAFETY: The entry has a reference to its commit, and events complete it for all.
         let left: c_long = unsafe {
+            // WAIT: own-flip
             bindings::wait_for_completion_killable_timeout(
                 &raw mut (*entry.commit).flip_done,
                 msecs_to_jiffies(PATIENCE_MS),

@@ -111,6 +111,7 @@ impl<T: DriverPlane> Plane<T> {
     unsafe extern "C" fn panic_flush_callback(plane: *mut bindings::drm_plane) {
         // SAFETY: By the safety requirements.
         if let Ok((device, this, framebuffer)) = unsafe { Self::panic_target(plane) } {
+            // WAIT: none, a panic waits for nothing
             T::panic_flush(device, this, framebuffer);
         }
     }
