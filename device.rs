@@ -29,13 +29,14 @@ use kernel::{
         aref::ARef,
         Arc, //
     },
+    time::{
+        ClockSource,
+        Monotonic, //
+    },
 };
 
 use crate::{
-    command::{
-        self,
-        DisplayInfo, //
-    },
+    command,
     display::{
         outputs,
         Display,
@@ -71,6 +72,9 @@ mod engines;
 mod power;
 
 use self::engines::Engines;
+
+/// How long the device may take for its first answers, in nanoseconds.
+const ANSWER_TIMEOUT_NS: i64 = 5_000_000_000;
 
 /// Ends all waits when it is dropped.
 struct StopWaiters(Arc<Fences>);
@@ -212,8 +216,14 @@ fn identify(
     let config = gpu.transport().config()?;
     let have_edid = gpu.features().has(feature::EDID);
     let outputs = Outputs::new(config.num_scanouts, have_edid)?;
-    let instead = Some(DisplayInfo::fallback());
-    let display = outputs.refresh(adapter, fences, instead)?;
+    let deadline = Monotonic::ktime_get().saturating_add(ANSWER_TIMEOUT_NS);
+    let display = outputs
+        .start(adapter, fences, deadline)
+        .inspect_err(|error| {
+            if *error == ETIMEDOUT {
+                dev_err!(gpu.device(), "device does not answer\n");
+            }
+        })?;
     let info = DeviceInfo {
         scanouts: config.num_scanouts,
         capsets: config.num_capsets,

@@ -58,6 +58,7 @@ use crate::{
         Features,
         NotifyAddress,
         Transport,
+        EVENT_DISPLAY,
         ISR_CONFIG,
         ISR_QUEUE, //
     },
@@ -351,6 +352,8 @@ impl Gpu<'_> {
         let events = self.transport.events_read();
         if events != 0 {
             self.transport.clear_events(events);
+        }
+        if events & EVENT_DISPLAY != 0 {
             self.display_event.signal();
         }
     }

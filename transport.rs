@@ -44,7 +44,10 @@ pub(crate) use self::{
         ISR_CONFIG,
         ISR_QUEUE, //
     },
-    regs::feature, //
+    regs::{
+        feature,
+        EVENT_DISPLAY, //
+    }, //
 };
 
 /// The most capability sets that are accepted. Their ids are bits of a 64-bit mask in the user API.

@@ -69,7 +69,8 @@ pub(crate) use self::{
     packet::{
         Completion,
         Mark,
-        Packet, //
+        Packet,
+        Reply, //
     },
 };
 

@@ -4,31 +4,41 @@
 //! ask for, and their EDIDs.
 //!
 //! The device is asked when it starts. [`watch`], in a thread of its own, asks again whenever the
-//! device says that something changed. The answers are not trusted: sizes are clamped here, before
+//! device says that something changed, at most ten times a second. It waits for the answer without
+//! a limit: a change that the device reports while it is stuck is known when it returns. The answers are not trusted: sizes are clamped here, before
 //! any helper of DRM sees them; an EDID is bytes, which DRM checks.
 
 use kernel::{
+    device::{
+        Bound,
+        Device, //
+    },
     kthread, new_mutex,
-    num::casts::u32_as_usize,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Mutex, //
     },
     time::{
+        delay::fsleep,
+        msecs_to_jiffies,
         ClockSource,
+        Delta,
         Monotonic, //
     },
 };
 
 use crate::{
     command::{
-        Command,
         DisplayInfo,
         DisplayOne,
+        Edid,
         GetDisplayInfo,
         GetEdid,
-        ResponseError,
         MAX_SCANOUTS, //
     },
     display::MAX_SIDE,
@@ -39,14 +49,20 @@ use crate::{
         Fences,
         Node, //
     },
-    virtqueue::Packet, //
+    virtqueue::{
+        Packet,
+        Reply, //
+    }, //
 };
 
-/// How long the device may take to answer, in nanoseconds.
-const ANSWER_TIMEOUT_NS: i64 = 5_000_000_000;
+/// Shortest time between two refreshes of the hotplug thread, in nanoseconds.
+const REFRESH_INTERVAL_NS: i64 = 100_000_000;
+
+/// How often the wait for the first answers looks whether the device broke, in milliseconds.
+const START_POLL_MS: u32 = 100;
 
 /// What is known of one scanout.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq)]
 pub(crate) struct Output {
     /// Whether something is connected.
     pub(crate) enabled: bool,
@@ -66,9 +82,20 @@ impl From<&DisplayOne> for Output {
     }
 }
 
-struct State {
+/// What is known of all scanouts.
+#[derive(Default, PartialEq)]
+struct Scanouts {
     outputs: [Output; MAX_SCANOUTS],
     edids: [Option<KVec<u8>>; MAX_SCANOUTS],
+}
+
+impl Scanouts {
+    /// Sets everything but the EDIDs.
+    fn set(&mut self, display: &DisplayInfo) {
+        for (output, one) in self.outputs.iter_mut().zip(&display.pmodes) {
+            *output = one.into();
+        }
+    }
 }
 
 /// What is known of all scanouts. Holds nothing of the device.
@@ -76,11 +103,13 @@ struct State {
 pub(crate) struct Outputs {
     /// Taken alone, or under locks of DRM.
     #[pin]
-    state: Mutex<State>,
+    state: Mutex<Scanouts>,
     /// Number of scanouts, at most [`MAX_SCANOUTS`].
     count: u32,
     /// Whether the device has EDIDs.
     have_edid: bool,
+    /// The log says that the device gives no display information.
+    warned: Atomic<bool>,
 }
 
 impl Outputs {
@@ -88,16 +117,13 @@ impl Outputs {
     ///
     /// Errors: [`ENOMEM`]. Context: process.
     pub(crate) fn new(count: u32, have_edid: bool) -> Result<Arc<Self>> {
-        let state = State {
-            outputs: [Output::default(); MAX_SCANOUTS],
-            edids: [const { None }; MAX_SCANOUTS],
-        };
         Arc::pin_init(
             pin_init!(Self {
-                state <- new_mutex!(state, "rust_gpu::Outputs"),
+                state <- new_mutex!(Scanouts::default(), "rust_gpu::Outputs"),
                 // CAST: a small constant.
                 count: count.min(MAX_SCANOUTS as u32),
                 have_edid,
+                warned: Atomic::new(false),
             }),
             GFP_KERNEL,
         )
@@ -113,69 +139,129 @@ impl Outputs {
         self.have_edid
     }
 
-    /// Asks the device for its scanouts and their EDIDs, and keeps the answers. Returns the
-    /// scanouts; `instead` if the device does not say.
+    /// Asks a device that is being started for its scanouts and their EDIDs, and keeps the answers.
+    /// Returns the scanouts; a device that answers with an error gets
+    /// [fallbacks](DisplayInfo::fallback).
     ///
-    /// Errors: [`EIO`] if it does not say and there is no `instead`, [`ETIMEDOUT`] if it does not
-    /// answer, [`ENOMEM`], and those of [`Fences::check`].
+    /// An EDID that is not there by `deadline_ns` of CLOCK_MONOTONIC is left to the hotplug thread.
+    ///
+    /// Errors: [`ETIMEDOUT`] if the device does not say by then what it has, [`ERESTARTSYS`] after a
+    /// fatal signal, [`EBUSY`] if the queue is full, [`ENOMEM`], and those of [`Fences::check`].
     ///
     /// Context: process.
-    pub(crate) fn refresh(
+    pub(crate) fn start(
         &self,
         adapter: &Adapter<Gpu<'_>>,
         fences: &Fences,
-        instead: Option<DisplayInfo>,
+        deadline_ns: i64,
     ) -> Result<DisplayInfo> {
-        let display = match ask(adapter, fences, &GetDisplayInfo)? {
-            Ok(display) => display,
-            Err(error) => {
-                dev_info!(
-                    adapter.miniport().device(),
-                    "no display information ({})\n",
-                    format_args!("{error}")
-                );
-                instead.ok_or(EIO)?
-            }
+        let wait = |reply: &Reply| wait_at_start(reply, fences, deadline_ns);
+        let send = |packet| match scheduler::submit(adapter, Node::Control, packet)? {
+            Ok(_) => Ok(()),
+            Err(_) => Err(EBUSY),
         };
-        if self.have_edid {
-            for scanout in 0..self.count {
-                self.read_edid(adapter, fences, scanout)?;
-            }
+        let mut scanouts = Scanouts::default();
+        let display = match self.ask_display(adapter, &send, &wait)? {
+            Some(display) => display,
+            None => DisplayInfo::fallback(),
+        };
+        scanouts.set(&display);
+        match self.ask_edids(adapter, &mut scanouts, &send, &wait) {
+            Err(e) if e == ETIMEDOUT => adapter.miniport().display_event().signal(),
+            other => other?,
         }
-        let mut state = self.state.lock();
-        for (output, one) in state.outputs.iter_mut().zip(&display.pmodes) {
-            *output = one.into();
-        }
+        self.store(scanouts);
         Ok(display)
     }
 
-    /// Asks for the EDID of one scanout. Not inlined, as it needs kilobytes of stack.
-    #[inline(never)]
-    fn read_edid(&self, adapter: &Adapter<Gpu<'_>>, fences: &Fences, scanout: u32) -> Result {
-        let command = GetEdid {
-            scanout: scanout.into(),
-            ..Default::default()
+    /// Asks the device again. Returns whether something changed. The old answers stay if it answers
+    /// with an error.
+    ///
+    /// Waits as long as the device takes: `thread` is woken by the answer, by a reset of the
+    /// device, and when it is to stop.
+    ///
+    /// Errors: [`ECANCELED`] if the device was reset meanwhile or `thread` is to stop, [`ENODEV`] if
+    /// the device is stopped, [`ENOMEM`], and those of [`Fences::check`].
+    ///
+    /// Context: process, `thread`.
+    fn refresh(
+        &self,
+        adapter: &Adapter<Gpu<'_>>,
+        fences: &Fences,
+        thread: &kthread::Context,
+    ) -> Result<bool> {
+        let wait = |reply: &Reply| match thread.wait_until(|| reply.is_closed()) {
+            true => Ok(()),
+            false => Err(ECANCELED),
         };
-        let edid = match ask(adapter, fences, &command)? {
-            Ok(edid) => {
-                let mut bytes = KVec::new();
-                bytes.extend_from_slice(edid.edid(), GFP_KERNEL)?;
-                (!bytes.is_empty()).then_some(bytes)
-            }
-            Err(error) => {
-                let device = adapter.miniport().device();
-                dev_dbg!(
-                    device,
-                    "no EDID of scanout {} ({})\n",
-                    scanout,
-                    format_args!("{error}")
-                );
-                None
-            }
+        let send = |packet| send_when_there_is_room(adapter, fences, packet);
+        fences.check()?;
+        let mut scanouts = Scanouts::default();
+        let Some(display) = self.ask_display(adapter, &send, &wait)? else {
+            return Ok(false);
         };
+        scanouts.set(&display);
+        self.ask_edids(adapter, &mut scanouts, &send, &wait)?;
+        Ok(self.store(scanouts))
+    }
+
+    /// Keeps what the device said. Returns whether something changed.
+    fn store(&self, scanouts: Scanouts) -> bool {
         let mut state = self.state.lock();
-        if let Some(place) = state.edids.get_mut(u32_as_usize(scanout)) {
-            *place = edid;
+        let changed = *state != scanouts;
+        *state = scanouts;
+        changed
+    }
+
+    /// Asks for the scanouts. [`None`] if the device answers with an error, which is logged the
+    /// first time.
+    fn ask_display(
+        &self,
+        adapter: &Adapter<Gpu<'_>>,
+        send: &dyn Fn(Packet) -> Result,
+        wait: &dyn Fn(&Reply) -> Result,
+    ) -> Result<Option<DisplayInfo>> {
+        let gpu = adapter.miniport();
+        let (packet, reply) = Packet::command(gpu.device(), gpu.dma(), &GetDisplayInfo)?;
+        send(packet)?;
+        wait(&reply)?;
+        match reply.decode()? {
+            Ok(display) => Ok(Some(display)),
+            Err(error) => {
+                if !self.warned.xchg(true, Relaxed) {
+                    dev_warn!(
+                        gpu.device(),
+                        "no display information ({})\n",
+                        format_args!("{error}")
+                    );
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Asks for the EDIDs of all scanouts, if the device has EDIDs. On failure `scanouts` has those
+    /// that came before.
+    fn ask_edids(
+        &self,
+        adapter: &Adapter<Gpu<'_>>,
+        scanouts: &mut Scanouts,
+        send: &dyn Fn(Packet) -> Result,
+        wait: &dyn Fn(&Reply) -> Result,
+    ) -> Result {
+        if !self.have_edid {
+            return Ok(());
+        }
+        let gpu = adapter.miniport();
+        for (scanout, edid) in (0..self.count).zip(&mut scanouts.edids) {
+            let command = GetEdid {
+                scanout: scanout.into(),
+                ..Default::default()
+            };
+            let (packet, reply) = Packet::command(gpu.device(), gpu.dma(), &command)?;
+            send(packet)?;
+            wait(&reply)?;
+            *edid = decode_edid(gpu.device(), scanout, &reply)?;
         }
         Ok(())
     }
@@ -198,32 +284,72 @@ impl Outputs {
     }
 }
 
-/// Sends one command and waits for its answer. Returns the answer, or why it is none.
-///
-/// Errors: [`EBUSY`] if the queue is full, [`ETIMEDOUT`] if the device does not answer, [`ENOMEM`],
-/// and those of [`Fences::check`]. Context: process.
+/// Returns the EDID in an answer; [`None`] if there is none. Not inlined, as it needs kilobytes of
+/// stack.
 #[inline(never)]
-fn ask<C: Command>(
+fn decode_edid(device: &Device<Bound>, scanout: u32, reply: &Reply) -> Result<Option<KVec<u8>>> {
+    let answer: Result<Edid, _> = reply.decode()?;
+    match answer {
+        Ok(edid) => {
+            let mut bytes = KVec::new();
+            bytes.extend_from_slice(edid.edid(), GFP_KERNEL)?;
+            Ok((!bytes.is_empty()).then_some(bytes))
+        }
+        Err(error) => {
+            dev_dbg!(
+                device,
+                "no EDID of scanout {} ({})\n",
+                scanout,
+                format_args!("{error}")
+            );
+            Ok(None)
+        }
+    }
+}
+
+/// Waits for the answer of a device that is being started.
+///
+/// Errors: [`ETIMEDOUT`] if there is none by `deadline_ns` of CLOCK_MONOTONIC, [`ERESTARTSYS`] after
+/// a fatal signal, and those of [`Fences::check`]. Context: process.
+fn wait_at_start(reply: &Reply, fences: &Fences, deadline_ns: i64) -> Result {
+    while !reply.is_closed() {
+        fences.check()?;
+        if Monotonic::ktime_get() >= deadline_ns {
+            return Err(ETIMEDOUT);
+        }
+        match reply.wait_closed(msecs_to_jiffies(START_POLL_MS)) {
+            Err(e) if e == ETIMEDOUT => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Submits a packet to the control node, and waits for room if its queue is full.
+///
+/// Errors: [`ENODEV`] if the device is stopped, and those of [`Fences::check`]: removal ends the
+/// wait. Context: process, a kernel thread, as signals end the wait as well.
+fn send_when_there_is_room(
     adapter: &Adapter<Gpu<'_>>,
     fences: &Fences,
-    command: &C,
-) -> Result<Result<C::Response, ResponseError>> {
-    let gpu = adapter.miniport();
-    let (packet, reply) = Packet::command(gpu.device(), gpu.dma(), command)?;
-    let fence = scheduler::submit(adapter, Node::Control, packet)?.map_err(|_| EBUSY)?;
-    let deadline = Monotonic::ktime_get().saturating_add(ANSWER_TIMEOUT_NS);
-    match fences.wait(Node::Control, fence, deadline) {
-        Ok(()) => Ok(reply.decode()),
-        Err(e) if e == ETIME => {
-            dev_err!(gpu.device(), "device does not answer\n");
-            Err(ETIMEDOUT)
+    mut packet: Packet,
+) -> Result {
+    loop {
+        // Before the attempt, so that room made after it is not missed.
+        let mark = fences.generation();
+        match scheduler::submit(adapter, Node::Control, packet)? {
+            Ok(_) => return Ok(()),
+            Err(refused) => packet = refused,
         }
-        Err(e) => Err(e),
+        fences.wait_change(mark)?;
     }
 }
 
 /// Runs the hotplug thread until it is stopped: asks for the scanouts whenever the device says that
-/// they changed, then calls `hotplug`.
+/// they changed, and calls `hotplug` if they did.
+///
+/// Nothing that the device said is lost: what it says while the thread waits for an answer makes the
+/// thread ask once more.
 ///
 /// Context: process, a thread of its own. During `hotplug` user space and the console may set
 /// modes, so this must be no thread for which they wait.
@@ -234,10 +360,50 @@ pub(crate) fn watch(
     hotplug: impl Fn(),
     thread: &kthread::Context,
 ) {
-    while adapter.miniport().display_event().wait(thread) {
-        // A failure was logged, or the device is being removed. The old answers stay.
-        if outputs.refresh(adapter, fences, None).is_ok() {
-            hotplug();
+    let event = adapter.miniport().display_event();
+    while event.wait(thread) {
+        let next = Monotonic::ktime_get().saturating_add(REFRESH_INTERVAL_NS);
+        match outputs.refresh(adapter, fences, thread) {
+            Ok(true) => hotplug(),
+            Ok(false) => {}
+            Err(e) if e == ENOMEM => event.signal(),
+            // The device was reset, is stopped or broken. Its next start signals the event.
+            Err(_) => {}
         }
+        let left = next.saturating_sub(Monotonic::ktime_get());
+        if left > 0 && !thread.should_stop() {
+            fsleep(Delta::from_nanos(left));
+        }
+    }
+}
+
+#[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
+#[kunit_tests(rust_gpu_outputs)]
+mod tests {
+    use super::*;
+
+    fn answer(edid: &[u8]) -> Result<Scanouts> {
+        let mut scanouts = Scanouts::default();
+        scanouts.set(&DisplayInfo::fallback());
+        let mut bytes = KVec::new();
+        bytes.extend_from_slice(edid, GFP_KERNEL)?;
+        scanouts.edids[0] = Some(bytes);
+        Ok(scanouts)
+    }
+
+    #[test]
+    fn only_changes_are_told() -> Result {
+        let outputs = Outputs::new(1, true)?;
+
+        assert!(outputs.store(answer(&[1, 2])?));
+        assert!(!outputs.store(answer(&[1, 2])?));
+        assert!(outputs.store(answer(&[1, 3])?));
+
+        let mut off = answer(&[1, 3])?;
+        off.outputs[0].enabled = false;
+        assert!(outputs.store(off));
+        assert!(outputs.store(Scanouts::default()));
+        assert!(!outputs.store(Scanouts::default()));
+        Ok(())
     }
 }

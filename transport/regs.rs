@@ -81,6 +81,9 @@ register! {
     pub(crate) NUM_CAPSETS(u32) @ 0x0c { 31:0 value; }
 }
 
+/// `VIRTIO_GPU_EVENT_DISPLAY`: the scanouts have changed.
+pub(crate) const EVENT_DISPLAY: u32 = 1 << 0;
+
 /// Feature bits, as bit numbers.
 pub(crate) mod feature {
     /// `VIRTIO_GPU_F_EDID`: the device answers GET_EDID.

@@ -4,6 +4,7 @@
 //! device is done with it.
 
 use kernel::{
+    current,
     device::{
         self,
         Bound, //
@@ -11,14 +12,20 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        self,
+        aref::ARef,
         atomic::{
+            Acquire,
             Atomic,
             Full,
-            Relaxed, //
+            Relaxed,
+            Release, //
         },
         Arc,
         Mutex, //
     },
+    task::Task,
+    time::Jiffies, //
 };
 
 use crate::{
@@ -44,12 +51,20 @@ use super::{
     dma::DmaContext, //
 };
 
-/// Receives the answer to a command. The submitter holds one reference, the packet another.
+/// Receives the answer to a command. The submitter holds one reference, the packet another, in a
+/// [`ReplySlot`].
 #[pin_data]
 pub(crate) struct Reply {
     /// The buffer with the answer and the number of bytes the device wrote. Set by the DPC.
     #[pin]
     answer: Mutex<Option<(CommandBuffer, u32)>>,
+    /// The packet is gone, with or without an answer.
+    #[pin]
+    closed: sync::Completion,
+    /// The same, for a thread that waits for other things as well.
+    is_closed: Atomic<bool>,
+    /// Woken when the reply is closed.
+    submitter: ARef<Task>,
 }
 
 impl Reply {
@@ -57,28 +72,59 @@ impl Reply {
         Arc::pin_init(
             pin_init!(Self {
                 answer <- new_mutex!(None, "rust_gpu::Reply"),
+                closed <- sync::Completion::new(),
+                is_closed: Atomic::new(false),
+                submitter: ARef::from(&**current!()),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Stores the answer. Call it before the fence id is published.
+    /// Returns whether the packet is gone: it was answered, or it never will be. The task that made
+    /// the packet is woken when this becomes true.
     ///
-    /// Context: process (the DPC).
-    pub(crate) fn set(&self, answer: Option<(CommandBuffer, u32)>) {
-        *self.answer.lock() = answer;
+    /// Context: any.
+    pub(crate) fn is_closed(&self) -> bool {
+        // Pairs with the store in the drop of the slot.
+        self.is_closed.load(Acquire)
     }
 
-    /// Decodes the answer. Call it after the fence id of the packet was published.
+    /// Waits until the packet is gone, at most for `timeout`.
     ///
-    /// Errors: those of [`Response::decode`]. Context: process.
-    pub(crate) fn decode<R: Response>(&self) -> Result<R, ResponseError> {
+    /// Errors: [`ETIMEDOUT`], [`ERESTARTSYS`] after a fatal signal. Context: process; sleeps.
+    pub(crate) fn wait_closed(&self, timeout: Jiffies) -> Result {
+        self.closed.wait_for_completion_killable_timeout(timeout)
+    }
+
+    /// Decodes the answer. Call it when the reply [is closed](Self::is_closed).
+    ///
+    /// Errors: [`ECANCELED`] if the device never answered; inside, those of [`Response::decode`].
+    /// Context: process.
+    pub(crate) fn decode<R: Response>(&self) -> Result<Result<R, ResponseError>> {
         let mut bytes = [0; crate::command::MAX_RESPONSE_SIZE];
         let answer = self.answer.lock().take();
-        match &answer {
-            Some((buffer, written)) => R::decode(buffer.read_response(*written, &mut bytes)),
-            None => R::decode(&[]),
-        }
+        let (buffer, written) = answer.ok_or(ECANCELED)?;
+        Ok(R::decode(buffer.read_response(written, &mut bytes)))
+    }
+}
+
+/// The packet's end of a [`Reply`]. Its drop closes the reply, on every path.
+pub(crate) struct ReplySlot(Arc<Reply>);
+
+impl ReplySlot {
+    /// Stores the answer, and closes the reply.
+    ///
+    /// Context: process (the DPC).
+    pub(crate) fn set(self, answer: Option<(CommandBuffer, u32)>) {
+        *self.0.answer.lock() = answer;
+    }
+}
+
+impl Drop for ReplySlot {
+    fn drop(&mut self) {
+        self.0.is_closed.store(true, Release);
+        self.0.closed.complete_all();
+        self.0.submitter.wake_up();
     }
 }
 
@@ -114,7 +160,7 @@ pub(crate) enum Completion {
     /// A null packet: this client gets its place back.
     Client(Arc<Client>),
     /// The answer goes to the submitter.
-    Reply(Arc<Reply>),
+    Reply(ReplySlot),
     /// The device has this resource, unless it refused.
     Created(u32),
     /// The device no longer reads from the object behind this resource.
@@ -151,7 +197,8 @@ impl Packet {
     ) -> Result<(Self, Arc<Reply>)> {
         let buffer = DedicatedBuffer::new(dev, dma, C::SIZE, 0, C::Response::SIZE, GFP_KERNEL)?;
         let reply = Reply::new()?;
-        let packet = Self::with(buffer.into(), command, Completion::Reply(reply.clone()))?;
+        let slot = ReplySlot(reply.clone());
+        let packet = Self::with(buffer.into(), command, Completion::Reply(slot))?;
         Ok((packet, reply))
     }
 
@@ -233,4 +280,34 @@ pub(super) fn succeeded(buffer: &CommandBuffer, written: u32) -> Result<(), Resp
     }
     let mut bytes = [0; NoData::SIZE];
     NoData::decode(buffer.read_response(written, &mut bytes)).map(|_| ())
+}
+
+#[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
+#[kunit_tests(rust_gpu_reply)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_packet_closes_its_reply() -> Result {
+        let reply = Reply::new()?;
+        let slot = ReplySlot(reply.clone());
+
+        assert!(!reply.is_closed());
+        assert_eq!(reply.wait_closed(1), Err(ETIMEDOUT));
+        drop(slot);
+        assert!(reply.is_closed());
+        assert_eq!(reply.wait_closed(1), Ok(()));
+        assert_eq!(reply.decode::<NoData>().err(), Some(ECANCELED));
+        Ok(())
+    }
+
+    #[test]
+    fn a_reply_without_an_answer_is_none() -> Result {
+        let reply = Reply::new()?;
+
+        ReplySlot(reply.clone()).set(None);
+        assert!(reply.is_closed());
+        assert_eq!(reply.decode::<NoData>().err(), Some(ECANCELED));
+        Ok(())
+    }
 }
