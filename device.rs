@@ -76,6 +76,10 @@ use self::engines::Engines;
 /// How long the device may take for its first answers, in nanoseconds.
 const ANSWER_TIMEOUT_NS: i64 = 5_000_000_000;
 
+/// After how much of that time without an answer the device is reset and asked again. Most is for
+/// the first attempt: a device that is only slow answers that one.
+const RESET_AFTER_NS: i64 = 3_500_000_000;
+
 /// Ends all waits when it is dropped.
 struct StopWaiters(Arc<Fences>);
 
@@ -122,7 +126,10 @@ impl<'a> StartedDevice<'a> {
         let (mut engines, irq_type) = start_engines(core, &fences, drm.clone())?;
         let adapter = engines.adapter.clone();
         let submission_thread = start_submission_thread(&adapter)?;
-        let (info, outputs) = identify(&adapter, &fences, irq_type)?;
+        let (info, outputs) = identify(&engines, &fences, irq_type)?;
+        // Not before the device has answered: until then the firmware's framebuffer is all that
+        // the user has. A virtio-vga has it in a BAR of its own, which the transport does not map.
+        aperture::remove_conflicting_pci_devices(pdev, c"rust_gpu")?;
         // SAFETY: A local here, and then a field of what is returned: it is not forgotten.
         let service = unsafe { Service::new(adapter.clone())? };
         // SAFETY: A local here, and then a field of what is returned: it is not forgotten.
@@ -160,8 +167,6 @@ fn start_engines<'a>(
     drm: ARef<RustGpuDevice>,
 ) -> Result<(Engines<'a>, IrqType)> {
     let pdev: &'a pci::Device<Bound> = core;
-    // A driver of the firmware's framebuffer still draws into a BAR of a virtio-vga.
-    aperture::remove_conflicting_pci_devices(pdev, c"rust_gpu")?;
     let enabled = pdev.enable()?;
     enabled.set_master();
     // SAFETY: Nothing was allocated or mapped yet, and probe runs alone.
@@ -206,24 +211,35 @@ fn start_submission_thread<'a>(adapter: &Arc<Adapter<Gpu<'a>>>) -> Result<Kthrea
 }
 
 /// Reads the configuration of the device and asks it for its scanouts.
+///
+/// A device that does not answer is reset once and asked again.
+///
+/// Errors: [`ETIMEDOUT`], with one line in the log, if it does not answer then either;
+/// [`ERESTARTSYS`] after a fatal signal, and those of the steps.
 #[inline(never)]
 fn identify(
-    adapter: &Adapter<Gpu<'_>>,
+    engines: &Engines<'_>,
     fences: &Fences,
     irq_type: IrqType,
 ) -> Result<(DeviceInfo, Arc<Outputs>)> {
+    let adapter = &engines.adapter;
     let gpu = adapter.miniport();
     let config = gpu.transport().config()?;
     let have_edid = gpu.features().has(feature::EDID);
     let outputs = Outputs::new(config.num_scanouts, have_edid)?;
-    let deadline = Monotonic::ktime_get().saturating_add(ANSWER_TIMEOUT_NS);
-    let display = outputs
-        .start(adapter, fences, deadline)
-        .inspect_err(|error| {
-            if *error == ETIMEDOUT {
-                dev_err!(gpu.device(), "device does not answer\n");
-            }
-        })?;
+    let begin = Monotonic::ktime_get();
+    let mut answer = outputs.start(adapter, fences, begin + RESET_AFTER_NS);
+    if answer.as_ref().is_err_and(|error| *error == ETIMEDOUT) {
+        dev_warn!(gpu.device(), "device does not answer: reset\n");
+        engines.stop(fences);
+        engines.restart(fences, || {})?;
+        answer = outputs.start(adapter, fences, begin + ANSWER_TIMEOUT_NS);
+    }
+    let display = answer.inspect_err(|error| {
+        if *error == ETIMEDOUT {
+            dev_err!(gpu.device(), "device does not answer\n");
+        }
+    })?;
     let info = DeviceInfo {
         scanouts: config.num_scanouts,
         capsets: config.num_capsets,

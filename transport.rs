@@ -89,7 +89,7 @@ impl Drop for Transport<'_> {
 impl<'a> Transport<'a> {
     /// Finds the configuration structures of the device and maps them.
     ///
-    /// `pdev` must be enabled, and conflicting framebuffer drivers removed.
+    /// `pdev` must be enabled.
     ///
     /// Errors: those of [`Regions::new`], each with one line in the log.
     ///

@@ -91,7 +91,7 @@ impl Engines<'_> {
     ///
     /// If the reset fails, takes the bus from the device. The memory that the device was given is
     /// kept in either case.
-    fn stop(&self, fences: &Fences) {
+    pub(super) fn stop(&self, fences: &Fences) {
         self.drain(fences);
         let mut rings = self.rings.lock();
         rings.disconnect();
@@ -127,7 +127,7 @@ impl Engines<'_> {
     /// without resources. Calls `forget` after the reset, when the device has no resource any more.
     ///
     /// Errors: [`EIO`] if the device has other features than before, and those of the steps.
-    fn restart(&self, fences: &Fences, forget: impl FnOnce()) -> Result {
+    pub(super) fn restart(&self, fences: &Fences, forget: impl FnOnce()) -> Result {
         let gpu = self.adapter.miniport();
         self.enabled.set_master();
         let features = gpu.transport().negotiate()?;

@@ -102,10 +102,11 @@ impl<'a> Regions<'a> {
     /// Finds the structures of the device and maps the BARs that they are in, each once. A BAR that
     /// only has shared memory regions is not mapped.
     ///
-    /// `pdev` must be enabled, and conflicting framebuffer drivers removed.
+    /// `pdev` must be enabled.
     ///
     /// Errors: each with one line in the log. [`ENODEV`]: a capability is missing or cannot be
-    /// used, for example because its structure is in an I/O BAR. [`EBUSY`]: a BAR is in use.
+    /// used, for example because its structure is in an I/O BAR. [`EBUSY`]: a BAR is in use, also
+    /// by a driver of a framebuffer that the firmware set up in there.
     /// [`ENOMEM`]: a BAR cannot be mapped.
     ///
     /// Context: process; may sleep.

@@ -19,8 +19,9 @@ use crate::{
 /// graphics device also those of the VGA ranges.
 ///
 /// `name` is that of the driver that takes over, for the log. A driver calls this in its probe,
-/// before it requests a BAR: the other driver has them. The screen stays dark until the new driver
-/// shows something.
+/// before it requests a BAR with a framebuffer: the other driver has it. The screen stays dark
+/// until the new driver shows something. So a driver that needs other BARs only calls this when it
+/// knows that its device works.
 ///
 /// A kernel without `CONFIG_APERTURE_HELPERS` has no such drivers, and this does nothing.
 ///
