@@ -14,7 +14,9 @@ use kernel::{
     prelude::*,
     sync::rcu,
     time::{
+        delay::fsleep,
         ClockSource,
+        Delta,
         Monotonic, //
     },
 };
@@ -38,6 +40,12 @@ use super::{
 /// How long the queues may take to drain, in nanoseconds.
 const DRAIN_TIMEOUT_NS: i64 = 2_000_000_000;
 
+/// How long the device may complete nothing while the queues drain, in nanoseconds.
+const DRAIN_STALL_NS: i64 = 100_000_000;
+
+/// How often the drain looks, in milliseconds.
+const DRAIN_POLL_MS: i64 = 1;
+
 impl StartedDevice<'_> {
     /// Saves the state of the outputs and stops the device, until [`Self::restore`].
     ///
@@ -54,10 +62,10 @@ impl StartedDevice<'_> {
     ///
     /// Context: process, lock of the device held.
     pub(crate) fn shutdown(&self) {
+        // User space still runs. All its waits end, and nobody submits more.
+        self.waiters.0.unplug();
         self.registration.shutdown_outputs();
         self.engines.stop(&self.waiters.0);
-        // User space still runs. All its waits end.
-        self.waiters.0.unplug();
     }
 
     /// Resets the device, starts it and restores everything. Features, queues and interrupts come
@@ -86,13 +94,13 @@ impl StartedDevice<'_> {
 }
 
 impl Engines<'_> {
-    /// Waits until the queues are drained, disconnects the messages, resets the device, and counts
+    /// Waits until the queues are drained, which a stuck device ends soon, disconnects the messages, resets the device, and counts
     /// the packets that are left as complete. Nobody touches the device afterwards.
     ///
     /// If the reset fails, takes the bus from the device. The memory that the device was given is
     /// kept in either case.
     pub(super) fn stop(&self, fences: &Fences) {
-        self.drain(fences);
+        self.drain();
         let mut rings = self.rings.lock();
         rings.disconnect();
         // Waits for callers that have submitted and are about to notify the device.
@@ -109,18 +117,36 @@ impl Engines<'_> {
         }
     }
 
-    /// Waits until all nodes are idle, at most 2 s in all.
-    fn drain(&self, fences: &Fences) {
-        let deadline = Monotonic::ktime_get().saturating_add(DRAIN_TIMEOUT_NS);
-        for node in Node::ALL {
-            let waited = match scheduler::query_current_fence(&*self.adapter, node) {
-                Ok((_, submitted)) => fences.wait(node, submitted, deadline),
-                Err(_) => return,
+    /// Waits until all nodes are idle, as long as packets complete, and at most 2 s.
+    ///
+    /// No signal ends this: the packets would count as complete, and were not executed.
+    fn drain(&self) {
+        let begin = Monotonic::ktime_get();
+        let (mut progress, mut last) = (begin, 0);
+        loop {
+            let Ok((completed, busy)) = self.progress() else {
+                return;
             };
-            if waited.is_err() {
+            let now = Monotonic::ktime_get();
+            if completed != last {
+                (progress, last) = (now, completed);
+            }
+            if !busy || now - progress > DRAIN_STALL_NS || now - begin > DRAIN_TIMEOUT_NS {
                 return;
             }
+            fsleep(Delta::from_millis(DRAIN_POLL_MS));
         }
+    }
+
+    /// Returns how many packets all nodes have completed, and whether there are others.
+    fn progress(&self) -> Result<(u64, bool)> {
+        let mut progress = (0, false);
+        for node in Node::ALL {
+            let (completed, submitted) = scheduler::query_current_fence(&*self.adapter, node)?;
+            progress.0 += completed;
+            progress.1 |= completed != submitted;
+        }
+        Ok(progress)
     }
 
     /// Undoes [`Self::stop`]: negotiates the same features, and starts with empty queues and
