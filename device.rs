@@ -168,7 +168,6 @@ fn start_engines<'a>(
 ) -> Result<(Engines<'a>, IrqType)> {
     let pdev: &'a pci::Device<Bound> = core;
     let enabled = pdev.enable()?;
-    enabled.set_master();
     // SAFETY: Nothing was allocated or mapped yet, and probe runs alone.
     unsafe { core.dma_set_mask_and_coherent(DmaMask::new::<64>())? };
     // For the device the length of an entry has 32 bits.
@@ -177,6 +176,8 @@ fn start_engines<'a>(
 
     let transport = Transport::new(pdev)?;
     let features = transport.negotiate()?;
+    // Not before the reset: a device that a firmware or another kernel used may still have queues.
+    enabled.set_master();
     let dma = DmaContext::new(pdev.as_ref(), features.has(feature::ORDER_PLATFORM))?;
     let types = IrqTypes::default().with(IrqType::MsiX).with(IrqType::Intx);
     let vectors = pdev.alloc_irq_vectors(1, MessageMap::MAX, types)?;

@@ -199,9 +199,11 @@ impl<'a> Gpu<'a> {
         &self.map
     }
 
-    /// Sets where to notify the device of `node`. Later calls for the same node change nothing.
-    pub(crate) fn set_notify_address(&self, node: Node, address: NotifyAddress) {
-        self.notify_addresses[node].populate(address);
+    /// Sets where to notify the device of `node`. Returns whether that is the address; a later call
+    /// for the same node does not change it.
+    pub(crate) fn set_notify_address(&self, node: Node, address: NotifyAddress) -> bool {
+        let place = &self.notify_addresses[node];
+        place.populate(address) || place.copy() == Some(address)
     }
 
     /// Returns the event that wakes the hotplug thread.

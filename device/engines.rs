@@ -154,7 +154,7 @@ impl<'a> Engines<'a> {
 
     /// Resets the device, so that it uses no memory and raises no interrupt any more. If that
     /// fails, takes the bus from the device and never frees the memory that it knows. See also
-    /// [`Self::reset_or_cut_off`], after which that memory is used again.
+    /// [`Self::stop`], after which that memory is used again.
     fn quiesce(&self) {
         if self.transport().reset().is_err() {
             self.enabled.clear_master();
@@ -212,7 +212,9 @@ fn make_states(
 ///
 /// The queues are in the states already. From here on the device uses their memory, until a reset.
 ///
-/// Errors: those of the transport, [`EINVAL`] if a queue of the device is smaller than before.
+/// Errors: those of the transport, [`EINVAL`], with one line in the log, if a queue
+/// of the device is smaller than before or has another notify address.
+///
 /// Context: process.
 pub(super) fn set_up_queues(adapter: &Adapter<Gpu<'_>>, states: &mut KVec<State>) -> Result {
     let gpu = adapter.miniport();
@@ -227,12 +229,27 @@ pub(super) fn set_up_queues(adapter: &Adapter<Gpu<'_>>, states: &mut KVec<State>
         let virtqueue = state.virtqueue(node).ok_or(EINVAL)?;
         // CAST: the ordinal of a node is its queue's index, 0 or 1.
         let (queue, size) = (node as u16, virtqueue.size());
-        if transport.queue_size(queue)? < size {
+        let offered = transport.queue_size(queue)?;
+        if offered < size {
+            dev_err!(
+                gpu.device(),
+                "queue {} has {} descriptors, {} before\n",
+                queue,
+                offered,
+                size
+            );
             return Err(EINVAL);
         }
         let addresses = virtqueue.addresses();
         let address = transport.setup_queue(queue, vector(message), addresses, size)?;
-        gpu.set_notify_address(node, address);
+        if !gpu.set_notify_address(node, address) {
+            dev_err!(
+                gpu.device(),
+                "queue {} has another notify address than before\n",
+                queue
+            );
+            return Err(EINVAL);
+        }
     }
     Ok(())
 }

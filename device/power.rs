@@ -83,7 +83,7 @@ impl StartedDevice<'_> {
         let fences = &self.waiters.0;
         let forget = || self.display.forget();
         let started = self.engines.restart(fences, forget).inspect_err(|_| {
-            self.engines.reset_or_cut_off();
+            self.engines.reset_and_cut_off();
             fences.wedge();
         });
         // Also on a broken device, which takes no commands: DRM needs its state back.
@@ -97,24 +97,24 @@ impl Engines<'_> {
     /// Waits until the queues are drained, which a stuck device ends soon, disconnects the messages, resets the device, and counts
     /// the packets that are left as complete. Nobody touches the device afterwards.
     ///
-    /// If the reset fails, takes the bus from the device. The memory that the device was given is
-    /// kept in either case.
+    /// Takes the bus from the device. The memory that the device was given is kept.
     pub(super) fn stop(&self, fences: &Fences) {
         self.drain();
         let mut rings = self.rings.lock();
         rings.disconnect();
         // Waits for callers that have submitted and are about to notify the device.
         rcu::synchronize_rcu();
-        self.reset_or_cut_off();
+        self.reset_and_cut_off();
         scheduler::force_complete(self.adapter.miniport(), &mut rings.states, fences);
     }
 
-    /// Resets the device; if that fails, takes the bus from it. Its memory is kept for the next
-    /// start, so nothing is abandoned.
-    fn reset_or_cut_off(&self) {
-        if self.transport().reset().is_err() {
-            self.enabled.clear_master();
-        }
+    /// Resets the device and takes the bus from it, also if the reset fails: resume restores what
+    /// the device had, and must not give it the bus before its next reset. Its memory is kept for
+    /// the next start, so nothing is abandoned.
+    fn reset_and_cut_off(&self) {
+        // On failure the device has lost the bus as well.
+        let _ = self.transport().reset();
+        self.enabled.clear_master();
     }
 
     /// Waits until all nodes are idle, as long as packets complete, and at most 2 s.
@@ -155,8 +155,9 @@ impl Engines<'_> {
     /// Errors: [`EIO`] if the device has other features than before, and those of the steps.
     pub(super) fn restart(&self, fences: &Fences, forget: impl FnOnce()) -> Result {
         let gpu = self.adapter.miniport();
-        self.enabled.set_master();
         let features = gpu.transport().negotiate()?;
+        // Not before the reset, which ends what the device was doing.
+        self.enabled.set_master();
         if features.driver != gpu.features().driver {
             dev_err!(gpu.device(), "device has other features than before\n");
             return Err(EIO);
@@ -173,8 +174,27 @@ impl Engines<'_> {
         drop(guard);
 
         gpu.transport().driver_ok();
+        self.kick_early()?;
         fences.unwedge();
         gpu.submission_event().signal();
+        Ok(())
+    }
+
+    /// Kicks the device for packets that were published before DRIVER_OK, when it may ignore kicks.
+    fn kick_early(&self) -> Result {
+        let gpu = self.adapter.miniport();
+        for node in Node::ENGINES {
+            let published = self
+                .adapter
+                .synchronize_execution(gpu.message_of(node), |state| {
+                    state
+                        .virtqueue(node)
+                        .is_some_and(|queue| queue.info().in_flight != 0)
+                })?;
+            if published {
+                gpu.kick(node);
+            }
+        }
         Ok(())
     }
 }

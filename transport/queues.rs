@@ -61,7 +61,7 @@ pub(crate) struct QueueAddresses {
 }
 
 /// The queue notify address of a queue; made by [`Transport::setup_queue`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct NotifyAddress {
     /// Offset within the BAR of the notification structure, in bytes.
     offset: usize,
