@@ -49,12 +49,22 @@ const DRAIN_POLL_MS: i64 = 1;
 impl StartedDevice<'_> {
     /// Saves the state of the outputs and stops the device, until [`Self::restore`].
     ///
+    /// A device that is stuck counts as broken from here on, until [`Self::restore`].
+    ///
     /// Errors: those of switching the outputs off; the device is then not stopped.
     ///
     /// Context: process, user space frozen (suspend, hibernation), lock of the device held.
     pub(crate) fn suspend(&self) -> Result {
-        self.registration.suspend_outputs()?;
-        self.engines.stop(&self.waiters.0);
+        let fences = &self.waiters.0;
+        // The outputs are switched off when the events of their last flips were sent. Those of a
+        // stuck device would take long; a broken one holds nobody up.
+        let stuck = !self.engines.drain() && fences.wedge();
+        self.registration.suspend_outputs().inspect_err(|_| {
+            if stuck {
+                fences.unwedge();
+            }
+        })?;
+        self.engines.stop(fences);
         Ok(())
     }
 
@@ -94,12 +104,14 @@ impl StartedDevice<'_> {
 }
 
 impl Engines<'_> {
-    /// Waits until the queues are drained, which a stuck device ends soon, disconnects the messages, resets the device, and counts
+    /// Waits until the queues of a device that works are drained, disconnects the messages, resets the device, and counts
     /// the packets that are left as complete. Nobody touches the device afterwards.
     ///
     /// Takes the bus from the device. The memory that the device was given is kept.
     pub(super) fn stop(&self, fences: &Fences) {
-        self.drain();
+        if fences.check().is_ok() {
+            self.drain();
+        }
         let mut rings = self.rings.lock();
         rings.disconnect();
         // Waits for callers that have submitted and are about to notify the device.
@@ -117,22 +129,23 @@ impl Engines<'_> {
         self.enabled.clear_master();
     }
 
-    /// Waits until all nodes are idle, as long as packets complete, and at most 2 s.
+    /// Waits until all nodes are idle, as long as packets complete, and at most 2 s. Returns whether
+    /// they are idle.
     ///
     /// No signal ends this: the packets would count as complete, and were not executed.
-    fn drain(&self) {
+    fn drain(&self) -> bool {
         let begin = Monotonic::ktime_get();
         let (mut progress, mut last) = (begin, 0);
         loop {
             let Ok((completed, busy)) = self.progress() else {
-                return;
+                return false;
             };
             let now = Monotonic::ktime_get();
             if completed != last {
                 (progress, last) = (now, completed);
             }
             if !busy || now - progress > DRAIN_STALL_NS || now - begin > DRAIN_TIMEOUT_NS {
-                return;
+                return !busy;
             }
             fsleep(Delta::from_millis(DRAIN_POLL_MS));
         }
