@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests to the device, one line each, on its standard input.
+
+use std::{
+    fs,
+    str::SplitWhitespace,
+    sync::atomic::Ordering,
+    time::Duration, //
+};
+
+use crate::{
+    engine::{
+        lock,
+        Shared, //
+    },
+    script::{
+        self,
+        Act,
+        Script,
+        KINDS, //
+    },
+};
+
+/// All requests, for `--help`.
+pub const HELP: &str = "\
+Requests, one line each on the standard input. The answer is `done` with words, or `error` and why.
+The device ends with its input, or when QEMU ends, and returns 0; 1 if it cannot serve QEMU, 2 for
+wrong arguments.
+
+  dump FILE [HEAD]         what a head shows, as a PPM file; its width and height
+  pointer [HEAD]           the cursor's image: width, height, hot spot, CRC of its bytes
+  resize WIDTH HEIGHT [HEAD], unplug [HEAD]
+                           the size that the user wants
+  device stall TYPE [N]    the queue stands still at the N-th command of the type from now
+  device never TYPE [N]    from the N-th on they are executed and not answered, the others are
+  device slow TYPE MS      the queue stands still for so long at each command
+  device late TYPE MS      they are answered so much later than the others
+  device refuse TYPE CODE  they are answered by an error, a number such as 0x1200
+  device ignore-kicks      kicks are lost
+  device withhold-interrupts
+                           interrupts are lost
+  device needs-reset       sets that bit of the status
+  device gone              all registers read as ones
+  device resume            ends all that, except needs-reset; what is held goes on
+  device count TYPE        how many commands of the type there were
+  device state             what happened so far: NAME=NUMBER ...
+
+TYPE is any, or one of";
+
+/// Words of an answer, or why there is none.
+type Answer = Result<String, String>;
+
+/// The rest of a request.
+struct Words<'a>(SplitWhitespace<'a>);
+
+impl Words<'_> {
+    fn word(&mut self) -> Result<&str, String> {
+        self.0.next().ok_or_else(|| "a word is missing".into())
+    }
+
+    fn number(&mut self) -> Result<u32, String> {
+        let word = self.word()?;
+        let parsed = match word.strip_prefix("0x") {
+            Some(digits) => u32::from_str_radix(digits, 16),
+            None => word.parse(),
+        };
+        parsed.map_err(|error| format!("{word}: {error}"))
+    }
+
+    /// A number that may be left out.
+    fn number_or(&mut self, otherwise: u32) -> Result<u32, String> {
+        match self.0.clone().next() {
+            Some(_) => self.number(),
+            None => Ok(otherwise),
+        }
+    }
+
+    fn kind(&mut self) -> Result<Option<u32>, String> {
+        let word = self.word()?;
+        script::kind(word).ok_or_else(|| format!("{word}: no such type"))
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        self.0
+            .next()
+            .map_or(Ok(()), |word| Err(format!("{word}: too much")))
+    }
+}
+
+/// The help, with the names of all types.
+pub fn help() -> String {
+    let names: Vec<_> = KINDS.iter().map(|(name, _)| *name).collect();
+    format!("{HELP} {}", names.join(" "))
+}
+
+/// Answers one request.
+pub fn answer(shared: &Shared, request: &str) -> String {
+    match dispatch(shared, request) {
+        Ok(words) => format!("done {words}"),
+        Err(reason) => format!("error {reason}"),
+    }
+}
+
+fn dispatch(shared: &Shared, request: &str) -> Answer {
+    let mut words = Words(request.split_whitespace());
+    match words.word()? {
+        "dump" => dump(shared, &mut words),
+        "pointer" => pointer(shared, &mut words),
+        "resize" => {
+            let size = (words.number()?, words.number()?);
+            resize(shared, size, &mut words)?;
+            Ok(format!("resized {} {}", size.0, size.1))
+        }
+        "unplug" => {
+            resize(shared, (0, 0), &mut words)?;
+            Ok("unplugged".into())
+        }
+        "device" => Ok(format!("device {}", device(shared, &mut words)?)),
+        word => Err(format!("{word}: no such request")),
+    }
+}
+
+fn head(words: &mut Words<'_>) -> Result<usize, String> {
+    let head = words.number_or(0)?;
+    words.end()?;
+    Ok(head as usize)
+}
+
+fn dump(shared: &Shared, words: &mut Words<'_>) -> Answer {
+    let file = words.word()?.to_owned();
+    let head = head(words)?;
+    let picture = lock(&shared.gpu).picture(head);
+    let (width, height, colours) = picture.ok_or("no such head")?;
+    let mut bytes = format!("P6\n{width} {height}\n255\n").into_bytes();
+    // As QEMU does it: rows are whole words.
+    let row = 3 * width as usize;
+    for colours in colours.chunks(row.max(1)) {
+        bytes.extend_from_slice(colours);
+        bytes.resize(bytes.len() + row.next_multiple_of(4) - row, 0);
+    }
+    fs::write(&file, bytes).map_err(|error| format!("{file}: {error}"))?;
+    Ok(format!("{width} {height}"))
+}
+
+fn pointer(shared: &Shared, words: &mut Words<'_>) -> Answer {
+    let head = head(words)?;
+    let gpu = lock(&shared.gpu);
+    let cursor = gpu.cursor(head).ok_or("no such head")?;
+    let (width, height, bytes) = cursor.image.as_ref().ok_or("no image")?;
+    let (x, y) = (cursor.hot_x, cursor.hot_y);
+    Ok(format!(
+        "pointer {width} {height} {x} {y} {:08x}",
+        crc32(bytes)
+    ))
+}
+
+fn resize(shared: &Shared, size: (u32, u32), words: &mut Words<'_>) -> Result<(), String> {
+    let head = head(words)?;
+    let mut gpu = lock(&shared.gpu);
+    if gpu.resize(head, size).ok_or("no such head")? {
+        lock(&shared.front).displays_changed();
+    }
+    Ok(())
+}
+
+fn device(shared: &Shared, words: &mut Words<'_>) -> Answer {
+    let request = words.word()?.to_owned();
+    match request.as_str() {
+        "state" => return Ok(format!("state {}", state(shared))),
+        "count" => {
+            let kind = words.kind()?;
+            return Ok(format!("count {}", lock(&shared.gpu).count(kind)));
+        }
+        "stall" | "never" | "slow" | "late" | "refuse" => rule(shared, &request, words)?,
+        _ => {
+            let mut front = lock(&shared.front);
+            match request.as_str() {
+                "ignore-kicks" => front.script.ignores_kicks = true,
+                "withhold-interrupts" => front.script.withholds_interrupts = true,
+                "gone" => front.script.gone = true,
+                "needs-reset" => front.needs_reset(),
+                "resume" => {
+                    front.script = Script::default();
+                    front.resumed = true;
+                }
+                _ => return Err(format!("device {request}: no such request")),
+            }
+        }
+    }
+    words.end()?;
+    Ok(request)
+}
+
+fn rule(shared: &Shared, request: &str, words: &mut Words<'_>) -> Result<(), String> {
+    let kind = words.kind()?;
+    let milliseconds = |words: &mut Words<'_>| {
+        let number = words.number()?;
+        Ok::<_, String>(Duration::from_millis(number.into()))
+    };
+    let (from, act) = match request {
+        "stall" => (words.number_or(1)?, Act::Stall),
+        "never" => (words.number_or(1)?, Act::Never),
+        "slow" => (1, Act::Slow(milliseconds(words)?)),
+        "late" => (1, Act::Late(milliseconds(words)?)),
+        _ => (1, Act::Refuse(words.number()?)),
+    };
+    words.end()?;
+    lock(&shared.front).script.add(kind, from.into(), act);
+    Ok(())
+}
+
+fn state(shared: &Shared) -> String {
+    let gpu = lock(&shared.gpu);
+    let (resources, attached, bytes) = gpu.held();
+    let (commands, short) = (gpu.count(None), gpu.short);
+    let front = lock(&shared.front);
+    let counts = &front.counts;
+    let flag = u64::from;
+    [
+        ("commands", commands),
+        ("kicks", counts.kicks.iter().sum()),
+        ("interrupts", counts.interrupts),
+        ("withheld", counts.withheld),
+        ("resets", counts.resets),
+        ("held-control", flag(counts.held[0])),
+        ("held-cursor", flag(counts.held[1])),
+        ("late", counts.late as u64),
+        ("fired", front.script.fired()),
+        ("resources", resources as u64),
+        ("attached", attached as u64),
+        ("bytes", bytes),
+        ("malformed", counts.malformed),
+        ("short", short),
+        (
+            "unmapped",
+            shared.violations.unmapped.load(Ordering::Relaxed),
+        ),
+        ("untold", shared.violations.untold.load(Ordering::Relaxed)),
+    ]
+    .map(|(name, number)| format!("{name}={number}"))
+    .join(" ")
+}
+
+/// The CRC-32 of zlib.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::shared;
+
+    #[test]
+    fn requests_are_answered() {
+        let shared = shared();
+        for (request, expected) in [
+            ("resize 800 600", "done resized 800 600"),
+            ("resize 800 600 2", "error no such head"),
+            ("unplug 1", "done unplugged"),
+            ("pointer", "error no image"),
+            ("device stall transfer 3", "done device stall"),
+            ("device refuse flush 0x1200", "done device refuse"),
+            ("device refuse flush", "error a word is missing"),
+            ("device stall nothing", "error nothing: no such type"),
+            ("device stall any 1 2", "error 2: too much"),
+            (
+                "device slow any x",
+                "error x: invalid digit found in string",
+            ),
+            ("device count any", "done device count 0"),
+            ("device dance", "error device dance: no such request"),
+            ("dance", "error dance: no such request"),
+            ("", "error a word is missing"),
+        ] {
+            assert_eq!(answer(&shared, request), expected, "{request}");
+        }
+        let mut front = lock(&shared.front);
+        assert_eq!(front.script.decide(0x104), Some(Act::Refuse(0x1200)));
+        drop(front);
+        assert_eq!(answer(&shared, "device resume"), "done device resume");
+        let mut front = lock(&shared.front);
+        assert!(front.resumed && front.script.decide(0x104).is_none());
+    }
+
+    #[test]
+    fn a_dump_has_padded_rows() {
+        let shared = shared();
+        let file = std::env::temp_dir().join(format!("rust_gpu_device-{}", std::process::id()));
+        let answer = answer(&shared, &format!("dump {}", file.display()));
+        let bytes = fs::read(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+        assert_eq!(answer, "done 640 480");
+        assert!(bytes.starts_with(b"P6\n640 480\n255\n"));
+        assert_eq!(bytes.len(), 15 + 3 * 640 * 480);
+    }
+
+    #[test]
+    fn the_state_has_numbers() {
+        let state = answer(&shared(), "device state");
+        assert!(
+            state.starts_with("done device state commands=0 kicks=0 "),
+            "{state}"
+        );
+        assert!(state.ends_with(" untold=0"), "{state}");
+    }
+
+    #[test]
+    fn the_crc_is_zlibs() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+}

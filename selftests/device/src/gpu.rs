@@ -1,0 +1,516 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The commands of the virtio GPU, without 3D. Where it is up to the device, QEMU's way is taken.
+
+use std::collections::HashMap;
+
+use crate::{
+    edid,
+    memory::{
+        Map,
+        Violations, //
+    },
+    note,
+    resource::{
+        Backing,
+        Format,
+        Rect,
+        Resource, //
+    },
+    script::KINDS, //
+};
+
+/// Length of the header of requests and answers.
+pub const HEADER: usize = 24;
+/// A scanout has at least so many pixels in each direction.
+const SMALLEST: u32 = 16;
+/// Longest list of an ATTACH_BACKING.
+const MAX_ENTRIES: u32 = 16384;
+/// Width and height of an image of the cursor.
+const CURSOR: u32 = 64;
+/// Heads in the answer to GET_DISPLAY_INFO.
+const MAX_HEADS: usize = 16;
+/// Length of the field of an EDID.
+const EDID_FIELD: usize = 1024;
+/// Size of the picture of a head that is off.
+const OFF: (u32, u32) = (640, 480);
+const FLAG_FENCE: u32 = 1;
+
+const OK_NODATA: u32 = 0x1100;
+const OK_DISPLAY_INFO: u32 = 0x1101;
+const OK_EDID: u32 = 0x1104;
+const UNSPEC: u32 = 0x1200;
+const OUT_OF_MEMORY: u32 = 0x1201;
+const INVALID_SCANOUT: u32 = 0x1202;
+const INVALID_RESOURCE: u32 = 0x1203;
+const INVALID_PARAMETER: u32 = 0x1205;
+
+/// An answer: its data, or the type of an error.
+type Answer = Result<(u32, Vec<u8>), u32>;
+
+/// The cursor of a head.
+#[derive(Clone, Debug, Default)]
+pub struct Cursor {
+    /// The last image: width, height and bytes. It stays when the cursor is hidden.
+    pub image: Option<(u32, u32, Vec<u8>)>,
+    pub hot_x: u32,
+    pub hot_y: u32,
+}
+
+/// A head: what the user wants, and what it shows.
+#[derive(Clone, Debug)]
+struct Head {
+    /// The wanted size; zero if nothing is plugged in.
+    size: (u32, u32),
+    /// The resource that is shown and the part of it, if the head is on.
+    shown: Option<(u32, Rect)>,
+    cursor: Cursor,
+}
+
+/// Fields of a request, one after the other.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn u32(&mut self) -> Result<u32, u32> {
+        let (bytes, rest) = self.0.split_first_chunk().ok_or(UNSPEC)?;
+        self.0 = rest;
+        Ok(u32::from_le_bytes(*bytes))
+    }
+
+    fn u64(&mut self) -> Result<u64, u32> {
+        let (bytes, rest) = self.0.split_first_chunk().ok_or(UNSPEC)?;
+        self.0 = rest;
+        Ok(u64::from_le_bytes(*bytes))
+    }
+
+    fn rect(&mut self) -> Result<Rect, u32> {
+        Ok(Rect {
+            x: self.u32()?,
+            y: self.u32()?,
+            width: self.u32()?,
+            height: self.u32()?,
+        })
+    }
+}
+
+/// The type of a request, 0 if it is too short to have one.
+pub fn kind_of(request: &[u8]) -> u32 {
+    Fields(request).u32().unwrap_or(0)
+}
+
+/// Writes the answer to a request: its type, the fence of the request, and data.
+pub fn answer(request: &[u8], kind: u32, data: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; HEADER];
+    bytes[..4].copy_from_slice(&kind.to_le_bytes());
+    if request.len() >= HEADER && request[4] & FLAG_FENCE as u8 != 0 {
+        bytes[4] = FLAG_FENCE as u8;
+        bytes[8..20].copy_from_slice(&request[8..20]);
+    }
+    bytes.extend_from_slice(data);
+    bytes
+}
+
+/// The state that commands change.
+pub struct Gpu {
+    heads: Vec<Head>,
+    resources: HashMap<u32, Resource>,
+    /// Bytes of all resources, and how many they may be.
+    bytes: u64,
+    limit: u64,
+    counts: HashMap<u32, u64>,
+    /// Transfers whose backing was too short, or no memory of the guest.
+    pub short: u64,
+}
+
+impl Gpu {
+    /// A device with heads of a size.
+    pub fn new(heads: usize, size: (u32, u32), limit: u64) -> Self {
+        let head = Head {
+            size,
+            shown: None,
+            cursor: Cursor::default(),
+        };
+        Self {
+            heads: vec![head; heads.min(MAX_HEADS)],
+            resources: HashMap::new(),
+            bytes: 0,
+            limit,
+            counts: HashMap::new(),
+            short: 0,
+        }
+    }
+
+    /// Forgets all that the driver has told it. What the user wants stays.
+    pub fn reset(&mut self) {
+        self.resources.clear();
+        self.bytes = 0;
+        for head in &mut self.heads {
+            head.shown = None;
+            head.cursor = Cursor::default();
+        }
+    }
+
+    /// How many commands of a type were executed or refused, or of all types.
+    pub fn count(&self, kind: Option<u32>) -> u64 {
+        match kind {
+            Some(kind) => self.counts.get(&kind).copied().unwrap_or(0),
+            None => self.counts.values().sum(),
+        }
+    }
+
+    /// Counts a command.
+    pub fn note(&mut self, kind: u32) {
+        *self.counts.entry(kind).or_default() += 1;
+    }
+
+    /// How many resources there are, how many have backing, and their bytes.
+    pub fn held(&self) -> (usize, usize, u64) {
+        let attached = self
+            .resources
+            .values()
+            .filter(|resource| resource.backing.is_some());
+        (self.resources.len(), attached.count(), self.bytes)
+    }
+
+    /// Changes the size that the user wants for a head. Returns whether it is another one, or
+    /// `None` if there is no such head.
+    pub fn resize(&mut self, head: usize, size: (u32, u32)) -> Option<bool> {
+        let head = self.heads.get_mut(head)?;
+        let changes = head.size != size;
+        head.size = size;
+        Some(changes)
+    }
+
+    /// The cursor of a head.
+    pub fn cursor(&self, head: usize) -> Option<&Cursor> {
+        self.heads.get(head).map(|head| &head.cursor)
+    }
+
+    /// Width, height, and red, green and blue of all pixels of what a head shows.
+    pub fn picture(&self, head: usize) -> Option<(u32, u32, Vec<u8>)> {
+        let shown = self.heads.get(head)?.shown;
+        let resource = |id| self.resources.get(&id);
+        match shown.and_then(|(id, part)| Some((resource(id)?, part))) {
+            Some((resource, part)) => Some((part.width, part.height, resource.colours(&part))),
+            None => Some((OFF.0, OFF.1, vec![0; 3 * (OFF.0 * OFF.1) as usize])),
+        }
+    }
+
+    /// Executes a command and returns the bytes of its answer.
+    pub fn execute(&mut self, request: &[u8], map: &Map, violations: &Violations) -> Vec<u8> {
+        match self.dispatch(request, map, violations) {
+            Ok((kind, data)) => answer(request, kind, &data),
+            Err(error) => {
+                let kind = kind_of(request);
+                let name = KINDS.iter().find(|(_, number)| *number == kind);
+                note(&format!(
+                    "refused {kind:#x} {:?} {error:#x}",
+                    name.map(|(name, _)| name)
+                ));
+                answer(request, error, &[])
+            }
+        }
+    }
+
+    fn dispatch(&mut self, request: &[u8], map: &Map, violations: &Violations) -> Answer {
+        let mut fields = Fields(request.get(HEADER..).ok_or(UNSPEC)?);
+        match kind_of(request) {
+            0x100 => return Ok((OK_DISPLAY_INFO, self.display_info())),
+            0x101 => self.create(&mut fields)?,
+            0x102 => self.unref(&mut fields)?,
+            0x103 => self.set_scanout(&mut fields)?,
+            0x104 => self.flush(&mut fields)?,
+            0x105 => self.transfer(&mut fields, map, violations)?,
+            0x106 => self.attach(&mut fields)?,
+            0x107 => {
+                let resource = self.resource(fields.u32()?)?;
+                resource.backing.take().ok_or(INVALID_RESOURCE)?;
+            }
+            0x10a => return Ok((OK_EDID, self.edid(&mut fields)?)),
+            0x300 => self.update_cursor(&mut fields, true)?,
+            0x301 => self.update_cursor(&mut fields, false)?,
+            _ => return Err(UNSPEC),
+        }
+        Ok((OK_NODATA, Vec::new()))
+    }
+
+    fn resource(&mut self, id: u32) -> Result<&mut Resource, u32> {
+        self.resources.get_mut(&id).ok_or(INVALID_RESOURCE)
+    }
+
+    fn display_info(&self) -> Vec<u8> {
+        let mut data = Vec::new();
+        for number in 0..MAX_HEADS {
+            let (width, height) = self.heads.get(number).map_or((0, 0), |head| head.size);
+            for field in [0, 0, width, height, u32::from(width > 0), 0] {
+                data.extend_from_slice(&field.to_le_bytes());
+            }
+        }
+        data
+    }
+
+    fn edid(&self, fields: &mut Fields<'_>) -> Result<Vec<u8>, u32> {
+        let head = self
+            .heads
+            .get(fields.u32()? as usize)
+            .ok_or(INVALID_PARAMETER)?;
+        let mut data = vec![0; 8 + EDID_FIELD];
+        data[..4].copy_from_slice(&(edid::LENGTH as u32).to_le_bytes());
+        data[8..8 + edid::LENGTH].copy_from_slice(&edid::generate(head.size.0, head.size.1));
+        Ok(data)
+    }
+
+    fn create(&mut self, fields: &mut Fields<'_>) -> Result<(), u32> {
+        let (id, format) = (fields.u32()?, fields.u32()?);
+        let (width, height) = (fields.u32()?, fields.u32()?);
+        if id == 0 || self.resources.contains_key(&id) {
+            return Err(INVALID_RESOURCE);
+        }
+        let format = Format::new(format).ok_or(INVALID_PARAMETER)?;
+        let bytes = Resource::bytes(width, height);
+        if bytes == 0 {
+            return Err(INVALID_PARAMETER);
+        }
+        if bytes > self.limit - self.bytes {
+            return Err(OUT_OF_MEMORY);
+        }
+        self.bytes += bytes;
+        self.resources
+            .insert(id, Resource::new(width, height, format));
+        Ok(())
+    }
+
+    fn unref(&mut self, fields: &mut Fields<'_>) -> Result<(), u32> {
+        let id = fields.u32()?;
+        let resource = self.resources.remove(&id).ok_or(INVALID_RESOURCE)?;
+        self.bytes -= Resource::bytes(resource.width, resource.height);
+        for head in &mut self.heads {
+            head.shown = head.shown.filter(|(shown, _)| *shown != id);
+        }
+        Ok(())
+    }
+
+    fn set_scanout(&mut self, fields: &mut Fields<'_>) -> Result<(), u32> {
+        let part = fields.rect()?;
+        let (number, id) = (fields.u32()?, fields.u32()?);
+        note(&format!(
+            "virtio_gpu_cmd_set_scanout id {number}, res {id:#x}, w {}, h {}, x {}, y {}",
+            part.width, part.height, part.x, part.y
+        ));
+        let number = number as usize;
+        if number >= self.heads.len() {
+            return Err(INVALID_SCANOUT);
+        }
+        let mut shown = None;
+        if id != 0 {
+            let resource = self.resource(id)?;
+            let small = part.width < SMALLEST || part.height < SMALLEST;
+            if small || !part.fits(resource.width, resource.height) {
+                return Err(INVALID_PARAMETER);
+            }
+            shown = Some((id, part));
+        }
+        self.heads[number].shown = shown;
+        Ok(())
+    }
+
+    fn flush(&mut self, fields: &mut Fields<'_>) -> Result<(), u32> {
+        let (part, id) = (fields.rect()?, fields.u32()?);
+        note(&format!(
+            "virtio_gpu_cmd_res_flush res {id:#x}, w {}, h {}, x {}, y {}",
+            part.width, part.height, part.x, part.y
+        ));
+        let resource = self.resource(id)?;
+        match part.fits(resource.width, resource.height) {
+            true => Ok(()),
+            false => Err(INVALID_PARAMETER),
+        }
+    }
+
+    fn transfer(
+        &mut self,
+        fields: &mut Fields<'_>,
+        map: &Map,
+        violations: &Violations,
+    ) -> Result<(), u32> {
+        let (part, offset, id) = (fields.rect()?, fields.u64()?, fields.u32()?);
+        note(&format!("virtio_gpu_cmd_res_xfer_toh_2d res {id:#x}"));
+        let resource = self.resource(id)?;
+        if !part.fits(resource.width, resource.height) {
+            return Err(INVALID_PARAMETER);
+        }
+        let whole = resource
+            .transfer(map, violations, &part, offset)
+            .ok_or(UNSPEC)?;
+        self.short += u64::from(!whole);
+        Ok(())
+    }
+
+    fn attach(&mut self, fields: &mut Fields<'_>) -> Result<(), u32> {
+        let (id, count) = (fields.u32()?, fields.u32()?);
+        let resource = self.resource(id)?;
+        if resource.backing.is_some() || count > MAX_ENTRIES {
+            return Err(UNSPEC);
+        }
+        let mut entries = Vec::with_capacity(count as usize);
+        for _ in 0..count {
+            let entry = (fields.u64()?, fields.u32()?);
+            fields.u32()?;
+            entries.push(entry);
+        }
+        resource.backing = Some(Backing::new(entries));
+        Ok(())
+    }
+
+    fn update_cursor(&mut self, fields: &mut Fields<'_>, update: bool) -> Result<(), u32> {
+        let (number, x, y, _) = (fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?);
+        let (id, hot_x, hot_y) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        note(&format!(
+            "virtio_gpu_update_cursor scanout {number}, x {}, y {}, {}, res {id:#x}",
+            x as i32,
+            y as i32,
+            if update { "update" } else { "move" }
+        ));
+        let head = self.heads.get_mut(number as usize).ok_or(INVALID_SCANOUT)?;
+        if !update || id == 0 {
+            return Ok(());
+        }
+        (head.cursor.hot_x, head.cursor.hot_y) = (hot_x, hot_y);
+        let resource = self.resources.get(&id).ok_or(INVALID_RESOURCE)?;
+        if (resource.width, resource.height) == (CURSOR, CURSOR) {
+            head.cursor.image = Some((CURSOR, CURSOR, resource.pixels.clone()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vm_memory::{
+        Bytes,
+        GuestAddress, //
+    };
+
+    struct Bench {
+        gpu: Gpu,
+        map: Map,
+        violations: Violations,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self {
+                gpu: Gpu::new(2, (1280, 800), 1 << 20),
+                map: Map::from_ranges(&[(GuestAddress(0), 0x10000)]).unwrap(),
+                violations: Violations::default(),
+            }
+        }
+
+        /// Executes a command and returns the type of its answer.
+        fn run(&mut self, kind: u32, fields: &[u32]) -> u32 {
+            let mut request = vec![0; HEADER];
+            request[..4].copy_from_slice(&kind.to_le_bytes());
+            request.extend(fields.iter().flat_map(|field| field.to_le_bytes()));
+            kind_of(&self.gpu.execute(&request, &self.map, &self.violations))
+        }
+    }
+
+    #[test]
+    fn a_frame_is_shown() {
+        let mut bench = Bench::new();
+        let blue: Vec<u8> = [9, 0, 0, 0xa5].repeat(32 * 32);
+        bench.map.write_slice(&blue, GuestAddress(0x2000)).unwrap();
+
+        assert_eq!(bench.run(0x101, &[5, 2, 32, 32]), OK_NODATA);
+        assert_eq!(
+            bench.run(0x106, &[5, 1, 0x2000, 0, 32 * 32 * 4, 0]),
+            OK_NODATA
+        );
+        assert_eq!(bench.run(0x105, &[0, 0, 32, 32, 0, 0, 5, 0]), OK_NODATA);
+        assert_eq!(
+            bench.gpu.picture(0),
+            Some((640, 480, vec![0; 3 * 640 * 480]))
+        );
+        assert_eq!(bench.run(0x103, &[8, 8, 16, 16, 0, 5]), OK_NODATA);
+        assert_eq!(bench.run(0x104, &[0, 0, 32, 32, 5, 0]), OK_NODATA);
+        assert_eq!(
+            bench.gpu.picture(0),
+            Some((16, 16, [0, 0, 9].repeat(16 * 16)))
+        );
+        assert_eq!(bench.gpu.picture(2), None);
+        assert_eq!(bench.gpu.held(), (1, 1, 4096));
+
+        assert_eq!(bench.run(0x107, &[5, 0]), OK_NODATA);
+        assert_eq!(bench.run(0x107, &[5, 0]), INVALID_RESOURCE);
+        assert_eq!(bench.run(0x105, &[0, 0, 32, 32, 0, 0, 5, 0]), UNSPEC);
+        assert_eq!(bench.run(0x102, &[5, 0]), OK_NODATA);
+        assert_eq!(bench.gpu.held(), (0, 0, 0));
+        assert_eq!(bench.gpu.picture(0).map(|picture| picture.0), Some(640));
+        assert_eq!(bench.gpu.short, 0);
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.run(0x101, &[1, 2, 32, 32]), OK_NODATA);
+        for (kind, fields, error) in [
+            (0x101, &[1, 2, 32, 32][..], INVALID_RESOURCE),
+            (0x101, &[0, 2, 32, 32], INVALID_RESOURCE),
+            (0x101, &[2, 9, 32, 32], INVALID_PARAMETER),
+            (0x101, &[2, 2, 1024, 1024], OUT_OF_MEMORY),
+            (0x101, &[2, 2, u32::MAX, u32::MAX], OUT_OF_MEMORY),
+            (0x101, &[2, 2, 32], UNSPEC),
+            (0x102, &[2, 0], INVALID_RESOURCE),
+            (0x103, &[0, 0, 32, 32, 2, 1], INVALID_SCANOUT),
+            (0x103, &[0, 0, 15, 32, 0, 1], INVALID_PARAMETER),
+            (0x103, &[1, 0, 32, 32, 0, 1], INVALID_PARAMETER),
+            (0x104, &[0, 0, 33, 32, 1, 0], INVALID_PARAMETER),
+            (0x106, &[1, 16385], UNSPEC),
+            (0x106, &[1, 1, 0, 0, 4], UNSPEC),
+            (0x108, &[0, 0], UNSPEC),
+            (0x10a, &[2, 0], INVALID_PARAMETER),
+            (0x300, &[0, 0, 0, 0, 7, 0, 0, 0], INVALID_RESOURCE),
+        ] {
+            assert_eq!(bench.run(kind, fields), error, "{kind:#x} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn the_cursor_keeps_its_image() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.run(0x101, &[1, 1, 64, 64]), OK_NODATA);
+        assert_eq!(bench.run(0x300, &[1, 9, 8, 0, 1, 3, 4, 0]), OK_NODATA);
+        assert_eq!(bench.run(0x301, &[1, 10, 8, 0, 1, 9, 9, 0]), OK_NODATA);
+        assert_eq!(bench.run(0x300, &[1, 0, 0, 0, 0, 0, 0, 0]), OK_NODATA);
+        let cursor = bench.gpu.cursor(1).unwrap();
+        assert_eq!((cursor.hot_x, cursor.hot_y), (3, 4));
+        assert_eq!(cursor.image, Some((64, 64, vec![0; 64 * 64 * 4])));
+        assert!(bench.gpu.cursor(0).unwrap().image.is_none());
+        bench.gpu.reset();
+        assert!(bench.gpu.cursor(1).unwrap().image.is_none());
+    }
+
+    #[test]
+    fn the_answer_has_the_fence_of_the_request() {
+        let mut request = vec![7; HEADER];
+        assert_eq!(
+            answer(&request, OK_NODATA, &[1])[8..],
+            [vec![7; 12], vec![0; 4], vec![1]].concat()
+        );
+        request[4] = 0;
+        assert_eq!(answer(&request, OK_NODATA, &[])[4..], [0; 20]);
+    }
+
+    #[test]
+    fn a_size_is_what_display_info_says() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.gpu.resize(1, (0, 0)), Some(true));
+        assert_eq!(bench.gpu.resize(1, (0, 0)), Some(false));
+        assert_eq!(bench.gpu.resize(2, (1, 1)), None);
+        let info = bench.gpu.display_info();
+        assert_eq!(info.len(), 24 * MAX_HEADS);
+        assert_eq!(info[8..20], [0, 5, 0, 0, 0x20, 3, 0, 0, 1, 0, 0, 0]);
+        assert_eq!(info[24..], [0; 24 * 15]);
+    }
+}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Host resources: pictures in the memory of this process, and their backing in the guest's.
+
+use vm_memory::{
+    Bytes,
+    GuestAddress, //
+};
+
+use crate::memory::{
+    Map,
+    Ranges,
+    View,
+    Violations, //
+};
+
+/// Bytes of a pixel. All formats have four.
+pub const PIXEL: usize = 4;
+
+/// A part of a resource or of a screen, in pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rect {
+    pub x: u32,
+    pub y: u32,
+    pub width: u32,
+    pub height: u32,
+}
+
+impl Rect {
+    /// Whether the rectangle is inside a picture of this size, and not empty.
+    pub fn fits(&self, width: u32, height: u32) -> bool {
+        let inside = |at: u32, length: u32, whole: u32| {
+            length > 0 && at.checked_add(length).is_some_and(|end| end <= whole)
+        };
+        inside(self.x, self.width, width) && inside(self.y, self.height, height)
+    }
+}
+
+/// Where red, green and blue are in a pixel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Format([usize; 3]);
+
+impl Format {
+    /// The format with this number, as in `enum virtio_gpu_formats`.
+    pub fn new(number: u32) -> Option<Self> {
+        match number {
+            1 | 2 => Some(Self([2, 1, 0])),
+            3 | 4 => Some(Self([1, 2, 3])),
+            67 | 134 => Some(Self([0, 1, 2])),
+            68 | 121 => Some(Self([3, 2, 1])),
+            _ => None,
+        }
+    }
+}
+
+/// Guest memory of a resource, as an ATTACH_BACKING told.
+#[derive(Debug)]
+pub struct Backing {
+    entries: Vec<(u64, u32)>,
+    /// Where each entry begins in the resource's bytes.
+    starts: Vec<u64>,
+    told: Ranges,
+}
+
+impl Backing {
+    /// Takes the addresses and lengths of a list.
+    pub fn new(entries: Vec<(u64, u32)>) -> Self {
+        let mut at = 0;
+        let starts = entries.iter().map(|(_, length)| {
+            let start = at;
+            at += u64::from(*length);
+            start
+        });
+        Self {
+            starts: starts.collect(),
+            told: Ranges::new(
+                entries
+                    .iter()
+                    .map(|(start, length)| (*start, u64::from(*length))),
+            ),
+            entries,
+        }
+    }
+
+    /// Reads bytes from `offset` on. Returns whether all of them are there.
+    fn read(&self, map: &Map, violations: &Violations, mut offset: u64, to: &mut [u8]) -> bool {
+        let none = Ranges::default();
+        let view = View {
+            map,
+            told: [&self.told, &none],
+            violations,
+        };
+        let mut rest = to;
+        let mut number = self.starts.partition_point(|start| *start <= offset);
+        while !rest.is_empty() {
+            let index = number.wrapping_sub(1);
+            let (Some(entry), Some(start)) = (self.entries.get(index), self.starts.get(index))
+            else {
+                return false;
+            };
+            let inside = offset - start;
+            let left = u64::from(entry.1).saturating_sub(inside);
+            let (part, later) = rest.split_at_mut(rest.len().min(left as usize));
+            let address = GuestAddress(entry.0.wrapping_add(inside));
+            if !part.is_empty() && view.read_slice(part, address).is_err() {
+                return false;
+            }
+            offset += part.len() as u64;
+            rest = later;
+            number += 1;
+        }
+        true
+    }
+}
+
+/// A 2D resource.
+#[derive(Debug)]
+pub struct Resource {
+    pub width: u32,
+    pub height: u32,
+    pub format: Format,
+    pub pixels: Vec<u8>,
+    pub backing: Option<Backing>,
+}
+
+impl Resource {
+    /// A black resource.
+    pub fn new(width: u32, height: u32, format: Format) -> Self {
+        let bytes = width as usize * height as usize * PIXEL;
+        Self {
+            width,
+            height,
+            format,
+            pixels: vec![0; bytes],
+            backing: None,
+        }
+    }
+
+    /// Bytes that a resource of this size takes.
+    pub fn bytes(width: u32, height: u32) -> u64 {
+        (u64::from(width) * u64::from(height)).saturating_mul(PIXEL as u64)
+    }
+
+    /// Copies a part from the backing, in which it begins at `offset`. Returns `None` if there is
+    /// no backing, otherwise whether all of it was there.
+    pub fn transfer(
+        &mut self,
+        map: &Map,
+        violations: &Violations,
+        part: &Rect,
+        offset: u64,
+    ) -> Option<bool> {
+        let backing = self.backing.as_ref()?;
+        let pitch = self.width as usize * PIXEL;
+        let length = part.width as usize * PIXEL;
+        let first = part.y as usize * pitch + part.x as usize * PIXEL;
+        if length == pitch {
+            let to = self
+                .pixels
+                .get_mut(first..first + part.height as usize * pitch)?;
+            return Some(backing.read(map, violations, offset, to));
+        }
+        let mut whole = true;
+        for row in 0..part.height as usize {
+            let at = first + row * pitch;
+            let to = self.pixels.get_mut(at..at + length)?;
+            whole &= backing.read(map, violations, offset + (row * pitch) as u64, to);
+        }
+        Some(whole)
+    }
+
+    /// Red, green and blue of all pixels of a part, row by row.
+    pub fn colours(&self, part: &Rect) -> Vec<u8> {
+        let Format([red, green, blue]) = self.format;
+        let pitch = self.width as usize * PIXEL;
+        let rows = self.pixels.chunks_exact(pitch.max(1));
+        rows.skip(part.y as usize)
+            .take(part.height as usize)
+            .flat_map(|row| {
+                row.chunks_exact(PIXEL)
+                    .skip(part.x as usize)
+                    .take(part.width as usize)
+            })
+            .flat_map(|pixel| [pixel[red], pixel[green], pixel[blue]])
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering;
+
+    fn guest() -> Map {
+        let map = Map::from_ranges(&[(GuestAddress(0x1000), 0x3000)]).unwrap();
+        let bytes: Vec<u8> = (0..0x3000u32).map(|at| (at % 251) as u8).collect();
+        map.write_slice(&bytes, GuestAddress(0x1000)).unwrap();
+        map
+    }
+
+    fn byte(address: u64) -> u8 {
+        ((address - 0x1000) % 251) as u8
+    }
+
+    #[test]
+    fn a_transfer_gathers_from_the_list() {
+        let (map, violations) = (guest(), Violations::default());
+        let mut resource = Resource::new(4, 4, Format::new(1).unwrap());
+        let all = Rect {
+            x: 0,
+            y: 0,
+            width: 4,
+            height: 4,
+        };
+        assert_eq!(resource.transfer(&map, &violations, &all, 0), None);
+
+        resource.backing = Some(Backing::new(vec![(0x3000, 20), (0x1000, 0), (0x1100, 44)]));
+        assert_eq!(resource.transfer(&map, &violations, &all, 0), Some(true));
+        assert_eq!(resource.pixels[19], byte(0x3013));
+        assert_eq!(resource.pixels[20], byte(0x1100));
+        assert_eq!(resource.pixels[63], byte(0x112b));
+
+        // A column: each row from its own place.
+        resource.pixels.fill(0);
+        let column = Rect {
+            x: 1,
+            y: 1,
+            width: 1,
+            height: 2,
+        };
+        assert_eq!(
+            resource.transfer(&map, &violations, &column, 20),
+            Some(true)
+        );
+        assert_eq!(
+            resource.pixels[20..24],
+            [0x1100, 0x1101, 0x1102, 0x1103].map(byte)
+        );
+        assert_eq!(
+            resource.pixels[36..40],
+            [0x1110, 0x1111, 0x1112, 0x1113].map(byte)
+        );
+        assert_eq!(resource.pixels.iter().filter(|byte| **byte != 0).count(), 8);
+        assert_eq!(violations.untold.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_short_list_and_memory_that_is_none_are_noticed() {
+        let (map, violations) = (guest(), Violations::default());
+        let mut resource = Resource::new(4, 4, Format::new(1).unwrap());
+        let all = Rect {
+            x: 0,
+            y: 0,
+            width: 4,
+            height: 4,
+        };
+
+        resource.backing = Some(Backing::new(vec![(0x1000, 63)]));
+        assert_eq!(resource.transfer(&map, &violations, &all, 0), Some(false));
+        assert_eq!(violations.unmapped.load(Ordering::Relaxed), 0);
+        resource.backing = Some(Backing::new(vec![(0x3fff, 64)]));
+        assert_eq!(resource.transfer(&map, &violations, &all, 0), Some(false));
+        assert_eq!(violations.unmapped.load(Ordering::Relaxed), 1);
+        assert_eq!(violations.untold.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn colours_follow_the_format() {
+        for (number, rgb) in [
+            (1, [3, 2, 1]),
+            (4, [2, 3, 4]),
+            (134, [1, 2, 3]),
+            (121, [4, 3, 2]),
+        ] {
+            let mut resource = Resource::new(2, 1, Format::new(number).unwrap());
+            resource.pixels = vec![0, 0, 0, 0, 1, 2, 3, 4];
+            let part = Rect {
+                x: 1,
+                y: 0,
+                width: 1,
+                height: 1,
+            };
+            assert_eq!(resource.colours(&part), rgb);
+        }
+        assert_eq!(Format::new(5), None);
+    }
+
+    #[test]
+    fn rectangles_have_to_fit() {
+        let rect = |x, y, width, height| Rect {
+            x,
+            y,
+            width,
+            height,
+        };
+        assert!(rect(0, 0, 4, 4).fits(4, 4) && rect(3, 3, 1, 1).fits(4, 4));
+        assert!(!rect(0, 0, 0, 4).fits(4, 4) && !rect(1, 0, 4, 4).fits(4, 4));
+        assert!(!rect(u32::MAX, 0, 2, 1).fits(4, 4));
+    }
+}

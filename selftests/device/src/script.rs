@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How the device misbehaves: rules for commands, and what it does to kicks and interrupts.
+
+use std::time::Duration;
+
+/// The types of commands, with the names that requests have for them.
+pub const KINDS: [(&str, u32); 11] = [
+    ("display-info", 0x100),
+    ("create", 0x101),
+    ("unref", 0x102),
+    ("scanout", 0x103),
+    ("flush", 0x104),
+    ("transfer", 0x105),
+    ("attach", 0x106),
+    ("detach", 0x107),
+    ("edid", 0x10a),
+    ("update-cursor", 0x300),
+    ("move-cursor", 0x301),
+];
+
+/// Returns a type by its name; `None` inside for `any`.
+pub fn kind(name: &str) -> Option<Option<u32>> {
+    if name == "any" {
+        return Some(None);
+    }
+    KINDS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, kind)| Some(*kind))
+}
+
+/// What happens to a command.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Act {
+    /// The queue stops at the command until the device resumes.
+    Stall,
+    /// The queue stops at the command for so long, then goes on.
+    Slow(Duration),
+    /// The command is executed and answered with the others, so much later.
+    Late(Duration),
+    /// The command is executed and answered when the device resumes.
+    Never,
+    /// The command is not executed, and answered by this error.
+    Refuse(u32),
+}
+
+/// A rule for the commands of one type, or of all.
+#[derive(Clone, Debug, PartialEq)]
+struct Rule {
+    kind: Option<u32>,
+    /// The rule begins with this command, counted from 1.
+    from: u64,
+    seen: u64,
+    act: Act,
+    fired: u64,
+}
+
+/// All of the device's misbehaviour.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Script {
+    rules: Vec<Rule>,
+    /// Kicks are counted, and lost.
+    pub ignores_kicks: bool,
+    /// Interrupts are lost.
+    pub withholds_interrupts: bool,
+    /// All reads are ones, writes are lost.
+    pub gone: bool,
+}
+
+impl Script {
+    /// Adds a rule, for the `from`-th command of the type from now and all later ones.
+    pub fn add(&mut self, kind: Option<u32>, from: u64, act: Act) {
+        self.rules.push(Rule {
+            kind,
+            from,
+            seen: 0,
+            act,
+            fired: 0,
+        });
+    }
+
+    /// Decides about a command that the device has found. Rules that came later go first.
+    pub fn decide(&mut self, kind: u32) -> Option<Act> {
+        let mut chosen = None;
+        for rule in self.rules.iter_mut().rev() {
+            if rule.kind.is_some_and(|wanted| wanted != kind) {
+                continue;
+            }
+            rule.seen += 1;
+            if chosen.is_none() && rule.seen >= rule.from {
+                rule.fired += 1;
+                chosen = Some(rule.act);
+            }
+        }
+        chosen
+    }
+
+    /// How often rules applied to a command since the last resume.
+    pub fn fired(&self) -> u64 {
+        self.rules.iter().map(|rule| rule.fired).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLUSH: u32 = 0x104;
+    const TRANSFER: u32 = 0x105;
+
+    #[test]
+    fn names_are_known() {
+        assert_eq!(kind("transfer"), Some(Some(TRANSFER)));
+        assert_eq!(kind("any"), Some(None));
+        assert_eq!(kind("capset"), None);
+    }
+
+    #[test]
+    fn a_rule_begins_with_its_command() {
+        let mut script = Script::default();
+        script.add(Some(TRANSFER), 3, Act::Stall);
+        for expected in [None, None, Some(Act::Stall), Some(Act::Stall)] {
+            assert_eq!(script.decide(FLUSH), None);
+            assert_eq!(script.decide(TRANSFER), expected);
+        }
+        assert_eq!(script.fired(), 2);
+    }
+
+    #[test]
+    fn the_later_rule_goes_first() {
+        let mut script = Script::default();
+        script.add(None, 1, Act::Slow(Duration::from_millis(5)));
+        script.add(Some(FLUSH), 2, Act::Refuse(0x1200));
+        assert_eq!(
+            script.decide(FLUSH),
+            Some(Act::Slow(Duration::from_millis(5)))
+        );
+        assert_eq!(script.decide(FLUSH), Some(Act::Refuse(0x1200)));
+        assert_eq!(
+            script.decide(TRANSFER),
+            Some(Act::Slow(Duration::from_millis(5)))
+        );
+        script = Script::default();
+        assert_eq!(script.decide(FLUSH), None);
+    }
+}
