@@ -14,6 +14,7 @@ ICOUNT = ["-icount", "shift=0,sleep=off"]
 # gpu: the device; machine: more devices before it; append: kernel arguments; smp: vCPUs;
 # accel: QEMU's accelerator, where it matters; expect: interrupt type and number of messages; env:
 # more environment for the tests; allow: lines of the kernel log that are right in this machine.
+# device: options of a device of our own (device.py) in place of QEMU's, with so many heads.
 SCENARIOS = {
     "msix3": {"gpu": "virtio-gpu-pci,vectors=3", "expect": "msix 3"},
     "msix2": {"gpu": "virtio-gpu-pci,vectors=2", "expect": "msix 2"},
@@ -60,4 +61,5 @@ SCENARIOS = {
                         "accel": "tcg,thread=single",
                         "append": "drm_kms_helper.fbdev_emulation=0"},
     "no-gpu": {"gpu": None},
+    "own": {"gpu": None, "device": [], "heads": 1, "expect": "msix 3"},
 }

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-from . import cache, progress, screen, splat, tap
+from . import cache, device, progress, screen, splat, tap
 from .scenarios import SCENARIOS
 from .stage import Failure, activity, say, tail
 
@@ -142,6 +142,14 @@ def heads(scenario):
     return int(found.group(1)) if found else int(bool(gpu))
 
 
+def service(root, directory, scenario):
+    """Returns the service for the screens of a guest, with the guest's own device if it has one."""
+    spec = SCENARIOS[scenario]
+    if "device" in spec:
+        return device.Screens(root, directory, spec["heads"], spec["device"])
+    return screen.Service(root, directory, heads(scenario))
+
+
 def new_run(name):
     """Makes a directory for the files of one run."""
     runs = cache.path("runs")
@@ -190,7 +198,7 @@ class Run:
         self.job, self.console, self.output, self.log = (
             os.path.join(self.directory, name)
             for name in ("job", screen.CONSOLE, "output.log", screen.LOG))
-        self.screens = screen.Service(kernel.root, self.directory, heads(scenario))
+        self.screens = service(kernel.root, self.directory, scenario)
         self.command = qemu(kernel, guest, scenario, self.job, self.console, append, self.screens,
                             disk)
         # A guest that changes these files is not silent. Without a disk silence does not matter.
