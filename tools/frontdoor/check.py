@@ -36,6 +36,8 @@ GUESTS = [
     ("production", "msix3", f"{CORE} load.sh"),
     ("production", "msix3", DISPLAY),
     ("production", "two-heads", "display_heads"),
+    ("production", "own",
+     "own display display_cursor display_flip display_hotplug display_random hostile"),
     ("production", "handover", "handover.sh"),
     ("production", "vga", "modes display"),
     ("production", "pio-notify", "modes"),
