@@ -62,4 +62,10 @@ SCENARIOS = {
                         "append": "drm_kms_helper.fbdev_emulation=0"},
     "no-gpu": {"gpu": None},
     "own": {"gpu": None, "device": [], "heads": 1, "expect": "msix 3"},
+    "own-plain": {"gpu": None, "device": ["--no-event-idx", "--no-indirect", "--no-edid"],
+                  "heads": 1, "expect": "msix 3"},
+    "own-intx": {"gpu": None, "device": ["--vectors=0"], "heads": 1, "expect": "intx 1"},
+    "own-two-heads": {"gpu": None, "device": [], "heads": 2},
+    # With memory in a BAR, where a firmware has its framebuffer.
+    "own-firmware": {"gpu": None, "device": ["--framebuffer=16"], "heads": 1},
 }

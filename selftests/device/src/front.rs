@@ -71,6 +71,8 @@ pub struct Counts {
 /// All registers, the interrupts, and how the device misbehaves.
 pub struct Front {
     space: [u8; CONFIG_LENGTH],
+    /// BAR 0, in which a firmware may have a framebuffer. The device does not look at it.
+    memory: Vec<u8>,
     vectors: u16,
     features: u64,
     heads: u32,
@@ -98,8 +100,8 @@ pub struct Front {
 }
 
 impl Front {
-    /// The registers after power-on.
-    pub fn new(vectors: u16, features: u64, heads: u32) -> Self {
+    /// The registers after power-on, and so many bytes of memory in BAR 0.
+    pub fn new(vectors: u16, features: u64, heads: u32, memory: usize) -> Self {
         let queue = |size| QueueRegisters {
             size,
             vector: NO_VECTOR,
@@ -107,7 +109,8 @@ impl Front {
             areas: [0; 3],
         };
         Self {
-            space: pci::config_space(vectors),
+            space: pci::config_space(vectors, memory > 0),
+            memory: vec![0; memory],
             vectors,
             features,
             heads,
@@ -140,7 +143,7 @@ impl Front {
     /// Begins a reset of the registers. The status is not 0 before the other thread acknowledges,
     /// as that may be in the middle of a command.
     pub fn reset(&mut self) {
-        let new = Self::new(self.vectors, self.features, self.heads);
+        let new = Self::new(self.vectors, self.features, self.heads, 0);
         self.driver_features = new.driver_features;
         self.selected = new.selected;
         self.config_vector = new.config_vector;
@@ -275,6 +278,7 @@ impl Front {
         };
         match (region, offset) {
             (pci::CONFIG, at) => copy(data, &self.space, at),
+            (pci::MEMORY_BAR, at) => copy(data, &self.memory, at),
             (pci::VIRTIO_BAR, at @ pci::COMMON..pci::ISR) => copy(data, &self.common(), at),
             (pci::VIRTIO_BAR, pci::ISR) => copy(data, &[std::mem::take(&mut self.isr)], 0),
             (pci::VIRTIO_BAR, at @ pci::DEVICE..pci::NOTIFY) => {
@@ -294,11 +298,13 @@ impl Front {
         let length = data.len().min(bytes.len());
         bytes[..length].copy_from_slice(&data[..length]);
         let value = u64::from_le_bytes(bytes);
+        let copy = |to: &mut [u8], at: u64| {
+            let rest = to.get_mut(at as usize..).unwrap_or(&mut []);
+            rest.iter_mut().zip(data).for_each(|(to, byte)| *to = *byte);
+        };
         match (region, offset) {
-            (pci::CONFIG, at) => {
-                let rest = self.space.get_mut(at as usize..).unwrap_or(&mut []);
-                rest.iter_mut().zip(data).for_each(|(to, byte)| *to = *byte);
-            }
+            (pci::CONFIG, at) => copy(&mut self.space, at),
+            (pci::MEMORY_BAR, at) => copy(&mut self.memory, at),
             (pci::VIRTIO_BAR, at @ pci::COMMON..pci::ISR) => self.write_common(at, value),
             (pci::VIRTIO_BAR, at) if at == pci::DEVICE + 4 => self.events &= !(value as u32),
             (pci::VIRTIO_BAR, at @ pci::NOTIFY..) => self.kick(at - pci::NOTIFY),
@@ -389,7 +395,7 @@ mod tests {
 
     /// A device whose driver is there.
     fn running() -> Front {
-        let mut front = Front::new(3, ALL, 1);
+        let mut front = Front::new(3, ALL, 1, 16);
         front.write(pci::CONFIG, 4, &[6, 0]);
         for half in 0..2 {
             write(&mut front, 0x08, half);
@@ -453,6 +459,16 @@ mod tests {
         front.script.gone = false;
         assert_eq!(read(&mut front, pci::CONFIG, 0), 0x1050_1af4);
         assert!(front.is_active());
+    }
+
+    #[test]
+    fn memory_keeps_what_is_written() {
+        let mut front = running();
+        front.write(pci::MEMORY_BAR, 12, &[1, 2, 3, 4, 5]);
+        front.reset();
+        assert_eq!(read(&mut front, pci::MEMORY_BAR, 12), 0x0403_0201);
+        assert_eq!(read(&mut front, pci::MEMORY_BAR, 14), 0x0403);
+        assert_eq!(read(&mut front, pci::MEMORY_BAR, 16), 0);
     }
 
     #[test]

@@ -86,6 +86,9 @@ pub struct Options {
     /// Most memory of pictures, in MiB
     #[arg(long, default_value_t = 256)]
     memory: u64,
+    /// Memory in BAR 0, in MiB, for a firmware's framebuffer
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=256))]
+    framebuffer: u32,
     /// Without the feature EVENT_IDX
     #[arg(long)]
     no_event_idx: bool,
@@ -112,7 +115,12 @@ impl Options {
         Shared {
             gpu: Mutex::new(Gpu::new(self.heads as usize, size, self.memory << 20)),
             map: Mutex::new(Map::new()),
-            front: Mutex::new(Front::new(self.vectors, self.features(), self.heads)),
+            front: Mutex::new(Front::new(
+                self.vectors,
+                self.features(),
+                self.heads,
+                (self.framebuffer as usize) << 20,
+            )),
             violations: Violations::default(),
         }
     }
@@ -165,7 +173,7 @@ fn run(options: &Options) -> Result<(), vfio_user::Error> {
         &options.socket,
         true,
         pci::irqs(options.vectors),
-        pci::regions(),
+        pci::regions(u64::from(options.framebuffer) << 20),
     )?;
     let shared = Arc::new(options.device());
     let (wake, woken) = mpsc::sync_channel(1);

@@ -8,6 +8,7 @@ use vfio_user::{
 };
 
 /// Regions have the numbers of VFIO. QEMU answers accesses to the MSI-X table itself.
+pub const MEMORY_BAR: u32 = 0;
 pub const MSIX_BAR: u32 = 1;
 pub const VIRTIO_BAR: u32 = 4;
 pub const CONFIG: u32 = 7;
@@ -51,8 +52,8 @@ const IRQ_MASKABLE: u32 = 2;
 const IRQ_AUTOMASKED: u32 = 4;
 
 /// Returns the configuration space of a device with so many MSI-X vectors; without any, with INTx
-/// only.
-pub fn config_space(vectors: u16) -> [u8; CONFIG_LENGTH] {
+/// only. BAR 0 may be memory.
+pub fn config_space(vectors: u16, memory: bool) -> [u8; CONFIG_LENGTH] {
     let mut space = [0; CONFIG_LENGTH];
     let mut put = |at: u8, bytes: &[u8]| {
         let at = usize::from(at);
@@ -60,7 +61,8 @@ pub fn config_space(vectors: u16) -> [u8; CONFIG_LENGTH] {
     };
     // 1af4:1050, with a list of capabilities, revision 1, a display controller.
     put(0, &[0xf4, 0x1a, 0x50, 0x10, 0, 0, 0x10, 0, 1, 0, 0x80, 3]);
-    // BAR 1 has 32 bits, BAR 4 has 64 and is prefetchable.
+    // BARs 0 and 1 have 32 bits, BAR 4 has 64. Memory and BAR 4 are prefetchable.
+    put(0x10, &[if memory { 0x08 } else { 0 }]);
     put(0x20, &[0x0c]);
     put(0x2c, &[0xf4, 0x1a, 0x00, 0x11]);
     put(0x3d, &[1]);
@@ -93,9 +95,10 @@ pub fn is_master(space: &[u8; CONFIG_LENGTH]) -> bool {
     space[COMMAND] & COMMAND_MASTER != 0
 }
 
-/// All regions. Those that are not there have no length.
-pub fn regions() -> Vec<ServerRegion> {
+/// All regions. Those that are not there have no length; BAR 0 has that of its memory.
+pub fn regions(memory: u64) -> Vec<ServerRegion> {
     let length = |index| match index {
+        MEMORY_BAR => memory,
         MSIX_BAR => MSIX_BAR_LENGTH,
         VIRTIO_BAR => VIRTIO_BAR_LENGTH,
         CONFIG => CONFIG_LENGTH as u64,
@@ -150,7 +153,7 @@ mod tests {
 
     #[test]
     fn the_list_of_capabilities_is_sound() {
-        let space = config_space(3);
+        let space = config_space(3, true);
         let found = capabilities(&space);
         assert_eq!(
             found.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
@@ -158,6 +161,7 @@ mod tests {
         );
         assert!(found.iter().all(|(_, at)| at % 4 == 0));
         assert_eq!(space[0x42..0x44], [2, 0]);
+        assert_eq!(space[0x10..0x14], [8, 0, 0, 0]);
         let (_, notify) = found[4];
         assert_eq!(space[notify + 2..notify + 5], [20, 2, 4]);
         assert_eq!(
@@ -168,10 +172,10 @@ mod tests {
 
     #[test]
     fn without_vectors_there_is_no_msix() {
-        let found = capabilities(&config_space(0));
+        let found = capabilities(&config_space(0, false));
         assert_eq!(found.iter().filter(|(kind, _)| *kind == 0x11).count(), 0);
         assert_eq!(found.len(), 4);
         assert_eq!(irqs(0)[MSIX as usize].count, 0);
-        assert!(!is_master(&config_space(0)));
+        assert!(!is_master(&config_space(0, false)));
     }
 }
