@@ -47,11 +47,11 @@ use crate::{
         RegistrationData, //
     },
     gpu::{
-        Attached,
         DebugFiles,
         DeviceInfo,
         Gpu,
         MessageMap,
+        ResourceTable,
         RustGpuDevice,
         RustGpuDriver,
         Service, //
@@ -134,7 +134,7 @@ impl<'a> StartedDevice<'a> {
         let service = unsafe { Service::new(adapter.clone())? };
         // SAFETY: A local here, and then a field of what is returned: it is not forgotten.
         let debugfs = unsafe { DebugFiles::new(pdev, &adapter)? };
-        let display = Display::new(adapter.clone())?;
+        let display = Display::new(adapter.clone(), outputs.count())?;
         let data = RegistrationData {
             adapter: adapter.clone(),
             display: display.clone(),
@@ -183,7 +183,7 @@ fn start_engines<'a>(
     let vectors = pdev.alloc_irq_vectors(1, MessageMap::MAX, types)?;
     let irq_type = vectors.irq_type();
     let map = MessageMap::new(vectors.len().try_into()?, matches!(irq_type, IrqType::Intx));
-    let attached = Attached::new()?;
+    let resources = ResourceTable::new()?;
     let gpu = Gpu::new(
         pdev,
         transport,
@@ -191,7 +191,7 @@ fn start_engines<'a>(
         map,
         fences.clone(),
         dma.clone(),
-        attached,
+        resources,
     );
     let adapter = Adapter::new(gpu, map.vectors())?;
     // SAFETY: The caller does not forget it.

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the screens show: the host's resources behind framebuffers, and the commands that bring the
-//! state of a commit to the device.
+//! [`Display`] keeps what the screens should show and what the device was told of it, and makes the
+//! second follow the first.
+//!
+//! A commit changes the state of screens and cursors and then calls [`State::follow`], which sends
+//! what the device lacks, as far as there is room. The DPC calls it when there is room again, and
+//! the clock when something that the device refused is tried again. Nobody waits. A restore after a
+//! reset is [`Display::invalidate`]: the device was told nothing, so it lacks everything.
 //!
 //! Each framebuffer that is shown has a resource of the host with the framebuffer's own pitch: the
 //! device reads lines at the pitch of the resource. The resource reads from the pages of the
-//! framebuffer's object, which [`resources`](crate::gpu::Attached) keeps until the device has let
-//! go of them.
-//!
-//! The commands of a commit are sent in one batch: first all transfers, then what the scanouts
-//! show, then all flushes; so no scanout shows a resource before it has its picture.
+//! framebuffer's object, see [`resources`](crate::gpu::ResourceTable).
 
 use kernel::{
     device::{
@@ -17,7 +18,6 @@ use kernel::{
         Device, //
     },
     drm::kms::{
-        self,
         Commit,
         PlaneKind,
         PlaneUpdate, //
@@ -25,33 +25,21 @@ use kernel::{
     new_mutex,
     num::casts::u32_as_usize,
     prelude::*,
+    rbtree::RBTreeNodeReservation,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
         Mutex, //
+    },
+    time::{
+        ClockSource,
+        Monotonic, //
     },
 };
 
 use crate::{
-    command::{
-        Command,
-        Format,
-        MemEntry,
-        ResourceAttachBacking,
-        ResourceCreate2d,
-        ResourceDetachBacking,
-        ResourceFlush,
-        ResourceUnref,
-        Response,
-        SetScanout,
-        TransferToHost2d,
-        MAX_SCANOUTS,
-        NO_RESOURCE, //
-    },
+    command::MAX_SCANOUTS,
     gpu::{
+        Deferred,
         Framebuffer,
         Gpu,
         Object,
@@ -64,34 +52,39 @@ use crate::{
         Interrupt,
         Node, //
     },
-    virtqueue::{
-        Completion,
-        DedicatedBuffer,
-        Packet, //
-    },
+    virtqueue::Packet, //
 };
 
+mod backing;
 mod change;
 mod cursor;
 mod damage;
+mod follow;
 pub(crate) mod outputs;
 pub(crate) mod panic;
+mod screen;
 
 use self::{
+    backing::attach_list,
     change::{
         change,
-        rect,
-        scanout,
-        wanted,
-        whole,
+        wanted_cursor,
         Change, //
     },
-    cursor::Cursors,
-    damage::Damage, //
+    cursor::Cursor,
+    follow::{
+        Follow,
+        PACKETS, //
+    },
+    screen::{
+        Caller,
+        Screen,
+        Shown, //
+    },
 };
 pub(crate) use self::{
-    cursor::Cursor,
-    outputs::Outputs, //
+    outputs::Outputs,
+    screen::Progress, //
 };
 
 /// `DRM_FORMAT_XRGB8888`.
@@ -100,102 +93,150 @@ pub(crate) const XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
 /// `DRM_FORMAT_ARGB8888`.
 pub(crate) const ARGB8888: u32 = u32::from_le_bytes(*b"AR24");
 
-/// Bytes of a pixel of both.
-pub(crate) const BYTES_PER_PIXEL: u32 = 4;
-
 /// Largest width and height of a mode, in pixels.
 pub(crate) const MAX_SIDE: u32 = 8192;
-
-/// Commands that are collected before they are sent: three for each of 16 scanouts, and as many
-/// images of cursors.
-const BATCH: usize = 64;
-
-/// With fewer commands than this under way the control queue takes a commit, also if it has to keep
-/// some of it: a quarter of `QUEUE_DEPTH` in `scheduler/queue.rs`.
-const ROOM: u64 = 128;
 
 /// What the driver keeps with a plane.
 pub(crate) struct PlaneData {
     /// Index of its scanout.
     pub(crate) scanout: u32,
-    /// The cursor of that scanout.
-    pub(crate) cursor: Arc<Cursor>,
+}
+
+/// The state of the display, and what the device was told of it.
+struct State {
+    screens: KVec<Screen>,
+    cursors: KVec<Cursor>,
+    /// Commands on their way to the control queue, in their order.
+    packets: Fifo<Packet>,
+}
+
+impl State {
+    /// Takes over what a commit does to a plane.
+    fn update(&mut self, update: &PlaneUpdate<'_, RustGpuDriver>, change: &Change<'_>) {
+        let index = u32_as_usize(update.plane().scanout);
+        match update.plane().kind() {
+            PlaneKind::Cursor => {
+                if let Some(cursor) = self.cursors.get_mut(index) {
+                    update_cursor(cursor, update, matches!(change, Change::Off));
+                }
+            }
+            PlaneKind::Primary => match (self.screens.get_mut(index), change) {
+                (Some(screen), Change::Off) => screen.blank(),
+                (
+                    Some(screen),
+                    Change::Show {
+                        framebuffer,
+                        part,
+                        modeset,
+                    },
+                ) => {
+                    let shown = Shown {
+                        resource: framebuffer.resource(),
+                        src: update.new().src(),
+                    };
+                    screen.update(shown, *part, *modeset);
+                }
+                _ => {}
+            },
+        }
+    }
+
+    /// Makes the device follow, as far as there is room. For `interrupt` see
+    /// [`scheduler::submit_batch`].
+    ///
+    /// Returns whether the clock is needed: the device refuses something.
+    fn follow(&mut self, adapter: &Adapter<Gpu<'_>>, caller: Caller, interrupt: Interrupt) -> bool {
+        if adapter.miniport().fences().check().is_err() {
+            // Broken or gone: it takes nothing.
+            return false;
+        }
+        let mut follow = Follow {
+            adapter,
+            packets: &mut self.packets,
+            caller,
+            now: Monotonic::ktime_get(),
+            wants_dpc: false,
+        };
+        for screen in &mut self.screens {
+            follow.screen(screen);
+        }
+        for cursor in &mut self.cursors {
+            follow.cursor(cursor);
+        }
+        follow.destroy_unused(&self.screens, &self.cursors);
+        follow.send(interrupt);
+        self.screens.iter().any(Screen::is_refused) || self.cursors.iter().any(Cursor::is_refused)
+    }
+}
+
+/// Takes over what a commit does to the plane of `cursor`, or that it is switched `off`.
+fn update_cursor(cursor: &mut Cursor, update: &PlaneUpdate<'_, RustGpuDriver>, off: bool) {
+    match update.new().framebuffer() {
+        Some(framebuffer) if !off => {
+            let wanted = wanted_cursor(update, framebuffer);
+            cursor.update(wanted, update.framebuffer_changed());
+        }
+        _ => cursor.hide(),
+    }
+}
+
+/// The state of the display, also for the DPC.
+#[pin_data]
+struct Screens {
+    /// Taken by commits, by the DPC and by the clock. The lock of the resources and message locks
+    /// are taken under it. Nothing is allocated under it.
+    #[pin]
+    state: Mutex<State>,
+}
+
+impl Deferred for Screens {
+    /// Sends what found no room before, or had to wait for an answer.
+    fn run(&self, adapter: &Adapter<Gpu<'_>>) {
+        let mut state = self.state.lock();
+        if state.follow(adapter, Caller::Dpc, Interrupt::Wanted) {
+            adapter.miniport().arm_watchdog();
+        }
+    }
+
+    /// Sends what the device refused before. Frees what the device let go of.
+    fn tick(&self, adapter: &Adapter<Gpu<'_>>) -> bool {
+        adapter.miniport().resources().sweep();
+        let mut state = self.state.lock();
+        state.follow(adapter, Caller::Clock, Interrupt::Wanted)
+    }
 }
 
 /// The display of one device.
-#[pin_data]
 pub(crate) struct Display<'a> {
     adapter: Arc<Adapter<Gpu<'a>>>,
-    /// The cursors of all scanouts, also for the DPC.
-    cursors: Arc<Cursors>,
-    /// Last number given to a resource; they are not reused before they wrap.
-    last_resource: Atomic<u32>,
-    /// Held while resources are made, as several commits may want the same. `batch` is taken under
-    /// it.
-    #[pin]
-    making: Mutex<()>,
-    /// Commands on their way to the control queue. Message locks are taken under it, and that of
-    /// the resources.
-    #[pin]
-    batch: Mutex<Batch>,
-}
-
-/// Commands on their way to the control queue.
-struct Batch {
-    /// In the order in which the device gets them.
-    packets: Fifo<Packet>,
-    /// What follows the transfers of the commit that is brought to the device, and what follows
-    /// that; one for each scanout at the most. Empty between commits.
-    scanouts: Fifo<SetScanout>,
-    flushes: Fifo<ResourceFlush>,
-    /// What changed lately on each scanout.
-    damages: KVec<Damage>,
-}
-
-/// What came of sending a batch.
-pub(crate) struct Sent {
-    /// Fence of the last command.
-    pub(crate) fence: u64,
-    /// Whether commands are left that found no room.
-    pub(crate) left: bool,
-}
-
-impl Sent {
-    /// Nothing was sent by the control queue.
-    const NOTHING: Self = Self {
-        fence: 0,
-        left: false,
-    };
+    screens: Arc<Screens>,
 }
 
 impl<'a> Display<'a> {
-    /// Makes the display of a device that shows nothing.
+    /// Makes the display of a device that shows nothing on its `scanouts` scanouts.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
-    pub(crate) fn new(adapter: Arc<Adapter<Gpu<'a>>>) -> Result<Arc<Self>> {
-        let batch = Batch {
-            packets: Fifo::new(BATCH)?,
-            scanouts: Fifo::new(MAX_SCANOUTS)?,
-            flushes: Fifo::new(MAX_SCANOUTS)?,
-            damages: Damage::all(MAX_SCANOUTS)?,
+    pub(crate) fn new(adapter: Arc<Adapter<Gpu<'a>>>, scanouts: u32) -> Result<Arc<Self>> {
+        let count = u32_as_usize(scanouts).min(MAX_SCANOUTS);
+        let mut screens = KVec::with_capacity(count, GFP_KERNEL)?;
+        let mut cursors = KVec::with_capacity(count, GFP_KERNEL)?;
+        for scanout in (0..scanouts).take(count) {
+            screens.push(Screen::new(scanout)?, GFP_KERNEL)?;
+            cursors.push(Cursor::new(scanout)?, GFP_KERNEL)?;
+        }
+        let state = State {
+            screens,
+            cursors,
+            packets: Fifo::new(PACKETS)?,
         };
-        let cursors = Cursors::new()?;
-        adapter.miniport().set_deferred(cursors.clone());
-        Arc::pin_init(
-            pin_init!(Self {
-                adapter,
-                cursors,
-                last_resource: Atomic::new(NO_RESOURCE),
-                making <- new_mutex!((), "rust_gpu::Display::making"),
-                batch <- new_mutex!(batch, "rust_gpu::Display"),
+        let screens = Arc::pin_init(
+            pin_init!(Screens {
+                state <- new_mutex!(state, "rust_gpu::Screens"),
             }),
             GFP_KERNEL,
-        )
-    }
-
-    /// Returns the cursors of all scanouts.
-    pub(crate) fn cursors(&self) -> &Cursors {
-        &self.cursors
+        )?;
+        adapter.miniport().set_deferred(screens.clone());
+        Ok(Arc::new(Self { adapter, screens }, GFP_KERNEL)?)
     }
 
     fn gpu(&self) -> &Gpu<'a> {
@@ -206,360 +247,125 @@ impl<'a> Display<'a> {
         self.gpu().device()
     }
 
-    /// Gives `framebuffer` a resource of the host if it has none, or none any more.
+    /// Returns how far the device is with the frames of a scanout.
     ///
-    /// Errors: [`ENOMEM`], and those of mapping the object. Context: process.
-    pub(crate) fn attach(&self, framebuffer: &Framebuffer) -> Result {
-        let _making = self.making.lock();
-        let attached = self.gpu().attached();
-        if attached.share(framebuffer) {
+    /// Errors: [`EINVAL`] if there is no such scanout. Context: process.
+    pub(crate) fn progress(&self, scanout: u32) -> Result<Arc<Progress>> {
+        let state = self.screens.state.lock();
+        let screen = state.screens.get(u32_as_usize(scanout)).ok_or(EINVAL)?;
+        Ok(screen.progress().clone())
+    }
+
+    /// Gives `framebuffer` a resource of which the device can be told, if it has none: all that a
+    /// commit that shows it needs. On a broken device there is nothing to prepare.
+    ///
+    /// Errors: [`EBUSY`] while the device holds too many resources that nobody uses any more,
+    /// [`E2BIG`] if the object has more pieces than the device takes, [`ENOMEM`], and those of
+    /// mapping the object. Context: process; does not wait for the device.
+    pub(crate) fn prepare(&self, framebuffer: &Framebuffer) -> Result {
+        let resources = self.gpu().resources();
+        if resources.share(framebuffer) || self.gpu().fences().check().is_err() {
             return Ok(());
         }
-        let id = self.new_resource();
-        let (width, height) = (framebuffer.pitch() / BYTES_PER_PIXEL, framebuffer.height());
-        let create = ResourceCreate2d {
-            resource_id: id.into(),
-            format: match framebuffer.format() {
-                ARGB8888 => Format::B8G8R8A8.into(),
-                _ => Format::B8G8R8X8.into(),
-            },
-            width: width.into(),
-            height: height.into(),
-        };
-        let create = self
-            .gpu()
-            .packet(Node::Control, &create, Completion::Created(id))?;
-        let attach = self.backing(id, framebuffer.object())?;
-        attached.insert(id, framebuffer)?;
-
-        let packets = &mut self.batch.lock().packets;
-        self.queue(packets, Ok(create));
-        self.queue(packets, Ok(attach));
-        self.send(packets);
+        resources.sweep();
+        if !resources.has_room() {
+            return Err(EBUSY);
+        }
+        let list = attach_list(self.device(), self.gpu().dma(), framebuffer.object())?;
+        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+        resources.insert(node, framebuffer, list);
         Ok(())
     }
 
-    /// Makes the packet that tells the device where the pages of `object` are.
-    fn backing(&self, resource_id: u32, object: &Object) -> Result<Packet> {
-        type Attach = ResourceAttachBacking;
-        let table = object.sg_table(self.device())?;
-        let count = table.iter().count();
-        let payload = count.checked_mul(size_of::<MemEntry>()).ok_or(EOVERFLOW)?;
-        let answer = <Attach as Command>::Response::SIZE;
-        let dma = self.gpu().dma();
-        let mut buffer = DedicatedBuffer::new(
-            self.device(),
-            dma,
-            Attach::SIZE,
-            payload,
-            answer,
-            GFP_KERNEL,
-        )?;
-        for (index, entry) in table.iter().enumerate() {
-            let entry = MemEntry {
-                addr: entry.dma_address().into(),
-                length: u32::try_from(entry.dma_len())?.into(),
-                ..Default::default()
-            };
-            buffer.write_payload(index * size_of::<MemEntry>(), entry.as_bytes())?;
-        }
-        let command = Attach {
-            resource_id: resource_id.into(),
-            nr_entries: u32::try_from(count)?.into(),
-        };
-        Packet::with_payload(buffer, &command)
-    }
-
-    /// Returns a number for a new resource.
-    fn new_resource(&self) -> u32 {
-        loop {
-            let id = self.last_resource.fetch_add(1, Relaxed).wrapping_add(1);
-            if id != NO_RESOURCE {
-                return id;
-            }
-        }
-    }
-
-    /// Takes the resource of a framebuffer that nobody shows any more.
+    /// A framebuffer that nobody shows any more is destroyed.
     ///
-    /// Context: process.
+    /// Context: process; does not wait for the device.
     pub(crate) fn detach(&self, framebuffer: &Framebuffer) {
-        if let Some(resource) = self.gpu().attached().leave(framebuffer) {
-            self.unref(resource);
+        if self.gpu().resources().leave(framebuffer) {
+            self.release();
         }
     }
 
     /// The last handle of an object was closed.
     ///
-    /// Context: process.
+    /// Context: process; does not wait for the device.
     pub(crate) fn close(&self, object: &Object) {
-        if let Some(resource) = self.gpu().attached().close(object) {
-            self.unref(resource);
+        if self.gpu().resources().close(object) {
+            self.release();
         }
     }
 
-    /// Has the host forget a resource that nobody uses any more.
-    fn unref(&self, resource_id: u32) {
-        let packets = &mut self.batch.lock().packets;
-        let detach = ResourceDetachBacking {
-            resource_id: resource_id.into(),
-            ..Default::default()
-        };
-        let unref = ResourceUnref {
-            resource_id: resource_id.into(),
-            ..Default::default()
-        };
-        self.control(packets, &detach, Completion::None);
-        // If this one is lost the object stays until the device is reset.
-        let completion = Completion::Destroyed(resource_id);
-        self.control(packets, &unref, completion);
-        self.send(packets);
+    /// Lets the device forget what nobody uses, now or when there is room.
+    fn release(&self) {
+        self.gpu().resources().sweep();
+        self.follow(Interrupt::Wanted);
     }
 
-    /// Returns whether the device has room for a commit: no commit waits for it then.
-    ///
-    /// Context: process.
-    pub(crate) fn has_room(&self) -> bool {
-        scheduler::known_fences(&*self.adapter, Node::Control)
-            .is_ok_and(|(completed, submitted)| submitted - completed < ROOM)
+    fn follow(&self, interrupt: Interrupt) {
+        let mut state = self.screens.state.lock();
+        self.follow_locked(&mut state, interrupt);
     }
 
-    /// Brings the state of `commit` to the device. If that is to be `quiet` the device need not
-    /// tell when it is done, before the next [`vsync`](Self::vsync) or [`listen`](Self::listen).
+    fn follow_locked(&self, state: &mut State, interrupt: Interrupt) {
+        if state.follow(&self.adapter, Caller::Commit, interrupt) {
+            self.gpu().arm_watchdog();
+        }
+    }
+
+    /// Makes the device show the state of `commit`. With [`Interrupt::Suppressed`] it need not
+    /// interrupt when it is done, before the next [`vsync`](Self::vsync) or [`poll`](Self::poll).
     ///
-    /// Context: process; does not wait for the device.
-    pub(crate) fn show(&self, commit: &Commit<'_, RustGpuDriver>, quiet: bool) -> Sent {
+    /// Context: process; does not allocate, and does not wait for the device.
+    pub(crate) fn commit(&self, commit: &Commit<'_, RustGpuDriver>, interrupt: Interrupt) {
         for update in commit.crtcs() {
             if update.old_active() != update.active() {
                 let target = update.crtc().index();
                 scheduler::control_vsync(&*self.adapter, target, update.active());
             }
         }
-        let mut batch = self.batch.lock();
-        let Batch {
-            packets,
-            scanouts,
-            flushes,
-            damages,
-        } = &mut *batch;
-        let mut quiet = quiet;
+        let mut state = self.screens.state.lock();
         for update in commit.planes() {
-            let mut change = change(commit, &update);
-            if update.plane().kind() == PlaneKind::Cursor {
-                if let Change::Show(framebuffer, part, _) = &change {
-                    // The command that shows the image of a cursor waits for its transfer.
-                    quiet = false;
-                    self.transfer(packets, &update, framebuffer, part);
-                }
-                self.cursor(&update, &change);
-                continue;
-            }
-            if let Some(damage) = damages.get_mut(u32_as_usize(update.plane().scanout)) {
-                self.fill(packets, damage, &update, &mut change);
-            }
-            // There is room, as there is one primary plane for each scanout.
-            if let Some(scanout) = scanout(&update, &change) {
-                let _ = scanouts.push(scanout);
-            }
-            if let Change::Show(framebuffer, part, _) = change {
-                let _ = flushes.push(ResourceFlush {
-                    r: rect(&part),
-                    resource_id: framebuffer.resource().into(),
-                    ..Default::default()
-                });
-            }
+            state.update(&update, &change(commit, &update));
         }
-        while let Some(scanout) = scanouts.pop() {
-            self.control(packets, &scanout, Completion::None);
-        }
-        while let Some(flush) = flushes.pop() {
-            self.control(packets, &flush, Completion::None);
-        }
-        self.send_all(packets, quiet)
+        self.follow_locked(&mut state, interrupt);
     }
 
-    /// Tells the scheduler of a vertical retrace of a scanout. Looks for what the device completed
-    /// if there is somebody to `look` for.
-    ///
-    /// Returns the last fence of the control queue that is known to be complete; 0 if the device is
-    /// stopped.
+    /// Tells the scheduler of a vertical retrace of a scanout. With `poll` it polls the device
+    /// first.
     ///
     /// Context: as [`scheduler::report_vsync`].
-    pub(crate) fn vsync(&self, scanout: u32, look: bool) -> u64 {
-        scheduler::report_vsync(&*self.adapter, scanout, look).map_or(0, |(_, completed)| completed)
+    pub(crate) fn vsync(&self, scanout: u32, poll: bool) {
+        let _ = scheduler::report_vsync(&*self.adapter, scanout, poll);
     }
 
-    /// Has the device tell when it is done with what it has.
+    /// Polls the device. It interrupts again for what it has.
     ///
     /// Context: process.
-    pub(crate) fn listen(&self) {
+    pub(crate) fn poll(&self) {
         let _ = scheduler::query_current_fence(&*self.adapter, Node::Control);
     }
 
-    /// Brings the state of a cursor, whose framebuffer is attached, to the device.
+    /// Makes the device show the new state of a cursor, whose framebuffer was prepared.
     ///
-    /// Context: process; does not wait for the device.
-    pub(crate) fn show_cursor(&self, update: &PlaneUpdate<'_, RustGpuDriver>) -> Sent {
-        match update.new().framebuffer() {
-            Some(framebuffer) if update.framebuffer_changed() => {
-                let packets = &mut self.batch.lock().packets;
-                self.transfer(packets, update, framebuffer, &whole(framebuffer));
-                self.send(packets)
-            }
-            Some(framebuffer) => {
-                let wanted = wanted(update, framebuffer);
-                update.plane().cursor.show(&self.adapter, wanted);
-                Sent::NOTHING
-            }
-            None => Sent::NOTHING,
+    /// Context: process; does not allocate, and does not wait for the device.
+    pub(crate) fn move_cursor(&self, update: &PlaneUpdate<'_, RustGpuDriver>) {
+        let mut state = self.screens.state.lock();
+        let index = u32_as_usize(update.plane().scanout);
+        if let Some(cursor) = state.cursors.get_mut(index) {
+            update_cursor(cursor, update, false);
         }
+        self.follow_locked(&mut state, Interrupt::Wanted);
     }
 
-    /// Sends commands that found no room before.
+    /// Forgets what the device was told: it was reset and knows nothing of it.
     ///
     /// Context: process.
-    pub(crate) fn send_rest(&self) -> Sent {
-        self.send(&mut self.batch.lock().packets)
-    }
-
-    /// Forgets what the device was told, and was to be told: it was reset and knows nothing of it.
-    /// Framebuffers get new resources when they are shown next. All CRTCs are off: that has made
-    /// the cursors and the damage forget what they knew.
-    ///
-    /// Context: process.
-    pub(crate) fn forget(&self) {
-        let packets = &mut self.batch.lock().packets;
-        while packets.pop().is_some() {}
-        self.gpu().attached().clear();
-    }
-
-    /// Gives the commands up that found no room.
-    ///
-    /// Context: process.
-    pub(crate) fn give_up(&self) {
-        let mut batch = self.batch.lock();
-        if !batch.packets.is_empty() {
-            dev_warn!(self.device(), "the device is stuck: commands are lost\n");
-        }
-        while batch.packets.pop().is_some() {}
-        batch.damages.iter_mut().for_each(Damage::forget);
-    }
-
-    /// Has the device read what it lacks of the framebuffer that a scanout is to show. That is what
-    /// changed of it then.
-    fn fill(
-        &self,
-        batch: &mut Fifo<Packet>,
-        damage: &mut Damage,
-        update: &PlaneUpdate<'_, RustGpuDriver>,
-        change: &mut Change<'_>,
-    ) {
-        let (framebuffer, part) = match change {
-            Change::Nothing => return,
-            Change::Off => return damage.forget(),
-            Change::Show(framebuffer, part, _) => (*framebuffer, part),
-        };
-        let (old, new) = (update.old(), update.new());
-        if old.framebuffer().is_none() || old.src() != new.src() {
-            damage.forget();
-        }
-        let again = !update.framebuffer_changed();
-        *part = self
-            .gpu()
-            .attached()
-            .with_frame(framebuffer.resource(), |held| {
-                damage.show(held, *part, new.src(), again)
-            });
-        if !self.transfer(batch, update, framebuffer, part) {
-            damage.forget();
-        }
-    }
-
-    /// Has the device read a part of a framebuffer. Returns false if that is lost.
-    fn transfer(
-        &self,
-        batch: &mut Fifo<Packet>,
-        update: &PlaneUpdate<'_, RustGpuDriver>,
-        framebuffer: &Framebuffer,
-        part: &kms::Rect,
-    ) -> bool {
-        // Fails only for an object that was never mapped, and then there is no resource.
-        let _ = framebuffer.object().sync_for_device(self.device());
-        let r = rect(part);
-        let offset = u64::from(framebuffer.offset())
-            + u64::from(framebuffer.pitch()) * u64::from(r.y)
-            + u64::from(r.x) * u64::from(BYTES_PER_PIXEL);
-        let command = TransferToHost2d {
-            r,
-            offset: offset.into(),
-            resource_id: framebuffer.resource().into(),
-            ..Default::default()
-        };
-        let completion = match update.plane().kind() {
-            PlaneKind::Cursor => {
-                let wanted = wanted(update, framebuffer);
-                match update.plane().cursor.image(wanted, &command) {
-                    Some(image) => Completion::Mark(image),
-                    None => return true,
-                }
-            }
-            PlaneKind::Primary => Completion::None,
-        };
-        self.control(batch, &command, completion)
-    }
-
-    /// Moves a cursor, or hides it; a new image follows its transfer.
-    fn cursor(&self, update: &PlaneUpdate<'_, RustGpuDriver>, change: &Change<'_>) {
-        let cursor = &update.plane().cursor;
-        match (update.new().framebuffer(), change) {
-            (_, Change::Off) | (None, _) => cursor.hide(&self.adapter),
-            (Some(framebuffer), _) if !update.framebuffer_changed() => {
-                cursor.show(&self.adapter, wanted(update, framebuffer));
-            }
-            _ => {}
-        }
-    }
-
-    /// Appends a command for the control queue. Returns as [`queue`](Self::queue).
-    fn control<C: Command>(
-        &self,
-        batch: &mut Fifo<Packet>,
-        command: &C,
-        completion: Completion,
-    ) -> bool {
-        let packet = self.gpu().packet(Node::Control, command, completion);
-        self.queue(batch, packet)
-    }
-
-    /// Appends a packet, after sending some if there is no room. Commits cannot fail: without
-    /// memory, or with a device that takes nothing, the packet is lost, and this returns false.
-    fn queue(&self, batch: &mut Fifo<Packet>, packet: Result<Packet>) -> bool {
-        if batch.is_full() {
-            self.send(batch);
-        }
-        let queued = packet.and_then(|packet| batch.push(packet).map_err(|_| ENOSPC));
-        if queued.is_err() && self.gpu().is_first_failure() {
-            dev_warn!(self.device(), "no room for a command\n");
-        }
-        queued.is_ok()
-    }
-
-    /// Sends what was collected, with one kick.
-    fn send(&self, batch: &mut Fifo<Packet>) -> Sent {
-        self.send_all(batch, false)
-    }
-
-    /// The same. For `quiet` see [`scheduler::submit_batch`].
-    fn send_all(&self, batch: &mut Fifo<Packet>, quiet: bool) -> Sent {
-        let interrupt = match quiet {
-            true => Interrupt::Suppressed,
-            false => Interrupt::Wanted,
-        };
-        let sent = scheduler::submit_batch(&*self.adapter, Node::Control, batch, interrupt);
-        let fence = sent.unwrap_or(0);
-        Sent {
-            fence,
-            left: !batch.is_empty(),
-        }
+    pub(crate) fn invalidate(&self) {
+        let mut state = self.screens.state.lock();
+        while state.packets.pop().is_some() {}
+        state.screens.iter_mut().for_each(Screen::invalidate);
+        state.cursors.iter_mut().for_each(Cursor::invalidate);
+        drop(state);
+        self.gpu().resources().invalidate();
     }
 }

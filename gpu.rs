@@ -20,8 +20,11 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
-            Relaxed, //
+            Full,
+            Relaxed,
+            Release, //
         },
         Arc,
         SetOnce, //
@@ -83,12 +86,14 @@ pub(crate) use self::{
         State, //
     },
     resources::{
-        Attached,
-        Frame,
         Framebuffer,
         FramebufferData,
         Object,
-        ObjectData, //
+        ObjectData,
+        Resource,
+        ResourceTable,
+        Told,
+        BYTES_PER_PIXEL, //
     },
     service::Service, //
 };
@@ -120,6 +125,13 @@ pub(crate) trait Deferred: Send + Sync {
     /// Context: process (the DPC), after the retired requests were handled and before waiters are
     /// woken. Must not wait for the device.
     fn run(&self, adapter: &Adapter<Gpu<'_>>);
+
+    /// Does what has its time, at each tick of the clock. Returns whether the clock is still needed.
+    ///
+    /// Context: process. Must not wait for the device.
+    fn tick(&self, _adapter: &Adapter<Gpu<'_>>) -> bool {
+        false
+    }
 }
 
 /// The miniport of one GPU.
@@ -134,10 +146,12 @@ pub(crate) struct Gpu<'a> {
     notify_addresses: PerNode<SetOnce<NotifyAddress>>,
     /// Memory for the commands of the queues. Known once they are made.
     pools: PerNode<SetOnce<CommandPool>>,
-    /// The objects that the device may read at any time, by the number of their resource.
-    attached: Pin<KBox<Attached>>,
+    /// The resources of the host, with the objects that the device may read at any time.
+    resources: Pin<KBox<ResourceTable>>,
     /// Work that a higher layer does in the DPC.
     deferred: SetOnce<Arc<dyn Deferred>>,
+    /// The next DPC does that work.
+    deferred_due: Atomic<bool>,
     /// A command failed, and the log says so.
     warned: Atomic<bool>,
     /// There is something to submit. Signaled by submitters and the DPC.
@@ -155,7 +169,7 @@ impl<'a> Gpu<'a> {
         map: MessageMap,
         fences: Arc<Fences>,
         dma: Arc<DmaContext>,
-        attached: Pin<KBox<Attached>>,
+        resources: Pin<KBox<ResourceTable>>,
     ) -> Self {
         Self {
             dev,
@@ -166,8 +180,9 @@ impl<'a> Gpu<'a> {
             dma,
             notify_addresses: PerNode::new([const { SetOnce::new() }; NODES]),
             pools: PerNode::new([const { SetOnce::new() }; NODES]),
-            attached,
+            resources,
             deferred: SetOnce::new(),
+            deferred_due: Atomic::new(false),
             warned: Atomic::new(false),
             submission_event: Event::new(),
             display_event: Event::new(),
@@ -217,9 +232,9 @@ impl<'a> Gpu<'a> {
         self.pools[node].populate(pool);
     }
 
-    /// Returns the objects that the device may read at any time.
-    pub(crate) fn attached(&self) -> &Attached {
-        &self.attached
+    /// Returns the resources of the host.
+    pub(crate) fn resources(&self) -> &ResourceTable {
+        &self.resources
     }
 
     /// Adds work of a higher layer to the DPC. Later calls change nothing.
@@ -235,9 +250,9 @@ impl<'a> Gpu<'a> {
     }
 
     /// Makes a packet of one command for `node`, to which the device answers with success or
-    /// failure and no data. A failure is logged.
+    /// failure and no data. A failure is logged. Does not allocate.
     ///
-    /// Errors: those of [`Packet::plain`], [`ENODEV`] before the queue is made.
+    /// Errors: [`EBUSY`] without a free slot, [`ENODEV`] before the queue is made.
     ///
     /// Context: process.
     pub(crate) fn packet<C: Command>(
@@ -246,14 +261,40 @@ impl<'a> Gpu<'a> {
         command: &C,
         completion: Completion,
     ) -> Result<Packet> {
-        let pool = self.pools[node].as_ref();
-        Packet::plain(
-            self.device(),
-            &self.dma,
-            pool.ok_or(ENODEV)?,
-            command,
-            completion,
-        )
+        let pool = self.pools[node].as_ref().ok_or(ENODEV)?;
+        Packet::plain(pool.take().ok_or(EBUSY)?, command, completion)
+    }
+
+    /// Returns how many commands of `node` have slots.
+    pub(crate) fn slots(&self, node: Node) -> u32 {
+        self.pools[node].as_ref().map_or(0, CommandPool::count)
+    }
+
+    /// Returns whether `node` has slots for `count` commands. If not, the [`Deferred`] work is done
+    /// when a slot is free.
+    ///
+    /// Context: process.
+    pub(crate) fn await_slots(&self, node: Node, count: u32) -> bool {
+        let Some(pool) = self.pools[node].as_ref() else {
+            return false;
+        };
+        if pool.free() >= count {
+            return true;
+        }
+        self.set_deferred_due();
+        pool.await_free(count)
+    }
+
+    /// Starts the clock, which calls [`Deferred::tick`].
+    ///
+    /// Context: process.
+    pub(crate) fn arm_watchdog(&self) {}
+
+    /// The next DPC does the [`Deferred`] work.
+    ///
+    /// Context: process.
+    pub(crate) fn set_deferred_due(&self) {
+        self.deferred_due.store(true, Release);
     }
 }
 
@@ -285,14 +326,25 @@ impl Gpu<'_> {
                 self.report_failure(command_type, error);
             }
             match retired.completion {
-                Completion::Client(client) => client.give_back(1),
-                Completion::Reply(reply) => reply.set(retired.command),
-                Completion::Created(resource) if refused => self.attached.refused(resource),
-                // Also if it was refused: the host then has no such resource.
-                Completion::Destroyed(resource) => drop(self.attached.remove(resource)),
-                Completion::Mark(mark) => drop(mark),
-                Completion::None | Completion::Panic | Completion::Created(_) => {}
+                Completion::Client(client) => {
+                    client.give_back(1);
+                    continue;
+                }
+                Completion::Reply(reply) => {
+                    reply.set(retired.command);
+                    continue;
+                }
+                Completion::None | Completion::Panic => continue,
+                Completion::Created(id) => self.resources.created(id, !refused),
+                Completion::Attached(id) => {
+                    let list = retired.command.filter(|_| refused).map(|(list, _)| list);
+                    self.resources.attached(id, !refused, list);
+                }
+                Completion::Destroyed(id) => self.resources.destroyed(id, !refused),
+                Completion::Batch(command) => command.refuse(),
             }
+            // What was told has changed.
+            self.set_deferred_due();
         }
         let mut emptied = Some(list);
         // On failure the list is dropped here, outside the lock.
@@ -432,8 +484,10 @@ impl Miniport for Gpu<'_> {
         for node in Node::ENGINES {
             self.finish(adapter, node);
         }
-        if let Some(deferred) = self.deferred.as_ref() {
-            deferred.run(adapter);
+        if self.deferred_due.load(Acquire) && self.deferred_due.xchg(false, Full) {
+            if let Some(deferred) = self.deferred.as_ref() {
+                deferred.run(adapter);
+            }
         }
         self.check_config(adapter);
         scheduler::notify_dpc(adapter, &self.fences, &snapshot);

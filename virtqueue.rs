@@ -52,25 +52,25 @@ mod dma;
 mod packet;
 mod panic;
 
-use self::{
-    buffer::CommandBuffer,
-    dma::DmaMemory,
-    packet::{
-        succeeded,
-        Retired, //
-    },
-};
 pub(crate) use self::{
     buffer::{
+        CommandBuffer,
         CommandPool,
         DedicatedBuffer, //
     },
     dma::DmaContext,
     packet::{
+        Batch,
         Completion,
-        Mark,
         Packet,
         Reply, //
+    },
+};
+use self::{
+    dma::DmaMemory,
+    packet::{
+        succeeded,
+        Retired, //
     },
 };
 
@@ -219,22 +219,29 @@ impl Virtqueue {
             completion,
             fence,
         } = used.request;
-        // Two kinds of slots go back to the pool here: those of null packets, and those of commands
-        // that succeeded and have no completion.
-        let command = match (&completion, &buffer) {
-            (Completion::None, CommandBuffer::Slot(_))
-                if succeeded(&buffer, used.written).is_ok() =>
-            {
-                return Some(fence);
+        // Null packets and commands that succeeded are in slots. The slot is free from here on.
+        let is_null = matches!(completion, Completion::Client(_));
+        let executed = matches!(buffer, CommandBuffer::Slot(_))
+            && (is_null || succeeded(&buffer, used.written).is_ok());
+        let command = match executed {
+            true => {
+                drop(buffer);
+                None
             }
-            (Completion::Client(_), _) => None,
-            _ => Some((buffer, used.written)),
+            false => Some((buffer, used.written)),
         };
-        // Cannot fail: the list was not full.
-        let _ = self.retired.push(Retired {
-            completion,
-            command,
-        });
+        let (wants_dpc, completion) = match completion {
+            Completion::None if executed => (false, Completion::None),
+            Completion::Batch(pending) if executed => (pending.complete(), Completion::None),
+            completion => (true, completion),
+        };
+        if wants_dpc || self.pool.take_wanted() {
+            // Cannot fail: the list was not full.
+            let _ = self.retired.push(Retired {
+                completion,
+                command,
+            });
+        }
         Some(fence)
     }
 

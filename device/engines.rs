@@ -159,7 +159,7 @@ impl<'a> Engines<'a> {
         if self.transport().reset().is_err() {
             self.enabled.clear_master();
             self.dma.abandon();
-            self.adapter.miniport().attached().abandon();
+            self.adapter.miniport().resources().abandon();
             // A reference that is never dropped.
             core::mem::forget(self.drm.clone());
         }

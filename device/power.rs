@@ -91,7 +91,7 @@ impl StartedDevice<'_> {
     /// Context: process, lock of the device held.
     pub(crate) fn restore(&self) -> Result {
         let fences = &self.waiters.0;
-        let forget = || self.display.forget();
+        let forget = || self.display.invalidate();
         let started = self.engines.restart(fences, forget).inspect_err(|_| {
             self.engines.reset_and_cut_off();
             fences.wedge();

@@ -14,9 +14,7 @@ use kernel::drm::kms::{
 use crate::{
     command::{
         Rect,
-        SetScanout,
-        UpdateCursor,
-        NO_RESOURCE, //
+        UpdateCursor, //
     },
     gpu::{
         Framebuffer,
@@ -26,11 +24,18 @@ use crate::{
 
 /// What a commit does to a plane.
 pub(super) enum Change<'c> {
+    /// Nothing, or it only moves a cursor.
     Nothing,
     /// The plane shows nothing any more.
     Off,
-    /// The part of a framebuffer that changed; whether the scanout has to be told of it.
-    Show(&'c Framebuffer, kms::Rect, bool),
+    /// The plane shows a framebuffer.
+    Show {
+        framebuffer: &'c Framebuffer,
+        /// The part that may differ from what the plane showed before.
+        part: kms::Rect,
+        /// The mode changes, or the CRTC is switched on.
+        modeset: bool,
+    },
 }
 
 /// Returns what `commit` does to a plane.
@@ -42,41 +47,29 @@ pub(super) fn change<'c>(
     let crtc = new.crtc_index().and_then(|index| find(commit, index));
     match (new.framebuffer(), crtc) {
         (Some(framebuffer), Some(crtc)) if crtc.active() => {
-            let changed =
-                update.framebuffer_changed() || crtc.needs_modeset() || old.src() != new.src();
+            let modeset = crtc.needs_modeset();
+            let changed = update.framebuffer_changed() || modeset || old.src() != new.src();
+            let show = |part| Change::Show {
+                framebuffer,
+                part,
+                modeset,
+            };
             // The image of a cursor is read once, and whole.
             if update.plane().kind() == PlaneKind::Cursor {
                 return match update.framebuffer_changed() {
-                    true => Change::Show(framebuffer, whole(framebuffer), true),
+                    true => show(new.src()),
                     false => Change::Nothing,
                 };
             }
             match update.damage_merged() {
-                Some(part) => Change::Show(framebuffer, part, changed),
-                None if changed => Change::Show(framebuffer, new.src(), true),
+                Some(part) => show(part),
+                None if changed => show(new.src()),
                 None => Change::Nothing,
             }
         }
         _ if old.framebuffer().is_some() => Change::Off,
         _ => Change::Nothing,
     }
-}
-
-/// Returns the command that tells a scanout what it shows, if that changes.
-pub(super) fn scanout(
-    update: &PlaneUpdate<'_, RustGpuDriver>,
-    change: &Change<'_>,
-) -> Option<SetScanout> {
-    let (r, resource_id) = match change {
-        Change::Nothing | Change::Show(_, _, false) => return None,
-        Change::Show(framebuffer, _, true) => (rect(&update.new().src()), framebuffer.resource()),
-        Change::Off => (Rect::default(), NO_RESOURCE),
-    };
-    Some(SetScanout {
-        r,
-        scanout_id: update.plane().scanout.into(),
-        resource_id: resource_id.into(),
-    })
 }
 
 /// Returns what `commit` does to a CRTC.
@@ -87,8 +80,8 @@ fn find<'c>(
     commit.crtcs().find(|update| update.crtc().index() == index)
 }
 
-/// Returns what the cursor of a plane shall be.
-pub(super) fn wanted(
+/// Returns what the cursor of a plane should be.
+pub(super) fn wanted_cursor(
     update: &PlaneUpdate<'_, RustGpuDriver>,
     framebuffer: &Framebuffer,
 ) -> UpdateCursor {
@@ -104,17 +97,6 @@ pub(super) fn wanted(
         hot_x: (hot_x as u32).into(),
         hot_y: (hot_y as u32).into(),
         ..Default::default()
-    }
-}
-
-/// Returns all of a framebuffer, whatever of it is on the screen.
-pub(super) fn whole(framebuffer: &Framebuffer) -> kms::Rect {
-    kms::Rect {
-        x1: 0,
-        y1: 0,
-        // Neither is more than `MAX_SIDE`.
-        x2: framebuffer.width().try_into().unwrap_or(0),
-        y2: framebuffer.height().try_into().unwrap_or(0),
     }
 }
 

@@ -1,26 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What changed on a scanout lately.
+//! [`Damage`] remembers what changed in the last frames of a scanout, and so knows what the host
+//! lacks of a framebuffer whose age it is told (the age of EGL_EXT_buffer_age).
 //!
-//! With a flip user space tells what changes on the screen, which is how the new framebuffer
-//! differs from the one before (`FB_DAMAGE_CLIPS`). What the host has of the new one is older: it
-//! has what was transferred when that one was on the screen last. What it lacks is all that changed
-//! on the screen since then.
+//! With a flip user space tells what changes on the screen: how the new framebuffer differs from
+//! the one before (`FB_DAMAGE_CLIPS`). The host has an older picture of the new one, that of the
+//! frame in which it was on the screen last. It lacks all that changed on the screen since then.
 
 use kernel::{
     drm::kms::Rect,
     prelude::*, //
 };
 
-use crate::gpu::Frame;
-
-/// Of how many frames is kept what changed: who draws into three buffers in turns shows the same
-/// one every third frame.
+/// Of how many frames the changes are kept: a client that draws into three buffers in turns shows
+/// the same one every third frame.
 const FRAMES: usize = 3;
 
+/// A rectangle without a pixel.
+pub(super) const NOTHING: Rect = Rect {
+    x1: 0,
+    y1: 0,
+    x2: 0,
+    y2: 0,
+};
+
 /// What changed in the last frames of one scanout.
-pub(crate) struct Damage {
-    scanout: u32,
+pub(super) struct Damage {
     /// Number of the last frame; they count from 1.
     number: u64,
     /// Of how many of the last frames it is known what changed; [`FRAMES`] at the most.
@@ -30,74 +35,28 @@ pub(crate) struct Damage {
 }
 
 impl Damage {
-    /// Makes one for each scanout.
-    ///
-    /// Errors: [`ENOMEM`]. Context: process.
-    pub(crate) fn all(scanouts: usize) -> Result<KVec<Self>> {
-        let mut all = KVec::with_capacity(scanouts, GFP_KERNEL)?;
-        for scanout in 0..scanouts {
-            all.push(Self::new(scanout.try_into()?), GFP_KERNEL)?;
-        }
-        Ok(all)
-    }
-
-    /// Nothing is known of `scanout`.
-    const fn new(scanout: u32) -> Self {
-        const NOTHING: Rect = Rect {
-            x1: 0,
-            y1: 0,
-            x2: 0,
-            y2: 0,
-        };
+    /// Nothing is known.
+    pub(super) const fn new() -> Self {
         Self {
-            scanout,
             number: 0,
             known: 0,
             parts: [NOTHING; FRAMES],
         }
     }
 
-    /// Returns the last frame.
-    fn last(&self) -> Frame {
-        Frame {
-            scanout: self.scanout,
-            number: self.number,
-        }
+    /// Returns the number of the last frame.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// All of the screen may have changed.
-    pub(crate) fn forget(&mut self) {
+    pub(super) fn invalidate(&mut self) {
         self.number += 1;
         self.known = 0;
     }
 
-    /// Shows a framebuffer of which the host has what it had in the frame `held`, and of which no
-    /// more than `part` differs from what is on the screen. It is the same `again`, or else another
-    /// one than in the last frame; `whole` is all of it that is on the screen.
-    ///
-    /// Returns what the host lacks; once it has that, it has what is in `held`.
-    pub(crate) fn show(
-        &mut self,
-        held: &mut Option<Frame>,
-        part: Rect,
-        whole: Rect,
-        again: bool,
-    ) -> Rect {
-        let before = self.last();
-        self.add(part);
-        let lacking = match (again, *held) {
-            (true, _) => part,
-            (false, Some(frame)) => self.since(frame).unwrap_or(whole),
-            (false, None) => whole,
-        };
-        // With only a part of what is on two scanouts in turns the host has neither's picture.
-        let is_known = !again || part == whole || *held == Some(before);
-        *held = is_known.then(|| self.last());
-        lacking
-    }
-
-    /// There is a new frame, in which no more than `part` changed.
-    fn add(&mut self, part: Rect) {
+    /// Starts a frame, in which no more than `part` changed.
+    pub(super) fn add(&mut self, part: Rect) {
         self.number += 1;
         self.known = FRAMES.min(self.known + 1);
         self.parts.rotate_right(1);
@@ -106,13 +65,15 @@ impl Damage {
         }
     }
 
-    /// Returns a rectangle around all that changed after `frame`; [`None`] if that is not known.
-    fn since(&self, frame: Frame) -> Option<Rect> {
-        let frames = usize::try_from(self.number.checked_sub(frame.number)?).ok()?;
-        if frame.scanout != self.scanout || frames > self.known {
+    /// Returns a rectangle around all that changed after frame `number`. [`None`] if that is not
+    /// known, as for number 0, which no frame has.
+    pub(super) fn since(&self, number: u64) -> Option<Rect> {
+        let frames = usize::try_from(self.number.checked_sub(number)?).ok()?;
+        if number == 0 || frames > self.known {
             return None;
         }
-        self.parts.iter().take(frames).copied().reduce(around)
+        let parts = self.parts.iter().take(frames).copied();
+        Some(parts.reduce(around).unwrap_or(NOTHING))
     }
 }
 
@@ -130,8 +91,6 @@ fn around(a: Rect, b: Rect) -> Rect {
 mod tests {
     use super::*;
 
-    const WHOLE: Rect = square(0, 100);
-
     /// A square on the diagonal.
     const fn square(from: i32, to: i32) -> Rect {
         Rect {
@@ -144,71 +103,48 @@ mod tests {
 
     #[test]
     fn flips_need_what_changed_since() {
-        let mut damage = Damage::new(0);
-        let mut held = [None; 4];
+        let mut damage = Damage::new();
+        let mut frames = [0; 4];
         let mut flip = |buffer: usize, from| {
-            damage.show(&mut held[buffer], square(from, from + 1), WHOLE, false)
+            damage.add(square(from, from + 1));
+            let lacking = damage.since(frames[buffer]);
+            frames[buffer] = damage.number();
+            lacking
         };
 
         // The host has nothing of what was never shown.
-        assert!(flip(0, 10) == WHOLE);
-        assert!(flip(1, 20) == WHOLE);
-        assert!(flip(2, 30) == WHOLE);
-        assert!(flip(0, 15) == square(15, 31));
-        assert!(flip(2, 50) == square(15, 51));
-        assert!(flip(3, 40) == WHOLE);
+        assert!(flip(0, 10).is_none());
+        assert!(flip(1, 20).is_none());
+        assert!(flip(2, 30).is_none());
+        assert!(flip(0, 15) == Some(square(15, 31)));
+        assert!(flip(2, 50) == Some(square(15, 51)));
+        assert!(flip(3, 40).is_none());
         // Five frames ago: too long.
-        assert!(flip(1, 60) == WHOLE);
-        assert!(flip(2, 35) == square(35, 61));
+        assert!(flip(1, 60).is_none());
+        assert!(flip(2, 35) == Some(square(35, 61)));
     }
 
     #[test]
     fn the_same_again_needs_what_changed() {
-        let mut damage = Damage::new(0);
-        let (mut a, mut b) = (None, None);
-        let part = square(10, 11);
+        let mut damage = Damage::new();
+        damage.add(square(0, 100));
+        let shown = damage.number();
 
-        damage.show(&mut a, WHOLE, WHOLE, false);
-        damage.show(&mut b, part, WHOLE, false);
-        assert!(damage.show(&mut b, square(20, 21), WHOLE, true) == square(20, 21));
-        assert!(damage.show(&mut a, part, WHOLE, false) == square(10, 21));
+        assert!(damage.since(shown) == Some(NOTHING));
+        damage.add(square(20, 21));
+        assert!(damage.since(shown) == Some(square(20, 21)));
     }
 
     #[test]
     fn after_a_gap_all_is_needed() {
-        let mut damage = Damage::new(0);
-        let (mut a, mut b) = (None, None);
-        let part = square(10, 11);
+        let mut damage = Damage::new();
+        damage.add(square(10, 11));
+        let shown = damage.number();
 
-        damage.show(&mut a, WHOLE, WHOLE, false);
-        damage.show(&mut b, part, WHOLE, false);
-        damage.forget();
-        assert!(damage.show(&mut a, part, WHOLE, false) == WHOLE);
-        assert!(damage.show(&mut b, part, WHOLE, false) == WHOLE);
-        assert!(damage.show(&mut a, part, WHOLE, false) == part);
-    }
-
-    #[test]
-    fn each_scanout_has_its_own_frames() {
-        let (mut left, mut right) = (Damage::new(0), Damage::new(1));
-        let (mut a, mut b) = (None, None);
-        let part = square(10, 11);
-
-        left.show(&mut a, WHOLE, WHOLE, false);
-        left.show(&mut b, part, WHOLE, false);
-        // Something else may have been on the other one.
-        assert!(right.show(&mut a, part, WHOLE, false) == WHOLE);
-        assert!(left.show(&mut a, part, WHOLE, false) == WHOLE);
-
-        // On both at a time, the host gets parts for one and for the other.
-        assert!(right.show(&mut a, part, WHOLE, true) == part);
-        assert!(left.show(&mut b, part, WHOLE, false) == part);
-        assert!(left.show(&mut a, part, WHOLE, false) == WHOLE);
-        assert!(left.show(&mut b, part, WHOLE, false) == part);
-
-        // After such parts it is not known what the host has, not for either of them.
-        assert!(right.show(&mut a, part, WHOLE, true) == part);
-        assert!(right.show(&mut b, part, WHOLE, false) == WHOLE);
-        assert!(right.show(&mut a, part, WHOLE, false) == WHOLE);
+        damage.invalidate();
+        assert!(damage.since(shown).is_none());
+        damage.add(square(10, 11));
+        assert!(damage.since(shown).is_none());
+        assert!(damage.since(shown + 1) == Some(square(10, 11)));
     }
 }

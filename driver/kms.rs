@@ -3,9 +3,10 @@
 //! Mode setting: what the display of the device is to user space.
 //!
 //! Each scanout is a CRTC with a primary and a cursor plane, an encoder and a virtual connector.
-//! What a commit does to the device is in [`display`](crate::display). Nothing here waits for it:
-//! the event of a flip is parked until the vblank timer finds the commands of its commit complete.
-//! Only a flip that need not wait for vblank waits for its commands, to send its event at once.
+//! What a commit does to the device is in [`display`](crate::display). No commit waits for it: the
+//! event of a flip is parked until the vblank timer finds that the device has answered the commands
+//! of its commit. Only the worker of a flip that need not wait for vblank waits for them, after the
+//! commit, to send the event at once.
 
 use kernel::{
     device::{
@@ -64,13 +65,10 @@ use crate::{
     },
     display::{
         panic,
-        Cursor,
-        Display,
         Outputs,
         PlaneData,
-        Sent,
+        Progress,
         ARGB8888,
-        BYTES_PER_PIXEL,
         MAX_SIDE,
         XRGB8888, //
     },
@@ -79,11 +77,12 @@ use crate::{
         Framebuffer,
         FramebufferData,
         RustGpuDevice,
-        RustGpuDriver, //
+        RustGpuDriver,
+        BYTES_PER_PIXEL, //
     },
     scheduler::{
         Fences,
-        Node, //
+        Interrupt, //
     },
 };
 
@@ -94,18 +93,17 @@ const MIN_SIDE: u32 = 32;
 const DEFAULT_SIZE: (u32, u32) = (1024, 768);
 
 /// How much smaller than the device's wish a preferred mode may be, in pixels: EDIDs round sizes.
-const FILTER: u32 = 16;
+const SIZE_TOLERANCE: u32 = 16;
 
-/// After how many vblanks a flip counts as done whatever the device says.
-const PATIENCE: u32 = 60;
+/// After how long a flip counts as done whatever the device says, in nanoseconds.
+const FLIP_TIMEOUT_NS: i64 = 1_000_000_000;
 
-/// How long a flip outside of vblank waits for its commands, in nanoseconds, before it goes on as
-/// any other.
-const ASYNC_PATIENCE: i64 = 1_000_000_000;
+/// How long a flip outside of vblank waits for the device, in nanoseconds, before it goes on as any
+/// other.
+const ASYNC_FLIP_TIMEOUT_NS: i64 = 200_000_000;
 
-/// How often a commit waits for the control queue to have room for it: each time until something is
-/// complete, for a second at the most.
-const ATTEMPTS: usize = 8;
+/// How long a new resource waits until the device has let go of old ones, in nanoseconds.
+const PREPARE_TIMEOUT_NS: i64 = 200_000_000;
 
 #[vtable]
 impl DriverPlane for PlaneData {
@@ -128,14 +126,29 @@ impl DriverPlane for PlaneData {
         Ok(())
     }
 
-    /// Errors: those of [`Display::attach`](crate::display::Display::attach). Without a device
-    /// there is nothing to prepare, nor to commit: what draws into a framebuffer that is shown, as
-    /// the console does, has done nothing wrong.
+    /// Errors: those of [`Display::prepare`](crate::display::Display::prepare); [`ERESTARTSYS`]
+    /// after a signal. Without a device there is nothing to prepare, nor to commit: what draws into
+    /// a framebuffer that is shown, as the console does, has done nothing wrong.
     fn prepare_fb(plane: &Plane<Self>, framebuffer: &Framebuffer) -> Result {
-        let Some(guard) = plane.device().registration_guard() else {
-            return Ok(());
-        };
-        guard.registration_data_with(|data| data.display.attach(framebuffer))
+        let device = plane.device();
+        let deadline = Monotonic::ktime_get().saturating_add(PREPARE_TIMEOUT_NS);
+        loop {
+            let mark = device.fences.generation();
+            let Some(guard) = device.registration_guard() else {
+                return Ok(());
+            };
+            let prepared = guard.registration_data_with(|data| data.display.prepare(framebuffer));
+            drop(guard);
+            match prepared {
+                // The device still holds too much. On one that works that takes milliseconds.
+                Err(error) if error == EBUSY => {}
+                prepared => return prepared,
+            }
+            match device.fences.wait_change_until(mark, deadline) {
+                Err(error) if error == ETIME => return Err(EBUSY),
+                waited => waited?,
+            }
+        }
     }
 
     fn panic_pages<'a>(
@@ -158,7 +171,9 @@ impl DriverPlane for PlaneData {
     }
 
     fn atomic_async_update(plane: &Plane<Self>, update: &PlaneUpdate<'_, RustGpuDriver>) {
-        bring(plane.device(), |display| display.show_cursor(update));
+        if let Some(guard) = plane.device().registration_guard() {
+            guard.registration_data_with(|data| data.display.move_cursor(update));
+        }
     }
 }
 
@@ -168,28 +183,31 @@ fn bound(device: &RustGpuDevice<drm::Registered>) -> &Device<Bound> {
     parent.as_ref()
 }
 
-/// No fence: no event is parked.
-const NO_FENCE: u64 = u64::MAX;
+/// No commit: no event is parked.
+const NO_COMMIT: u64 = u64::MAX;
 
 /// What the driver keeps with a CRTC.
 pub(crate) struct CrtcData {
     fences: Arc<Fences>,
-    /// Last fence of the commit whose event is parked, or is about to be; else [`NO_FENCE`]. Set by
+    progress: Arc<Progress>,
+    /// Number of the commit whose event is parked, or is about to be; else [`NO_COMMIT`]. Set by
     /// commits, of which there is one at a time for a CRTC, and by the vblank timer.
-    fence: Atomic<u64>,
-    /// Vblanks since that commit.
-    vblanks: Atomic<u32>,
+    commit: Atomic<u64>,
     /// When that was, in nanoseconds of CLOCK_MONOTONIC.
     since: Atomic<i64>,
 }
 
 impl CrtcData {
-    /// Has the event that is parked next wait for `fence` of the control queue.
-    fn wait_for(&self, fence: u64) {
-        self.vblanks.store(0, Relaxed);
+    /// The event that is parked next is for the last commit.
+    fn expect_commit(&self) {
         self.since.store(Monotonic::ktime_get(), Relaxed);
-        // Pairs with the load in `handle_vblank_timeout`: who sees the fence sees nothing older.
-        self.fence.store(fence, Release);
+        // Pairs with the load in `handle_vblank_timeout`: after it `since` is that of the commit.
+        self.commit.store(self.progress.committed(), Release);
+    }
+
+    /// Returns whether the device has executed a commit, or will not.
+    fn is_done(&self, commit: u64) -> bool {
+        self.progress.is_done(commit) || self.fences.check().is_err()
     }
 }
 
@@ -198,26 +216,27 @@ impl DriverCrtc for CrtcData {
     type Driver = RustGpuDriver;
 
     /// Tells the scheduler, and sends the event of a commit that the device has executed. Also if
-    /// the device is broken, or takes too long: who waits for the event must not hang with it.
+    /// the device is broken, or takes too long: clients that wait for the event must not hang with
+    /// it.
     fn handle_vblank_timeout(crtc: &Crtc<Self>) {
-        let fence = crtc.fence.load(Acquire);
-        let look = fence != NO_FENCE;
-        let completed = crtc.device().registration_guard().map_or(0, |guard| {
-            guard.registration_data_with(|data| data.display.vsync(crtc.index(), look))
-        });
-        if !look {
+        let commit = crtc.commit.load(Acquire);
+        let parked = commit != NO_COMMIT;
+        if let Some(guard) = crtc.device().registration_guard() {
+            guard.registration_data_with(|data| data.display.vsync(crtc.index(), parked));
+        }
+        if !parked {
             return;
         }
         // No flip was on the screen before it was asked for: a tick that is late is not for it.
-        let done = (completed >= fence && crtc.vblank_time() >= crtc.since.load(Relaxed))
-            || crtc.fences.check().is_err()
-            || crtc.vblanks.fetch_add(1, Relaxed) >= PATIENCE;
+        let since = crtc.since.load(Relaxed);
+        let done = (crtc.is_done(commit) && crtc.vblank_time() >= since)
+            || Monotonic::ktime_get().saturating_sub(since) >= FLIP_TIMEOUT_NS;
         if !done {
             return;
         }
         if let Some(event) = crtc.take_pending() {
-            // Before the event: the next commit waits for that, and then sets its own fence.
-            crtc.fence.store(NO_FENCE, Relaxed);
+            // Before the event: the next commit waits for that, and then expects its own.
+            crtc.commit.store(NO_COMMIT, Relaxed);
             event.send();
         }
     }
@@ -261,7 +280,7 @@ impl DriverConnector for ConnectorData {
     fn mode_valid(connector: &Connector<Self>, mode: &DisplayMode) -> bool {
         let (width, height) = connector.outputs.get(connector.scanout).size;
         let mode_size = (mode.hdisplay(), mode.vdisplay());
-        let fits = |mode: u32, wish: u32| mode <= wish && wish - mode <= FILTER;
+        let fits = |mode: u32, wish: u32| mode <= wish && wish - mode <= SIZE_TOLERANCE;
         !mode.is_preferred()
             || mode_size == DEFAULT_SIZE
             || (fits(mode_size.0, width) && fits(mode_size.1, height))
@@ -322,10 +341,8 @@ impl KmsDriver for RustGpuDriver {
         Ok(())
     }
 
-    fn can_commit_inline(device: &RustGpuDevice<drm::Ioctl>) -> bool {
-        device
-            .registration_guard()
-            .is_some_and(|guard| guard.registration_data_with(|data| data.display.has_room()))
+    fn can_commit_inline(_device: &RustGpuDevice<drm::Ioctl>) -> bool {
+        true
     }
 
     fn atomic_commit_tail<'a>(
@@ -334,45 +351,65 @@ impl KmsDriver for RustGpuDriver {
     ) -> HwDone<'a, Self> {
         for update in commit.crtcs() {
             // What was parked is sent, also by switching the CRTC off.
-            update.crtc().fence.store(NO_FENCE, Relaxed);
+            update.crtc().commit.store(NO_COMMIT, Relaxed);
         }
-        // The vblank that sends the event looks whether the device is done.
-        let quiet = commit
+        // The vblank that sends the event polls the device.
+        let polled = commit
             .crtcs()
             .all(|update| update.active() && !update.async_flip());
-        let mut parked = false;
-        let fence = bring(device, |display| display.show(&commit, quiet));
+        let interrupt = match polled {
+            true => Interrupt::Suppressed,
+            false => Interrupt::Wanted,
+        };
+        let guard = device.registration_guard();
+        if let Some(guard) = &guard {
+            guard.registration_data_with(|data| data.display.commit(&commit, interrupt));
+        }
+        let (mut parked, mut async_flips) = (false, 0);
         for update in commit.crtcs() {
             let Some(event) = update.take_event() else {
                 continue;
             };
-            match fence {
-                Some(fence) if update.active() => {
-                    if update.async_flip() && is_done(device, fence) {
-                        event.send();
-                        continue;
-                    }
-                    update.crtc().wait_for(fence);
-                    parked |= event.has_vblank();
-                    event.set_pending();
-                }
-                _ => event.send(),
+            if guard.is_none() || !update.active() {
+                event.send();
+                continue;
+            }
+            update.crtc().expect_commit();
+            parked |= event.has_vblank();
+            event.set_pending();
+            if update.async_flip() {
+                async_flips |= 1 << update.crtc().index();
             }
         }
-        if quiet && !parked {
-            if let Some(guard) = device.registration_guard() {
-                guard.registration_data_with(|data| data.display.listen());
+        if let Some(guard) = guard {
+            if polled && !parked {
+                // No vblank polls.
+                guard.registration_data_with(|data| data.display.poll());
             }
         }
-        commit.hw_done()
+        let done = commit.hw_done();
+        for crtc in done.crtcs() {
+            if async_flips & (1 << crtc.index()) != 0 {
+                end_async_flip(device, crtc);
+            }
+        }
+        done
     }
 }
 
-/// Waits for a fence of the control queue. Returns whether it is complete; not if that takes too
-/// long, or if the device is broken.
-fn is_done(device: &RustGpuDevice<drm::Ioctl>, fence: u64) -> bool {
-    let deadline = Monotonic::ktime_get().saturating_add(ASYNC_PATIENCE);
-    device.fences.wait(Node::Control, fence, deadline).is_ok()
+/// Waits until the device has executed the last commit of `crtc`, and sends the event then. If that
+/// takes too long, a vblank sends it.
+fn end_async_flip(device: &RustGpuDevice<drm::Ioctl>, crtc: &Crtc<CrtcData>) {
+    let commit = crtc.commit.load(Relaxed);
+    let deadline = Monotonic::ktime_get().saturating_add(ASYNC_FLIP_TIMEOUT_NS);
+    let done = || commit == NO_COMMIT || crtc.is_done(commit);
+    if device.fences.wait_until(deadline, done).is_err() {
+        return;
+    }
+    if let Some(event) = crtc.take_pending() {
+        crtc.commit.store(NO_COMMIT, Relaxed);
+        event.send();
+    }
 }
 
 /// Makes the objects of one scanout.
@@ -382,17 +419,13 @@ fn add_scanout<'a>(
     scanout: u32,
 ) -> Result {
     let crtcs = 1 << scanout;
-    let cursor = data.display.cursors().add(scanout)?;
-    let plane = |cursor: &Arc<Cursor>| PlaneData {
-        scanout,
-        cursor: cursor.clone(),
-    };
-    let primary = setup.plane(PlaneKind::Primary, crtcs, &[XRGB8888], Ok(plane(&cursor)))?;
-    let pointer = setup.plane(PlaneKind::Cursor, crtcs, &[ARGB8888], Ok(plane(&cursor)))?;
+    let plane = || Ok(PlaneData { scanout });
+    let primary = setup.plane(PlaneKind::Primary, crtcs, &[XRGB8888], plane())?;
+    let pointer = setup.plane(PlaneKind::Cursor, crtcs, &[ARGB8888], plane())?;
     let crtc = CrtcData {
         fences: data.adapter.miniport().fences().clone(),
-        fence: Atomic::new(NO_FENCE),
-        vblanks: Atomic::new(0),
+        progress: data.display.progress(scanout)?,
+        commit: Atomic::new(NO_COMMIT),
         since: Atomic::new(0),
     };
     setup.crtc(primary, Some(pointer), Ok(crtc))?;
@@ -405,31 +438,4 @@ fn add_scanout<'a>(
     setup
         .connector(ConnectorKind::Virtual, Ok(connector), has_edid)?
         .attach_encoder(encoder)
-}
-
-/// Brings something to the device with `show`. Returns the last fence of its commands, or [`None`]
-/// if the device is gone.
-///
-/// Waits, with no guard held, only if the control queue has no room for the commands.
-fn bring(
-    device: &RustGpuDevice<drm::Ioctl>,
-    show: impl FnOnce(&Display<'_>) -> Sent,
-) -> Option<u64> {
-    let mut mark = device.fences.generation();
-    let guard = device.registration_guard()?;
-    let mut sent = guard.registration_data_with(|data| show(&data.display));
-    drop(guard);
-    for _ in 0..ATTEMPTS {
-        if !sent.left || device.fences.wait_change(mark).is_err() {
-            break;
-        }
-        mark = device.fences.generation();
-        let guard = device.registration_guard()?;
-        sent = guard.registration_data_with(|data| data.display.send_rest());
-    }
-    if sent.left {
-        let guard = device.registration_guard()?;
-        guard.registration_data_with(|data| data.display.give_up());
-    }
-    Some(sent.fence)
 }

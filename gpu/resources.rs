@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The resources of the host, and the objects behind them, which the device may read until it was
-//! told to let go of them or is reset.
+//! [`ResourceTable`] keeps the resources of the host: the users of each, what the device was told of
+//! it, and the object behind it, which the device may read until it let go of it or is reset.
 //!
 //! Framebuffers of one object that lie in it in the same way share a resource, and it stays while
-//! the object has a handle: who shows the same buffer in ever new framebuffers, as all do with the
-//! image of a cursor, need not have the host make it anew.
+//! the object has a handle. So a client that shows the same buffer in ever new framebuffers, as all
+//! do with the image of a cursor, does not make the host create it anew.
+//!
+//! A resource that nobody uses any more is destroyed in three steps: it is marked, the device is
+//! told as soon as there is room, and when the device has answered it is taken out by the next
+//! caller of [`ResourceTable::sweep`]. The last step frees the pages, which may be gigabytes: too
+//! long for the DPC.
 
 use kernel::{
     drm::{
@@ -13,6 +18,7 @@ use kernel::{
         kms, //
     },
     new_mutex,
+    num::casts::u32_as_usize,
     prelude::*,
     rbtree::{
         RBTree,
@@ -29,9 +35,23 @@ use kernel::{
 };
 
 use crate::{
-    command::NO_RESOURCE,
-    gpu::RustGpuDriver, //
+    command::{
+        MAX_SCANOUTS,
+        NO_RESOURCE, //
+    },
+    gpu::RustGpuDriver,
+    virtqueue::{
+        CommandBuffer,
+        DedicatedBuffer, //
+    },
 };
+
+/// Bytes of a pixel of all formats.
+pub(crate) const BYTES_PER_PIXEL: u32 = 4;
+
+/// How many resources that nobody uses any more the device may hold: it lets go of them later, or
+/// never. Each pins the pages of an object. No new resource is made while there are so many.
+const MAX_LEAVING: u32 = 16;
 
 /// A GEM object.
 pub(crate) type Object = shmem::Object<ObjectData>;
@@ -40,7 +60,7 @@ pub(crate) type Object = shmem::Object<ObjectData>;
 #[pin_data]
 pub(crate) struct ObjectData {
     /// Number of the host resource that framebuffers of this object share. Changed under the lock
-    /// of [`Attached`]; the resource may be gone from there.
+    /// of [`ResourceTable`].
     pub(crate) resource: Atomic<u32>,
     /// Number of handles in all files.
     pub(crate) handles: Atomic<u32>,
@@ -56,13 +76,15 @@ impl ObjectData {
 /// What the driver keeps with a framebuffer.
 #[pin_data]
 pub(crate) struct FramebufferData {
-    /// Number of the host resource behind it; [`NO_RESOURCE`] until it is first shown. Set during
-    /// the preparation of the first commit that shows it.
+    /// Number of the host resource behind it; [`NO_RESOURCE`] until it is prepared for its first
+    /// commit. Changed under the lock of [`ResourceTable`].
     pub(crate) resource: Atomic<u32>,
 }
 
 impl FramebufferData {
     /// Returns the number of the resource.
+    ///
+    /// Context: any.
     pub(crate) fn resource(&self) -> u32 {
         // A commit that shows the framebuffer prepared it, or waited for the commit that did.
         self.resource.load(Relaxed)
@@ -72,21 +94,18 @@ impl FramebufferData {
 /// A framebuffer of this driver.
 pub(crate) type Framebuffer = kms::Framebuffer<RustGpuDriver>;
 
-/// One frame of one scanout: the picture on the screen between two changes.
+/// How the pixels of a framebuffer lie in its object. Framebuffers of an object share a resource if
+/// all of this is the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Frame {
-    pub(crate) scanout: u32,
-    pub(crate) number: u64,
-}
-
-/// How the pixels of a framebuffer lie in its object. Part of what the host is told, or, the
-/// offset, of what two framebuffers must have in common to have the same pixels.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Layout {
-    pitch: u32,
-    height: u32,
-    format: u32,
-    offset: u32,
+pub(crate) struct Layout {
+    /// Distance of two lines, in bytes.
+    pub(crate) pitch: u32,
+    /// Number of lines.
+    pub(crate) height: u32,
+    /// Pixel format, as fourcc.
+    pub(crate) format: u32,
+    /// Offset of the first line, in bytes.
+    pub(crate) offset: u32,
 }
 
 impl From<&Framebuffer> for Layout {
@@ -100,174 +119,442 @@ impl From<&Framebuffer> for Layout {
     }
 }
 
-/// What is behind a resource.
-struct Backing {
+/// What the device knows of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Nothing: it was not told, or has refused.
+    No,
+    /// The command is under way.
+    Sent,
+    /// It executed the command.
+    Yes,
+}
+
+/// How far a resource is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Framebuffers use it, or its object has a handle.
+    Used,
+    /// Nobody uses it. The device will be told.
+    Unused,
+    /// The device was told to let go of it, and has not answered, or has refused: it may read the
+    /// pages until it is reset.
+    Leaving,
+    /// The device has no such resource.
+    Gone,
+}
+
+/// A resource of the host.
+pub(crate) struct Resource {
     object: ARef<Object>,
     layout: Layout,
     /// Framebuffers that use it.
     framebuffers: u32,
-    /// What the host has of it: the picture of this frame, as far as that was on the screen.
-    /// [`None`] if that is of several frames.
-    frame: Option<Frame>,
+    stage: Stage,
+    /// Whether the device made it.
+    pub(crate) created: Told,
+    /// Whether the device knows the pages of the object.
+    pub(crate) attached: Told,
+    /// The command that tells the device of the pages, while `attached` is [`Told::No`].
+    list: Option<KBox<DedicatedBuffer>>,
+    /// For each scanout, the number of the frame whose picture the host has of this resource, as
+    /// far as that was on the screen; 0 for none. This is the age of a buffer (EGL_EXT_buffer_age).
+    frames: [u64; MAX_SCANOUTS],
+}
+
+impl Resource {
+    /// Makes a resource for `framebuffer`, of which the device was not told yet. `list` is the
+    /// command that will tell it of the pages.
+    pub(crate) fn new(framebuffer: &Framebuffer, list: KBox<DedicatedBuffer>) -> Self {
+        Self {
+            object: framebuffer.object().into(),
+            layout: framebuffer.into(),
+            framebuffers: 1,
+            stage: Stage::Used,
+            created: Told::No,
+            attached: Told::No,
+            list: Some(list),
+            frames: [0; MAX_SCANOUTS],
+        }
+    }
+
+    /// Returns the object with the pixels.
+    pub(crate) fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// Returns all of the picture.
+    pub(crate) fn all(&self) -> kms::Rect {
+        kms::Rect {
+            x1: 0,
+            y1: 0,
+            // Neither is out of range: DRM has checked that a framebuffer is within its limits.
+            x2: (self.layout.pitch / BYTES_PER_PIXEL)
+                .try_into()
+                .unwrap_or(0),
+            y2: self.layout.height.try_into().unwrap_or(0),
+        }
+    }
+
+    /// Returns how the pixels lie in the object.
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Returns whether the device can be told all of it.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.attached != Told::No || self.list.is_some()
+    }
+
+    /// Takes the command that tells the device of the pages.
+    pub(crate) fn take_list(&mut self) -> Option<KBox<DedicatedBuffer>> {
+        self.list.take()
+    }
+
+    /// Returns the frame of `scanout` whose picture the host has; 0 for none.
+    pub(crate) fn frame(&self, scanout: u32) -> u64 {
+        self.frames
+            .get(u32_as_usize(scanout))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The host has the picture of this frame as soon as it executed what was sent.
+    pub(crate) fn set_frame(&mut self, scanout: u32, number: u64) {
+        if let Some(frame) = self.frames.get_mut(u32_as_usize(scanout)) {
+            *frame = number;
+        }
+    }
+
+    /// The host may lack any part of the picture.
+    pub(crate) fn forget_frames(&mut self) {
+        self.frames = [0; MAX_SCANOUTS];
+    }
+
+    /// Returns whether nobody uses it, given its number.
+    fn is_unused(&self, id: u32) -> bool {
+        let shared = self.object.resource.load(Relaxed) == id;
+        self.framebuffers == 0 && !(shared && self.object.has_handles())
+    }
+}
+
+struct Inner {
+    resources: RBTree<u32, Resource>,
+    /// The last number given to a resource.
+    last: u32,
+    /// How many are in each stage but the first.
+    unused: u32,
+    leaving: u32,
+    gone: u32,
+}
+
+impl Inner {
+    fn count(&mut self, stage: Stage) -> Option<&mut u32> {
+        match stage {
+            Stage::Used => None,
+            Stage::Unused => Some(&mut self.unused),
+            Stage::Leaving => Some(&mut self.leaving),
+            Stage::Gone => Some(&mut self.gone),
+        }
+    }
+
+    /// Moves a resource to another stage.
+    fn move_to(&mut self, id: u32, stage: Stage) {
+        let Some(resource) = self.resources.get_mut(&id) else {
+            return;
+        };
+        let before = core::mem::replace(&mut resource.stage, stage);
+        if let Some(count) = self.count(before) {
+            *count -= 1;
+        }
+        if let Some(count) = self.count(stage) {
+            *count += 1;
+        }
+    }
+
+    /// Nobody may use a resource any more: if so, it starts to leave. Returns whether that is so.
+    fn release(&mut self, id: u32) -> bool {
+        let Some(resource) = self.resources.get(&id) else {
+            return false;
+        };
+        if resource.stage != Stage::Used || !resource.is_unused(id) {
+            return false;
+        }
+        // It is not given to framebuffers any more.
+        let _ = resource.object.resource.cmpxchg(id, NO_RESOURCE, Relaxed);
+        let stage = match resource.created {
+            Told::No => Stage::Gone,
+            Told::Sent | Told::Yes => Stage::Unused,
+        };
+        self.move_to(id, stage);
+        true
+    }
 }
 
 /// The resources of the host by their numbers.
 #[pin_data]
-pub(crate) struct Attached {
-    /// Taken alone, while resources are made, or while commands are collected. Also guards the
-    /// `resource` of objects.
+pub(crate) struct ResourceTable {
+    /// Also guards the `resource` of objects and framebuffers. Taken alone or under the lock of the
+    /// screens. Nothing is allocated under it, and no object is freed.
     #[pin]
-    backings: Mutex<RBTree<u32, Backing>>,
+    inner: Mutex<Inner>,
 }
 
-impl Attached {
-    /// Makes an empty set.
+impl ResourceTable {
+    /// Makes an empty table.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
     pub(crate) fn new() -> Result<Pin<KBox<Self>>> {
+        let inner = Inner {
+            resources: RBTree::new(),
+            last: NO_RESOURCE,
+            unused: 0,
+            leaving: 0,
+            gone: 0,
+        };
         KBox::pin_init(
             pin_init!(Self {
-                backings <- new_mutex!(RBTree::new(), "rust_gpu::Attached"),
+                inner <- new_mutex!(inner, "rust_gpu::ResourceTable"),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Never frees what is attached: the device did not reset. The device of the objects must not
-    /// be freed either.
+    /// Never frees the objects: the device did not reset. The device of the objects must not be
+    /// freed either.
     ///
     /// Context: process.
     pub(crate) fn abandon(&self) {
-        let backings = core::mem::take(&mut *self.backings.lock());
-        for (_, backing) in &backings {
+        let resources = core::mem::take(&mut self.inner.lock().resources);
+        for (_, resource) in &resources {
             // A reference that nobody gives back.
-            core::mem::forget(backing.object.clone());
+            core::mem::forget(resource.object.clone());
         }
     }
 
-    /// Takes all objects out: the device was reset and has no resource any more.
+    /// Forgets what the device was told: it was reset and has no resource any more. Those that are
+    /// in use are made again when they are shown next.
     ///
     /// Context: process.
-    pub(crate) fn clear(&self) {
-        let backings = core::mem::take(&mut *self.backings.lock());
-        // Outside of the lock.
-        drop(backings);
+    pub(crate) fn invalidate(&self) {
+        let mut inner = self.inner.lock();
+        for resource in inner.resources.values_mut() {
+            resource.created = Told::No;
+            resource.attached = Told::No;
+            resource.forget_frames();
+            if resource.stage != Stage::Used {
+                resource.stage = Stage::Gone;
+            }
+        }
+        let unused = core::mem::take(&mut inner.unused);
+        let leaving = core::mem::take(&mut inner.leaving);
+        inner.gone += unused + leaving;
+        drop(inner);
+        self.sweep();
     }
 
-    /// Returns whether `framebuffer` has a resource, after giving it the one of its object if that
-    /// is of use for it.
+    /// Frees the objects of which the device has let go.
     ///
-    /// Context: process; nobody else does the same for this framebuffer.
+    /// Context: process, not the DPC: this may free gigabytes.
+    pub(crate) fn sweep(&self) {
+        loop {
+            let mut inner = self.inner.lock();
+            if inner.gone == 0 {
+                return;
+            }
+            let gone = |entry: &(&u32, &Resource)| entry.1.stage == Stage::Gone;
+            let Some(id) = inner.resources.iter().find(gone).map(|(id, _)| *id) else {
+                return;
+            };
+            inner.gone -= 1;
+            let resource = inner.resources.remove(&id);
+            // Outside of the lock.
+            drop(inner);
+            drop(resource);
+        }
+    }
+
+    /// Returns whether a new resource may be made: there are not too many on their way out.
+    ///
+    /// Context: process.
+    pub(crate) fn has_room(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.unused + inner.leaving < MAX_LEAVING
+    }
+
+    /// Returns whether `framebuffer` has a resource of which the device can be told, after giving
+    /// it that of its object if both lie there in the same way.
+    ///
+    /// Context: process.
     pub(crate) fn share(&self, framebuffer: &Framebuffer) -> bool {
-        let mut backings = self.backings.lock();
-        if backings.get(&framebuffer.resource()).is_some() {
-            return true;
+        let inner = &mut *self.inner.lock();
+        if let Some(resource) = inner.resources.get(&framebuffer.resource()) {
+            return resource.is_ready();
         }
         let shared = framebuffer.object().resource.load(Relaxed);
-        match backings.get_mut(&shared) {
-            Some(backing) if backing.layout == framebuffer.into() => {
-                backing.framebuffers += 1;
+        match inner.resources.get_mut(&shared) {
+            Some(resource) if resource.layout == framebuffer.into() => {
+                resource.framebuffers += 1;
                 framebuffer.resource.store(shared, Relaxed);
-                true
+                resource.is_ready()
             }
             _ => false,
         }
     }
 
-    /// Gives `framebuffer` a new resource, of which the device is to be told next. It is its
-    /// object's as well, if that has none.
+    /// Gives `framebuffer` a new resource, or the one that it has a new list. It becomes that of
+    /// its object as well, if that has none.
     ///
-    /// Errors: [`ENOMEM`]. Context: as [`share`](Self::share).
-    pub(crate) fn insert(&self, resource: u32, framebuffer: &Framebuffer) -> Result {
-        let object = framebuffer.object();
-        let backing = Backing {
-            object: object.into(),
-            layout: framebuffer.into(),
-            framebuffers: 1,
-            frame: None,
-        };
-        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-        let mut backings = self.backings.lock();
-        backings.insert(node.into_node(resource, backing));
-        if backings.get(&object.resource.load(Relaxed)).is_none() {
-            object.resource.store(resource, Relaxed);
-        }
-        framebuffer.resource.store(resource, Relaxed);
-        Ok(())
-    }
-
-    /// Calls `change` with the frame whose picture a resource has; with none if there is no such
-    /// resource.
+    /// Does nothing if that was done by another caller meanwhile.
     ///
     /// Context: process.
-    pub(crate) fn with_frame<R>(
+    pub(crate) fn insert(
         &self,
-        resource: u32,
-        change: impl FnOnce(&mut Option<Frame>) -> R,
-    ) -> R {
-        match self.backings.lock().get_mut(&resource) {
-            Some(backing) => change(&mut backing.frame),
-            None => change(&mut None),
+        node: RBTreeNodeReservation<u32, Resource>,
+        framebuffer: &Framebuffer,
+        list: KBox<DedicatedBuffer>,
+    ) {
+        if self.share(framebuffer) {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        if let Some(resource) = inner.resources.get_mut(&framebuffer.resource()) {
+            if !resource.is_ready() {
+                resource.list = Some(list);
+            }
+            return;
+        }
+        let id = next_id(inner.last, |id| inner.resources.get(&id).is_some());
+        inner.last = id;
+        let resource = Resource::new(framebuffer, list);
+        inner.resources.insert(node.into_node(id, resource));
+        let object = framebuffer.object();
+        let shared = object.resource.load(Relaxed);
+        if inner.resources.get(&shared).is_none() {
+            object.resource.store(id, Relaxed);
+        }
+        framebuffer.resource.store(id, Relaxed);
+    }
+
+    /// Calls `f` with a resource, if there is one of this number.
+    ///
+    /// Context: process. `f` must not allocate.
+    pub(crate) fn with<R>(&self, id: u32, f: impl FnOnce(&mut Resource) -> R) -> Option<R> {
+        self.inner.lock().resources.get_mut(&id).map(f)
+    }
+
+    /// Takes the resource of a framebuffer that goes. Returns whether it starts to leave.
+    ///
+    /// Context: process.
+    pub(crate) fn leave(&self, framebuffer: &Framebuffer) -> bool {
+        let mut inner = self.inner.lock();
+        let id = framebuffer.resource.xchg(NO_RESOURCE, Relaxed);
+        if let Some(resource) = inner.resources.get_mut(&id) {
+            resource.framebuffers -= 1;
+        }
+        inner.release(id)
+    }
+
+    /// The last handle of `object` was closed. Returns whether its resource starts to leave.
+    ///
+    /// Context: process.
+    pub(crate) fn close(&self, object: &Object) -> bool {
+        let mut inner = self.inner.lock();
+        let id = object.resource.load(Relaxed);
+        inner.release(id)
+    }
+
+    /// Returns whether there are resources of which the device should let go.
+    ///
+    /// Context: process.
+    pub(crate) fn has_unused(&self) -> bool {
+        self.inner.lock().unused != 0
+    }
+
+    /// Returns a resource of which the device should let go, and which it does not use now. It
+    /// counts as told from here on.
+    ///
+    /// Context: process.
+    pub(crate) fn next_unused(&self, is_used: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut inner = self.inner.lock();
+        if inner.unused == 0 {
+            return None;
+        }
+        let (&id, _) = inner.resources.iter().find(|(&id, resource)| {
+            resource.stage == Stage::Unused && resource.created == Told::Yes && !is_used(id)
+        })?;
+        inner.move_to(id, Stage::Leaving);
+        Some(id)
+    }
+
+    /// The device made a resource, or refused to (`false`).
+    ///
+    /// Context: process (the DPC).
+    pub(crate) fn created(&self, id: u32, executed: bool) {
+        let mut inner = self.inner.lock();
+        let Some(resource) = inner.resources.get_mut(&id) else {
+            return;
+        };
+        resource.created = match executed {
+            true => Told::Yes,
+            false => Told::No,
+        };
+        if !executed && resource.stage == Stage::Unused {
+            inner.move_to(id, Stage::Gone);
         }
     }
 
-    /// Takes the resource of a framebuffer that goes. Returns its number if the device is to let go
-    /// of it, as nobody else uses it.
+    /// The device knows the pages of a resource, or refused them (`false`): then `list` may be sent
+    /// again.
     ///
-    /// Context: process.
-    #[must_use]
-    pub(crate) fn leave(&self, framebuffer: &Framebuffer) -> Option<u32> {
-        let mut backings = self.backings.lock();
-        let resource = framebuffer.resource.xchg(NO_RESOURCE, Relaxed);
-        let backing = backings.get_mut(&resource)?;
-        backing.framebuffers -= 1;
-        Self::is_last(resource, backing).then_some(resource)
-    }
-
-    /// Returns, when the last handle of `object` was closed, the number of the resource that the
-    /// device is to let go of, as nobody else uses it.
-    ///
-    /// Context: process.
-    #[must_use]
-    pub(crate) fn close(&self, object: &Object) -> Option<u32> {
-        let mut backings = self.backings.lock();
-        let resource = object.resource.load(Relaxed);
-        let backing = backings.get_mut(&resource)?;
-        Self::is_last(resource, backing).then_some(resource)
-    }
-
-    /// Returns whether nobody uses a resource. Then it is not given to framebuffers any more.
-    fn is_last(resource: u32, backing: &Backing) -> bool {
-        let object = &backing.object;
-        let shared = object.resource.load(Relaxed) == resource;
-        if backing.framebuffers != 0 || (shared && object.has_handles()) {
-            return false;
-        }
-        if shared {
-            object.resource.store(NO_RESOURCE, Relaxed);
-        }
-        true
-    }
-
-    /// The device has refused to make this resource: other framebuffers shall try anew.
-    ///
-    /// Context: process.
-    pub(crate) fn refused(&self, resource: u32) {
-        let backings = self.backings.lock();
-        if let Some(backing) = backings.get(&resource) {
-            let _ = backing
-                .object
-                .resource
-                .cmpxchg(resource, NO_RESOURCE, Relaxed);
+    /// Context: process (the DPC).
+    pub(crate) fn attached(&self, id: u32, executed: bool, list: Option<CommandBuffer>) {
+        let mut inner = self.inner.lock();
+        let Some(resource) = inner.resources.get_mut(&id) else {
+            return;
+        };
+        resource.attached = match executed {
+            true => Told::Yes,
+            false => Told::No,
+        };
+        if let Some(CommandBuffer::Dedicated(list)) = list {
+            resource.list = Some(list);
         }
     }
 
-    /// Takes out the object behind a resource that the device has no more. To be dropped.
+    /// The device let go of a resource, or refused to (`false`): then its pages stay until a reset.
     ///
-    /// Context: process.
-    #[must_use]
-    pub(crate) fn remove(&self, resource: u32) -> Option<ARef<Object>> {
-        let backing = self.backings.lock().remove(&resource)?;
-        Some(backing.object)
+    /// Context: process (the DPC).
+    pub(crate) fn destroyed(&self, id: u32, executed: bool) {
+        if executed {
+            self.inner.lock().move_to(id, Stage::Gone);
+        }
+    }
+}
+
+/// Returns the number for a new resource: the one after `last` that no other has.
+fn next_id(last: u32, is_taken: impl Fn(u32) -> bool) -> u32 {
+    let mut id = last;
+    loop {
+        id = id.wrapping_add(1);
+        if id != NO_RESOURCE && !is_taken(id) {
+            return id;
+        }
+    }
+}
+
+#[kunit_tests(rust_gpu_resources)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_use_are_skipped() {
+        let taken = [u32::MAX, 1, 2, 4];
+        let next = |last| next_id(last, |id| taken.contains(&id));
+
+        assert_eq!(next(0), 3);
+        assert_eq!(next(3), 5);
+        // NO_RESOURCE and the numbers in use are left out where the numbers start again.
+        assert_eq!(next(u32::MAX - 1), 3);
     }
 }

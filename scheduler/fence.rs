@@ -266,14 +266,25 @@ impl Fences {
     /// Errors: [`ERESTARTSYS`] after a signal, and those of [`Fences::check`]. Context: process.
     pub(crate) fn wait_change(&self, mark: u64) -> Result {
         let deadline = Monotonic::ktime_get().saturating_add(SLEEP_LIMIT_MS * 1_000_000);
-        match self.wait_until(deadline, || self.generation() != mark) {
+        match self.wait_change_until(mark, deadline) {
             Err(e) if e == ETIME => Ok(()),
             other => other,
         }
     }
 
-    /// Counts the caller among the waiters, and sleeps until `done`.
-    fn wait_until(&self, deadline_ns: i64, done: impl Fn() -> bool) -> Result {
+    /// Waits until something was published since `mark`, at most until `deadline_ns` of
+    /// CLOCK_MONOTONIC.
+    ///
+    /// Errors and context: as [`Fences::wait`].
+    pub(crate) fn wait_change_until(&self, mark: u64, deadline_ns: i64) -> Result {
+        self.wait_until(deadline_ns, || self.generation() != mark)
+    }
+
+    /// Waits until `done`, which is asked whenever something was published, at most until
+    /// `deadline_ns` of CLOCK_MONOTONIC. Counts the caller among the waiters, for whom the DPC runs.
+    ///
+    /// Errors and context: as [`Fences::wait`].
+    pub(crate) fn wait_until(&self, deadline_ns: i64, done: impl Fn() -> bool) -> Result {
         // Before the first check: see `publish_one`.
         self.waiters.fetch_add(1, Full);
         let result = self.sleep_until(deadline_ns, done);

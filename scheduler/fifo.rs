@@ -32,6 +32,11 @@ impl<T> Fifo<T> {
         self.len
     }
 
+    /// Returns how many items there is room for.
+    pub(crate) fn free(&self) -> usize {
+        self.items.len() - self.len
+    }
+
     /// Returns whether there is no item.
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0

@@ -30,6 +30,7 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
+            Full,
             Relaxed,
             Release, //
         },
@@ -131,7 +132,10 @@ impl FreeMap {
 /// What a [`CommandPool`] and its slots share.
 struct PoolInner {
     memory: DmaMemory,
+    count: u16,
     free: FreeMap,
+    /// Somebody found too few free slots and wants the DPC when one is free.
+    wanted: Atomic<bool>,
 }
 
 /// A fixed number of [`CommandSlot`]s in one allocation: room for requests without allocating.
@@ -153,7 +157,9 @@ impl CommandPool {
         Ok(Self(Arc::new(
             PoolInner {
                 memory: DmaMemory::new(dev, context, len, GFP_KERNEL)?,
+                count,
                 free: FreeMap::new(count)?,
+                wanted: Atomic::new(false),
             },
             GFP_KERNEL,
         )?))
@@ -173,11 +179,36 @@ impl CommandPool {
         })
     }
 
+    /// Returns how many slots it has.
+    pub(crate) fn count(&self) -> u32 {
+        self.0.count.into()
+    }
+
     /// Returns how many slots are free at this moment.
     ///
     /// Context: any.
     pub(crate) fn free(&self) -> u32 {
         self.0.free.free()
+    }
+
+    /// Returns whether `count` slots are free. If not, the DPC runs when the device is done with a
+    /// command.
+    ///
+    /// Context: any.
+    pub(crate) fn await_free(&self, count: u32) -> bool {
+        if self.free() >= count {
+            return true;
+        }
+        // Then once more: a command may be done meanwhile, which then has not seen the flag.
+        self.0.wanted.xchg(true, Full);
+        self.free() >= count
+    }
+
+    /// Returns whether somebody waits for a slot, once for each call of [`Self::await_free`].
+    ///
+    /// Context: any.
+    pub(super) fn take_wanted(&self) -> bool {
+        self.0.wanted.load(Relaxed) && self.0.wanted.xchg(false, Full)
     }
 }
 
@@ -302,6 +333,11 @@ impl DedicatedBuffer {
             command_type: 0,
         };
         Ok(KBox::new(buffer, gfp)?)
+    }
+
+    /// Returns the number of bytes that follow the request.
+    pub(crate) fn payload(&self) -> usize {
+        self.payload
     }
 
     /// Copies `bytes` to `offset` in the payload. The payload starts where a request of the size

@@ -45,7 +45,7 @@ use crate::{
 use super::{
     buffer::{
         CommandBuffer,
-        CommandPool,
+        CommandSlot,
         DedicatedBuffer, //
     },
     dma::DmaContext, //
@@ -128,26 +128,105 @@ impl Drop for ReplySlot {
     }
 }
 
-/// Keeps a flag set while a packet is on its way to the device, or with it.
+/// The commands that one submitter has under way: how many, and whether the device refused one.
 ///
-/// It is dropped with the packet, on every path, and that clears the flag.
-pub(crate) struct Mark(Arc<Atomic<bool>>);
+/// The submitter and each of its packets hold a reference, so the last one is never dropped under a
+/// message lock. The count changes in any context.
+pub(crate) struct Batch {
+    pending: Atomic<u32>,
+    refused: Atomic<bool>,
+    /// The submitter wants the DPC when nothing is under way any more.
+    awaited: Atomic<bool>,
+}
 
-impl Mark {
-    /// Sets `flag`, until the mark is dropped.
+impl Batch {
+    /// Makes a batch without commands.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        let batch = Self {
+            pending: Atomic::new(0),
+            refused: Atomic::new(false),
+            awaited: Atomic::new(false),
+        };
+        Ok(Arc::new(batch, GFP_KERNEL)?)
+    }
+
+    /// Adds one command to `batch`. What this returns goes with its packet.
     ///
     /// Context: any.
-    pub(crate) fn new(flag: &Arc<Atomic<bool>>) -> Self {
-        flag.store(true, Relaxed);
-        Self(flag.clone())
+    pub(crate) fn add(batch: &Arc<Self>) -> Completion {
+        batch.pending.fetch_add(1, Relaxed);
+        Completion::Batch(Pending(Some(batch.clone())))
+    }
+
+    /// Returns whether no command is under way.
+    ///
+    /// Context: any.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending.load(Acquire) == 0
+    }
+
+    /// Returns whether commands are under way. If so, the DPC runs when the last of them is done.
+    ///
+    /// Context: any.
+    pub(crate) fn await_idle(&self) -> bool {
+        if self.is_idle() {
+            return false;
+        }
+        // Then once more: the last command is counted down first, and then looks at the flag. Both
+        // are fully ordered, so either this sees that it is done, or that sees the flag.
+        self.awaited.xchg(true, Full);
+        !self.is_idle()
+    }
+
+    /// Returns whether the device refused a command since the last call.
+    ///
+    /// Context: any.
+    pub(crate) fn take_refused(&self) -> bool {
+        self.refused.load(Relaxed) && self.refused.xchg(false, Acquire)
+    }
+
+    /// Returns whether the device refused a command that [`Self::take_refused`] has not returned.
+    ///
+    /// Context: any.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.load(Relaxed)
+    }
+
+    /// One command less. Returns whether it was the last one, and the DPC is wanted for that.
+    fn remove(&self) -> bool {
+        self.pending.fetch_sub(1, Full);
+        self.awaited.load(Relaxed) && self.is_idle() && self.awaited.xchg(false, Full)
     }
 }
 
-impl Drop for Mark {
+/// One command of a [`Batch`]. Its drop counts as done: the command is lost.
+pub(crate) struct Pending(Option<Arc<Batch>>);
+
+impl Pending {
+    /// The device executed the command. Returns whether the DPC is wanted.
+    ///
+    /// Context: any.
+    pub(super) fn complete(mut self) -> bool {
+        self.0.take().is_some_and(|batch| batch.remove())
+    }
+
+    /// The device refused the command.
+    ///
+    /// Context: any.
+    pub(crate) fn refuse(&self) {
+        if let Some(batch) = &self.0 {
+            batch.refused.store(true, Relaxed);
+        }
+    }
+}
+
+impl Drop for Pending {
     fn drop(&mut self) {
-        // Fully ordered: the owner of the flag asks for the DPC, and then reads the flag again.
-        // Either it reads it clear, or the DPC sees that it asked.
-        self.0.xchg(false, Full);
+        if let Some(batch) = self.0.take() {
+            batch.remove();
+        }
     }
 }
 
@@ -161,12 +240,14 @@ pub(crate) enum Completion {
     Client(Arc<Client>),
     /// The answer goes to the submitter.
     Reply(ReplySlot),
-    /// The device has this resource, unless it refused.
+    /// The device made this resource, or refused to.
     Created(u32),
-    /// The device no longer reads from the object behind this resource.
+    /// The device knows the pages behind this resource, or refused them.
+    Attached(u32),
+    /// The device let go of the pages behind this resource, or refused to.
     Destroyed(u32),
-    /// The mark is dropped.
-    Mark(Mark),
+    /// One command of a batch is done.
+    Batch(Pending),
 }
 
 /// A packet of a hardware node.
@@ -202,33 +283,26 @@ impl Packet {
         Ok((packet, reply))
     }
 
-    /// Makes a packet of one command that should succeed, in a slot of `pool` if one is free.
+    /// Makes a packet of one command that should succeed, in a slot. Does not allocate.
     ///
-    /// Errors and context: as [`Packet::command`].
+    /// Errors: [`EMSGSIZE`] if it does not fit. Context: any.
     pub(crate) fn plain<C: Command>(
-        dev: &device::Device<Bound>,
-        dma: &Arc<DmaContext>,
-        pool: &CommandPool,
+        slot: CommandSlot,
         command: &C,
         completion: Completion,
     ) -> Result<Self> {
-        let buffer = match pool.take() {
-            Some(slot) => slot.into(),
-            None => {
-                DedicatedBuffer::new(dev, dma, C::SIZE, 0, C::Response::SIZE, GFP_KERNEL)?.into()
-            }
-        };
-        Self::with(buffer, command, completion)
+        Self::with(slot.into(), command, completion)
     }
 
     /// Makes a packet of one command that should succeed, and of the payload that is in `buffer`.
     ///
-    /// Errors: [`EMSGSIZE`] if `buffer` was made for another command. Context: process.
+    /// Errors: [`EMSGSIZE`] if `buffer` was made for another command. Context: any.
     pub(crate) fn with_payload<C: Command>(
         buffer: KBox<DedicatedBuffer>,
         command: &C,
+        completion: Completion,
     ) -> Result<Self> {
-        Self::with(buffer.into(), command, Completion::None)
+        Self::with(buffer.into(), command, completion)
     }
 
     fn with<C: Command>(
@@ -254,7 +328,7 @@ impl Packet {
 pub(crate) struct Retired {
     /// What happens in the DPC.
     pub(crate) completion: Completion,
-    /// The command, and how many bytes the device wrote; [`None`] for null packets.
+    /// The command, and how many bytes the device wrote; [`None`] if the DPC does not need it.
     pub(crate) command: Option<(CommandBuffer, u32)>,
 }
 

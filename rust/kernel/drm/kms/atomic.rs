@@ -93,7 +93,27 @@ pub struct Commit<'a, T: KmsDriver> {
 }
 
 /// The proof that [`Commit::hw_done`] was called.
-pub struct HwDone<'a, T: KmsDriver>(Token<'a, T>);
+///
+/// # Invariants
+///
+/// `commit` is a valid commit of a `drm::Device<T>` during `'a`.
+pub struct HwDone<'a, T: KmsDriver> {
+    commit: *mut bindings::drm_atomic_commit,
+    _token: Token<'a, T>,
+}
+
+impl<'a, T: KmsDriver> HwDone<'a, T> {
+    /// Returns the CRTCs of the commit, in the order of their index. Their states may be those of
+    /// the next commit already.
+    pub fn crtcs(&self) -> impl Iterator<Item = &'a Crtc<T::Crtc>> {
+        // SAFETY: By the type invariants. The entries stay, although their states may go.
+        unsafe { crtcs(self.commit) }
+            .iter()
+            .filter(|entry| !entry.ptr.is_null())
+            // SAFETY: CRTCs live as long as the device, and that lives as long as its commits.
+            .map(|entry| unsafe { Crtc::from_raw(entry.ptr) })
+    }
+}
 
 impl<'a, T: KmsDriver> Commit<'a, T> {
     /// Returns the planes of the commit, in the order of their index.
@@ -163,7 +183,12 @@ impl<'a, T: KmsDriver> Commit<'a, T> {
 
         // SAFETY: By the type invariants. Nothing borrows from `self` any more.
         unsafe { bindings::drm_atomic_helper_commit_hw_done(self.commit) };
-        HwDone(PhantomData)
+
+        // INVARIANT: By the type invariants. The commit stays until the callback returns.
+        HwDone {
+            commit: self.commit,
+            _token: PhantomData,
+        }
     }
 }
 
