@@ -16,6 +16,7 @@ use crate::{
         Task,
         TASK_INTERRUPTIBLE, //
     },
+    time::Jiffies,
     types::NotThreadSafe, //
 };
 use core::{
@@ -87,6 +88,37 @@ impl Context {
         unsafe { bindings::__set_current_state(bindings::TASK_RUNNING) };
 
         reached
+    }
+
+    /// Sleeps for `timeout`, in jiffies, or until the thread is asked to stop.
+    ///
+    /// Returns `false` if the thread was asked to stop, also if the time is over by then. Wake-ups
+    /// do not end the sleep. It does not count as load, as in [`Context::wait_until`].
+    ///
+    /// Context: the thread; sleeps.
+    pub fn sleep(&self, timeout: Jiffies) -> bool {
+        // `schedule_timeout()` takes a `long`.
+        let mut left = c_long::try_from(timeout).unwrap_or(c_long::MAX);
+
+        while left > 0 {
+            // PAIRING: As in `wait_until`, for the stop flag.
+            //
+            // SAFETY: The current task is a kernel thread, which owns its state.
+            unsafe { bindings::set_current_state(TASK_INTERRUPTIBLE as c_uint) };
+
+            if self.should_stop() {
+                // SAFETY: The current task owns its state.
+                unsafe { bindings::__set_current_state(bindings::TASK_RUNNING) };
+                return false;
+            }
+
+            // Returns with the state of a running task.
+            //
+            // SAFETY: Kernel threads run in process context; no lock is held here.
+            left = unsafe { bindings::schedule_timeout(left) };
+        }
+
+        !self.should_stop()
     }
 }
 
@@ -299,7 +331,10 @@ mod tests {
         },
         time::{
             delay::fsleep,
-            Delta, //
+            msecs_to_jiffies,
+            Delta,
+            Instant,
+            Monotonic, //
         },
     };
 
@@ -450,6 +485,51 @@ mod tests {
             }
             assert!(becomes(&answered, round));
         }
+        Ok(())
+    }
+
+    #[test]
+    fn sleep_lasts() -> Result {
+        let slept = Atomic::<u32>::new(0);
+        let begun = Instant::<Monotonic>::now();
+        let short = msecs_to_jiffies(50);
+
+        // SAFETY: `thread` is not leaked.
+        let thread = unsafe {
+            Kthread::new(c"kunit", |context| {
+                let through = context.sleep(short);
+                slept.store(if through { 1 } else { 2 }, Relaxed);
+            })
+        }?;
+        // Wake-ups do not end it.
+        for _ in 0..10 {
+            thread.wake();
+            fsleep(Delta::from_millis(1));
+        }
+        assert!(becomes(&slept, 1));
+        // The first jiffy may be a part of one.
+        assert!(begun.elapsed().as_millis() >= 40);
+        Ok(())
+    }
+
+    #[test]
+    fn stop_ends_a_sleep() -> Result {
+        let slept = Atomic::<u32>::new(0);
+        let started = completion()?;
+
+        // SAFETY: `thread` is not leaked.
+        let thread = unsafe {
+            Kthread::new(c"kunit", |context| {
+                started.complete_all();
+                let long = context.sleep(Jiffies::MAX);
+                let none = context.sleep(0);
+                slept.store(u32::from(long) | u32::from(none) << 1 | 4, Relaxed);
+            })
+        }?;
+        started.wait_for_completion();
+        drop(thread);
+
+        assert_eq!(slept.load(Relaxed), 4);
         Ok(())
     }
 
