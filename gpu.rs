@@ -426,11 +426,12 @@ impl Gpu<'_> {
 }
 
 /// Retires the used requests of this message's queues, reports them to the scheduler, and queues
-/// the DPC. If this is not the notify message, the DPC reports them.
-fn reap(state: &mut Synchronized<'_, Gpu<'_>>) {
+/// the DPC. If this is not the notify message, the DPC reports them. Returns whether it found
+/// anything.
+fn reap(state: &mut Synchronized<'_, Gpu<'_>>) -> bool {
     let mut dpc = state.reap();
     if dpc == Dpc::Idle {
-        return;
+        return false;
     }
     for node in Node::ENGINES {
         let Some(completed) = state.nodes[node].as_ref().map(|queue| queue.completed()) else {
@@ -443,6 +444,7 @@ fn reap(state: &mut Synchronized<'_, Gpu<'_>>) {
         scheduler::notify_completed(state, node, completed, dpc);
     }
     state.raise_dpc(dpc);
+    true
 }
 
 impl Miniport for Gpu<'_> {
@@ -460,14 +462,14 @@ impl Miniport for Gpu<'_> {
             // interrupt may be for the configuration.
             (true, message == self.map.config)
         };
+        // The DPC does no more for a device that it found broken.
+        let config = config && self.fences.check().is_ok();
         state.config_changed |= config;
-        if queues {
-            reap(state);
-        }
+        let found = queues && reap(state);
         if config {
             state.queue_dpc();
         }
-        true
+        state.explain_interrupt(found) || config
     }
 
     fn acknowledge(&self, _message: u32) -> bool {
@@ -514,7 +516,9 @@ impl Hardware for Gpu<'_> {
     }
 
     fn poll(state: &mut Synchronized<'_, Self>) {
-        reap(state);
+        if reap(state) {
+            state.expect_interrupt();
+        }
     }
 
     fn kick(&self, node: Node) {

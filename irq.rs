@@ -166,7 +166,7 @@ pub(crate) enum Dpc {
 pub(crate) struct Counters {
     /// Interrupts that the device raised.
     pub(crate) interrupts: u64,
-    /// Interrupts that it did not raise.
+    /// Interrupts that it did not raise, or for which nothing was found.
     pub(crate) not_ours: u64,
     /// DPCs queued or marked from this message that had nothing to do before.
     pub(crate) dpcs_queued: u64,
@@ -503,8 +503,10 @@ impl<M: Miniport> Adapter<M> {
             };
             let run = Run::of(raised, woken, inner.counters.dpcs_asked() != asked);
             if in_dpc_handler && self.dpc.load(Relaxed) == Dpc::Queued as u32 {
-                if run == Run::Interrupt {
-                    count(&mut inner.counters.interrupts);
+                match run {
+                    Run::Interrupt => count(&mut inner.counters.interrupts),
+                    Run::NotOurs => count(&mut inner.counters.not_ours),
+                    Run::WakeUp => {}
                 }
                 return ThreadedIrqReturn::WakeThread;
             }

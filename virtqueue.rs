@@ -120,6 +120,8 @@ pub(crate) struct Virtqueue {
     empty_list: Option<Fifo<Retired>>,
     /// The request that the ring refused, which broke the ring. Kept until a reset.
     rejected: Option<Request>,
+    /// The DPC was asked for because the ring is broken.
+    break_told: bool,
 }
 
 impl Virtqueue {
@@ -154,6 +156,7 @@ impl Virtqueue {
             retired: Fifo::new(size.into())?,
             empty_list: Some(Fifo::new(size.into())?),
             rejected: None,
+            break_told: false,
         })
     }
 
@@ -177,6 +180,7 @@ impl Virtqueue {
             }
         }
         self.rejected = None;
+        self.break_told = false;
         if self.empty_list.is_none() {
             // The DPC could not give it back.
             self.empty_list = Some(Fifo::new(self.ring.size().into())?);
@@ -349,8 +353,10 @@ impl Engine for Virtqueue {
         self.broken().is_none() && !self.ring.is_armed()
     }
 
-    fn needs_dpc(&self) -> bool {
-        !self.retired.is_empty() || self.broken().is_some()
+    fn needs_dpc(&mut self) -> bool {
+        // Once for a break: a broken ring stays so, and the DPC can do no more about it.
+        let broke = self.broken().is_some() && !core::mem::replace(&mut self.break_told, true);
+        broke || !self.retired.is_empty()
     }
 
     fn is_in_dpc(&self) -> bool {

@@ -91,6 +91,8 @@ pub(crate) struct State {
     pub(crate) notify: Option<Notify>,
     /// The configuration may have changed, and the DPC has not read it yet.
     pub(super) config_changed: bool,
+    /// A poll took used elements since the last interrupt, which may be theirs.
+    polled: bool,
 }
 
 impl State {
@@ -100,7 +102,19 @@ impl State {
             nodes: PerNode::new([const { None }; NODES]),
             notify: None,
             config_changed: false,
+            polled: false,
         }
+    }
+
+    /// Records that a poll found something: the next interrupt may be for that.
+    pub(super) fn expect_interrupt(&mut self) {
+        self.polled = true;
+    }
+
+    /// Returns whether an interrupt has a cause: it `found` something, or a poll found it since the
+    /// interrupt before. The kernel turns off a vector or a line whose interrupts never have one.
+    pub(super) fn explain_interrupt(&mut self, found: bool) -> bool {
+        core::mem::take(&mut self.polled) || found
     }
 
     /// Returns the virtqueue of `node` if it lives here.
@@ -144,5 +158,28 @@ impl State {
             });
         }
         dpc
+    }
+}
+
+#[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
+#[kunit_tests(rust_gpu_messages)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interrupts_without_a_cause_are_told() {
+        let mut state = State::new();
+
+        assert!(state.explain_interrupt(true));
+        assert!(!state.explain_interrupt(false));
+        // A poll was first, maybe more than once. That is the cause of one interrupt.
+        state.expect_interrupt();
+        state.expect_interrupt();
+        assert!(state.explain_interrupt(false));
+        assert!(!state.explain_interrupt(false));
+        // An interrupt that finds something itself is also the one for what was polled.
+        state.expect_interrupt();
+        assert!(state.explain_interrupt(true));
+        assert!(!state.explain_interrupt(false));
     }
 }

@@ -30,10 +30,11 @@ pub(crate) trait Engine: Send {
     /// Context: lock of the message held.
     fn suppresses_interrupts(&self) -> bool;
 
-    /// Returns whether it has something for the DPC: a retired request, or a failure.
+    /// Returns whether it has something for the DPC: a retired request, or a failure that the DPC
+    /// was not asked for yet.
     ///
     /// Context: lock of the message held.
-    fn needs_dpc(&self) -> bool {
+    fn needs_dpc(&mut self) -> bool {
         false
     }
 
@@ -213,11 +214,12 @@ impl<E: Engine> NodeQueue<E> {
     /// Context: lock of the message held.
     pub(crate) fn wants_dpc(&mut self, completed: bool) -> bool {
         let awaited = completed && core::mem::take(&mut self.awaited);
-        let Some(engine) = &self.engine else {
+        let queued = self.queued() != 0;
+        let Some(engine) = &mut self.engine else {
             return false;
         };
         // Waiters must not see as done what the DPC has not done yet.
-        let with_dpc = awaited || engine.is_in_dpc() || self.queued() != 0;
+        let with_dpc = awaited || engine.is_in_dpc() || queued;
         engine.needs_dpc() || (completed && with_dpc)
     }
 

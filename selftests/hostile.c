@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "kselftest_harness.h"
+#include "display_kms.h"
 #include "rust_gpu_test.h"
 
 /* PCI configuration space, and virtio 1.3, 4.1.4. */
@@ -26,6 +27,9 @@
 #define COMMON_QUEUE_DRIVER	0x28
 #define COMMON_QUEUE_DEVICE	0x30
 #define STATUS_NEEDS_RESET	0x40
+
+/* More often than this in a second means that the DPC asks for itself. */
+#define BUSY_DPCS	100
 
 #define CONTROL_QUEUE	0
 #define PAGE		4096
@@ -487,6 +491,39 @@ TEST_F_TIMEOUT(hostile, is_survived, 120)
 	self->fd = open(self->gpu.render, O_RDWR | O_CLOEXEC);
 	ASSERT_GE(self->fd, 0);
 	EXPECT_EQ(0, gpu_works(self->fd));
+}
+
+/* The pointer moves on a broken device. Nothing waits for that by trying again and again. */
+TEST_F_TIMEOUT(hostile, leaves_the_cpu_alone, 120)
+{
+	struct drm_rust_gpu_message_counters before, after;
+	struct frame frame, cursor;
+	struct display display;
+	int x;
+
+	if (variant->act != ask_for_reset)
+		SKIP(return, "one way to break is enough");
+	ASSERT_TRUE(!display_open(&display));
+	ASSERT_EQ(0, frame_create(display.fd, &frame, display.mode.hdisplay,
+				  display.mode.vdisplay));
+	ASSERT_EQ(0, set_crtc(&display, frame.fb, &display.mode, 0, 0));
+	ASSERT_EQ(0, buffer_create(display.fd, &cursor, CURSOR_SIDE, CURSOR_SIDE));
+	ASSERT_EQ(0, cursor_set(&display, DRM_MODE_CURSOR_BO, cursor.handle, 0, 0));
+	ASSERT_EQ(0, gpu_quiesce(self->fd));
+	ASSERT_TRUE(variant->act(&self->device));
+	ASSERT_EQ(0, wait_until_broken(self->fd));
+
+	for (x = 0; x < 5; x++) {
+		cursor_set(&display, DRM_MODE_CURSOR_MOVE, 0, x, 0);
+		sleep_ns(30 * NSEC_PER_MSEC);
+	}
+	ASSERT_EQ(0, gpu_counters(self->fd, 0, &before));
+	sleep_ns(NSEC_PER_SEC);
+	ASSERT_EQ(0, gpu_counters(self->fd, 0, &after));
+	EXPECT_LT(after.dpcs_run - before.dpcs_run, BUSY_DPCS);
+	frame_destroy(display.fd, &cursor);
+	frame_destroy(display.fd, &frame);
+	close(display.fd);
 }
 
 TEST_HARNESS_MAIN
