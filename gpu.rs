@@ -434,14 +434,15 @@ fn reap(state: &mut Synchronized<'_, Gpu<'_>>) -> bool {
         return false;
     }
     for node in Node::ENGINES {
-        let Some(completed) = state.nodes[node].as_ref().map(|queue| queue.completed()) else {
+        let Some(queue) = &state.nodes[node] else {
             continue;
         };
+        let completed = queue.completed_fences();
         // The fence is published here; only if somebody waits for it the DPC is needed now.
         if dpc == Dpc::Marked && state.miniport().fences.publish_one(node, completed) {
             dpc = Dpc::Queued;
         }
-        scheduler::notify_completed(state, node, completed, dpc);
+        scheduler::notify_completed(state, node, completed.all, dpc);
     }
     state.raise_dpc(dpc);
     true

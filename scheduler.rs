@@ -56,11 +56,12 @@ mod tests;
 
 use self::queue::{
     Published,
-    RESERVED, //
+    Source, //
 };
 pub(crate) use self::{
     fence::{
         Client,
+        Completed,
         Fences, //
     },
     fifo::Fifo,
@@ -187,7 +188,7 @@ pub(crate) fn submit_null<H: Hardware>(
         let mut taken = 0;
         while taken < count {
             let packet = H::null_packet(node, client.clone());
-            if let Err(packet) = queue.submit(packet, RESERVED) {
+            if let Err(packet) = queue.submit(packet, Source::Client) {
                 // Not the last reference: the caller holds one.
                 drop(packet);
                 break;
@@ -198,7 +199,7 @@ pub(crate) fn submit_null<H: Hardware>(
     })
 }
 
-/// Submits one packet to `node`. Returns its fence id, or hands the packet back if the queue is
+/// Submits one packet of the driver to `node`. Returns its fence id, or hands the packet back if the queue is
 /// full.
 ///
 /// Errors and context: as [`submit_null`].
@@ -209,11 +210,11 @@ pub(crate) fn submit<H: Hardware>(
     packet: <H::Engine as Engine>::Packet,
 ) -> Result<Result<u64, <H::Engine as Engine>::Packet>, Status> {
     submit_with(adapter, node, Interrupt::Wanted, |queue| {
-        queue.submit(packet, 0)
+        queue.submit(packet, Source::Driver)
     })
 }
 
-/// Submits the packets of `batch` to `node` in their order, all in one critical section and with
+/// Submits the packets of `batch`, the driver's, to `node` in their order, all in one critical section and with
 /// one kick. Leaves in `batch` what did not fit.
 ///
 /// With [`Interrupt::Suppressed`] the engine does not interrupt when it is done, provided that it
@@ -232,7 +233,7 @@ pub(crate) fn submit_batch<H: Hardware>(
 ) -> Result<u64, Status> {
     submit_with(adapter, node, interrupt, |queue| {
         while let Some(packet) = batch.pop() {
-            if let Err(packet) = queue.submit(packet, 0) {
+            if let Err(packet) = queue.submit(packet, Source::Driver) {
                 // Cannot fail: its place was made free just now.
                 let _ = batch.unpop(packet);
                 break;
@@ -266,7 +267,11 @@ pub(crate) fn force_complete<H: Hardware>(hardware: &H, states: &mut [H::State],
             });
         }
     }
-    fences.publish(&completed);
+    let mut published = PerNode::default();
+    for (node, &completed) in completed.iter() {
+        published[node] = Completed::up_to(completed);
+    }
+    fences.publish(&published);
 }
 
 /// Drops the packets of a queue that were [counted as complete](force_complete) before they reached
@@ -351,7 +356,16 @@ pub(crate) fn known_fences<H: Hardware>(
     })?
 }
 
-/// Returns whether `fence` of `node` is not complete yet. With `poll` it polls the engine first. If
+/// Returns how many packets of the driver `node` has that are not complete.
+///
+/// Errors and context: as [`query_current_fence`].
+pub(crate) fn driver_load<H: Hardware>(adapter: &Adapter<H>, node: Node) -> Result<usize, Status> {
+    adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
+        H::node(state, node).map_or(0, |queue| queue.driver_load())
+    })
+}
+
+/// Returns whether `fence` of `node`, that of a packet of the driver, is not complete yet. With `poll` it polls the engine first. If
 /// the fence is not complete, the next completion of the node queues the DPC, in which the caller
 /// may ask again.
 ///
@@ -382,10 +396,18 @@ fn fences_of<H: Hardware>(
 
 /// What the DPC found when it started.
 pub(crate) struct Snapshot {
-    /// Last fences reported as complete.
-    completed: PerNode<u64>,
+    /// Last fences reported as complete, and what the driver's packets show.
+    completed: PerNode<Completed>,
     /// A packet waits for room in an engine.
     waiting: bool,
+}
+
+impl Snapshot {
+    /// Adds what the queue of `node` shows.
+    fn look_at<E: Engine>(&mut self, node: Node, queue: &NodeQueue<E>) {
+        self.completed[node].driver = queue.driver_completed();
+        self.waiting |= queue.engine.is_some() && queue.queued() != 0;
+    }
 }
 
 /// Starts the DPC: takes a snapshot of what was reported as complete. [`None`] if the device is
@@ -401,32 +423,37 @@ pub(crate) fn begin_dpc<H: Hardware>(adapter: &Adapter<H>) -> Option<Snapshot> {
     let is_here = |node| hardware.message_of(node) == notify;
     let mut snapshot = adapter
         .synchronize_execution(notify, |state| {
-            let completed = H::notify(state).map(|notify| notify.completed())?;
-            let waiting = Node::ENGINES
-                .into_iter()
-                .filter(|node| is_here(*node))
-                .any(|node| H::node(state, node).is_some_and(|queue| queue.queued() != 0));
-            Some(Snapshot { completed, waiting })
+            let mut snapshot = Snapshot {
+                completed: PerNode::default(),
+                waiting: false,
+            };
+            let reported = H::notify(state).map(|notify| notify.completed())?;
+            for (node, &all) in reported.iter() {
+                snapshot.completed[node].all = all;
+                if is_here(node) {
+                    snapshot.look_at(node, H::node(state, node)?);
+                }
+            }
+            Some(snapshot)
         })
         .ok()??;
-    let mut waiting = snapshot.waiting;
-    for (node, &known) in snapshot.completed.iter() {
+    for node in Node::ALL {
         if is_here(node) {
             continue;
         }
-        let (completed, queued) = adapter
+        let completed = adapter
             .synchronize_execution(hardware.message_of(node), |state| {
-                H::node(state, node).map(|queue| (queue.completed(), queue.queued()))
+                let queue = H::node(state, node)?;
+                snapshot.look_at(node, queue);
+                Some(queue.completed())
             })
             .ok()??;
-        waiting |= queued != 0;
-        if completed > known {
+        if completed > snapshot.completed[node].all {
             let _ = adapter.synchronize_execution(notify, |state| {
                 notify_completed(state, node, completed, Dpc::Queued)
             });
         }
     }
-    snapshot.waiting = waiting;
     Some(snapshot)
 }
 
@@ -445,7 +472,8 @@ pub(crate) fn control_vsync<H: Hardware>(adapter: &Adapter<H>, target: u32, on: 
 /// Reports a vertical retrace of scanout `target`, from a synchronised routine of the notify
 /// message. With `poll` it polls the engines of that message first.
 ///
-/// Returns whether retraces are reported, and the last completed fence of [`Node::Control`].
+/// Returns whether retraces are reported, and up to which fence the driver's packets of
+/// [`Node::Control`] are complete.
 ///
 /// Errors: as [`query_current_fence`]. Context: as [`Adapter::synchronize_execution`], none of
 /// DRM's vblank locks held.
@@ -461,7 +489,7 @@ pub(crate) fn report_vsync<H: Hardware>(
         }
         // Only marked: a retrace leaves nothing to the DPC.
         let told = notify_interrupt(state, &InterruptData::CrtcVsync { target }, Dpc::Marked);
-        let completed = H::node(state, Node::Control).map_or(0, |queue| queue.completed());
+        let completed = H::node(state, Node::Control).map_or(0, |queue| queue.driver_completed());
         (told, completed)
     })
 }
@@ -499,8 +527,12 @@ pub(crate) fn submission_thread<H: Hardware>(adapter: &Adapter<H>, thread: &kthr
     }
 }
 
-/// Runs one round of the submission thread: dispatches packets to the engines, then executes those
-/// of the software node.
+/// Most packets of the software node that a round of the submission thread executes. The packets
+/// that wait for the engines wait for no more than these.
+const SOFTWARE_ROUND: usize = 32;
+
+/// Runs one round of the submission thread: dispatches packets to the engines, then executes some
+/// of the software node. Asks for another round if that may have more.
 ///
 /// Context: process.
 pub(crate) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
@@ -518,7 +550,12 @@ pub(crate) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
             hardware.kick(node);
         }
     }
-    while execute_software(adapter) {}
+    for _ in 0..SOFTWARE_ROUND {
+        if !execute_software(adapter) {
+            return;
+        }
+    }
+    adapter.miniport().submission_event().signal();
 }
 
 /// Executes the oldest packet of the software node and reports it.

@@ -111,6 +111,9 @@ pub(crate) struct Virtqueue {
     /// The most descriptors that a request takes.
     descriptors: u16,
     pool: CommandPool,
+    /// The memory of null packets in the ring. It is not that of commands, which may be taken by
+    /// commands that wait behind a null packet.
+    null_pool: CommandPool,
     /// The memory of the commands of panic screens that are not in the ring.
     panic_reserve: KVec<CommandBuffer>,
     /// Requests that the device has used, for the DPC.
@@ -153,6 +156,8 @@ impl Virtqueue {
             descriptors: if config.indirect { 1 } else { MAX_SEGMENTS },
             panic_reserve: KVec::new(),
             pool: CommandPool::new(dev, dma, size)?,
+            // Clients have no more than three quarters of the ring.
+            null_pool: CommandPool::new(dev, dma, (size * 3 / 4).max(1))?,
             retired: Fifo::new(size.into())?,
             empty_list: Some(Fifo::new(size.into())?),
             rejected: None,
@@ -293,11 +298,11 @@ impl Virtqueue {
         }
     }
 
-    /// Encodes a null command for `node` into a slot of the pool.
+    /// Encodes a null command for `node` into a slot of its pool.
     ///
     /// [`None`] if there is no slot.
     fn null_command(&mut self, node: Node, fence: u64) -> Option<CommandBuffer> {
-        let mut buffer = CommandBuffer::from(self.pool.take()?);
+        let mut buffer = CommandBuffer::from(self.null_pool.take()?);
         let written = match node {
             // It has no response and no fence id. No scanout has this number, so no cursor moves.
             Node::Cursor => {
@@ -316,6 +321,11 @@ impl Virtqueue {
 
 impl Engine for Virtqueue {
     type Packet = Packet;
+
+    fn capacity(&self) -> usize {
+        let requests = usize::from(self.ring.size() / self.descriptors);
+        requests - self.panic_reserve.len().min(requests)
+    }
 
     fn submit(&mut self, packet: Packet, fence: u64) -> Result<(), Packet> {
         if self.ring.broken().is_some() || !self.has_room() {

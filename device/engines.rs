@@ -262,6 +262,6 @@ fn install(
     engine: Option<Virtqueue>,
 ) -> Result {
     let state = states.get_mut(u32_as_usize(message)).ok_or(EINVAL)?;
-    state.nodes[node] = Some(KBox::new(NodeQueue::new(engine)?, GFP_KERNEL)?);
+    state.nodes[node] = Some(KBox::new(NodeQueue::new(node, engine)?, GFP_KERNEL)?);
     Ok(())
 }

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`FenceTracker`] tracks which packets of a node are complete, [`Fences`] wakes those that wait
-//! for them, and [`Client`] counts the packets of one open file.
+//! [`Fences`] wakes those that wait for packets, and [`Client`] counts the packets of one open file.
 //!
-//! [`FenceTracker`] lives under a message lock, with the node whose fences it tracks. [`Fences`]
-//! and [`Client`] are reference counted and hold nothing of the device: waiters and open files may
-//! outlive it.
+//! Both are reference counted and hold nothing of the device: waiters and open files may outlive
+//! it.
 
 use kernel::{
     new_condvar, new_mutex,
@@ -36,78 +34,6 @@ use crate::scheduler::{
     NODES, //
 };
 
-/// How far beyond the completed prefix the fence of a dispatched packet may be.
-const WINDOW: u64 = 1024;
-
-/// Tracks which fences of a node are complete. The device may complete them out of order.
-///
-/// # Invariants
-///
-/// Bit `f % WINDOW` of `window` is set exactly if fence `f` is complete, for
-/// `completed < f <= completed + WINDOW`.
-pub(crate) struct FenceTracker {
-    /// End of the completed prefix: this fence and all before it are complete.
-    completed: u64,
-    window: [u64; (WINDOW / 64) as usize],
-}
-
-impl FenceTracker {
-    /// Makes a tracker of a node that completed nothing. Ids start at 1.
-    pub(crate) const fn new() -> Self {
-        Self {
-            completed: 0,
-            window: [0; (WINDOW / 64) as usize],
-        }
-    }
-
-    /// Returns the end of the completed prefix.
-    pub(crate) fn completed(&self) -> u64 {
-        self.completed
-    }
-
-    /// Returns whether a completion of `fence` could be recorded.
-    pub(crate) fn in_window(&self, fence: u64) -> bool {
-        fence > self.completed && fence - self.completed <= WINDOW
-    }
-
-    /// Records all fences up to `fence` as complete, and no later one.
-    pub(crate) fn record_all(&mut self, fence: u64) {
-        // INVARIANT: No later fence is complete.
-        *self = Self::new();
-        self.completed = fence;
-    }
-
-    /// Returns the word and the bit of `fence`.
-    fn bit(&mut self, fence: u64) -> Option<(&mut u64, u64)> {
-        let index = fence % WINDOW;
-        // CAST: below the number of words.
-        let word = self.window.get_mut((index / 64) as usize)?;
-        Some((word, 1 << (index % 64)))
-    }
-
-    /// Records the completion of `fence`. Returns the new end of the prefix if it moved.
-    ///
-    /// A fence outside the window, or complete already, changes nothing.
-    pub(crate) fn record(&mut self, fence: u64) -> Option<u64> {
-        if !self.in_window(fence) {
-            return None;
-        }
-        if let Some((word, bit)) = self.bit(fence) {
-            *word |= bit;
-        }
-        let before = self.completed;
-        loop {
-            let next = self.completed + 1;
-            match self.bit(next) {
-                Some((word, bit)) if *word & bit != 0 => *word &= !bit,
-                _ => break,
-            }
-            self.completed = next;
-        }
-        (self.completed != before).then_some(self.completed)
-    }
-}
-
 /// Most packets that a client may have submitted and that are not complete.
 ///
 /// Limits the memory that a client can hold, all of which is allocated with the device.
@@ -128,6 +54,25 @@ enum State {
     Unplugged,
 }
 
+/// The last completed fences of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Completed {
+    /// All packets up to this one are complete.
+    pub(crate) all: u64,
+    /// All packets of the driver up to this one are.
+    pub(crate) driver: u64,
+}
+
+impl Completed {
+    /// All packets up to `fence` are complete.
+    pub(crate) fn up_to(fence: u64) -> Self {
+        Self {
+            all: fence,
+            driver: fence,
+        }
+    }
+}
+
 /// The completed fences of a device as waiters see them, and the state of the device itself.
 ///
 /// Shared by the device and its open files. Written by the DPC, by stop, and under the lock of a
@@ -136,6 +81,8 @@ enum State {
 #[pin_data]
 pub(crate) struct Fences {
     completed: PerNode<Atomic<u64>>,
+    /// The same for the packets of the driver alone.
+    driver_completed: PerNode<Atomic<u64>>,
     /// A [`State`]: what waiters and later ioctls return.
     state: Atomic<u32>,
     /// Counts publications, so that a waiter for room sees that something happened.
@@ -158,6 +105,7 @@ impl Fences {
         Arc::pin_init(
             pin_init!(Self {
                 completed: PerNode::new([const { Atomic::new(0) }; NODES]),
+                driver_completed: PerNode::new([const { Atomic::new(0) }; NODES]),
                 state: Atomic::new(State::Running as u32),
                 generation: Atomic::new(0),
                 waiters: Atomic::new(0),
@@ -170,30 +118,35 @@ impl Fences {
 
     /// Returns the last completed fence of `node`.
     pub(crate) fn completed(&self, node: Node) -> u64 {
-        // Pairs with the store in `raise`: a caller that sees the fence sees what came before it.
+        // Pairs with the store in `raise()`: a caller that sees the fence sees what came before it.
         self.completed[node].load(Acquire)
     }
 
-    /// Publishes the last completed fence of each node and wakes all waiters.
+    /// Publishes the last completed fences of each node and wakes all waiters.
     ///
     /// Context: process (the DPC).
-    pub(crate) fn publish(&self, completed: &PerNode<u64>) {
-        for (node, fence) in completed.iter() {
-            raise(&self.completed[node], *fence);
+    pub(crate) fn publish(&self, completed: &PerNode<Completed>) {
+        for (node, completed) in completed.iter() {
+            self.raise(node, *completed);
         }
         self.wake();
     }
 
-    /// Publishes the last completed fence of one node and wakes nobody. Returns whether there are
+    /// Publishes the last completed fences of one node and wakes nobody. Returns whether there are
     /// waiters, which [`publish`](Self::publish) must wake.
     ///
     /// Context: any.
-    pub(crate) fn publish_one(&self, node: Node, fence: u64) -> bool {
-        raise(&self.completed[node], fence);
+    pub(crate) fn publish_one(&self, node: Node, completed: Completed) -> bool {
+        self.raise(node, completed);
         // Fully ordered, as is the first step of a waiter in `wait_until`: either the waiter sees
         // the fence, or it is seen here.
         self.generation.fetch_add(1, Full);
         self.waiters.load(Relaxed) != 0
+    }
+
+    fn raise(&self, node: Node, completed: Completed) {
+        raise(&self.completed[node], completed.all);
+        raise(&self.driver_completed[node], completed.driver);
     }
 
     /// Ends all waits with [`ENODEV`], now and later: the device is removed.
@@ -254,6 +207,15 @@ impl Fences {
     /// Context: process, no lock and no registration guard held.
     pub(crate) fn wait(&self, node: Node, fence: u64, deadline_ns: i64) -> Result {
         self.wait_until(deadline_ns, || self.completed(node) >= fence)
+    }
+
+    /// Waits until `node` completed `fence`, which is that of a packet of the driver. Packets of
+    /// clients do not hold that up: they may be pending.
+    ///
+    /// Errors and context: as [`Fences::wait`].
+    pub(crate) fn wait_driver(&self, node: Node, fence: u64, deadline_ns: i64) -> Result {
+        let completed = &self.driver_completed[node];
+        self.wait_until(deadline_ns, || completed.load(Acquire) >= fence)
     }
 
     /// Returns a mark for [`Fences::wait_change`].

@@ -63,12 +63,34 @@ impl<T> Fifo<T> {
         }
     }
 
+    /// Returns the oldest item.
+    pub(crate) fn front(&self) -> Option<&T> {
+        self.items.get(self.head)?.as_ref()
+    }
+
     /// Takes the oldest item.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let item = self.items.get_mut(self.head)?.take()?;
         self.head = (self.head + 1) % self.items.len();
         self.len -= 1;
         Some(item)
+    }
+
+    /// Takes the oldest item that is `wanted`, from wherever it is. Takes as long as there are items
+    /// before it.
+    pub(crate) fn take(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+        let len = self.items.len();
+        let place = |head: usize, at: usize| (head + at) % len;
+        let found = (0..self.len).find(|&at| {
+            let item = self.items.get(place(self.head, at));
+            item.and_then(Option::as_ref).is_some_and(&wanted)
+        })?;
+        // Bring it to the front, past those before it.
+        for at in (1..=found).rev() {
+            self.items
+                .swap(place(self.head, at), place(self.head, at - 1));
+        }
+        self.pop()
     }
 
     /// Puts an item that [`Fifo::pop`] just took back in front, or hands it back if there is no

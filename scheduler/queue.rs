@@ -1,18 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! [`NodeQueue`] gives packets their fence ids and dispatches them to the [`Engine`] of a node.
+//!
+//! A node has two lanes, one for the packets of the driver and one for those of clients. The
+//! driver's go first, and clients have a bound on what they have in the engine. So a packet of the
+//! driver waits for no more packets of clients than that. Fence ids are handed out by the node, in
+//! the order in which packets of both lanes are submitted. As the driver overtakes, packets
+//! complete in another order. What is complete is known from the oldest packet of each lane that is
+//! not.
 
 use kernel::prelude::*;
 
 use crate::scheduler::{
-    fence::FenceTracker,
-    fifo::Fifo, //
+    fence::Completed,
+    fifo::Fifo,
+    Node, //
 };
+
+/// The submitter of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The driver itself.
+    Driver,
+    /// A client, for itself.
+    Client,
+}
 
 /// An engine that executes packets, as the scheduler sees it.
 pub(crate) trait Engine: Send {
     /// What the engine executes.
     type Packet: Send;
+
+    /// Returns how many packets it takes at a time, at the most.
+    fn capacity(&self) -> usize;
 
     /// Takes a packet with its fence id, or hands it back if there is no room. The device does not
     /// see the packet before [`Engine::publish`].
@@ -63,11 +83,49 @@ pub(super) struct Published {
     pub(super) poll: bool,
 }
 
-/// Most packets that a node queues while its engine has no room.
-const QUEUE_DEPTH: usize = 512;
+/// Most packets that a lane queues while its engine has no room.
+const LANE_DEPTH: usize = 384;
 
-/// Places of the queue that packets of clients leave free, for those of the driver.
-pub(super) const RESERVED: usize = 128;
+/// Most packets of clients that the engine of the cursor node has at a time. QEMU goes on with that
+/// queue, and with nothing else, until it is empty.
+const CURSOR_CLIENTS: usize = 4;
+
+/// Returns how many packets of clients the engine of `node` may have at a time, if it takes
+/// `capacity` packets. The rest is for the driver.
+fn client_limit(node: Node, capacity: usize) -> usize {
+    let share = (capacity * 3 / 4).max(1);
+    match node {
+        Node::Cursor => share.min(CURSOR_CLIENTS),
+        Node::Control | Node::Software => share,
+    }
+}
+
+/// The packets of one [`Source`] in a node.
+///
+/// # Invariants
+///
+/// Fence ids ascend: in `dispatched`, in `pending`, and from the one to the other.
+struct Lane<P> {
+    /// Fence ids of the packets that the engine has. It takes no more than fit in here.
+    dispatched: Fifo<u64>,
+    /// The packets that wait for the engine, with their fence ids.
+    pending: Fifo<(u64, P)>,
+}
+
+impl<P> Lane<P> {
+    fn new(limit: usize) -> Result<Self> {
+        Ok(Self {
+            dispatched: Fifo::new(limit)?,
+            pending: Fifo::new(LANE_DEPTH)?,
+        })
+    }
+
+    /// Returns the fence id of the oldest packet that is not complete.
+    fn oldest(&self) -> Option<u64> {
+        let pending = || self.pending.front().map(|(fence, _)| fence);
+        self.dispatched.front().or_else(pending).copied()
+    }
+}
 
 /// The submission half of a node. Lives in the lock of the node's message.
 pub(crate) struct NodeQueue<E: Engine> {
@@ -75,25 +133,32 @@ pub(crate) struct NodeQueue<E: Engine> {
     pub(crate) engine: Option<E>,
     /// Last fence id handed out.
     submitted: u64,
-    /// Last fence id dispatched to the engine. Those after it are in `pending`, in order.
-    dispatched: u64,
-    pending: Fifo<E::Packet>,
-    tracker: FenceTracker,
+    /// The fences up to this one count as complete, whatever the lanes say: see
+    /// [`NodeQueue::force_complete`].
+    forced: u64,
+    driver: Lane<E::Packet>,
+    clients: Lane<E::Packet>,
+    /// Only the submission thread dispatches packets of clients.
+    staged: bool,
     /// The DPC must run when a packet completes.
     awaited: bool,
 }
 
 impl<E: Engine> NodeQueue<E> {
-    /// Makes the queue of a node with `engine`.
+    /// Makes the queue of `node` with `engine`.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
-    pub(crate) fn new(engine: Option<E>) -> Result<Self> {
+    pub(crate) fn new(node: Node, engine: Option<E>) -> Result<Self> {
+        // The submission thread executes one packet at a time.
+        let capacity = engine.as_ref().map_or(1, Engine::capacity);
         Ok(Self {
             engine,
             submitted: 0,
-            dispatched: 0,
-            pending: Fifo::new(QUEUE_DEPTH)?,
-            tracker: FenceTracker::new(),
+            forced: 0,
+            driver: Lane::new(capacity)?,
+            clients: Lane::new(client_limit(node, capacity))?,
+            // So that a client that polls cannot keep the queue from running empty.
+            staged: node == Node::Cursor,
             awaited: false,
         })
     }
@@ -105,56 +170,98 @@ impl<E: Engine> NodeQueue<E> {
 
     /// Returns the number of pending packets.
     pub(crate) fn queued(&self) -> usize {
-        self.pending.len()
+        self.driver.pending.len() + self.clients.pending.len()
     }
 
-    /// Returns the end of the completed prefix.
+    /// Returns how many packets of the driver are not complete.
+    pub(super) fn driver_load(&self) -> usize {
+        self.driver.pending.len() + self.driver.dispatched.len()
+    }
+
+    /// Returns the last completed fence: all packets up to this one are complete.
     pub(crate) fn completed(&self) -> u64 {
-        self.tracker.completed()
+        let driver = self.driver.oldest();
+        let oldest = match self.clients.oldest() {
+            Some(client) => Some(driver.map_or(client, |driver| driver.min(client))),
+            None => driver,
+        };
+        self.before(oldest)
     }
 
-    /// Gives a packet its fence id and its place. The place is in the engine if there is room and
-    /// no packet waits before it, else in the queue, for the submission thread. Leaves `reserve`
-    /// places of the queue free.
-    ///
-    /// Errors: the packet comes back if the queue is full.
-    pub(super) fn submit(&mut self, packet: E::Packet, reserve: usize) -> Result<u64, E::Packet> {
-        if self.pending.len() + reserve >= QUEUE_DEPTH {
-            return Err(packet);
+    /// Returns the same for the packets of the driver alone: packets of clients up to this one may
+    /// be pending.
+    pub(super) fn driver_completed(&self) -> u64 {
+        self.before(self.driver.oldest())
+    }
+
+    /// Returns both.
+    pub(crate) fn completed_fences(&self) -> Completed {
+        Completed {
+            all: self.completed(),
+            driver: self.driver_completed(),
         }
-        let fence = self.submitted + 1;
-        let packet = match &mut self.engine {
-            Some(engine) if self.dispatched == self.submitted && self.tracker.in_window(fence) => {
-                match engine.submit(packet, fence) {
-                    Ok(()) => {
-                        self.dispatched = fence;
-                        self.submitted = fence;
-                        return Ok(fence);
-                    }
-                    Err(packet) => packet,
-                }
-            }
-            _ => packet,
+    }
+
+    /// Returns the last fence before `oldest`, which is not complete; [`None`] if there is none.
+    fn before(&self, oldest: Option<u64>) -> u64 {
+        oldest
+            .map_or(self.submitted, |fence| fence - 1)
+            .max(self.forced)
+    }
+
+    fn lane(&mut self, source: Source) -> &mut Lane<E::Packet> {
+        match source {
+            Source::Driver => &mut self.driver,
+            Source::Client => &mut self.clients,
+        }
+    }
+
+    /// Gives a packet its fence id and its place. The place is in the engine if `source` may have
+    /// one there and no packet waits before it, else in the lane, for the submission thread.
+    ///
+    /// Errors: the packet comes back if the lane is full.
+    pub(super) fn submit(&mut self, packet: E::Packet, source: Source) -> Result<u64, E::Packet> {
+        let waits = match source {
+            Source::Driver => !self.driver.pending.is_empty(),
+            Source::Client => self.staged || self.queued() != 0,
         };
-        self.pending.push(packet)?;
+        let fence = self.submitted + 1;
+        let refused = match waits {
+            true => Some(packet),
+            false => self.give(source, fence, packet).err(),
+        };
+        if let Some(packet) = refused {
+            let pending = &mut self.lane(source).pending;
+            pending
+                .push((fence, packet))
+                .map_err(|(_, packet)| packet)?;
+        }
         self.submitted = fence;
         Ok(fence)
     }
 
-    /// Dispatches pending packets to the engine while it takes them.
-    pub(super) fn dispatch(&mut self) {
-        let Some(engine) = &mut self.engine else {
-            return;
+    /// Gives a packet to the engine, or hands it back if `source` has no room there.
+    fn give(&mut self, source: Source, fence: u64, packet: E::Packet) -> Result<(), E::Packet> {
+        let lane = match source {
+            Source::Driver => &mut self.driver,
+            Source::Client => &mut self.clients,
         };
-        while self.tracker.in_window(self.dispatched + 1) {
-            let Some(packet) = self.pending.pop() else {
-                return;
-            };
-            match engine.submit(packet, self.dispatched + 1) {
-                Ok(()) => self.dispatched += 1,
-                Err(packet) => {
+        match &mut self.engine {
+            Some(engine) if !lane.dispatched.is_full() => engine.submit(packet, fence)?,
+            _ => return Err(packet),
+        }
+        // Cannot fail: it is not full.
+        let _ = lane.dispatched.push(fence);
+        Ok(())
+    }
+
+    /// Dispatches pending packets to the engine while it takes them, those of the driver first.
+    pub(super) fn dispatch(&mut self) {
+        for source in [Source::Driver, Source::Client] {
+            while let Some((fence, packet)) = self.lane(source).pending.pop() {
+                if let Err(packet) = self.give(source, fence, packet) {
                     // Cannot fail: its place was made free just now.
-                    let _ = self.pending.unpop(packet);
+                    let _ = self.lane(source).pending.unpop((fence, packet));
                     return;
                 }
             }
@@ -163,9 +270,9 @@ impl<E: Engine> NodeQueue<E> {
 
     /// Publishes what was dispatched. Suppresses interrupts only if nothing is pending.
     pub(super) fn publish(&mut self, interrupt: Interrupt) -> Published {
-        let interrupt = match self.pending.is_empty() {
-            true => interrupt,
-            false => Interrupt::Wanted,
+        let interrupt = match self.queued() {
+            0 => interrupt,
+            _ => Interrupt::Wanted,
         };
         let Some(engine) = &mut self.engine else {
             return Published {
@@ -179,31 +286,36 @@ impl<E: Engine> NodeQueue<E> {
         }
     }
 
-    /// Takes the oldest pending packet, with its fence id. The submission thread gets the packets
-    /// of the software node in this way.
+    /// Takes the oldest pending packet of a client, with its fence id. The submission thread gets
+    /// the packets of the software node in this way, one at a time.
     pub(super) fn pop(&mut self) -> Option<(u64, E::Packet)> {
-        let packet = self.pending.pop()?;
-        self.dispatched += 1;
-        Some((self.dispatched, packet))
+        let front = self.clients.pending.front();
+        self.clients.dispatched.push(front?.0).ok()?;
+        self.clients.pending.pop()
     }
 
     /// Records all packets as complete and returns the fence of the last one. The engine was
     /// stopped and reports nothing any more.
     pub(super) fn force_complete(&mut self) -> u64 {
-        self.tracker.record_all(self.submitted);
+        self.forced = self.submitted;
+        for lane in [&mut self.driver, &mut self.clients] {
+            while lane.dispatched.pop().is_some() {}
+        }
         self.submitted
     }
 
     /// Takes a packet that never reached the engine but was [counted as
     /// complete](Self::force_complete).
     pub(super) fn cancel_one(&mut self) -> Option<E::Packet> {
-        self.dispatched = self.submitted;
-        self.pending.pop()
+        let driver = self.driver.pending.pop();
+        let (_, packet) = driver.or_else(|| self.clients.pending.pop())?;
+        Some(packet)
     }
 
-    /// Returns whether `fence` is not complete yet. If so, the next completion queues the DPC.
+    /// Returns whether `fence`, of a packet of the driver, is not complete yet. If so, the next
+    /// completion queues the DPC.
     pub(super) fn enable_signaling(&mut self, fence: u64) -> bool {
-        let waits = fence > self.completed();
+        let waits = fence > self.driver_completed();
         self.awaited |= waits;
         waits
     }
@@ -223,8 +335,12 @@ impl<E: Engine> NodeQueue<E> {
         engine.needs_dpc() || (completed && with_dpc)
     }
 
-    /// Records the completion of one packet.
+    /// Records the completion of one packet, in any order. A fence that the engine does not have
+    /// changes nothing.
     pub(crate) fn complete(&mut self, fence: u64) {
-        self.tracker.record(fence);
+        let is_it = |known: &u64| *known == fence;
+        if self.driver.dispatched.take(is_it).is_none() {
+            self.clients.dispatched.take(is_it);
+        }
     }
 }

@@ -259,8 +259,8 @@ pub(crate) enum Packet {
     Command(CommandBuffer, Completion),
 }
 
-// The queue of a node holds a power of two of these, so its memory is a power of two bytes.
-const _: () = assert!(size_of::<Option<Packet>>() <= 32);
+// A lane of a node holds 384 of these with their fence ids, in 16 KiB at the most.
+const _: () = assert!(384 * size_of::<Option<(u64, Packet)>>() <= 16384);
 
 impl Packet {
     /// Makes a null packet. Does not allocate.
