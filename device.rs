@@ -100,6 +100,7 @@ pub(crate) struct StartedDevice<'a> {
     _debugfs: DebugFiles<'a>,
     _service: Service<'a>,
     _submission_thread: Kthread<'a>,
+    _watchdog_thread: Kthread<'a>,
     display: Arc<Display<'a>>,
     engines: Engines<'a>,
 }
@@ -126,6 +127,7 @@ impl<'a> StartedDevice<'a> {
         let (mut engines, irq_type) = start_engines(core, &fences, drm.clone())?;
         let adapter = engines.adapter.clone();
         let submission_thread = start_submission_thread(&adapter)?;
+        let watchdog_thread = start_watchdog_thread(&adapter, &fences)?;
         let (info, outputs) = identify(&engines, &fences, irq_type)?;
         // Not before the device has answered: until then the firmware's framebuffer is all that
         // the user has. A virtio-vga has it in a BAR of its own, which the transport does not map.
@@ -153,6 +155,7 @@ impl<'a> StartedDevice<'a> {
             _debugfs: debugfs,
             _service: service,
             _submission_thread: submission_thread,
+            _watchdog_thread: watchdog_thread,
             display,
             engines,
         })
@@ -207,6 +210,21 @@ fn start_submission_thread<'a>(adapter: &Arc<Adapter<Gpu<'a>>>) -> Result<Kthrea
     unsafe {
         Kthread::new(c"rust_gpu", move |context: &kthread::Context| {
             scheduler::submission_thread(&*adapter, context)
+        })
+    }
+}
+
+/// Starts the thread of the clock that finds stalls.
+#[inline(never)]
+fn start_watchdog_thread<'a>(
+    adapter: &Arc<Adapter<Gpu<'a>>>,
+    fences: &Arc<Fences>,
+) -> Result<Kthread<'a>> {
+    let (adapter, fences) = (adapter.clone(), fences.clone());
+    // SAFETY: The caller does not forget it.
+    unsafe {
+        Kthread::new(c"rust_gpu_watchdog", move |context: &kthread::Context| {
+            scheduler::watchdog_thread(&*adapter, &fences, context)
         })
     }
 }

@@ -51,10 +51,12 @@ use crate::{
         Client,
         Fences,
         Hardware,
+        Health,
         Node,
         NodeQueue,
         Notify,
         PerNode,
+        Watchdog,
         NODES, //
     },
     transport::{
@@ -126,9 +128,10 @@ pub(crate) trait Deferred: Send + Sync {
     /// woken. Must not wait for the device.
     fn run(&self, adapter: &Adapter<Gpu<'_>>);
 
-    /// Does what has its time, at each tick of the clock. Returns whether the clock is still needed.
+    /// Does what is due at each tick of the watchdog. Returns true if the clock has to go on for
+    /// it, see [`Gpu::arm_watchdog`].
     ///
-    /// Context: process. Must not wait for the device.
+    /// Context: process (the watchdog), no lock held. Must not wait for the device.
     fn tick(&self, _adapter: &Adapter<Gpu<'_>>) -> bool {
         false
     }
@@ -156,8 +159,9 @@ pub(crate) struct Gpu<'a> {
     warned: Atomic<bool>,
     /// There is something to submit. Signaled by submitters and the DPC.
     submission_event: Event,
-    /// The scanouts may have changed. Signaled by the DPC.
+    /// The scanouts may have changed. Signaled by the DPC and the watchdog.
     display_event: Event,
+    watchdog: Watchdog,
 }
 
 impl<'a> Gpu<'a> {
@@ -186,6 +190,7 @@ impl<'a> Gpu<'a> {
             warned: Atomic::new(false),
             submission_event: Event::new(),
             display_event: Event::new(),
+            watchdog: Watchdog::new(),
         }
     }
 
@@ -244,6 +249,13 @@ impl<'a> Gpu<'a> {
         self.deferred.populate(deferred);
     }
 
+    /// Starts the clock that calls [`Deferred::tick`], unless it runs.
+    ///
+    /// Context: any but NMI.
+    pub(crate) fn arm_watchdog(&self) {
+        self.watchdog.arm();
+    }
+
     /// Returns the device.
     pub(crate) fn device(&self) -> &'a Device<Bound> {
         self.dev.as_ref()
@@ -284,11 +296,6 @@ impl<'a> Gpu<'a> {
         self.set_deferred_due();
         pool.await_free(count)
     }
-
-    /// Starts the clock, which calls [`Deferred::tick`].
-    ///
-    /// Context: process.
-    pub(crate) fn arm_watchdog(&self) {}
 
     /// The next DPC does the [`Deferred`] work.
     ///
@@ -393,14 +400,7 @@ impl Gpu<'_> {
             None
         };
         if let Some(cause) = cause {
-            for node in Node::ENGINES {
-                let found = adapter.synchronize_execution(self.map.of(node), |state| {
-                    state.virtqueue(node).map(|queue| queue.mark_broken(cause))
-                });
-                if let Ok(Some(cause)) = found {
-                    self.report_broken(node, cause);
-                }
-            }
+            self.mark_broken(adapter, cause);
             return;
         }
         let events = self.transport.events_read();
@@ -409,6 +409,18 @@ impl Gpu<'_> {
         }
         if events & EVENT_DISPLAY != 0 {
             self.display_event.signal();
+        }
+    }
+
+    /// Marks both rings broken.
+    fn mark_broken(&self, adapter: &Adapter<Self>, cause: Broken) {
+        for node in Node::ENGINES {
+            let found = adapter.synchronize_execution(self.map.of(node), |state| {
+                state.virtqueue(node).map(|queue| queue.mark_broken(cause))
+            });
+            if let Ok(Some(cause)) = found {
+                self.report_broken(node, cause);
+            }
         }
     }
 
@@ -438,6 +450,10 @@ fn reap(state: &mut Synchronized<'_, Gpu<'_>>) -> bool {
             continue;
         };
         let completed = queue.completed_fences();
+        if state.miniport().fences.is_stalled() {
+            let stalled = queue.is_stalled();
+            state.miniport().fences.set_stalled(node, stalled);
+        }
         // The fence is published here; only if somebody waits for it the DPC is needed now.
         if dpc == Dpc::Marked && state.miniport().fences.publish_one(node, completed) {
             dpc = Dpc::Queued;
@@ -530,6 +546,40 @@ impl Hardware for Gpu<'_> {
 
     fn submission_event(&self) -> &Event {
         &self.submission_event
+    }
+
+    fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
+    }
+
+    fn health(&self) -> Health {
+        if self.transport.is_gone() {
+            Health::Gone
+        } else if self.transport.needs_reset() {
+            Health::NeedsReset
+        } else if !self.transport.is_driver_ok() {
+            Health::Reset
+        } else {
+            Health::Good
+        }
+    }
+
+    fn break_engines(adapter: &Adapter<Self>, health: Health) {
+        let cause = match health {
+            Health::Gone => Broken::Reset,
+            _ => Broken::NeedsReset,
+        };
+        adapter.miniport().mark_broken(adapter, cause);
+    }
+
+    fn recovered(&self) {
+        // What the device said of its scanouts meanwhile is lost.
+        self.display_event.signal();
+    }
+
+    fn tick(adapter: &Adapter<Self>) -> bool {
+        let deferred = adapter.miniport().deferred.as_ref();
+        deferred.is_some_and(|deferred| deferred.tick(adapter))
     }
 
     fn null_packet(node: Node, client: Arc<Client>) -> Packet {

@@ -494,6 +494,13 @@ where
         self.armed
     }
 
+    /// Returns whether the device has used a request that was not popped. What it wrote is not
+    /// checked.
+    pub(crate) fn has_used(&self) -> bool {
+        let used = || self.memory.read_u16(self.layout.used + RING_IDX);
+        self.broken.is_none() && (self.used_idx != self.last_used || used() != self.last_used)
+    }
+
     /// Returns whether the device has no request.
     pub(crate) fn is_idle(&self) -> bool {
         self.visible() == 0

@@ -26,10 +26,7 @@
 //! behind [`Hardware`].
 
 use kernel::{
-    kthread::{
-        self,
-        Event, //
-    },
+    kthread::Event,
     num::casts::u32_as_usize,
     prelude::*,
     sync::{
@@ -51,8 +48,10 @@ mod fifo;
 mod node;
 mod notify;
 mod queue;
+mod submission;
 #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
 mod tests;
+mod watchdog;
 
 use self::queue::{
     Published,
@@ -79,6 +78,12 @@ pub(crate) use self::{
         Engine,
         Interrupt,
         NodeQueue, //
+    },
+    submission::submission_thread,
+    watchdog::{
+        watchdog_thread,
+        Health,
+        Watchdog, //
     },
 };
 
@@ -113,6 +118,29 @@ pub(crate) trait Hardware: Miniport {
 
     /// Returns the event that wakes the submission thread.
     fn submission_event(&self) -> &Event;
+
+    /// Returns the clock.
+    fn watchdog(&self) -> &Watchdog;
+
+    /// Returns what the status of the device says.
+    ///
+    /// Context: any, in an RCU read section in which its messages were found connected.
+    fn health(&self) -> Health;
+
+    /// Breaks the engines of a device that is gone or has to be reset.
+    ///
+    /// Context: process.
+    fn break_engines(adapter: &Adapter<Self>, health: Health);
+
+    /// Does what is due when an engine goes on after a stall.
+    ///
+    /// Context: process (the watchdog).
+    fn recovered(&self);
+
+    /// Does what is due at each tick of the clock. Returns true if the clock has to go on for it.
+    ///
+    /// Context: process (the watchdog).
+    fn tick(adapter: &Adapter<Self>) -> bool;
 
     /// Makes a packet that does nothing but complete.
     ///
@@ -323,6 +351,7 @@ fn submit_with<H: Hardware, R>(
         hardware.kick(node);
     }
     drop(section);
+    hardware.watchdog().arm();
     if waiting {
         hardware.submission_event().signal();
     }
@@ -515,76 +544,4 @@ pub(crate) fn notify_dpc<H: Hardware>(adapter: &Adapter<H>, fences: &Fences, sna
     if snapshot.waiting {
         adapter.miniport().submission_event().signal();
     }
-}
-
-/// Runs the submission thread until it is stopped: dispatches packets to the engines and executes
-/// those of the software node.
-///
-/// Context: process, a thread of its own.
-pub(crate) fn submission_thread<H: Hardware>(adapter: &Adapter<H>, thread: &kthread::Context) {
-    while adapter.miniport().submission_event().wait(thread) {
-        run_submission(adapter);
-    }
-}
-
-/// Most packets of the software node that a round of the submission thread executes. The packets
-/// that wait for the engines wait for no more than these.
-const SOFTWARE_ROUND: usize = 32;
-
-/// Runs one round of the submission thread: dispatches packets to the engines, then executes some
-/// of the software node. Asks for another round if that may have more.
-///
-/// Context: process.
-pub(crate) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
-    for node in Node::ENGINES {
-        let hardware = adapter.miniport();
-        // As in `submit_with`.
-        let _section = rcu::read_lock();
-        let kick = adapter.synchronize_execution(hardware.message_of(node), |state| {
-            if let Some(queue) = H::node(state, node) {
-                queue.dispatch();
-            }
-            publish(state, node, Interrupt::Wanted)
-        });
-        if kick.unwrap_or(false) {
-            hardware.kick(node);
-        }
-    }
-    for _ in 0..SOFTWARE_ROUND {
-        if !execute_software(adapter) {
-            return;
-        }
-    }
-    adapter.miniport().submission_event().signal();
-}
-
-/// Executes the oldest packet of the software node and reports it.
-///
-/// This is the example in the documentation of `DxgkCbSynchronizeExecution`: the submission thread
-/// of a software engine reports a completed packet to the scheduler from a synchronised routine.
-/// Returns false if there was no packet.
-fn execute_software<H: Hardware>(adapter: &Adapter<H>) -> bool {
-    let message = adapter.miniport().message_of(Node::Software);
-    let packet = adapter.synchronize_execution(message, |state| {
-        H::node(state, Node::Software).and_then(NodeQueue::pop)
-    });
-    let Ok(Some((fence, packet))) = packet else {
-        return false;
-    };
-    // Executed: a null packet has nothing to do. Its client gets its place back before the waiters
-    // are woken, and outside the lock, as this may be the last reference.
-    if let Some(client) = H::client_of(packet) {
-        client.give_back(1);
-    }
-    let reported = adapter.synchronize_execution(message, |state| {
-        if let Some(queue) = H::node(state, Node::Software) {
-            queue.complete(fence);
-        }
-        let data = InterruptData::DmaCompleted {
-            submission_fence_id: fence,
-            node: Node::Software,
-        };
-        notify_interrupt(state, &data, Dpc::Queued)
-    });
-    reported.unwrap_or(false)
 }

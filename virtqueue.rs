@@ -369,6 +369,15 @@ impl Engine for Virtqueue {
         broke || !self.retired.is_empty()
     }
 
+    fn is_broken(&self) -> bool {
+        self.broken().is_some()
+    }
+
+    fn is_overdue(&self) -> bool {
+        // While the list is full used elements wait for the DPC.
+        self.ring.is_armed() && !self.retired.is_full() && self.ring.has_used()
+    }
+
     fn is_in_dpc(&self) -> bool {
         self.empty_list.is_none()
     }

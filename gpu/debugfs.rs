@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! [`DebugFiles`] shows a device in debugfs: `rust_gpu/<PCI address>/` has one file per ring, one
-//! for the messages, one for the nodes and one for the memory.
+//! for the messages, one for the nodes, one for the watchdog and one for the memory.
 //!
 //! No file touches the device. Synchronised routines read what the driver keeps, so the files
 //! answer also while the device stops.
@@ -15,6 +15,7 @@ use kernel::{
     fmt, pci,
     prelude::*,
     sync::{
+        atomic::Relaxed,
         global_lock,
         Arc, //
     },
@@ -91,6 +92,7 @@ impl<'a> DebugFiles<'a> {
                 })?;
                 add(&mut files, dir, c"messages", adapter, show_messages)?;
                 add(&mut files, dir, c"nodes", adapter, show_nodes)?;
+                add(&mut files, dir, c"watchdog", adapter, show_watchdog)?;
                 add(&mut files, dir, c"memory", adapter, |adapter, f| {
                     writeln!(f, "dma bytes: {}", adapter.miniport().dma().allocated())
                 })?;
@@ -190,4 +192,19 @@ fn show_nodes(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt::Re
         }
     }
     Ok(())
+}
+
+fn show_watchdog(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let gpu = adapter.miniport();
+    let counters = gpu.watchdog().counters();
+    writeln!(f, "stalled: {}", u8::from(gpu.fences().is_stalled()))?;
+    writeln!(f, "stalls: {}", counters.stalls.load(Relaxed))?;
+    writeln!(
+        f,
+        "lost interrupts: {}",
+        counters.lost_interrupts.load(Relaxed)
+    )?;
+    writeln!(f, "lost kicks: {}", counters.lost_kicks.load(Relaxed))?;
+    writeln!(f, "resets: {}", counters.resets.load(Relaxed))?;
+    writeln!(f, "ticks: {}", counters.ticks.load(Relaxed))
 }

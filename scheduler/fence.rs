@@ -83,6 +83,8 @@ pub(crate) struct Fences {
     completed: PerNode<Atomic<u64>>,
     /// The same for the packets of the driver alone.
     driver_completed: PerNode<Atomic<u64>>,
+    /// The watchdog found that the engine does not go on.
+    stalled: PerNode<Atomic<bool>>,
     /// A [`State`]: what waiters and later ioctls return.
     state: Atomic<u32>,
     /// Counts publications, so that a waiter for room sees that something happened.
@@ -106,6 +108,7 @@ impl Fences {
             pin_init!(Self {
                 completed: PerNode::new([const { Atomic::new(0) }; NODES]),
                 driver_completed: PerNode::new([const { Atomic::new(0) }; NODES]),
+                stalled: PerNode::new([const { Atomic::new(false) }; NODES]),
                 state: Atomic::new(State::Running as u32),
                 generation: Atomic::new(0),
                 waiters: Atomic::new(0),
@@ -147,6 +150,23 @@ impl Fences {
     fn raise(&self, node: Node, completed: Completed) {
         raise(&self.completed[node], completed.all);
         raise(&self.driver_completed[node], completed.driver);
+    }
+
+    /// Records whether the engine of `node` does not go on.
+    ///
+    /// Context: any, lock of the node's message held.
+    pub(crate) fn set_stalled(&self, node: Node, stalled: bool) {
+        self.stalled[node].store(stalled, Relaxed);
+    }
+
+    /// Returns whether an engine does not go on: it has packets, and completed none for two ticks
+    /// of the watchdog. The next completion ends that.
+    ///
+    /// Context: any.
+    pub(crate) fn is_stalled(&self) -> bool {
+        Node::ENGINES
+            .into_iter()
+            .any(|node| self.stalled[node].load(Relaxed))
     }
 
     /// Ends all waits with [`ENODEV`], now and later: the device is removed.

@@ -58,6 +58,21 @@ pub(crate) trait Engine: Send {
         false
     }
 
+    /// Returns whether it executes nothing any more.
+    ///
+    /// Context: lock of the message held.
+    fn is_broken(&self) -> bool {
+        false
+    }
+
+    /// Returns whether it has executed something and was asked to interrupt for it, but was not
+    /// polled since: the interrupt is on its way, or it is lost. Does not touch anything.
+    ///
+    /// Context: lock of the message held.
+    fn is_overdue(&self) -> bool {
+        false
+    }
+
     /// Returns whether the DPC is at work on requests of this engine.
     ///
     /// Context: lock of the message held.
@@ -142,6 +157,10 @@ pub(crate) struct NodeQueue<E: Engine> {
     staged: bool,
     /// The DPC must run when a packet completes.
     awaited: bool,
+    /// Packets that completed. Wraps.
+    completions: u64,
+    /// The watchdog found that the engine does not go on. The next completion ends that.
+    stalled: bool,
 }
 
 impl<E: Engine> NodeQueue<E> {
@@ -160,6 +179,8 @@ impl<E: Engine> NodeQueue<E> {
             // So that a client that polls cannot keep the queue from running empty.
             staged: node == Node::Cursor,
             awaited: false,
+            completions: 0,
+            stalled: false,
         })
     }
 
@@ -342,5 +363,37 @@ impl<E: Engine> NodeQueue<E> {
         if self.driver.dispatched.take(is_it).is_none() {
             self.clients.dispatched.take(is_it);
         }
+        self.completions = self.completions.wrapping_add(1);
+        self.stalled = false;
+    }
+
+    /// Returns how many packets completed. Wraps.
+    pub(super) fn completions(&self) -> u64 {
+        self.completions
+    }
+
+    /// Returns whether the engine has packets that it may complete.
+    pub(super) fn is_busy(&self) -> bool {
+        let dispatched = self.driver.dispatched.len() + self.clients.dispatched.len();
+        dispatched != 0
+            && self
+                .engine
+                .as_ref()
+                .is_some_and(|engine| !engine.is_broken())
+    }
+
+    /// Returns whether an interrupt of the engine is on its way, or lost.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.engine.as_ref().is_some_and(Engine::is_overdue)
+    }
+
+    /// Records whether the engine does not go on, until the next completion.
+    pub(super) fn set_stalled(&mut self, stalled: bool) {
+        self.stalled = stalled;
+    }
+
+    /// Returns whether the engine does not go on.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled
     }
 }

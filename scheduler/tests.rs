@@ -35,19 +35,23 @@ use crate::{
             CLIENT_LIMIT, //
         },
         fifo::Fifo,
+        submission,
         Engine,
         Hardware,
+        Health,
         Interrupt,
-        InterruptType,
         Node,
         NodeQueue,
         Notify,
-        PerNode, //
+        PerNode,
+        Watchdog, //
     },
 };
 
 mod fence;
 mod lanes;
+mod notify;
+mod watchdog;
 
 /// An engine with room for a few packets that completes them when it is told to.
 struct FakeEngine {
@@ -58,6 +62,8 @@ struct FakeEngine {
     slots: u32,
     published: u32,
     suppressed: bool,
+    /// It has executed a packet, and its interrupt does not come.
+    overdue: bool,
 }
 
 impl Engine for FakeEngine {
@@ -85,6 +91,10 @@ impl Engine for FakeEngine {
     fn suppresses_interrupts(&self) -> bool {
         self.suppressed
     }
+
+    fn is_overdue(&self) -> bool {
+        self.overdue && !self.taken.is_empty()
+    }
 }
 
 /// A device with two messages: the cursor node on message 1, all else on message 0.
@@ -92,6 +102,14 @@ struct Fake {
     fences: Arc<Fences>,
     kicks: Atomic<u32>,
     submission_event: Event,
+    watchdog: Watchdog,
+    /// What the status says, as a [`Health`], and how often it was read.
+    health: Atomic<u32>,
+    health_reads: Atomic<u32>,
+    broken: Atomic<u32>,
+    recovered: Atomic<u32>,
+    /// The clock has to go on.
+    more: Atomic<bool>,
 }
 
 struct FakeState {
@@ -158,6 +176,31 @@ impl Hardware for Fake {
         &self.submission_event
     }
 
+    fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
+    }
+
+    fn health(&self) -> Health {
+        self.health_reads.add(1, Relaxed);
+        let says = self.health.load(Relaxed);
+        [Health::Reset, Health::NeedsReset, Health::Gone]
+            .into_iter()
+            .find(|health| *health as u32 == says)
+            .unwrap_or(Health::Good)
+    }
+
+    fn break_engines(adapter: &Adapter<Self>, _health: Health) {
+        adapter.miniport().broken.add(1, Relaxed);
+    }
+
+    fn recovered(&self) {
+        self.recovered.add(1, Relaxed);
+    }
+
+    fn tick(adapter: &Adapter<Self>) -> bool {
+        adapter.miniport().more.load(Relaxed)
+    }
+
     fn null_packet(_node: Node, client: Arc<Client>) -> Option<Arc<Client>> {
         Some(client)
     }
@@ -180,6 +223,7 @@ fn states() -> Result<KVec<FakeState>> {
             slots: u32::MAX,
             published: 0,
             suppressed: false,
+            overdue: false,
         };
         NodeQueue::new(node, Some(engine))
     };
@@ -215,6 +259,12 @@ impl Rig {
             fences: Fences::new()?,
             kicks: Atomic::new(0),
             submission_event: Event::new(),
+            watchdog: Watchdog::new(),
+            health: Atomic::new(Health::Good as u32),
+            health_reads: Atomic::new(0),
+            broken: Atomic::new(0),
+            recovered: Atomic::new(0),
+            more: Atomic::new(false),
         };
         let vectors = Vectors {
             count: 2,
@@ -311,64 +361,6 @@ mod suite {
     }
 
     #[test]
-    fn interrupt_types_have_the_values_of_wddm() {
-        let types = [
-            InterruptType::DmaCompleted,
-            InterruptType::DmaPreempted,
-            InterruptType::CrtcVsync,
-            InterruptType::DmaFaulted,
-            InterruptType::DmaPageFaulted,
-        ];
-        assert_eq!(types.map(|kind| kind as u32), [1, 2, 3, 4, 9]);
-    }
-
-    #[test]
-    fn only_retraces_can_be_controlled() {
-        let mut notify = Notify::new();
-        assert_eq!(
-            notify.control_interrupt(InterruptType::CrtcVsync, 0, true),
-            Ok(())
-        );
-        assert_eq!(
-            notify.control_interrupt(InterruptType::DmaCompleted, 0, true),
-            Err(ENOSYS)
-        );
-        assert_eq!(
-            notify.control_interrupt(InterruptType::DmaFaulted, 0, false),
-            Err(ENOSYS)
-        );
-    }
-
-    #[test]
-    fn retraces_are_reported_while_that_is_on() -> Result {
-        let rig = Rig::new()?;
-        let connection = rig.connect()?;
-        let queued = || rig.adapter.counters(0).map(|counters| counters.dpcs_queued);
-        let report =
-            |target| scheduler::report_vsync(&rig.adapter, target, false).map(|told| told.0);
-
-        assert_eq!(report(1), Ok(false));
-        assert_eq!(queued(), Ok(0));
-        scheduler::control_vsync(&rig.adapter, 1, true);
-        assert_eq!(report(1), Ok(true));
-        assert_eq!(queued(), Ok(1));
-        // Reports are on for one scanout. There is none with number 32.
-        assert_eq!(report(0), Ok(false));
-        scheduler::control_vsync(&rig.adapter, 32, true);
-        assert_eq!(report(32), Ok(false));
-        scheduler::control_vsync(&rig.adapter, 0, true);
-        scheduler::control_vsync(&rig.adapter, 1, false);
-        assert_eq!(report(0), Ok(true));
-        assert_eq!(report(1), Ok(false));
-        assert_eq!(scheduler::vsyncs(&rig.adapter), Ok(2));
-
-        drop(connection);
-        assert_eq!(report(0), Err(Status::Unsuccessful));
-        assert_eq!(scheduler::vsyncs(&rig.adapter), Err(Status::Unsuccessful));
-        Ok(())
-    }
-
-    #[test]
     fn packets_wait_in_order_for_room() -> Result {
         let rig = Rig::new()?;
         let _connection = rig.connect()?;
@@ -392,7 +384,7 @@ mod suite {
                 Some((count, queue.completed()))
             });
             assert_eq!(done, Ok(Some((CLIENTS, expected - 1))));
-            scheduler::run_submission(&rig.adapter);
+            submission::run_submission(&rig.adapter);
         }
         assert_eq!(expected, all + 1);
         assert_eq!(
@@ -584,7 +576,7 @@ mod suite {
         assert_eq!(rig.fake().kicks.load(Relaxed), 0);
         assert!(rig.fake().submission_event.take());
 
-        scheduler::run_submission(&rig.adapter);
+        submission::run_submission(&rig.adapter);
         assert!(rig.wait(Node::Software, 5));
         // Each packet was reported on its own, and the client got its places back.
         let notified = rig.adapter.synchronize_execution(0, |state| {

@@ -3,7 +3,9 @@
 #include "kselftest_harness.h"
 #include "rust_gpu_test.h"
 
-static const char *const files[] = { "ring_control", "ring_cursor", "messages", "nodes" };
+static const char *const files[] = {
+	"ring_control", "ring_cursor", "messages", "nodes", "watchdog",
+};
 
 FIXTURE(debugfs)
 {

@@ -80,6 +80,14 @@ impl Transport<'_> {
             .into()
     }
 
+    /// Returns whether `DRIVER_OK` is set: not if the device was reset since. The answer means
+    /// nothing if the device [is gone](Self::is_gone).
+    ///
+    /// Context: any.
+    pub(crate) fn is_driver_ok(&self) -> bool {
+        regs::DEVICE_STATUS::from(self.status()).driver_ok().into()
+    }
+
     /// Sets bits of `device_status`. Only a reset clears them.
     fn add_status(&self, add: impl FnOnce(regs::DEVICE_STATUS) -> regs::DEVICE_STATUS) {
         // Cannot fail: the register lies within the structure.

@@ -6,6 +6,7 @@ use kernel::prelude::*;
 
 use crate::scheduler::{
     self,
+    submission,
     Hardware,
     Node, //
 };
@@ -39,7 +40,7 @@ mod suite {
         // What waits goes before the packets of clients that waited before.
         assert_eq!(rig.command(Node::Control, 1), Ok(first + 2));
         assert_eq!(rig.complete(1), Ok(Some(1)));
-        scheduler::run_submission(&rig.adapter);
+        submission::run_submission(&rig.adapter);
         assert_eq!(rig.complete(CLIENTS - 1), Ok(Some(CLIENTS as u64)));
         assert_eq!(rig.complete(3), Ok(Some(first + 2)));
 
@@ -51,7 +52,7 @@ mod suite {
             Ok((CLIENTS as u64, first + 2))
         );
         assert_eq!(scheduler::driver_load(&rig.adapter, Node::Control), Ok(0));
-        scheduler::run_submission(&rig.adapter);
+        submission::run_submission(&rig.adapter);
         assert_eq!(rig.complete(CLIENTS), Ok(Some(count.into())));
         assert_eq!(
             scheduler::known_fences(&rig.adapter, Node::Control),
@@ -78,12 +79,12 @@ mod suite {
         // Commands get the memory, before the submission thread runs.
         assert!(set_slots(0).is_ok());
         assert!(rig.command(Node::Control, CLIENTS as u32).is_ok());
-        scheduler::run_submission(&rig.adapter);
+        submission::run_submission(&rig.adapter);
 
         let last = 2 * CLIENTS as u64 + 1;
         assert_eq!(rig.complete(CLIENTS), Ok(Some(last)));
         assert!(set_slots(CLIENTS as u32).is_ok());
-        scheduler::run_submission(&rig.adapter);
+        submission::run_submission(&rig.adapter);
         assert_eq!(rig.complete(1), Ok(Some(CLIENTS as u64 + 1)));
         assert_eq!(
             scheduler::known_fences(&rig.adapter, Node::Control),
@@ -108,7 +109,7 @@ mod suite {
         assert_eq!(taken(), Ok(Some(0)));
         for completed in [4, 8, 10] {
             assert!(rig.fake().submission_event.take());
-            scheduler::run_submission(&rig.adapter);
+            submission::run_submission(&rig.adapter);
             assert!(taken().is_ok_and(|taken| taken.is_some_and(|taken| taken <= 4)));
             assert_eq!(
                 scheduler::query_current_fence(&rig.adapter, Node::Cursor),
@@ -126,7 +127,7 @@ mod suite {
     fn the_software_node_leaves_turns_to_others() -> Result {
         let rig = Rig::new()?;
         let _connection = rig.connect()?;
-        let round = scheduler::SOFTWARE_ROUND as u64;
+        let round = submission::SOFTWARE_ROUND as u64;
         let completed = || scheduler::known_fences(&rig.adapter, Node::Software);
 
         let count = 2 * round + 1;
@@ -135,14 +136,14 @@ mod suite {
             assert!(rig.submit(Node::Control, 2 * CLIENTS as u32).is_ok());
             assert!(rig.complete(CLIENTS).is_ok_and(|last| last.is_some()));
             assert!(rig.fake().submission_event.take());
-            scheduler::run_submission(&rig.adapter);
+            submission::run_submission(&rig.adapter);
             assert_eq!(completed(), Ok((done, count)));
             // The thread asks for another round, and begins it with the other nodes.
             assert!(rig.fake().submission_event.take());
             assert_eq!(rig.with_control(|queue| Some(queue.queued())), Ok(Some(0)));
             assert!(rig.complete(CLIENTS).is_ok_and(|last| last.is_some()));
         }
-        scheduler::run_submission(&rig.adapter);
+        submission::run_submission(&rig.adapter);
         assert_eq!(completed(), Ok((count, count)));
         Ok(())
     }

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KUnit tests of the watchdog's clock, beat by beat.
+
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
+
+use crate::scheduler::{
+    watchdog::Clock,
+    Hardware,
+    Health,
+    Node, //
+};
+
+use super::{
+    Fake,
+    Rig, //
+};
+
+impl Rig {
+    /// Does beats of the clock. Returns what the last one returned.
+    fn beat(&self, clock: &mut Clock, count: u32) -> bool {
+        (0..count).fold(false, |_, _| clock.beat(&self.adapter, &self.fake().fences))
+    }
+
+    /// Returns the counters: stalls, lost interrupts, lost kicks, resets.
+    fn counted(&self) -> [u64; 4] {
+        let counters = self.fake().watchdog.counters();
+        [
+            counters.stalls.load(Relaxed),
+            counters.lost_interrupts.load(Relaxed),
+            counters.lost_kicks.load(Relaxed),
+            counters.resets.load(Relaxed),
+        ]
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.fake().fences.is_stalled()
+    }
+
+    /// Says whether the engine of the cursor node has executed something in vain.
+    fn set_overdue(&self, overdue: bool) {
+        let _ = self.adapter.synchronize_execution(1, |state| {
+            let queue = Fake::node(state, Node::Cursor)?;
+            queue.engine.as_mut()?.overdue = overdue;
+            Some(())
+        });
+    }
+}
+
+#[kunit_tests(rust_gpu_watchdog)]
+mod suite {
+    use super::*;
+
+    #[test]
+    fn an_idle_device_has_no_tick() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let mut clock = Clock::new();
+
+        assert!(rig.command(Node::Control, 1).is_ok());
+        assert_eq!(rig.complete(1), Ok(Some(1)));
+        clock.start();
+        assert!(rig.beat(&mut clock, 2));
+        assert!(!rig.beat(&mut clock, 1));
+
+        // While a higher layer has work for it, it goes on.
+        rig.fake().more.store(true, Relaxed);
+        clock.start();
+        assert!(rig.beat(&mut clock, 10));
+        rig.fake().more.store(false, Relaxed);
+        assert!(!rig.beat(&mut clock, 1));
+        assert_eq!(rig.counted(), [0; 4]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_stalled_engine_is_kicked_until_it_goes_on() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let mut clock = Clock::new();
+        let fake = rig.fake();
+
+        assert!(rig.command(Node::Control, 2).is_ok());
+        let kicks = fake.kicks.load(Relaxed);
+        clock.start();
+        assert!(rig.beat(&mut clock, 2));
+        assert_eq!(fake.health_reads.load(Relaxed), 0);
+        // The first tick without progress: the status is read once.
+        assert!(rig.beat(&mut clock, 2));
+        assert_eq!(fake.health_reads.load(Relaxed), 1);
+        assert_eq!(fake.kicks.load(Relaxed), kicks);
+        assert!(!rig.is_stalled());
+        // Each one after that.
+        for again in 1..=3 {
+            assert!(rig.beat(&mut clock, 2));
+            assert_eq!(fake.kicks.load(Relaxed), kicks + again);
+            assert!(rig.is_stalled());
+        }
+        assert_eq!(rig.counted(), [1, 0, 0, 0]);
+        assert_eq!(fake.recovered.load(Relaxed), 0);
+
+        assert_eq!(rig.complete(1), Ok(Some(1)));
+        assert!(rig.beat(&mut clock, 2));
+        assert!(!rig.is_stalled());
+        assert_eq!(rig.counted(), [1, 0, 1, 0]);
+        assert_eq!(fake.recovered.load(Relaxed), 1);
+        assert_eq!(fake.kicks.load(Relaxed), kicks + 3);
+        // It does not count twice.
+        assert_eq!(rig.complete(1), Ok(Some(2)));
+        assert!(!rig.beat(&mut clock, 1));
+        assert_eq!(rig.counted(), [1, 0, 1, 0]);
+        assert_eq!(fake.health_reads.load(Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_slow_engine_is_not_stalled() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let mut clock = Clock::new();
+        let kicks = |rig: &Rig| rig.fake().kicks.load(Relaxed);
+
+        assert!(rig.command(Node::Control, 4).is_ok());
+        let before = kicks(&rig);
+        clock.start();
+        for fence in 1..=3 {
+            // Less than two whole ticks for each.
+            assert!(rig.beat(&mut clock, 4));
+            assert_eq!(rig.complete(1), Ok(Some(fence)));
+        }
+        assert_eq!(kicks(&rig), before);
+        assert_eq!(rig.counted(), [0; 4]);
+        // Packets that came just before a tick have not waited for one.
+        assert_eq!(rig.complete(1), Ok(Some(4)));
+        assert!(rig.command(Node::Control, 1).is_ok());
+        assert!(rig.beat(&mut clock, 3));
+        assert_eq!(rig.complete(1), Ok(Some(5)));
+        assert_eq!(rig.counted(), [0; 4]);
+        Ok(())
+    }
+
+    #[test]
+    fn lost_interrupts_are_made_up_for() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let mut clock = Clock::new();
+        let completed = |rig: &Rig| {
+            let known = rig.adapter.synchronize_execution(1, |state| {
+                Fake::node(state, Node::Cursor).map(|queue| queue.completed())
+            });
+            known.ok().flatten()
+        };
+
+        // For a whole tick: two beats after it was seen.
+        assert!(rig.command(Node::Cursor, 1).is_ok());
+        rig.set_overdue(true);
+        clock.start();
+        assert!(rig.beat(&mut clock, 2));
+        assert_eq!(completed(&rig), Some(0));
+        rig.beat(&mut clock, 1);
+        assert_eq!(completed(&rig), Some(1));
+        assert_eq!(rig.counted(), [0, 1, 0, 0]);
+
+        // An interrupt that is only late.
+        assert!(rig.command(Node::Cursor, 1).is_ok());
+        clock.start();
+        assert!(rig.beat(&mut clock, 2));
+        rig.set_overdue(false);
+        // The clock polls, as the engine had the packet for a tick and was asked for no interrupt.
+        assert!(!rig.beat(&mut clock, 1));
+        assert_eq!(completed(&rig), Some(2));
+        assert_eq!(rig.counted(), [0, 1, 0, 0]);
+        Ok(())
+    }
+
+    #[test]
+    fn the_status_is_told() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let mut clock = Clock::new();
+        let mut stall = |health: Health| {
+            rig.fake().health.store(health as u32, Relaxed);
+            assert!(rig.command(Node::Control, 1).is_ok());
+            clock.start();
+            rig.beat(&mut clock, 4);
+            assert!(rig.complete(1).is_ok());
+            rig.beat(&mut clock, 2);
+            rig.fake().broken.load(Relaxed)
+        };
+
+        assert_eq!(stall(Health::Good), 0);
+        assert_eq!(stall(Health::Reset), 0);
+        assert_eq!(stall(Health::NeedsReset), 1);
+        assert_eq!(stall(Health::Gone), 2);
+        assert_eq!(rig.counted(), [0, 0, 0, 1]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_stopped_device_is_not_stalled() -> Result {
+        let rig = Rig::new()?;
+        let connection = rig.connect()?;
+        let mut clock = Clock::new();
+
+        assert!(rig.command(Node::Control, 1).is_ok());
+        clock.start();
+        assert!(rig.beat(&mut clock, 6));
+        assert!(rig.is_stalled());
+        let kicks = rig.fake().kicks.load(Relaxed);
+        drop(connection);
+        assert!(!rig.beat(&mut clock, 1));
+        assert!(!rig.is_stalled());
+        assert_eq!(rig.fake().kicks.load(Relaxed), kicks);
+        Ok(())
+    }
+}

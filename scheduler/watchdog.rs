@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! [`Watchdog`] finds what an interrupt did not tell and what a kick did not start.
+//!
+//! Its clock counts its own ticks, not time: a guest that was stopped has missed none. It runs only
+//! while an engine has packets, or while the miniport has work for it. For each node with an engine
+//! it counts the ticks in which the engine had packets and completed none:
+//!
+//! 1. At the first one it looks at the engine and at the device.
+//! 2. From the second one on the node is stalled. The clock kicks it at each tick, until it
+//!    completes something.
+//!
+//! Nothing is reset here.
+//!
+//! # Counters
+//!
+//! On a device that works all of them stay 0.
+//!
+//! A *lost interrupt* is a used element that nobody took for a whole tick, although the engine was
+//! asked to interrupt for it. The clock looks twice in a tick, so that it finds such an element
+//! within one and a half.
+//!
+//! A *lost kick* is one after whose repetition, and before the next tick, an engine went on.
+
+use kernel::{
+    kthread::{
+        self,
+        Event, //
+    },
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        rcu, //
+    },
+    time::{
+        msecs_to_jiffies,
+        Msecs, //
+    },
+};
+
+use crate::irq::{
+    Adapter,
+    Synchronized, //
+};
+
+use super::{
+    Engine,
+    Fences,
+    Hardware,
+    Node,
+    NodeQueue,
+    PerNode, //
+};
+
+/// Half of a tick, in milliseconds.
+const BEAT_MS: Msecs = 250;
+
+/// Beats of a tick.
+const BEATS: u32 = 2;
+
+/// A node is stalled after so many ticks without a completion.
+const STALLED: u32 = 2;
+
+/// What the status of a device says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It works.
+    Good,
+    /// It was reset, by somebody else: it uses no queue.
+    Reset,
+    /// It has to be reset.
+    NeedsReset,
+    /// It is not there.
+    Gone,
+}
+
+/// The clock of a device, as all see it but its own thread.
+pub(crate) struct Watchdog {
+    /// The clock runs. Set by submitters, cleared by the thread.
+    armed: Atomic<bool>,
+    /// Wakes the thread when the clock has to run.
+    start: Event,
+    counters: Counters,
+}
+
+/// What the clock counted since the device was started. Written by its thread.
+pub(crate) struct Counters {
+    /// Times that a node began to be stalled.
+    pub(crate) stalls: Atomic<u64>,
+    /// Used elements, found at once, for which the interrupt did not come.
+    pub(crate) lost_interrupts: Atomic<u64>,
+    /// Stalls that a kick ended.
+    pub(crate) lost_kicks: Atomic<u64>,
+    /// Times that the device was found reset, with packets in its queues.
+    pub(crate) resets: Atomic<u64>,
+    /// Ticks. None comes while the device is idle.
+    pub(crate) ticks: Atomic<u64>,
+}
+
+impl Watchdog {
+    /// Makes a clock that does not run.
+    pub(crate) fn new() -> Self {
+        Self {
+            armed: Atomic::new(false),
+            start: Event::new(),
+            counters: Counters {
+                stalls: Atomic::new(0),
+                lost_interrupts: Atomic::new(0),
+                lost_kicks: Atomic::new(0),
+                resets: Atomic::new(0),
+                ticks: Atomic::new(0),
+            },
+        }
+    }
+
+    /// Starts the clock, unless it runs. It goes on while an engine has packets.
+    ///
+    /// Context: any but NMI. After the lock was released under which an engine got packets.
+    #[inline]
+    pub(crate) fn arm(&self) {
+        // Relaxed: the clock clears this before it takes the lock to look for packets. So a caller
+        // that comes with its packets after that look finds it cleared.
+        if !self.armed.load(Relaxed) {
+            self.armed.store(true, Relaxed);
+            self.start.signal();
+        }
+    }
+
+    /// Returns what the clock counted.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+/// Adds one. Only the thread of the clock writes.
+fn count(counter: &Atomic<u64>) {
+    counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
+}
+
+/// Runs the clock of a device until the thread is stopped.
+///
+/// Context: process, a thread of its own.
+pub(crate) fn watchdog_thread<H: Hardware>(
+    adapter: &Adapter<H>,
+    fences: &Fences,
+    thread: &kthread::Context,
+) {
+    let mut clock = Clock::new();
+    let watchdog = adapter.miniport().watchdog();
+    while watchdog.start.wait(thread) {
+        clock.start();
+        while clock.beat(adapter, fences) {
+            if !thread.sleep(msecs_to_jiffies(BEAT_MS)) {
+                return;
+            }
+        }
+    }
+}
+
+/// What the clock knows of a node.
+#[derive(Clone, Copy, Default)]
+struct Watch {
+    /// Completions at the last tick, if the engine had packets then.
+    completions: Option<u64>,
+    /// Ticks in which the engine had packets and completed none.
+    ticks: u32,
+    /// The node was kicked at the last tick.
+    kicked: bool,
+    /// A used element is there for which no interrupt came: the completions before it, and for how
+    /// many beats it is there.
+    overdue: Option<(u64, u32)>,
+}
+
+/// What follows from a look at a node.
+#[derive(Default)]
+struct Found {
+    /// Used elements were there for which the interrupt did not come.
+    lost_interrupt: bool,
+    /// The repeated kick was needed.
+    lost_kick: bool,
+    /// The node began to be stalled.
+    stalled: bool,
+    /// The node is no longer stalled.
+    ended: bool,
+    /// That is so because it went on.
+    recovered: bool,
+    /// Read the status of the device.
+    ask: bool,
+    /// Kick the node.
+    kick: bool,
+    /// The engine has packets.
+    busy: bool,
+}
+
+/// The clock, as its thread sees it.
+pub(super) struct Clock {
+    /// Beats since the clock was started.
+    beats: u32,
+    watches: PerNode<Watch>,
+}
+
+impl Clock {
+    /// Makes a clock that was not started.
+    pub(super) fn new() -> Self {
+        Self {
+            beats: 0,
+            watches: PerNode::default(),
+        }
+    }
+
+    /// Begins to count anew.
+    pub(super) fn start(&mut self) {
+        self.beats = 0;
+    }
+
+    /// Does one beat of the clock. Returns false if the clock has nothing more to do.
+    ///
+    /// Context: process.
+    pub(super) fn beat<H: Hardware>(&mut self, adapter: &Adapter<H>, fences: &Fences) -> bool {
+        let tick = self.beats % BEATS == 0;
+        let first = self.beats == 0;
+        self.beats = self.beats.wrapping_add(1);
+        let watchdog = adapter.miniport().watchdog();
+        if tick {
+            count(&watchdog.counters.ticks);
+            // Before the looks: see `Watchdog::arm`.
+            watchdog.armed.xchg(false, Full);
+        }
+        let mut busy = first;
+        for node in Node::ENGINES {
+            busy |= self.look_at(adapter, fences, node, tick);
+        }
+        if !tick {
+            return true;
+        }
+        busy |= H::tick(adapter);
+        if busy {
+            watchdog.armed.store(true, Relaxed);
+            watchdog.start.take();
+        }
+        busy
+    }
+
+    /// Looks at one node. Returns whether the clock has to go on for it.
+    fn look_at<H: Hardware>(
+        &mut self,
+        adapter: &Adapter<H>,
+        fences: &Fences,
+        node: Node,
+        tick: bool,
+    ) -> bool {
+        let hardware = adapter.miniport();
+        let watch = &mut self.watches[node];
+        // Stop waits for this section, as the device must not be touched after it.
+        let section = rcu::read_lock();
+        let found = adapter.synchronize_execution(hardware.message_of(node), |state| {
+            let found = look::<H>(state, node, watch, tick)?;
+            if found.stalled || found.ended {
+                fences.set_stalled(node, found.stalled);
+            }
+            Some(found)
+        });
+        let Ok(Some(found)) = found else {
+            // Stopped: nothing is under way.
+            *watch = Watch::default();
+            fences.set_stalled(node, false);
+            return false;
+        };
+        if found.kick {
+            hardware.kick(node);
+        }
+        let health = match found.ask {
+            true => hardware.health(),
+            false => Health::Good,
+        };
+        drop(section);
+
+        let counters = &hardware.watchdog().counters;
+        for (happened, counter) in [
+            (found.lost_interrupt, &counters.lost_interrupts),
+            (found.lost_kick, &counters.lost_kicks),
+            (found.stalled, &counters.stalls),
+            (health == Health::Reset, &counters.resets),
+        ] {
+            if happened {
+                count(counter);
+            }
+        }
+        if found.recovered {
+            hardware.recovered();
+        }
+        if matches!(health, Health::NeedsReset | Health::Gone) {
+            H::break_engines(adapter, health);
+        }
+        found.busy
+    }
+}
+
+/// Looks at a node, under the lock of its message.
+fn look<H: Hardware>(
+    state: &mut Synchronized<'_, H>,
+    node: Node,
+    watch: &mut Watch,
+    tick: bool,
+) -> Option<Found> {
+    let mut found = Found {
+        lost_interrupt: find_lost_interrupt(state, node, watch)?,
+        ..Found::default()
+    };
+    if !tick {
+        return Some(found);
+    }
+    // What the engine need not interrupt for is taken now.
+    if stands_still(H::node(state, node)?, watch) {
+        H::poll(state);
+    }
+    let queue = H::node(state, node)?;
+    let (busy, completions) = (queue.is_busy(), queue.completions());
+    if stands_still(queue, watch) {
+        watch.ticks = watch.ticks.saturating_add(1);
+        found.ask = watch.ticks == 1;
+        found.stalled = watch.ticks == STALLED;
+        found.kick = watch.ticks >= STALLED;
+    } else {
+        let went_on = queue.is_overdue() || watch.completions != Some(completions);
+        found.lost_kick = watch.kicked && went_on;
+        found.ended = watch.ticks >= STALLED;
+        found.recovered = found.ended && went_on;
+        watch.ticks = 0;
+    }
+    queue.set_stalled(watch.ticks >= STALLED);
+    watch.kicked = found.kick;
+    watch.completions = busy.then_some(completions);
+    found.busy = busy;
+    Some(found)
+}
+
+/// Returns whether the engine had packets for a whole tick and used none.
+fn stands_still<E: Engine>(queue: &NodeQueue<E>, watch: &Watch) -> bool {
+    queue.is_busy() && !queue.is_overdue() && watch.completions == Some(queue.completions())
+}
+
+/// Polls the engine if a used element waits for its interrupt for a whole tick. Returns whether
+/// that was in vain.
+fn find_lost_interrupt<H: Hardware>(
+    state: &mut Synchronized<'_, H>,
+    node: Node,
+    watch: &mut Watch,
+) -> Option<bool> {
+    let queue = H::node(state, node)?;
+    let completions = queue.completions();
+    if !queue.is_overdue() {
+        watch.overdue = None;
+        return Some(false);
+    }
+    let beats = match watch.overdue {
+        // The same element as at the last beat.
+        Some((at, beats)) if at == completions => beats + 1,
+        _ => 0,
+    };
+    watch.overdue = Some((completions, beats));
+    if beats < BEATS {
+        return Some(false);
+    }
+    watch.overdue = None;
+    H::poll(state);
+    Some(H::node(state, node)?.completions() != completions)
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A device stops for a while, and forgets that it was kicked; or its interrupts get lost.
+ * The driver finds that out and makes up for it. It counts what it found, and finds
+ * nothing on a device that works.
+ */
+#include "kselftest_harness.h"
+#include "display_kms.h"
+#include "pci_function.h"
+#include "rust_gpu_test.h"
+
+#define FRAMES		2
+#define HEALTHY_NS	(10 * NSEC_PER_SEC)
+#define STALL_NS	(3 * NSEC_PER_SEC)
+#define STALLS		2
+/* A flip that takes longer was not on the screen when its event came. */
+#define SLOW_VBLANKS	(FLIP_TIMEOUT_VBLANKS / 2)
+/* So many flips may be slow until the driver has kicked a device that is there again. */
+#define SLOW_FLIPS	3
+#define QUICK_FLIPS	20
+#define LOST		5
+
+/* The file "watchdog" of debugfs. */
+struct watchdog {
+	__s64 stalled, stalls, lost_interrupts, lost_kicks, resets, ticks;
+};
+
+FIXTURE(stall)
+{
+	struct gpu gpu;
+	struct drm_rust_gpu_device_info info;
+	struct display display;
+	struct frame frames[FRAMES], cursor;
+	unsigned int flips;
+	int fd;
+};
+
+FIXTURE_SETUP(stall)
+{
+	const char *reason;
+	int i;
+
+	self->fd = -1;
+	self->display.fd = -1;
+	reason = gpu_open(&self->gpu, GPU_RENDER, &self->fd);
+	REQUIRE(return, !reason, reason);
+	ASSERT_GE(self->fd, 0);
+	REQUIRE(return, !access("/sys/kernel/debug/rust_gpu", F_OK), "no debugfs");
+	ASSERT_EQ(0, gpu_info(self->fd, &self->info));
+	reason = display_open(&self->display);
+	REQUIRE(return, !reason, reason);
+	for (i = 0; i < FRAMES; i++)
+		ASSERT_EQ(0, frame_create(self->display.fd, &self->frames[i],
+					  self->display.mode.hdisplay,
+					  self->display.mode.vdisplay));
+	ASSERT_EQ(0, buffer_create(self->display.fd, &self->cursor, CURSOR_SIDE, CURSOR_SIDE));
+	ASSERT_EQ(0, set_crtc(&self->display, self->frames[0].fb, &self->display.mode, 0, 0));
+}
+
+FIXTURE_TEARDOWN(stall)
+{
+	int i;
+
+	/* Also after a test that failed. */
+	set_bus_master(&self->gpu, true);
+	if (self->display.fd >= 0) {
+		for (i = 0; i < FRAMES; i++)
+			frame_destroy(self->display.fd, &self->frames[i]);
+		frame_destroy(self->display.fd, &self->cursor);
+		close(self->display.fd);
+	}
+	if (self->fd >= 0)
+		close(self->fd);
+}
+
+static struct watchdog read_watchdog(const struct gpu *gpu)
+{
+	const char *file = path("/sys/kernel/debug/rust_gpu/%s/watchdog", gpu->pci);
+
+	return (struct watchdog){
+		.stalled = file_number(file, "stalled: "),
+		.stalls = file_number(file, "stalls: "),
+		.lost_interrupts = file_number(file, "lost interrupts: "),
+		.lost_kicks = file_number(file, "lost kicks: "),
+		.resets = file_number(file, "resets: "),
+		.ticks = file_number(file, "ticks: "),
+	};
+}
+
+/* Flips to the other frame. *@vblanks gets how many vblanks that took. Returns 0 or -errno. */
+static int flip(const struct display *display, const struct frame *frames, unsigned int *flips,
+		__u32 *vblanks)
+{
+	struct drm_event_vblank event;
+	__u32 before;
+	int ret = crtc_sequence(display, &before);
+
+	if (!ret)
+		ret = flip_and_wait(display, frames[++*flips % FRAMES].fb, 0, &event);
+	*vblanks = event.sequence - before;
+	return ret;
+}
+
+/* On a device that works nothing is found, and the clock stops with the work. */
+TEST_F_TIMEOUT(stall, is_not_seen_on_a_healthy_device, 120)
+{
+	const __s64 end = now_ns() + HEALTHY_NS;
+	struct watchdog before, after;
+	__u32 node, vblanks;
+	__u64 fence;
+
+	before = read_watchdog(&self->gpu);
+	ASSERT_GE(before.ticks, 0);
+	ASSERT_EQ(0, cursor_set(&self->display, DRM_MODE_CURSOR_BO, self->cursor.handle, 0, 0));
+	while (now_ns() < end) {
+		ASSERT_EQ(0, flip(&self->display, self->frames, &self->flips, &vblanks));
+		ASSERT_EQ(0, cursor_set(&self->display, DRM_MODE_CURSOR_MOVE, 0,
+					self->flips % 100, self->flips % 200));
+		for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
+			ASSERT_GT(gpu_submit(self->fd, node, 1 + self->flips % 64, 0, &fence), 0);
+	}
+	ASSERT_EQ(0, gpu_calm(self->fd));
+	/* Longer than the ticks that the clock has left. */
+	sleep_ns(2 * NSEC_PER_SEC);
+	after = read_watchdog(&self->gpu);
+	EXPECT_EQ(0, after.stalled);
+	EXPECT_EQ(before.stalls, after.stalls);
+	EXPECT_EQ(before.lost_interrupts, after.lost_interrupts);
+	EXPECT_EQ(before.lost_kicks, after.lost_kicks);
+	EXPECT_EQ(before.resets, after.resets);
+	EXPECT_GT(after.ticks, before.ticks);
+
+	before = after;
+	sleep_ns(3 * NSEC_PER_SEC);
+	after = read_watchdog(&self->gpu);
+	EXPECT_EQ(before.ticks, after.ticks);
+}
+
+/* A kick gets lost while the device is stopped. When it is there again flips go on. */
+TEST_F_TIMEOUT(stall, ends_when_the_device_goes_on, 180)
+{
+	struct watchdog before, after;
+	__u32 vblanks, slow;
+	__s64 end;
+	int i, j;
+
+	for (i = 0; i < STALLS; i++) {
+		ASSERT_EQ(0, gpu_quiesce(self->fd));
+		before = read_watchdog(&self->gpu);
+		ASSERT_EQ(0, set_bus_master(&self->gpu, false));
+		for (end = now_ns() + STALL_NS; now_ns() < end;) {
+			ASSERT_EQ(0, flip(&self->display, self->frames, &self->flips, &vblanks));
+		}
+		after = read_watchdog(&self->gpu);
+		EXPECT_EQ(1, after.stalled);
+		EXPECT_EQ(before.stalls + 1, after.stalls);
+		EXPECT_EQ(before.lost_kicks, after.lost_kicks);
+		EXPECT_EQ(before.resets + 1, after.resets);
+
+		ASSERT_EQ(0, set_bus_master(&self->gpu, true));
+		for (slow = 0; slow <= SLOW_FLIPS; slow++) {
+			ASSERT_EQ(0, flip(&self->display, self->frames, &self->flips, &vblanks));
+			if (vblanks < SLOW_VBLANKS)
+				break;
+		}
+		EXPECT_LE(slow, SLOW_FLIPS);
+		for (j = 0; j < QUICK_FLIPS; j++) {
+			ASSERT_EQ(0, flip(&self->display, self->frames, &self->flips, &vblanks));
+			EXPECT_LT(vblanks, SLOW_VBLANKS);
+		}
+		/* Until the next tick, which sees that it is over. */
+		sleep_ns(NSEC_PER_SEC);
+		after = read_watchdog(&self->gpu);
+		EXPECT_EQ(0, after.stalled);
+		EXPECT_EQ(before.stalls + 1, after.stalls);
+		EXPECT_EQ(before.lost_kicks + 1, after.lost_kicks);
+		EXPECT_EQ(before.lost_interrupts, after.lost_interrupts);
+	}
+	EXPECT_EQ(0, gpu_works(self->fd));
+}
+
+/* The device interrupts and nobody hears it. Waiters learn that their packets are done. */
+TEST_F_TIMEOUT(stall, lost_interrupts_are_found, 120)
+{
+	struct watchdog before, after;
+	__u8 *vectors, *control;
+	__u64 fence;
+	int i;
+
+	if (self->info.config_message == self->info.control_message)
+		SKIP(return, "the control queue has no interrupt of its own");
+	vectors = map_vectors(&self->gpu);
+	if (!vectors)
+		SKIP(return, "no MSI-X table");
+	control = vectors + self->info.control_message * MSIX_ENTRY_SIZE + MSIX_VECTOR_CONTROL;
+	ASSERT_EQ(0, gpu_calm(self->fd));
+	before = read_watchdog(&self->gpu);
+	__atomic_store_n((__u32 *)control, MSIX_MASKED, __ATOMIC_RELEASE);
+	for (i = 0; i < LOST; i++) {
+		ASSERT_EQ(1, gpu_submit(self->fd, RUST_GPU_NODE_CONTROL, 1, 0, &fence));
+		EXPECT_EQ(0, gpu_wait_fence(self->fd, RUST_GPU_NODE_CONTROL, fence,
+					    now_ns() + GPU_PATIENCE_NS));
+	}
+	__atomic_store_n((__u32 *)control, 0, __ATOMIC_RELEASE);
+	after = read_watchdog(&self->gpu);
+	EXPECT_EQ(before.lost_interrupts + LOST, after.lost_interrupts);
+	EXPECT_EQ(before.lost_kicks, after.lost_kicks);
+	EXPECT_EQ(before.stalls, after.stalls);
+	unmap_structure(vectors);
+	EXPECT_EQ(0, gpu_works(self->fd));
+}
+
+TEST_HARNESS_MAIN
