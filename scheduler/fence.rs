@@ -6,7 +6,7 @@
 //! it.
 
 use kernel::{
-    new_condvar, new_mutex,
+    new_condvar, new_spinlock,
     prelude::*,
     sync::{
         atomic::{
@@ -19,7 +19,7 @@ use kernel::{
         Arc,
         CondVar,
         CondVarTimeoutResult,
-        Mutex, //
+        SpinLock, //
     },
     time::{
         msecs_to_jiffies,
@@ -38,6 +38,9 @@ use crate::scheduler::{
 ///
 /// Limits the memory that a client can hold, all of which is allocated with the device.
 pub(crate) const CLIENT_LIMIT: u32 = 256;
+
+/// How many queues of waiters there are. The DPC wakes those that have fences which completed.
+const QUEUES: usize = 32;
 
 /// Longest single sleep of a waiter, in milliseconds. The waiter then checks again.
 const SLEEP_LIMIT_MS: i64 = 1000;
@@ -91,10 +94,17 @@ pub(crate) struct Fences {
     generation: Atomic<u64>,
     /// Number of callers that wait, or are about to.
     waiters: Atomic<u32>,
-    /// Guards nothing but the sleep of waiters. A waker takes it, so that no waiter is between its
-    /// last check and its sleep. Taken alone; only the queue of `changed` is locked under it.
+    /// Up to which fence of each node the waiters were woken. Written under `sleep`.
+    woken: PerNode<Atomic<u64>>,
+    /// Guards nothing but the sleep of waiters. A waker takes it after it has stored what they look
+    /// at, so that no waiter is between its last check and its sleep. A spinlock, so that the DPC
+    /// does not wait for a waiter of low priority. Only the queues are locked under it.
     #[pin]
-    sleep: Mutex<()>,
+    sleep: SpinLock<()>,
+    /// Where the waiters for fences sleep. Those for one fence are all in the same queue.
+    #[pin]
+    queues: [CondVar; QUEUES],
+    /// Where all other waiters sleep.
     #[pin]
     changed: CondVar,
 }
@@ -112,7 +122,9 @@ impl Fences {
                 state: Atomic::new(State::Running as u32),
                 generation: Atomic::new(0),
                 waiters: Atomic::new(0),
-                sleep <- new_mutex!((), "rust_gpu::Fences"),
+                woken: PerNode::new([const { Atomic::new(0) }; NODES]),
+                sleep <- new_spinlock!((), "rust_gpu::Fences"),
+                queues <- pin_init::pin_init_array_from_fn(|_| new_condvar!("rust_gpu::Fences")),
                 changed <- new_condvar!("rust_gpu::Fences"),
             }),
             GFP_KERNEL,
@@ -125,14 +137,37 @@ impl Fences {
         self.completed[node].load(Acquire)
     }
 
-    /// Publishes the last completed fences of each node and wakes all waiters.
+    /// Publishes the last completed fences of each node and wakes those that wait for them.
     ///
     /// Context: process (the DPC).
     pub(crate) fn publish(&self, completed: &PerNode<Completed>) {
         for (node, completed) in completed.iter() {
             self.raise(node, *completed);
         }
-        self.wake();
+        let mut news = PerNode::default();
+        let sleep = self.sleep.lock();
+        for (node, news) in news.iter_mut() {
+            let (woken, now) = (&self.woken[node], self.completed(node));
+            *news = (woken.load(Relaxed), now);
+            woken.store(now, Relaxed);
+        }
+        self.generation.fetch_add(1, Full);
+        drop(sleep);
+
+        for (_, &(woken, now)) in news.iter() {
+            // No queue twice.
+            for fence in now.saturating_sub(QUEUES as u64).max(woken)..now {
+                self.queue_of(fence + 1).notify_all();
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// Returns the queue in which the waiters for `fence` sleep.
+    fn queue_of(&self, fence: u64) -> &CondVar {
+        // CAST: below the number of queues.
+        let queue = (fence % QUEUES as u64) as usize;
+        self.queues.get(queue).unwrap_or(&self.changed)
     }
 
     /// Publishes the last completed fences of one node and wakes nobody. Returns whether there are
@@ -141,7 +176,7 @@ impl Fences {
     /// Context: any.
     pub(crate) fn publish_one(&self, node: Node, completed: Completed) -> bool {
         self.raise(node, completed);
-        // Fully ordered, as is the first step of a waiter in `wait_until`: either the waiter sees
+        // Fully ordered, as is the first step of a waiter in `wait_in`: either the waiter sees
         // the fence, or it is seen here.
         self.generation.fetch_add(1, Full);
         self.waiters.load(Relaxed) != 0
@@ -199,9 +234,14 @@ impl Fences {
         self.state.cmpxchg(from as u32, to as u32, Release).is_ok()
     }
 
+    /// Wakes all waiters.
     fn wake(&self) {
-        let _sleep = self.sleep.lock();
+        let sleep = self.sleep.lock();
         self.generation.fetch_add(1, Full);
+        drop(sleep);
+        for queue in &self.queues {
+            queue.notify_all();
+        }
         self.changed.notify_all();
     }
 
@@ -226,7 +266,7 @@ impl Fences {
     ///
     /// Context: process, no lock and no registration guard held.
     pub(crate) fn wait(&self, node: Node, fence: u64, deadline_ns: i64) -> Result {
-        self.wait_until(deadline_ns, || self.completed(node) >= fence)
+        self.wait_for(fence, deadline_ns, || self.completed(node) >= fence)
     }
 
     /// Waits until `node` completed `fence`, which is that of a packet of the driver. Packets of
@@ -235,7 +275,14 @@ impl Fences {
     /// Errors and context: as [`Fences::wait`].
     pub(crate) fn wait_driver(&self, node: Node, fence: u64, deadline_ns: i64) -> Result {
         let completed = &self.driver_completed[node];
-        self.wait_until(deadline_ns, || completed.load(Acquire) >= fence)
+        self.wait_in(&self.changed, deadline_ns, || {
+            completed.load(Acquire) >= fence
+        })
+    }
+
+    /// Sleeps until `done`, and looks again when `fence` of any node completes.
+    pub(super) fn wait_for(&self, fence: u64, deadline_ns: i64, done: impl Fn() -> bool) -> Result {
+        self.wait_in(self.queue_of(fence), deadline_ns, done)
     }
 
     /// Returns a mark for [`Fences::wait_change`].
@@ -263,18 +310,24 @@ impl Fences {
     }
 
     /// Waits until `done`, which is asked whenever something was published, at most until
-    /// `deadline_ns` of CLOCK_MONOTONIC. Counts the caller among the waiters, for whom the DPC runs.
+    /// `deadline_ns` of CLOCK_MONOTONIC.
     ///
     /// Errors and context: as [`Fences::wait`].
     pub(crate) fn wait_until(&self, deadline_ns: i64, done: impl Fn() -> bool) -> Result {
+        self.wait_in(&self.changed, deadline_ns, done)
+    }
+
+    /// Counts the caller among the waiters, for whom the DPC runs, and sleeps in `queue` until
+    /// `done`.
+    fn wait_in(&self, queue: &CondVar, deadline_ns: i64, done: impl Fn() -> bool) -> Result {
         // Before the first check: see `publish_one`.
         self.waiters.fetch_add(1, Full);
-        let result = self.sleep_until(deadline_ns, done);
+        let result = self.sleep_in(queue, deadline_ns, done);
         self.waiters.fetch_sub(1, Relaxed);
         result
     }
 
-    fn sleep_until(&self, deadline_ns: i64, done: impl Fn() -> bool) -> Result {
+    fn sleep_in(&self, queue: &CondVar, deadline_ns: i64, done: impl Fn() -> bool) -> Result {
         let mut sleep = self.sleep.lock();
         loop {
             if done() {
@@ -290,7 +343,7 @@ impl Fences {
             // CAST: at most `SLEEP_LIMIT_MS`.
             let jiffies = msecs_to_jiffies(left_ms.min(SLEEP_LIMIT_MS) as u32);
             if let CondVarTimeoutResult::Signal { .. } =
-                self.changed.wait_interruptible_timeout(&mut sleep, jiffies)
+                queue.wait_interruptible_timeout(&mut sleep, jiffies)
             {
                 return Err(ERESTARTSYS);
             }

@@ -11,6 +11,7 @@ use kernel::{
     sync::atomic::{
         Acquire,
         Atomic,
+        Full,
         Release, //
     },
 };
@@ -96,6 +97,36 @@ mod tests {
         assert_eq!(fences.completed(Node::Cursor), 1);
         assert!(!fences.publish_one(Node::Control, Completed::up_to(3)));
         assert_eq!(fences.completed(Node::Control), 5);
+        Ok(())
+    }
+
+    #[test]
+    fn only_waiters_of_completed_fences_are_woken() -> Result {
+        let fences = Fences::new()?;
+        let (looks, done) = (Atomic::<u32>::new(0), Atomic::<u32>::new(0));
+        let waiter = |_: &kthread::Context| {
+            let is_done = || {
+                looks.fetch_add(1, Full);
+                fences.completed(Node::Control) >= 40
+            };
+            if fences.wait_for(40, i64::MAX, is_done).is_ok() {
+                done.store(1, Release);
+            }
+        };
+        // SAFETY: Dropped below.
+        let thread = unsafe { Kthread::new(c"rust_gpu_test", waiter)? };
+        assert!(wait(|| looks.load(Acquire) != 0));
+        for fence in 1..40 {
+            // Fence 8 is in the same queue.
+            fences.publish(&up_to([fence, 0, 0]));
+        }
+        // It looks by itself now and then.
+        assert!(looks.load(Acquire) < 10);
+        assert_eq!(done.load(Acquire), 0);
+        // More than there are queues.
+        fences.publish(&up_to([140, 0, 0]));
+        assert!(wait(|| done.load(Acquire) == 1));
+        drop(thread);
         Ok(())
     }
 
