@@ -378,7 +378,7 @@ pub(crate) fn watch(
 }
 
 #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
-#[kunit_tests(rust_gpu_outputs)]
+#[kunit_tests(rust_gpu_scanouts)]
 mod tests {
     use super::*;
 

@@ -141,7 +141,7 @@ impl DriverPlane for PlaneData {
             drop(guard);
             match prepared {
                 // The device still holds too much. On one that works that takes milliseconds.
-                Err(error) if error == EBUSY => {}
+                Err(error) if error == EBUSY && !device.fences.is_stalled() => {}
                 prepared => return prepared,
             }
             match device.fences.wait_change_until(mark, deadline) {
@@ -343,6 +343,10 @@ impl KmsDriver for RustGpuDriver {
 
     fn can_commit_inline(_device: &RustGpuDevice<drm::Ioctl>) -> bool {
         true
+    }
+
+    fn is_stalled(device: &RustGpuDevice<drm::Ioctl>) -> bool {
+        device.fences.is_stalled()
     }
 
     fn atomic_commit_tail<'a>(
