@@ -449,7 +449,7 @@ fn reap(state: &mut Synchronized<'_, Gpu<'_>>) -> bool {
         let Some(queue) = &state.nodes[node] else {
             continue;
         };
-        let completed = queue.completed_fences();
+        let completed = queue.completed();
         if state.miniport().fences.is_stalled() {
             let stalled = queue.is_stalled();
             state.miniport().fences.set_stalled(node, stalled);
@@ -458,7 +458,7 @@ fn reap(state: &mut Synchronized<'_, Gpu<'_>>) -> bool {
         if dpc == Dpc::Marked && state.miniport().fences.publish_one(node, completed) {
             dpc = Dpc::Queued;
         }
-        scheduler::notify_completed(state, node, completed.all, dpc);
+        scheduler::notify_completed(state, node, completed, dpc);
     }
     state.raise_dpc(dpc);
     true

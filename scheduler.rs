@@ -60,7 +60,6 @@ use self::queue::{
 pub(crate) use self::{
     fence::{
         Client,
-        Completed,
         Fences, //
     },
     fifo::Fifo,
@@ -295,11 +294,7 @@ pub(crate) fn force_complete<H: Hardware>(hardware: &H, states: &mut [H::State],
             });
         }
     }
-    let mut published = PerNode::default();
-    for (node, &completed) in completed.iter() {
-        published[node] = Completed::up_to(completed);
-    }
-    fences.publish(&published);
+    fences.publish(&completed);
 }
 
 /// Drops the packets of a queue that were [counted as complete](force_complete) before they reached
@@ -385,34 +380,6 @@ pub(crate) fn known_fences<H: Hardware>(
     })?
 }
 
-/// Returns how many packets of the driver `node` has that are not complete.
-///
-/// Errors and context: as [`query_current_fence`].
-pub(crate) fn driver_load<H: Hardware>(adapter: &Adapter<H>, node: Node) -> Result<usize, Status> {
-    adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
-        H::node(state, node).map_or(0, |queue| queue.driver_load())
-    })
-}
-
-/// Returns whether `fence` of `node`, that of a packet of the driver, is not complete yet. With `poll` it polls the engine first. If
-/// the fence is not complete, the next completion of the node queues the DPC, in which the caller
-/// may ask again.
-///
-/// Errors and context: as [`query_current_fence`].
-pub(crate) fn enable_signaling<H: Hardware>(
-    adapter: &Adapter<H>,
-    node: Node,
-    fence: u64,
-    poll: bool,
-) -> Result<bool, Status> {
-    adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
-        if poll {
-            H::poll(state);
-        }
-        H::node(state, node).is_some_and(|queue| queue.enable_signaling(fence))
-    })
-}
-
 /// Returns the last completed and the last submitted fence of a node that lives in `state`.
 fn fences_of<H: Hardware>(
     state: &mut Synchronized<'_, H>,
@@ -425,16 +392,15 @@ fn fences_of<H: Hardware>(
 
 /// What the DPC found when it started.
 pub(crate) struct Snapshot {
-    /// Last fences reported as complete, and what the driver's packets show.
-    completed: PerNode<Completed>,
+    /// Last fences reported as complete.
+    completed: PerNode<u64>,
     /// A packet waits for room in an engine.
     waiting: bool,
 }
 
 impl Snapshot {
-    /// Adds what the queue of `node` shows.
-    fn look_at<E: Engine>(&mut self, node: Node, queue: &NodeQueue<E>) {
-        self.completed[node].driver = queue.driver_completed();
+    /// Adds what `queue` shows.
+    fn look_at<E: Engine>(&mut self, queue: &NodeQueue<E>) {
         self.waiting |= queue.engine.is_some() && queue.queued() != 0;
     }
 }
@@ -456,12 +422,9 @@ pub(crate) fn begin_dpc<H: Hardware>(adapter: &Adapter<H>) -> Option<Snapshot> {
                 completed: PerNode::default(),
                 waiting: false,
             };
-            let reported = H::notify(state).map(|notify| notify.completed())?;
-            for (node, &all) in reported.iter() {
-                snapshot.completed[node].all = all;
-                if is_here(node) {
-                    snapshot.look_at(node, H::node(state, node)?);
-                }
+            snapshot.completed = H::notify(state).map(|notify| notify.completed())?;
+            for node in Node::ALL.into_iter().filter(|node| is_here(*node)) {
+                snapshot.look_at(H::node(state, node)?);
             }
             Some(snapshot)
         })
@@ -473,11 +436,11 @@ pub(crate) fn begin_dpc<H: Hardware>(adapter: &Adapter<H>) -> Option<Snapshot> {
         let completed = adapter
             .synchronize_execution(hardware.message_of(node), |state| {
                 let queue = H::node(state, node)?;
-                snapshot.look_at(node, queue);
+                snapshot.look_at(queue);
                 Some(queue.completed())
             })
             .ok()??;
-        if completed > snapshot.completed[node].all {
+        if completed > snapshot.completed[node] {
             let _ = adapter.synchronize_execution(notify, |state| {
                 notify_completed(state, node, completed, Dpc::Queued)
             });
@@ -501,8 +464,7 @@ pub(crate) fn control_vsync<H: Hardware>(adapter: &Adapter<H>, target: u32, on: 
 /// Reports a vertical retrace of scanout `target`, from a synchronised routine of the notify
 /// message. With `poll` it polls the engines of that message first.
 ///
-/// Returns whether retraces are reported, and up to which fence the driver's packets of
-/// [`Node::Control`] are complete.
+/// Returns whether retraces are reported.
 ///
 /// Errors: as [`query_current_fence`]. Context: as [`Adapter::synchronize_execution`], none of
 /// DRM's vblank locks held.
@@ -511,15 +473,13 @@ pub(crate) fn report_vsync<H: Hardware>(
     adapter: &Adapter<H>,
     target: u32,
     poll: bool,
-) -> Result<(bool, u64), Status> {
+) -> Result<bool, Status> {
     adapter.synchronize_execution(adapter.miniport().notify_message(), |state| {
         if poll {
             H::poll(state);
         }
         // Only marked: a retrace leaves nothing to the DPC.
-        let told = notify_interrupt(state, &InterruptData::CrtcVsync { target }, Dpc::Marked);
-        let completed = H::node(state, Node::Control).map_or(0, |queue| queue.driver_completed());
-        (told, completed)
+        notify_interrupt(state, &InterruptData::CrtcVsync { target }, Dpc::Marked)
     })
 }
 

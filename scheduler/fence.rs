@@ -57,25 +57,6 @@ enum State {
     Unplugged,
 }
 
-/// The last completed fences of a node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Completed {
-    /// All packets up to this one are complete.
-    pub(crate) all: u64,
-    /// All packets of the driver up to this one are.
-    pub(crate) driver: u64,
-}
-
-impl Completed {
-    /// All packets up to `fence` are complete.
-    pub(crate) fn up_to(fence: u64) -> Self {
-        Self {
-            all: fence,
-            driver: fence,
-        }
-    }
-}
-
 /// The completed fences of a device as waiters see them, and the state of the device itself.
 ///
 /// Shared by the device and its open files. Written by the DPC, by stop, and under the lock of a
@@ -84,8 +65,6 @@ impl Completed {
 #[pin_data]
 pub(crate) struct Fences {
     completed: PerNode<Atomic<u64>>,
-    /// The same for the packets of the driver alone.
-    driver_completed: PerNode<Atomic<u64>>,
     /// The watchdog found that the engine does not go on.
     stalled: PerNode<Atomic<bool>>,
     /// A [`State`]: what waiters and later ioctls return.
@@ -117,7 +96,6 @@ impl Fences {
         Arc::pin_init(
             pin_init!(Self {
                 completed: PerNode::new([const { Atomic::new(0) }; NODES]),
-                driver_completed: PerNode::new([const { Atomic::new(0) }; NODES]),
                 stalled: PerNode::new([const { Atomic::new(false) }; NODES]),
                 state: Atomic::new(State::Running as u32),
                 generation: Atomic::new(0),
@@ -140,9 +118,9 @@ impl Fences {
     /// Publishes the last completed fences of each node and wakes those that wait for them.
     ///
     /// Context: process (the DPC).
-    pub(crate) fn publish(&self, completed: &PerNode<Completed>) {
+    pub(crate) fn publish(&self, completed: &PerNode<u64>) {
         for (node, completed) in completed.iter() {
-            self.raise(node, *completed);
+            raise(&self.completed[node], *completed);
         }
         let mut news = PerNode::default();
         let sleep = self.sleep.lock();
@@ -174,17 +152,12 @@ impl Fences {
     /// waiters, which [`publish`](Self::publish) must wake.
     ///
     /// Context: any.
-    pub(crate) fn publish_one(&self, node: Node, completed: Completed) -> bool {
-        self.raise(node, completed);
+    pub(crate) fn publish_one(&self, node: Node, completed: u64) -> bool {
+        raise(&self.completed[node], completed);
         // Fully ordered, as is the first step of a waiter in `wait_in`: either the waiter sees
         // the fence, or it is seen here.
         self.generation.fetch_add(1, Full);
         self.waiters.load(Relaxed) != 0
-    }
-
-    fn raise(&self, node: Node, completed: Completed) {
-        raise(&self.completed[node], completed.all);
-        raise(&self.driver_completed[node], completed.driver);
     }
 
     /// Records whether the engine of `node` does not go on.
@@ -267,17 +240,6 @@ impl Fences {
     /// Context: process, no lock and no registration guard held.
     pub(crate) fn wait(&self, node: Node, fence: u64, deadline_ns: i64) -> Result {
         self.wait_for(fence, deadline_ns, || self.completed(node) >= fence)
-    }
-
-    /// Waits until `node` completed `fence`, which is that of a packet of the driver. Packets of
-    /// clients do not hold that up: they may be pending.
-    ///
-    /// Errors and context: as [`Fences::wait`].
-    pub(crate) fn wait_driver(&self, node: Node, fence: u64, deadline_ns: i64) -> Result {
-        let completed = &self.driver_completed[node];
-        self.wait_in(&self.changed, deadline_ns, || {
-            completed.load(Acquire) >= fence
-        })
     }
 
     /// Sleeps until `done`, and looks again when `fence` of any node completes.

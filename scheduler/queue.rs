@@ -12,7 +12,6 @@
 use kernel::prelude::*;
 
 use crate::scheduler::{
-    fence::Completed,
     fifo::Fifo,
     Node, //
 };
@@ -155,8 +154,6 @@ pub(crate) struct NodeQueue<E: Engine> {
     clients: Lane<E::Packet>,
     /// Only the submission thread dispatches packets of clients.
     staged: bool,
-    /// The DPC must run when a packet completes.
-    awaited: bool,
     /// Packets that completed. Wraps.
     completions: u64,
     /// The watchdog found that the engine does not go on. The next completion ends that.
@@ -178,7 +175,6 @@ impl<E: Engine> NodeQueue<E> {
             clients: Lane::new(client_limit(node, capacity))?,
             // So that a client that polls cannot keep the queue from running empty.
             staged: node == Node::Cursor,
-            awaited: false,
             completions: 0,
             stalled: false,
         })
@@ -194,11 +190,6 @@ impl<E: Engine> NodeQueue<E> {
         self.driver.pending.len() + self.clients.pending.len()
     }
 
-    /// Returns how many packets of the driver are not complete.
-    pub(super) fn driver_load(&self) -> usize {
-        self.driver.pending.len() + self.driver.dispatched.len()
-    }
-
     /// Returns the last completed fence: all packets up to this one are complete.
     pub(crate) fn completed(&self) -> u64 {
         let driver = self.driver.oldest();
@@ -207,20 +198,6 @@ impl<E: Engine> NodeQueue<E> {
             None => driver,
         };
         self.before(oldest)
-    }
-
-    /// Returns the same for the packets of the driver alone: packets of clients up to this one may
-    /// be pending.
-    pub(super) fn driver_completed(&self) -> u64 {
-        self.before(self.driver.oldest())
-    }
-
-    /// Returns both.
-    pub(crate) fn completed_fences(&self) -> Completed {
-        Completed {
-            all: self.completed(),
-            driver: self.driver_completed(),
-        }
     }
 
     /// Returns the last fence before `oldest`, which is not complete; [`None`] if there is none.
@@ -333,26 +310,17 @@ impl<E: Engine> NodeQueue<E> {
         Some(packet)
     }
 
-    /// Returns whether `fence`, of a packet of the driver, is not complete yet. If so, the next
-    /// completion queues the DPC.
-    pub(super) fn enable_signaling(&mut self, fence: u64) -> bool {
-        let waits = fence > self.driver_completed();
-        self.awaited |= waits;
-        waits
-    }
-
     /// Returns whether the DPC is needed now, after the engine was polled; `completed` says whether
     /// packets completed.
     ///
     /// Context: lock of the message held.
     pub(crate) fn wants_dpc(&mut self, completed: bool) -> bool {
-        let awaited = completed && core::mem::take(&mut self.awaited);
         let queued = self.queued() != 0;
         let Some(engine) = &mut self.engine else {
             return false;
         };
         // Waiters must not see as done what the DPC has not done yet.
-        let with_dpc = awaited || engine.is_in_dpc() || queued;
+        let with_dpc = engine.is_in_dpc() || queued;
         engine.needs_dpc() || (completed && with_dpc)
     }
 

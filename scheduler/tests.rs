@@ -409,15 +409,9 @@ mod suite {
 
         assert_eq!(send(1, Interrupt::Suppressed), Ok(1));
         assert_eq!(is_suppressed(), Ok(Some(true)));
-        assert_eq!(
-            scheduler::report_vsync(&rig.adapter, 0, false),
-            Ok((false, 0))
-        );
+        assert_eq!(scheduler::report_vsync(&rig.adapter, 0, false), Ok(false));
         assert_eq!(is_suppressed(), Ok(Some(true)));
-        assert_eq!(
-            scheduler::report_vsync(&rig.adapter, 0, true),
-            Ok((false, 0))
-        );
+        assert_eq!(scheduler::report_vsync(&rig.adapter, 0, true), Ok(false));
         assert_eq!(is_suppressed(), Ok(Some(false)));
 
         assert_eq!(send(1, Interrupt::Suppressed), Ok(2));
@@ -428,37 +422,6 @@ mod suite {
         // A packet that waits for room needs the interrupt.
         assert_eq!(send(ROOM, Interrupt::Suppressed), Ok(3 + ROOM as u64));
         assert_eq!(is_suppressed(), Ok(Some(false)));
-        Ok(())
-    }
-
-    #[test]
-    fn who_finds_a_packet_incomplete_is_called_back() -> Result {
-        let rig = Rig::new()?;
-        let _connection = rig.connect()?;
-        let complete = |fence| {
-            rig.with_control(|queue| {
-                queue.complete(fence);
-                Some(queue.wants_dpc(true))
-            })
-        };
-        let call_back =
-            |fence| scheduler::enable_signaling(&rig.adapter, Node::Control, fence, false);
-
-        assert_eq!(rig.command(Node::Control, 3), Ok(3));
-        assert_eq!(complete(1), Ok(Some(false)));
-        assert_eq!(call_back(1), Ok(false));
-        assert_eq!(call_back(3), Ok(true));
-        assert_eq!(complete(2), Ok(Some(true)));
-        // The call comes once: the caller has to ask again.
-        assert_eq!(complete(3), Ok(Some(false)));
-        assert_eq!(call_back(3), Ok(false));
-        assert_eq!(complete(3), Ok(Some(false)));
-
-        // The fake engine of that node completes its packets when it is polled.
-        assert_eq!(rig.command(Node::Cursor, 1), Ok(1));
-        let call_back = |look| scheduler::enable_signaling(&rig.adapter, Node::Cursor, 1, look);
-        assert_eq!(call_back(false), Ok(true));
-        assert_eq!(call_back(true), Ok(false));
         Ok(())
     }
 

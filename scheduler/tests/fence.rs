@@ -21,20 +21,13 @@ use crate::{
     scheduler::{
         fence::{
             Client,
-            Completed,
             Fences,
             CLIENT_LIMIT, //
         },
         Node,
-        PerNode,
-        NODES, //
+        PerNode, //
     }, //
 };
-
-/// All packets up to one fence of each node are complete.
-fn up_to(fences: [u64; NODES]) -> PerNode<Completed> {
-    PerNode::new(fences.map(Completed::up_to))
-}
 
 #[kunit_tests(rust_gpu_fence)]
 mod tests {
@@ -44,7 +37,7 @@ mod tests {
     fn a_stopped_device_ends_waits() -> Result {
         let fences = Fences::new()?;
         assert_eq!(fences.wait(Node::Control, 1, 0), Err(ETIME));
-        fences.publish(&up_to([1, 0, 0]));
+        fences.publish(&PerNode::new([1, 0, 0]));
         assert_eq!(fences.wait(Node::Control, 1, 0), Ok(()));
         assert!(fences.wedge());
         assert!(!fences.wedge());
@@ -55,19 +48,6 @@ mod tests {
         // What was complete stays complete.
         assert_eq!(fences.wait(Node::Control, 1, 0), Ok(()));
         assert_eq!(fences.wait_change(fences.generation()), Err(ENODEV));
-        Ok(())
-    }
-
-    #[test]
-    fn the_driver_does_not_wait_for_clients() -> Result {
-        let fences = Fences::new()?;
-        let mut completed = up_to([1, 0, 0]);
-
-        completed[Node::Control].driver = 5;
-        fences.publish(&completed);
-        assert_eq!(fences.wait_driver(Node::Control, 5, 0), Ok(()));
-        assert_eq!(fences.wait_driver(Node::Control, 6, 0), Err(ETIME));
-        assert_eq!(fences.wait(Node::Control, 5, 0), Err(ETIME));
         Ok(())
     }
 
@@ -86,16 +66,16 @@ mod tests {
     fn what_is_shown_wakes_nobody() -> Result {
         let fences = Fences::new()?;
         let mark = fences.generation();
-        assert!(!fences.publish_one(Node::Control, Completed::up_to(5)));
+        assert!(!fences.publish_one(Node::Control, 5));
         assert_eq!(fences.completed(Node::Control), 5);
         assert_eq!(fences.wait(Node::Control, 5, 0), Ok(()));
         assert_eq!(fences.wait_change(mark), Ok(()));
         assert_ne!(fences.generation(), mark);
         // The DPC found less when it began.
-        fences.publish(&up_to([4, 1, 0]));
+        fences.publish(&PerNode::new([4, 1, 0]));
         assert_eq!(fences.completed(Node::Control), 5);
         assert_eq!(fences.completed(Node::Cursor), 1);
-        assert!(!fences.publish_one(Node::Control, Completed::up_to(3)));
+        assert!(!fences.publish_one(Node::Control, 3));
         assert_eq!(fences.completed(Node::Control), 5);
         Ok(())
     }
@@ -118,13 +98,13 @@ mod tests {
         assert!(wait(|| looks.load(Acquire) != 0));
         for fence in 1..40 {
             // Fence 8 is in the same queue.
-            fences.publish(&up_to([fence, 0, 0]));
+            fences.publish(&PerNode::new([fence, 0, 0]));
         }
         // It looks by itself now and then.
         assert!(looks.load(Acquire) < 10);
         assert_eq!(done.load(Acquire), 0);
         // More than there are queues.
-        fences.publish(&up_to([140, 0, 0]));
+        fences.publish(&PerNode::new([140, 0, 0]));
         assert!(wait(|| done.load(Acquire) == 1));
         drop(thread);
         Ok(())
@@ -141,15 +121,13 @@ mod tests {
         };
         // SAFETY: Dropped below.
         let thread = unsafe { Kthread::new(c"rust_gpu_test", waiter)? };
-        assert!(wait(
-            || fences.publish_one(Node::Control, Completed::up_to(1))
-        ));
+        assert!(wait(|| fences.publish_one(Node::Control, 1)));
         assert_eq!(woken.load(Acquire), 0);
-        fences.publish(&up_to([2, 0, 0]));
+        fences.publish(&PerNode::new([2, 0, 0]));
         // Before the thread is dropped: that would interrupt its sleep.
         assert!(wait(|| woken.load(Acquire) == 1));
         drop(thread);
-        assert!(!fences.publish_one(Node::Control, Completed::up_to(2)));
+        assert!(!fences.publish_one(Node::Control, 2));
         Ok(())
     }
 }
