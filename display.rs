@@ -13,10 +13,6 @@
 //! framebuffer's object, see [`resources`](crate::gpu::ResourceTable).
 
 use kernel::{
-    device::{
-        Bound,
-        Device, //
-    },
     drm::kms::{
         Commit,
         PlaneKind,
@@ -243,10 +239,6 @@ impl<'a> Display<'a> {
         self.adapter.miniport()
     }
 
-    fn device(&self) -> &Device<Bound> {
-        self.gpu().device()
-    }
-
     /// Returns how far the device is with the frames of a scanout.
     ///
     /// Errors: [`EINVAL`] if there is no such scanout. Context: process.
@@ -271,7 +263,7 @@ impl<'a> Display<'a> {
         if !resources.has_room() {
             return Err(EBUSY);
         }
-        let list = attach_list(self.device(), self.gpu().dma(), framebuffer.object())?;
+        let list = attach_list(self.gpu(), framebuffer.object())?;
         let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
         resources.insert(node, framebuffer, list);
         Ok(())

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! [`Gpu`] is the miniport of a virtio GPU: it serves the interrupts, runs the DPC, and is the
-//! scheduler's [`Hardware`].
+//! scheduler's [`Hardware`](crate::scheduler::Hardware).
 //!
-//! The words (message, node, packet, DPC, notify, fence id) are in the glossary of
-//! `Documentation/gpu/rust_gpu.rst`.
+//! The words (message, node, packet, DPC, notify, fence id): `Documentation/gpu/rust_gpu.rst`.
 
 use kernel::{
     device::{
@@ -48,13 +47,9 @@ use crate::{
     ring::Broken,
     scheduler::{
         self,
-        Client,
         Fences,
         Hardware,
-        Health,
         Node,
-        NodeQueue,
-        Notify,
         PerNode,
         Watchdog,
         NODES, //
@@ -71,12 +66,12 @@ use crate::{
         CommandPool,
         Completion,
         DmaContext,
-        Packet,
-        Virtqueue, //
+        Packet, //
     },
 };
 
 pub(crate) mod debugfs;
+mod hardware;
 mod messages;
 mod resources;
 mod service;
@@ -149,6 +144,8 @@ pub(crate) struct Gpu<'a> {
     notify_addresses: PerNode<SetOnce<NotifyAddress>>,
     /// Memory for the commands of the queues. Known once they are made.
     pools: PerNode<SetOnce<CommandPool>>,
+    /// In how many pieces data may follow a command of the control queue. Known once it is made.
+    max_pieces: SetOnce<u16>,
     /// The resources of the host, with the objects that the device may read at any time.
     resources: Pin<KBox<ResourceTable>>,
     /// Work that a higher layer does in the DPC.
@@ -184,6 +181,7 @@ impl<'a> Gpu<'a> {
             dma,
             notify_addresses: PerNode::new([const { SetOnce::new() }; NODES]),
             pools: PerNode::new([const { SetOnce::new() }; NODES]),
+            max_pieces: SetOnce::new(),
             resources,
             deferred: SetOnce::new(),
             deferred_due: Atomic::new(false),
@@ -237,6 +235,16 @@ impl<'a> Gpu<'a> {
         self.pools[node].populate(pool);
     }
 
+    /// Sets what [`Self::max_pieces`] returns. Later calls change nothing.
+    pub(crate) fn set_max_pieces(&self, count: u16) {
+        self.max_pieces.populate(count);
+    }
+
+    /// Returns in how many pieces data may follow a command of the control queue.
+    pub(crate) fn max_pieces(&self) -> usize {
+        self.max_pieces.copy().unwrap_or(0).into()
+    }
+
     /// Returns the resources of the host.
     pub(crate) fn resources(&self) -> &ResourceTable {
         &self.resources
@@ -287,14 +295,12 @@ impl<'a> Gpu<'a> {
     ///
     /// Context: process.
     pub(crate) fn await_slots(&self, node: Node, count: u32) -> bool {
-        let Some(pool) = self.pools[node].as_ref() else {
-            return false;
-        };
-        if pool.free() >= count {
-            return true;
-        }
-        self.set_deferred_due();
-        pool.await_free(count)
+        self.pools[node].as_ref().is_some_and(|pool| {
+            pool.free() >= count || {
+                self.set_deferred_due();
+                pool.await_free(count)
+            }
+        })
     }
 
     /// The next DPC does the [`Deferred`] work.
@@ -510,83 +516,5 @@ impl Miniport for Gpu<'_> {
         }
         self.check_config(adapter);
         scheduler::notify_dpc(adapter, &self.fences, &snapshot);
-    }
-}
-
-impl Hardware for Gpu<'_> {
-    type Engine = Virtqueue;
-
-    fn message_of(&self, node: Node) -> u32 {
-        self.map.of(node)
-    }
-
-    fn notify_message(&self) -> u32 {
-        self.map.notify()
-    }
-
-    fn node(state: &mut State, node: Node) -> Option<&mut NodeQueue<Virtqueue>> {
-        state.nodes[node].as_deref_mut()
-    }
-
-    fn notify(state: &mut State) -> Option<&mut Notify> {
-        state.notify.as_mut()
-    }
-
-    fn poll(state: &mut Synchronized<'_, Self>) {
-        if reap(state) {
-            state.expect_interrupt();
-        }
-    }
-
-    fn kick(&self, node: Node) {
-        if let Some(address) = self.notify_addresses[node].copy() {
-            self.transport.kick(address);
-        }
-    }
-
-    fn submission_event(&self) -> &Event {
-        &self.submission_event
-    }
-
-    fn watchdog(&self) -> &Watchdog {
-        &self.watchdog
-    }
-
-    fn health(&self) -> Health {
-        if self.transport.is_gone() {
-            Health::Gone
-        } else if self.transport.needs_reset() {
-            Health::NeedsReset
-        } else if !self.transport.is_driver_ok() {
-            Health::Reset
-        } else {
-            Health::Good
-        }
-    }
-
-    fn break_engines(adapter: &Adapter<Self>, health: Health) {
-        let cause = match health {
-            Health::Gone => Broken::Reset,
-            _ => Broken::NeedsReset,
-        };
-        adapter.miniport().mark_broken(adapter, cause);
-    }
-
-    fn recovered(&self) {
-        // What the device said of its scanouts meanwhile is lost.
-        self.display_event.signal();
-    }
-
-    fn tick(adapter: &Adapter<Self>) -> bool {
-        let deferred = adapter.miniport().deferred.as_ref();
-        deferred.is_some_and(|deferred| deferred.tick(adapter))
-    }
-
-    fn null_packet(node: Node, client: Arc<Client>) -> Packet {
-        Packet::null(node, client)
-    }
-
-    fn client_of(packet: Packet) -> Option<Arc<Client>> {
-        packet.into_client()
     }
 }

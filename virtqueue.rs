@@ -51,6 +51,7 @@ mod buffer;
 mod dma;
 mod packet;
 mod panic;
+mod payload;
 
 pub(crate) use self::{
     buffer::{
@@ -74,8 +75,12 @@ use self::{
     },
 };
 
-/// Segments of one request: the command and the room for its response.
-const MAX_SEGMENTS: u16 = 2;
+/// Segments of most requests: the command and the room for its response.
+const SEGMENTS: u16 = 2;
+
+/// The most pieces of data that follow a command. A list of the pages of a framebuffer of 3840x2160
+/// is in no more, even if no two pages of either are adjacent.
+const MAX_PIECES: u16 = 32;
 
 /// A request in the ring.
 struct Request {
@@ -108,8 +113,10 @@ pub(crate) struct RingInfo {
 /// A virtqueue and the memory of its commands. Lives in the lock of its interrupt message.
 pub(crate) struct Virtqueue {
     ring: Ring<DmaMemory, Request, KVec<Slot<Request>>>,
-    /// The most descriptors that a request takes.
+    /// The descriptors of a request without data that follows the command.
     descriptors: u16,
+    /// The most pieces of such data.
+    max_pieces: u16,
     pool: CommandPool,
     /// The memory of null packets in the ring. It is not that of commands, which may be taken by
     /// commands that wait behind a null packet.
@@ -137,10 +144,17 @@ impl Virtqueue {
         size: u16,
         features: &Features,
     ) -> Result<Self> {
+        let indirect = features.has(feature::RING_INDIRECT_DESC);
+        // Without indirect tables half of the ring may be reserved for panic screens.
+        let longest = match indirect {
+            true => size,
+            false => size / 2,
+        };
+        let max_pieces = longest.saturating_sub(SEGMENTS).min(MAX_PIECES);
         let config = Config {
             size,
-            max_segments: MAX_SEGMENTS,
-            indirect: features.has(feature::RING_INDIRECT_DESC),
+            max_segments: SEGMENTS + max_pieces,
+            indirect,
             event_idx: features.has(feature::RING_EVENT_IDX),
         };
         let layout = config.layout().map_err(|_| EINVAL)?;
@@ -153,7 +167,8 @@ impl Virtqueue {
         }
         Ok(Self {
             ring: Ring::new(memory, slots, config).map_err(|_| EINVAL)?,
-            descriptors: if config.indirect { 1 } else { MAX_SEGMENTS },
+            descriptors: if indirect { 1 } else { SEGMENTS },
+            max_pieces,
             panic_reserve: KVec::new(),
             pool: CommandPool::new(dev, dma, size)?,
             // Clients have no more than three quarters of the ring.
@@ -202,6 +217,11 @@ impl Virtqueue {
     /// Returns the pool with the memory of its commands.
     pub(crate) fn pool(&self) -> CommandPool {
         self.pool.clone()
+    }
+
+    /// Returns in how many pieces data may follow a command.
+    pub(crate) fn max_pieces(&self) -> u16 {
+        self.max_pieces
     }
 
     /// Returns the device addresses of the parts of the queue.
@@ -328,7 +348,11 @@ impl Engine for Virtqueue {
     }
 
     fn submit(&mut self, packet: Packet, fence: u64) -> Result<(), Packet> {
-        if self.ring.broken().is_some() || !self.has_room() {
+        let segments = match &packet {
+            Packet::Command(buffer, _) => buffer.segments(),
+            Packet::Null(..) => usize::from(SEGMENTS),
+        };
+        if self.ring.broken().is_some() || !self.has_room(segments) {
             return Err(packet);
         }
         let (buffer, completion) = match packet {
@@ -344,8 +368,8 @@ impl Engine for Virtqueue {
             fence,
         };
         if let Err(PushError { request, .. }) = self.ring.push(request) {
-            // There was room, and a request has at most `MAX_SEGMENTS` segments: this is a bug of
-            // the driver. The request is kept, as its memory must not be freed under the lock.
+            // There was room, and no request has more segments than the ring allows: this is a bug
+            // of the driver. The request is kept, as its memory must not be freed under the lock.
             self.ring.mark_broken(Broken::Rejected);
             self.rejected = Some(request);
         }

@@ -198,6 +198,7 @@ fn make_states(
         if node == Node::Control {
             let scanouts = transport.config()?.num_scanouts;
             virtqueue.prepare_panic(dev, dma, scanouts)?;
+            gpu.set_max_pieces(virtqueue.max_pieces());
         }
         gpu.set_pool(node, virtqueue.pool());
         install(states, map.of(node), node, Some(virtqueue))?;

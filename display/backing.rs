@@ -3,14 +3,8 @@
 //! [`attach_list`] makes the command that tells the device where the pages of an object are.
 
 use kernel::{
-    alloc::flags::__GFP_NOWARN,
-    device::{
-        Bound,
-        Device, //
-    },
     prelude::*,
-    scatterlist::SGEntry,
-    sync::Arc, //
+    scatterlist::SGEntry, //
 };
 
 use crate::{
@@ -20,11 +14,11 @@ use crate::{
         ResourceAttachBacking,
         Response, //
     },
-    gpu::Object,
-    virtqueue::{
-        DedicatedBuffer,
-        DmaContext, //
+    gpu::{
+        Gpu,
+        Object, //
     },
+    virtqueue::DedicatedBuffer, //
 };
 
 /// The most pieces of an object that the device takes: QEMU refuses more.
@@ -36,26 +30,19 @@ const MAX_ENTRIES: usize = 16_384;
 /// mapping the object.
 ///
 /// Context: process.
-pub(super) fn attach_list(
-    dev: &Device<Bound>,
-    dma: &Arc<DmaContext>,
-    object: &Object,
-) -> Result<KBox<DedicatedBuffer>> {
+pub(super) fn attach_list(gpu: &Gpu<'_>, object: &Object) -> Result<KBox<DedicatedBuffer>> {
     type Attach = ResourceAttachBacking;
 
+    let (dev, dma) = (gpu.device(), gpu.dma());
     let table = object.sg_table(dev)?;
     let count = merged(table.iter()).count();
     if count > MAX_ENTRIES {
         return Err(E2BIG);
     }
-    let mut buffer = DedicatedBuffer::new(
-        dev,
-        dma,
-        Attach::SIZE,
-        count * size_of::<MemEntry>(),
-        <Attach as Command>::Response::SIZE,
-        GFP_KERNEL | __GFP_NOWARN,
-    )?;
+    let size = <Attach as Command>::Response::SIZE;
+    let mut buffer = DedicatedBuffer::new(dev, dma, Attach::SIZE, size, GFP_KERNEL)?;
+    let len = count * size_of::<MemEntry>();
+    buffer.add_payload(dev, dma, len, gpu.max_pieces(), GFP_KERNEL)?;
     for (index, (address, length)) in merged(table.iter()).enumerate() {
         let entry = MemEntry {
             addr: address.into(),
@@ -73,7 +60,7 @@ pub(super) fn attach_list(
 pub(super) fn attach_command(id: u32, list: &DedicatedBuffer) -> Result<ResourceAttachBacking> {
     Ok(ResourceAttachBacking {
         resource_id: id.into(),
-        nr_entries: u32::try_from(list.payload() / size_of::<MemEntry>())?.into(),
+        nr_entries: u32::try_from(list.payload_len() / size_of::<MemEntry>())?.into(),
     })
 }
 

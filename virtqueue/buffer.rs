@@ -50,9 +50,12 @@ use crate::{
         Request,
         Segment, //
     },
-    virtqueue::dma::{
-        DmaContext,
-        DmaMemory, //
+    virtqueue::{
+        dma::{
+            DmaContext,
+            DmaMemory, //
+        },
+        payload::Payload, //
     },
 };
 
@@ -224,6 +227,21 @@ impl AsRef<[Segment]> for OneSegment {
     }
 }
 
+/// The segments of a request.
+enum Segments<'a> {
+    One(OneSegment),
+    List(&'a [Segment]),
+}
+
+impl AsRef<[Segment]> for Segments<'_> {
+    fn as_ref(&self) -> &[Segment] {
+        match self {
+            Self::One(segment) => segment.as_ref(),
+            Self::List(list) => list,
+        }
+    }
+}
+
 /// Returns `len` bytes at `start` of `memory` as a segment; none if a descriptor cannot describe
 /// them.
 fn segment(memory: &DmaMemory, start: usize, len: usize) -> OneSegment {
@@ -285,10 +303,12 @@ impl Drop for CommandSlot {
 pub(crate) struct DedicatedBuffer {
     memory: DmaMemory,
     request: Range<usize>,
-    /// Bytes of data that follow the request.
-    payload: usize,
     response: Range<usize>,
-    /// Bytes of the request with its payload; 0 before there is one, which a ring refuses.
+    /// Data that follows the request.
+    payload: Payload,
+    /// The request and its payload, if it has one.
+    segments: KVec<Segment>,
+    /// Bytes of the request; 0 before there is one, which a ring refuses.
     request_len: usize,
     /// Bytes that the device may write.
     response_len: usize,
@@ -297,8 +317,8 @@ pub(crate) struct DedicatedBuffer {
 }
 
 impl DedicatedBuffer {
-    /// Allocates room for `request` bytes of request, 1 to [`REQUEST_SIZE`], `payload` bytes that
-    /// follow it (see [`Self::write_payload`]), and `response` bytes of response.
+    /// Allocates room for `request` bytes of request, 1 to [`REQUEST_SIZE`], and `response` bytes
+    /// of response.
     ///
     /// `dev` is the device of `context`; for `gfp` see [`DmaMemory::new`].
     ///
@@ -310,24 +330,21 @@ impl DedicatedBuffer {
         dev: &device::Device<Bound>,
         context: &Arc<DmaContext>,
         request: usize,
-        payload: usize,
         response: usize,
         gfp: Flags,
     ) -> Result<KBox<Self>> {
         if request == 0 || request > REQUEST_SIZE {
             return Err(EINVAL);
         }
-        let start = request
-            .checked_add(payload)
-            .and_then(|end| end.checked_next_multiple_of(RESPONSE_ALIGN))
-            .ok_or(EOVERFLOW)?;
+        let start = request.next_multiple_of(RESPONSE_ALIGN);
         let end = start.checked_add(response).ok_or(EOVERFLOW)?;
 
         let buffer = Self {
             memory: DmaMemory::new(dev, context, end, gfp)?,
             request: 0..request,
-            payload,
             response: start..end,
+            payload: Payload::empty(),
+            segments: KVec::new(),
             request_len: 0,
             response_len: 0,
             command_type: 0,
@@ -335,21 +352,42 @@ impl DedicatedBuffer {
         Ok(KBox::new(buffer, gfp)?)
     }
 
-    /// Returns the number of bytes that follow the request.
-    pub(crate) fn payload(&self) -> usize {
-        self.payload
+    /// Adds `len` bytes that follow the request, in `max_pieces` pieces at the most. The request
+    /// must have the size given to [`Self::new`].
+    ///
+    /// Errors: [`ENOMEM`], without a line in the log. Context: process; may sleep.
+    pub(crate) fn add_payload(
+        &mut self,
+        dev: &device::Device<Bound>,
+        context: &Arc<DmaContext>,
+        len: usize,
+        max_pieces: usize,
+        gfp: Flags,
+    ) -> Result {
+        let payload = Payload::new(dev, context, len, max_pieces, gfp)?;
+        let mut segments = KVec::with_capacity(payload.count() + 1, gfp)?;
+        let request = self
+            .memory
+            .segment(self.request.start, self.request.len())?;
+        segments.push(request, gfp)?;
+        for segment in payload.segments() {
+            segments.push(segment?, gfp)?;
+        }
+        self.payload = payload;
+        self.segments = segments;
+        Ok(())
     }
 
-    /// Copies `bytes` to `offset` in the payload. The payload starts where a request of the size
-    /// given to [`Self::new`] ends, so the request must have that size.
+    /// Returns the number of bytes that follow the request.
+    pub(crate) fn payload_len(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// Copies `bytes` to `offset` in the payload. They must not cross the end of a page.
     ///
     /// Errors: [`ERANGE`] if that goes beyond the payload. Context: any.
     pub(crate) fn write_payload(&mut self, offset: usize, bytes: &[u8]) -> Result {
-        let end = offset.checked_add(bytes.len()).ok_or(ERANGE)?;
-        if end > self.payload {
-            return Err(ERANGE);
-        }
-        self.memory.copy_in(self.request.end + offset, bytes)
+        self.payload.write(offset, bytes)
     }
 }
 
@@ -385,8 +423,11 @@ impl CommandBuffer {
                 slot.response_len = response_len.try_into()?;
             }
             Self::Dedicated(buffer) => {
+                if !buffer.segments.is_empty() && request.len() != buffer.request.len() {
+                    return Err(EMSGSIZE);
+                }
                 write(&buffer.memory, buffer.request.clone(), request)?;
-                buffer.request_len = request.len().checked_add(buffer.payload).ok_or(EOVERFLOW)?;
+                buffer.request_len = request.len();
                 buffer.response_len = response_len;
                 buffer.command_type = C::TYPE;
             }
@@ -417,6 +458,17 @@ impl CommandBuffer {
     /// Context: as [`Self::read_response`].
     pub(crate) fn response_kind(&self) -> u32 {
         self.memory().read_u32(self.response().start)
+    }
+
+    /// Returns how many segments the request and the room for its response have.
+    ///
+    /// Context: any.
+    pub(super) fn segments(&self) -> usize {
+        let response = usize::from(self.has_response());
+        match self {
+            Self::Slot(_) => 1 + response,
+            Self::Dedicated(buffer) => buffer.segments.len().max(1) + response,
+        }
     }
 
     /// Returns the type of the command, from the driver's own record.
@@ -463,9 +515,12 @@ impl Request for CommandBuffer {
     fn readable(&self) -> impl AsRef<[Segment]> {
         let (start, len) = match self {
             Self::Slot(slot) => (slot.request().start, slot.request_len.into()),
+            Self::Dedicated(buffer) if buffer.request_len != 0 && !buffer.segments.is_empty() => {
+                return Segments::List(&buffer.segments);
+            }
             Self::Dedicated(buffer) => (buffer.request.start, buffer.request_len),
         };
-        segment(self.memory(), start, len)
+        Segments::One(segment(self.memory(), start, len))
     }
 
     fn writable(&self) -> impl AsRef<[Segment]> {

@@ -276,7 +276,7 @@ impl Packet {
         dma: &Arc<DmaContext>,
         command: &C,
     ) -> Result<(Self, Arc<Reply>)> {
-        let buffer = DedicatedBuffer::new(dev, dma, C::SIZE, 0, C::Response::SIZE, GFP_KERNEL)?;
+        let buffer = DedicatedBuffer::new(dev, dma, C::SIZE, C::Response::SIZE, GFP_KERNEL)?;
         let reply = Reply::new()?;
         let slot = ReplySlot(reply.clone());
         let packet = Self::with(buffer.into(), command, Completion::Reply(slot))?;

@@ -61,18 +61,21 @@ impl Virtqueue {
         let size = TransferToHost2d::SIZE.max(ResourceFlush::SIZE);
         self.panic_reserve.reserve(count, GFP_KERNEL)?;
         for _ in 0..count {
-            let buffer = DedicatedBuffer::new(dev, dma, size, 0, NoData::SIZE, GFP_KERNEL)?;
+            let buffer = DedicatedBuffer::new(dev, dma, size, NoData::SIZE, GFP_KERNEL)?;
             self.reserve_for_panic(buffer.into());
         }
         Ok(())
     }
 
-    /// Returns whether there is room in the ring for a request, besides the room that is reserved
-    /// for panic screens.
-    pub(super) fn has_room(&self) -> bool {
-        // CAST: No more than fit into half of the ring, see `prepare_panic`.
-        let kept = self.panic_reserve.len() as u16 * self.descriptors;
-        self.ring.free_descriptors() >= kept + self.descriptors
+    /// Returns whether there is room in the ring for a request of `segments` segments, besides the
+    /// room that is reserved for panic screens.
+    pub(super) fn has_room(&self, segments: usize) -> bool {
+        let needed = match self.descriptors {
+            1 => 1,
+            _ => segments,
+        };
+        let kept = self.panic_reserve.len() * usize::from(self.descriptors);
+        usize::from(self.ring.free_descriptors()) >= kept + needed
     }
 
     /// Pushes the commands of a panic screen and publishes them. Does nothing if the reserve has

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! [`Gpu`] is the scheduler's [`Hardware`]: its nodes are the queues of the device.
+
+use kernel::{
+    kthread::Event,
+    sync::Arc, //
+};
+
+use crate::{
+    irq::{
+        Adapter,
+        Synchronized, //
+    },
+    ring::Broken,
+    scheduler::{
+        Client,
+        Hardware,
+        Health,
+        Node,
+        NodeQueue,
+        Notify,
+        Watchdog, //
+    },
+    virtqueue::{
+        Packet,
+        Virtqueue, //
+    },
+};
+
+use super::{
+    reap,
+    Gpu,
+    State, //
+};
+
+impl Hardware for Gpu<'_> {
+    type Engine = Virtqueue;
+
+    fn message_of(&self, node: Node) -> u32 {
+        self.map.of(node)
+    }
+
+    fn notify_message(&self) -> u32 {
+        self.map.notify()
+    }
+
+    fn node(state: &mut State, node: Node) -> Option<&mut NodeQueue<Virtqueue>> {
+        state.nodes[node].as_deref_mut()
+    }
+
+    fn notify(state: &mut State) -> Option<&mut Notify> {
+        state.notify.as_mut()
+    }
+
+    fn poll(state: &mut Synchronized<'_, Self>) {
+        if reap(state) {
+            state.expect_interrupt();
+        }
+    }
+
+    fn kick(&self, node: Node) {
+        if let Some(address) = self.notify_addresses[node].copy() {
+            self.transport.kick(address);
+        }
+    }
+
+    fn submission_event(&self) -> &Event {
+        &self.submission_event
+    }
+
+    fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
+    }
+
+    fn health(&self) -> Health {
+        if self.transport.is_gone() {
+            Health::Gone
+        } else if self.transport.needs_reset() {
+            Health::NeedsReset
+        } else if !self.transport.is_driver_ok() {
+            Health::Reset
+        } else {
+            Health::Good
+        }
+    }
+
+    fn break_engines(adapter: &Adapter<Self>, health: Health) {
+        let cause = match health {
+            Health::Gone => Broken::Reset,
+            _ => Broken::NeedsReset,
+        };
+        adapter.miniport().mark_broken(adapter, cause);
+    }
+
+    fn recovered(&self) {
+        // What the device said of its scanouts meanwhile is lost.
+        self.display_event.signal();
+    }
+
+    fn tick(adapter: &Adapter<Self>) -> bool {
+        let deferred = adapter.miniport().deferred.as_ref();
+        deferred.is_some_and(|deferred| deferred.tick(adapter))
+    }
+
+    fn null_packet(node: Node, client: Arc<Client>) -> Packet {
+        Packet::null(node, client)
+    }
+
+    fn client_of(packet: Packet) -> Option<Arc<Client>> {
+        packet.into_client()
+    }
+}
