@@ -93,9 +93,7 @@ impl<'a> DebugFiles<'a> {
                 add(&mut files, dir, c"messages", adapter, show_messages)?;
                 add(&mut files, dir, c"nodes", adapter, show_nodes)?;
                 add(&mut files, dir, c"watchdog", adapter, show_watchdog)?;
-                add(&mut files, dir, c"memory", adapter, |adapter, f| {
-                    writeln!(f, "dma bytes: {}", adapter.miniport().dma().allocated())
-                })?;
+                add(&mut files, dir, c"memory", adapter, show_memory)?;
             }
         }
         Ok(Self {
@@ -207,4 +205,12 @@ fn show_watchdog(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt:
     writeln!(f, "lost kicks: {}", counters.lost_kicks.load(Relaxed))?;
     writeln!(f, "resets: {}", counters.resets.load(Relaxed))?;
     writeln!(f, "ticks: {}", counters.ticks.load(Relaxed))
+}
+
+fn show_memory(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let gpu = adapter.miniport();
+    let (resources, unused) = gpu.resources().counts();
+    writeln!(f, "dma bytes: {}", gpu.dma().allocated())?;
+    writeln!(f, "resources: {resources}")?;
+    writeln!(f, "unused resources: {unused}")
 }

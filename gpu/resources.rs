@@ -464,6 +464,17 @@ impl ResourceTable {
         inner.release(id)
     }
 
+    /// Returns how many resources the device knows or will be told of, and how many of these nobody
+    /// uses any more.
+    ///
+    /// Context: process.
+    pub(crate) fn counts(&self) -> (usize, u32) {
+        let inner = self.inner.lock();
+        let known = |resource: &&Resource| resource.stage != Stage::Gone;
+        let unused = inner.unused + inner.leaving;
+        (inner.resources.values().filter(known).count(), unused)
+    }
+
     /// Returns whether there are resources of which the device should let go.
     ///
     /// Context: process.

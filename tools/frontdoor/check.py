@@ -18,7 +18,7 @@ from .stage import Failure, activity, end_of, say
 COLLECTION = "drivers/gpu/rust_gpu"
 CORE = "ioctl waits permissions dumb caps modes debugfs sync removal hostile flood stall"
 DISPLAY = ("display display_atomic display_cursor display_errors display_fence display_flip "
-           "display_hotplug display_import display_panic display_sleep")
+           "display_hotplug display_import display_panic display_sleep display_stall")
 # kernel, scenario, tests of the collection. A guest takes three times as long on the debug kernel.
 # Tests that are about the form of the device, more than about locks, run there in check-all only.
 # The hand-over does not run on the debug kernel: the C driver leaves DMA mappings behind when it is
