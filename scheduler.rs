@@ -226,8 +226,8 @@ pub(crate) fn submit_null<H: Hardware>(
     })
 }
 
-/// Submits one packet of the driver to `node`. Returns its fence id, or hands the packet back if the queue is
-/// full.
+/// Submits one packet of the driver to `node`. Returns its fence id, or hands the packet back if
+/// the queue is full.
 ///
 /// Errors and context: as [`submit_null`].
 #[doc(alias = "DxgkDdiSubmitCommand")]
@@ -241,8 +241,8 @@ pub(crate) fn submit<H: Hardware>(
     })
 }
 
-/// Submits the packets of `batch`, the driver's, to `node` in their order, all in one critical section and with
-/// one kick. Leaves in `batch` what did not fit.
+/// Submits the packets of `batch`, the driver's, to `node` in their order, all in one critical
+/// section and with one kick. Leaves in `batch` what did not fit.
 ///
 /// With [`Interrupt::Suppressed`] the engine does not interrupt when it is done, provided that it
 /// was idle and no packet waits for room. The caller polls it, with [`report_vsync`] or
@@ -346,7 +346,9 @@ fn submit_with<H: Hardware, R>(
         hardware.kick(node);
     }
     drop(section);
-    hardware.watchdog().arm();
+    if node != Node::Software {
+        hardware.watchdog().arm();
+    }
     if waiting {
         hardware.submission_event().signal();
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`Fences`] wakes those that wait for packets, and [`Client`] counts the packets of one open file.
+//! [`Fences`] wakes those that wait for packets, [`Client`] counts the packets of one open file.
 //!
 //! Both are reference counted and hold nothing of the device: waiters and open files may outlive
 //! it.

@@ -76,8 +76,8 @@ impl<T> Fifo<T> {
         Some(item)
     }
 
-    /// Takes the oldest item that is `wanted`, from wherever it is. Takes as long as there are items
-    /// before it.
+    /// Takes the oldest item that is `wanted`, from wherever it is. The time that this takes grows
+    /// with the number of items before it.
     pub(crate) fn take(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
         let len = self.items.len();
         let place = |head: usize, at: usize| (head + at) % len;

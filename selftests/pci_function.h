@@ -26,7 +26,7 @@ struct capability {
 
 /* Finds a capability of the PCI function; a vendor-specific one by its type. */
 static __maybe_unused bool find_capability(const struct gpu *gpu, __u8 id, __u8 type,
-					  struct capability *found)
+					   struct capability *found)
 {
 	int fd = open(path("/sys/bus/pci/devices/%s/config", gpu->pci), O_RDONLY | O_CLOEXEC);
 	__u8 at = 0;

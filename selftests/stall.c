@@ -148,9 +148,9 @@ TEST_F_TIMEOUT(stall, ends_when_the_device_goes_on, 180)
 		ASSERT_EQ(0, gpu_quiesce(self->fd));
 		before = read_watchdog(&self->gpu);
 		ASSERT_EQ(0, set_bus_master(&self->gpu, false));
-		for (end = now_ns() + STALL_NS; now_ns() < end;) {
+		end = now_ns() + STALL_NS;
+		while (now_ns() < end)
 			ASSERT_EQ(0, flip(&self->display, self->frames, &self->flips, &vblanks));
-		}
 		after = read_watchdog(&self->gpu);
 		EXPECT_EQ(1, after.stalled);
 		EXPECT_EQ(before.stalls + 1, after.stalls);

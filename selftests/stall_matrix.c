@@ -7,6 +7,7 @@
  * Environment: see display_screen.h
  */
 #include <pthread.h>
+#include <sys/prctl.h>
 
 #include "kselftest_harness.h"
 #include "display_device.h"
@@ -22,6 +23,10 @@
 #define STALL_NS	(10 * NSEC_PER_SEC)
 /* Longest until the screen is right after the device is back. */
 #define RETURN_NS	(2500 * NSEC_PER_MSEC)
+#define UNBIND_NS	(1100 * NSEC_PER_MSEC)
+/* How long flips are counted, and how many there are at least in this time. */
+#define FLIPS_NS	(5 * NSEC_PER_SEC)
+#define STALLED_FLIPS	4
 #define FRAMES		3
 #define IMAGES		2
 
@@ -51,7 +56,6 @@ static void *move_cursor(void *arg)
 	return arg;
 }
 
-/* Tells how far this process is. Returns whether somebody wanted to know. */
 static bool tell(int pipe, unsigned char what)
 {
 	return write(pipe, &what, 1) == 1;
@@ -65,8 +69,6 @@ static int draw(int pipe)
 	pthread_t thread;
 	unsigned int i;
 
-	/* The other end is closed when enough was told. */
-	signal(SIGPIPE, SIG_IGN);
 	if (display_open(display))
 		return 1;
 	for (i = 0; i < FRAMES; i++)
@@ -86,44 +88,73 @@ static int draw(int pipe)
 	}
 }
 
-/* Starts to draw, and waits until that process is so far. Returns it, or -errno. */
-static pid_t start_drawing(unsigned char far)
+/* A process that draws. */
+struct drawing {
+	pid_t process;
+	int told;	/* the pipe by which it tells how far it is */
+};
+
+/* Kills a process. Returns how long it takes to exit, in ns, or -errno. */
+static __s64 stop_drawing(const struct drawing *drawing)
 {
-	struct pollfd told = { .events = POLLIN };
-	unsigned char what = 0;
-	int ends[2];
-	pid_t child;
+	__s64 start = now_ns(), took;
+	int status;
+
+	if (kill(drawing->process, SIGKILL) ||
+	    waitpid(drawing->process, &status, 0) != drawing->process)
+		return -errno;
+	took = now_ns() - start;
+	close(drawing->told);
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? took : -ECHILD;
+}
+
+/* Waits until a process tells something. Returns what, or -errno. */
+static int next_told(const struct drawing *drawing, __s64 ns)
+{
+	struct pollfd told = { .fd = drawing->told, .events = POLLIN };
+	unsigned char what;
+	int ret = poll(&told, 1, ns / NSEC_PER_MSEC);
+
+	if (ret != 1)
+		return ret ? -errno : -ETIMEDOUT;
+	return read(drawing->told, &what, 1) == 1 ? what : -EPIPE;
+}
+
+/* Starts to draw, and waits until that process is so far. Returns 0 or -errno. */
+static int start_drawing(struct drawing *drawing, unsigned char far)
+{
+	int ends[2], ret;
 
 	if (pipe(ends))
 		return -errno;
-	told.fd = ends[0];
-	child = fork();
-	if (!child) {
+	drawing->told = ends[0];
+	drawing->process = fork();
+	if (!drawing->process) {
 		close(ends[0]);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		_exit(draw(ends[1]));
 	}
 	close(ends[1]);
-	while (child > 0 && what != far) {
-		if (poll(&told, 1, GPU_PATIENCE_NS / NSEC_PER_MSEC) == 1 &&
-		    read(ends[0], &what, 1) == 1)
-			continue;
-		kill(child, SIGKILL);
-		waitpid(child, NULL, 0);
-		child = -ETIMEDOUT;
-	}
-	close(ends[0]);
-	return child;
+	if (drawing->process < 0)
+		return -errno;
+	do {
+		ret = next_told(drawing, GPU_PATIENCE_NS);
+	} while (ret >= 0 && ret != far);
+	if (ret < 0)
+		stop_drawing(drawing);
+	return ret < 0 ? ret : 0;
 }
 
-/* Kills a process. Returns how long it takes to exit, in ns, or -errno. */
-static __s64 kill_it(pid_t child)
+/* Counts how often a process flips in this time. */
+static unsigned int count_flips(const struct drawing *drawing, __s64 ns)
 {
-	__s64 start = now_ns();
-	int status;
+	const __s64 end = now_ns() + ns;
+	unsigned int flips = 0;
+	__s64 left;
 
-	if (kill(child, SIGKILL) || waitpid(child, &status, 0) != child)
-		return -errno;
-	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? now_ns() - start : -ECHILD;
+	while ((left = end - now_ns()) > 0)
+		flips += next_told(drawing, left) == FLIPPED;
+	return flips;
 }
 
 static int compare(const void *first, const void *second)
@@ -194,11 +225,11 @@ FIXTURE_SETUP(stall)
 	REQUIRE(return, self->screen >= 0, NO_SCREEN);
 	REQUIRE(return, device_state(self->screen, "commands") >= 0, NO_OWN_DEVICE);
 	for (i = 0; i < KILLS; i++) {
-		pid_t child = start_drawing(FLIPPED);
+		struct drawing drawing;
 
-		ASSERT_GT(child, 0);
+		ASSERT_EQ(0, start_drawing(&drawing, FLIPPED));
 		sleep_ns(i % MOMENTS * MOMENT_NS);
-		times[i] = kill_it(child);
+		times[i] = stop_drawing(&drawing);
 		ASSERT_GE(times[i], 0);
 	}
 	self->healthy = summary("healthy", times);
@@ -215,14 +246,21 @@ FIXTURE_TEARDOWN(stall)
 	close(self->screen);
 }
 
-/* The user resizes the screen; each time to another size. */
-static int change_size(int screen)
+/* Waits until the device stands still at such a command. Returns 0 or -errno. */
+static int hold_at(int screen, const char *type, const char *held, bool resizes)
 {
 	static unsigned int width = 1000;
 	char answer[64];
+	int ret = device_ask(screen, "stall %s", type);
 
-	width = width == 1000 ? 1100 : 1000;
-	return screen_ask(screen, answer, sizeof(answer), "resize %u 700", width);
+	if (!ret && resizes) {
+		/* Another size than the last time. */
+		width = width == 1000 ? 1100 : 1000;
+		ret = screen_ask(screen, answer, sizeof(answer), "resize %u 700", width);
+	}
+	if (ret)
+		return ret;
+	return device_wait(screen, held, 1) ? 0 : -ETIMEDOUT;
 }
 
 /* A process that draws already is killed: the device never comes back for it. */
@@ -232,15 +270,13 @@ TEST_F_TIMEOUT(stall, for_ever, 300)
 	unsigned int i;
 
 	for (i = 0; i < KILLS; i++) {
-		pid_t child = start_drawing(FLIPPED);
+		struct drawing drawing;
 
-		ASSERT_GT(child, 0);
-		ASSERT_EQ(0, device_ask(self->screen, "stall %s", variant->type));
-		if (variant->resizes)
-			ASSERT_EQ(0, change_size(self->screen));
-		ASSERT_TRUE(device_wait(self->screen, variant->held, 1));
+		ASSERT_EQ(0, start_drawing(&drawing, FLIPPED));
+		ASSERT_EQ(0, hold_at(self->screen, variant->type, variant->held,
+				     variant->resizes));
 		sleep_ns(i % MOMENTS * MOMENT_NS);
-		times[i] = kill_it(child);
+		times[i] = stop_drawing(&drawing);
 		ASSERT_GE(times[i], 0);
 		EXPECT_EQ(1, device_state(self->screen, variant->held));
 		ASSERT_EQ(0, device_resume(self->screen));
@@ -267,22 +303,18 @@ static bool returns(void)
 /* Processes come and are killed while the device stands still, and then it is back. */
 TEST_F_TIMEOUT(stall, ten_seconds, 300)
 {
-	pid_t child = start_drawing(FLIPPED);
-	__s64 times[KILLS], start;
+	const unsigned char far = variant->flips ? FLIPPED : OPENED;
+	__s64 times[KILLS], start = now_ns();
+	struct drawing drawing;
 	unsigned int i;
 
-	ASSERT_GT(child, 0);
-	start = now_ns();
-	ASSERT_EQ(0, device_ask(self->screen, "stall %s", variant->type));
-	if (variant->resizes)
-		ASSERT_EQ(0, change_size(self->screen));
-	ASSERT_TRUE(device_wait(self->screen, variant->held, 1));
+	ASSERT_EQ(0, start_drawing(&drawing, FLIPPED));
+	ASSERT_EQ(0, hold_at(self->screen, variant->type, variant->held, variant->resizes));
 	for (i = 0; i < KILLS; i++) {
 		if (i)
-			child = start_drawing(variant->flips ? FLIPPED : OPENED);
-		ASSERT_GT(child, 0);
+			ASSERT_EQ(0, start_drawing(&drawing, far));
 		sleep_ns((1 + i % MOMENTS) * MOMENT_NS);
-		times[i] = kill_it(child);
+		times[i] = stop_drawing(&drawing);
 		ASSERT_GE(times[i], 0);
 	}
 	EXPECT_EQ(1, device_state(self->screen, variant->held));
@@ -291,6 +323,37 @@ TEST_F_TIMEOUT(stall, ten_seconds, 300)
 	EXPECT_TRUE(returns());
 	EXPECT_LE(summary("ten seconds", times), self->healthy + MEDIAN_NS);
 	EXPECT_LE(times[KILLS - 1], LONGEST_NS);
+}
+
+/* Flips go on, with a device that stands still on their path at their own slow rate. */
+TEST_F_TIMEOUT(stall, flips, 120)
+{
+	struct drawing drawing;
+	unsigned int before, then;
+
+	ASSERT_EQ(0, start_drawing(&drawing, FLIPPED));
+	before = count_flips(&drawing, FLIPS_NS);
+	ASSERT_EQ(0, hold_at(self->screen, variant->type, variant->held, variant->resizes));
+	then = count_flips(&drawing, FLIPS_NS);
+	TH_LOG("%s: %u flips before, %u then", variant->type, before, then);
+	EXPECT_GE(then, variant->flips ? before / 2 : STALLED_FLIPS);
+	EXPECT_LE(0, stop_drawing(&drawing));
+}
+
+TEST_F_TIMEOUT(stall, unbind, 120)
+{
+	struct drawing drawing;
+	__s64 start;
+
+	ASSERT_EQ(0, start_drawing(&drawing, FLIPPED));
+	ASSERT_EQ(0, hold_at(self->screen, variant->type, variant->held, variant->resizes));
+	start = now_ns();
+	ASSERT_EQ(0, gpu_unbind(&self->gpu));
+	EXPECT_LE(now_ns() - start, UNBIND_NS);
+	EXPECT_LE(0, stop_drawing(&drawing));
+	ASSERT_EQ(0, device_resume(self->screen));
+	ASSERT_EQ(0, gpu_bind(&self->gpu));
+	EXPECT_TRUE(returns());
 }
 
 TEST_HARNESS_MAIN

@@ -2,12 +2,14 @@
 """The guest's GPU in a process of its own (selftests/device), which misbehaves on command.
 
 `device --help` of the program lists the requests. Of those about the screen it answers `pointer`,
-`resize` and `unplug` in QEMU's place. A request `device ...` of the guest goes to it as it is.
+`resize` and `unplug` in QEMU's place. A request `device ...` of the guest goes to it as it is. A
+dump of the screen is NAME.ppm only.
 """
 
 import contextlib
 import json
 import os
+import re
 import subprocess
 
 from . import cache
@@ -19,6 +21,8 @@ from .trace import Trace
 
 CRATE = os.path.join(cache.REPO, "selftests/device")
 PROGRAM = "rust_gpu_device"
+# What the program's log says of memory that it was not told of, or that is none.
+VIOLATION = re.compile(r"\bviolation: .*$", re.M)
 # Longest that the program may take to end, in seconds.
 PATIENCE = 5
 
@@ -79,6 +83,10 @@ class Screens(Service):
         except subprocess.TimeoutExpired:
             self.process.kill()
         self.open.close()
+
+    def problems(self):
+        """What the driver told the device of and should not have, or the other way round."""
+        return [f"{line} ({self.log})" for line in VIOLATION.findall(cache.read(self.log))[:5]]
 
     def read(self):
         """The words of the program's next answer."""

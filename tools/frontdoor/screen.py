@@ -138,6 +138,10 @@ class Service:
         self.port.close()
         self.monitor.close()
 
+    def problems(self):
+        """What was wrong with the device."""
+        return []
+
     def serve(self):
         """The thread."""
         lines, monitor = Lines(self.port), Monitor(self.monitor)

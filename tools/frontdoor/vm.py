@@ -68,6 +68,7 @@ class Result:
         self.output = text[:ends[-1].start()] if ends else text
         # Pictures of the heads after a panic.
         self.pictures = screens.pictures
+        self.device_problems = screens.problems()
         self.status = int(ends[-1].group(1)) if ends else None
         self.taint = int(ends[-1].group(2)) if ends else None
 
@@ -86,7 +87,7 @@ class Result:
 
     def problems(self):
         """Returns all that is wrong with the run itself, apart from the results of the job."""
-        found = list(splat.find(self.console, self.allow))
+        found = list(splat.find(self.console, self.allow)) + self.device_problems
         if self.qemu_hung:
             found.append("QEMU did not answer its monitor")
         elif self.timed_out:

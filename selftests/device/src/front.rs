@@ -141,7 +141,7 @@ impl Front {
     }
 
     /// Begins a reset of the registers. The status is not 0 before the other thread acknowledges,
-    /// as that may be in the middle of a command.
+    /// as that may be in the middle of a command; if it was 0 before, there is no driver yet.
     pub fn reset(&mut self) {
         let new = Self::new(self.vectors, self.features, self.heads, 0);
         self.driver_features = new.driver_features;
@@ -151,7 +151,7 @@ impl Front {
         self.queues = new.queues;
         self.isr = new.isr;
         self.kicked = new.kicked;
-        self.resetting = true;
+        self.resetting = self.status != 0;
     }
 
     /// The other thread has let go of all that the driver told it.
@@ -432,6 +432,17 @@ mod tests {
         assert_eq!(read(&mut front, pci::VIRTIO_BAR, 0x14) & 0xff, 0);
         assert_eq!(front.queues[1].areas[0], 0);
         assert_eq!(read(&mut front, pci::VIRTIO_BAR, 0x18), 0xffff_0040);
+    }
+
+    #[test]
+    fn a_reset_without_a_driver_is_over_at_once() {
+        let mut front = running();
+        front.write(pci::VIRTIO_BAR, 0x14, &[0]);
+        front.acknowledge_reset();
+        front.write(pci::VIRTIO_BAR, 0x14, &[0]);
+        assert!(!front.resetting);
+        front.write(pci::VIRTIO_BAR, 0x14, &[1]);
+        assert_eq!(read(&mut front, pci::VIRTIO_BAR, 0x14) & 0xff, 1);
     }
 
     #[test]

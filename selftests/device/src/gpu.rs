@@ -342,7 +342,12 @@ impl Gpu {
         let whole = resource
             .transfer(map, violations, &part, offset)
             .ok_or(UNSPEC)?;
-        self.short += u64::from(!whole);
+        if !whole {
+            note(&format!(
+                "violation: short, res {id:#x}, {part:?} from {offset:#x}"
+            ));
+            self.short += 1;
+        }
         Ok(())
     }
 

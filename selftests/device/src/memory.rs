@@ -21,6 +21,8 @@ use vm_memory::{
     Permissions, //
 };
 
+use crate::note;
+
 /// The memory that QEMU shares, by guest address.
 pub type Map = GuestMemoryMmap<()>;
 
@@ -88,11 +90,19 @@ impl GuestMemory for View<'_> {
     fn check_range(&self, addr: GuestAddress, count: usize, _access: Permissions) -> bool {
         let told = |ranges: &&Ranges| ranges.covers(addr.0, count as u64);
         if !self.told.iter().any(told) {
+            note(&format!(
+                "violation: untold {:#x}, {count:#x} bytes",
+                addr.0
+            ));
             self.violations.untold.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         let mapped = GuestMemoryBackend::check_range(self.map, addr, count);
         if !mapped {
+            note(&format!(
+                "violation: unmapped {:#x}, {count:#x} bytes",
+                addr.0
+            ));
             self.violations.unmapped.fetch_add(1, Ordering::Relaxed);
         }
         mapped

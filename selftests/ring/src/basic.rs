@@ -348,6 +348,45 @@ fn elements_known_of_need_no_second_look() {
     assert_eq!(loads.iter().filter(|a| **a == Read(UsedIdx, 3)).count(), 1);
 }
 
+/// The look of somebody who does not pop changes nothing, and breaks nothing.
+#[test]
+fn used_elements_are_seen_without_a_pop() {
+    let ledger = Rc::new(Ledger::default());
+    let (memory, mut ring) = Strict::ring(&config(4, 1, false, true));
+    let looks = |ring: &Ring<_, _, _>| {
+        memory.begin_call();
+        let found = ring.has_used();
+        assert!(memory
+            .trace()
+            .iter()
+            .all(|access| matches!(access, Read(UsedIdx, _))));
+        found
+    };
+
+    assert!(!looks(&ring));
+    push(&mut ring, ledger.simple(1, 0));
+    push(&mut ring, ledger.simple(1, 0));
+    publish(&mut ring);
+    assert!(!looks(&ring));
+    use_id(&memory, 0, 0, 0);
+    use_id(&memory, 1, 1, 0);
+    assert!(looks(&ring));
+    memory.begin_call();
+    assert!(ring.pop().unwrap().is_some());
+    assert!(looks(&ring));
+    memory.begin_call();
+    assert!(ring.pop().unwrap().is_some());
+    assert!(!looks(&ring));
+
+    // An index that cannot be is for the next pop.
+    memory.poke(UsedIdx, 100);
+    assert!(looks(&ring));
+    assert_eq!(ring.broken(), None);
+    memory.begin_call();
+    assert!(ring.pop().is_err());
+    assert!(!looks(&ring));
+}
+
 #[test]
 fn doorbell_only_when_wanted() {
     let ledger = Rc::new(Ledger::default());
