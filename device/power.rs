@@ -104,8 +104,9 @@ impl StartedDevice<'_> {
 }
 
 impl Engines<'_> {
-    /// Waits until the queues of a device that works are drained, disconnects the messages, resets the device, and counts
-    /// the packets that are left as complete. Nobody touches the device afterwards.
+    /// Waits until the queues of a device that works are drained, disconnects the messages, resets
+    /// the device, and counts the packets that are left as complete. Nobody touches the device
+    /// afterwards.
     ///
     /// Takes the bus from the device. The memory that the device was given is kept.
     pub(super) fn stop(&self, fences: &Fences) {
@@ -115,6 +116,7 @@ impl Engines<'_> {
         let mut rings = self.rings.lock();
         rings.disconnect();
         // Waits for callers that have submitted and are about to notify the device.
+        // WAIT: submitters
         rcu::synchronize_rcu();
         self.reset_and_cut_off();
         scheduler::force_complete(self.adapter.miniport(), &mut rings.states, fences);
@@ -129,8 +131,8 @@ impl Engines<'_> {
         self.enabled.clear_master();
     }
 
-    /// Waits until all nodes are idle, as long as packets complete, and at most 2 s. Returns whether
-    /// they are idle.
+    /// Waits until all nodes are idle, as long as packets complete, and at most 2 s. Returns
+    /// whether they are idle.
     ///
     /// No signal ends this: the packets would count as complete, and were not executed.
     fn drain(&self) -> bool {
@@ -147,6 +149,7 @@ impl Engines<'_> {
             if !busy || now - progress > DRAIN_STALL_NS || now - begin > DRAIN_TIMEOUT_NS {
                 return !busy;
             }
+            // WAIT: drain
             fsleep(Delta::from_millis(DRAIN_POLL_MS));
         }
     }

@@ -5,8 +5,10 @@
 //!
 //! The device is asked when it starts. [`watch`], in a thread of its own, asks again whenever the
 //! device says that something changed, at most ten times a second. It waits for the answer without
-//! a limit: a change that the device reports while it is stuck is known when it returns. The answers are not trusted: sizes are clamped here, before
-//! any helper of DRM sees them; an EDID is bytes, which DRM checks.
+//! a limit: a change that the device reports while it is stuck is known when it returns.
+//!
+//! The answers are not trusted: sizes are clamped here, before any helper of DRM sees them; an EDID
+//! is bytes, which DRM checks.
 
 use kernel::{
     device::{
@@ -145,8 +147,8 @@ impl Outputs {
     ///
     /// An EDID that is not there by `deadline_ns` of CLOCK_MONOTONIC is left to the hotplug thread.
     ///
-    /// Errors: [`ETIMEDOUT`] if the device does not say by then what it has, [`ERESTARTSYS`] after a
-    /// fatal signal, [`EBUSY`] if the queue is full, [`ENOMEM`], and those of [`Fences::check`].
+    /// Errors: [`ETIMEDOUT`] if the device does not say by then what it has, [`ERESTARTSYS`] after
+    /// a fatal signal, [`EBUSY`] if the queue is full, [`ENOMEM`], and those of [`Fences::check`].
     ///
     /// Context: process.
     pub(crate) fn start(
@@ -155,18 +157,19 @@ impl Outputs {
         fences: &Fences,
         deadline_ns: i64,
     ) -> Result<DisplayInfo> {
-        let wait = |reply: &Reply| wait_at_start(reply, fences, deadline_ns);
+        // WAIT: first-answers
+        let answered = |reply: &Reply| wait_at_start(reply, fences, deadline_ns);
         let send = |packet| match scheduler::submit(adapter, Node::Control, packet)? {
             Ok(_) => Ok(()),
             Err(_) => Err(EBUSY),
         };
         let mut scanouts = Scanouts::default();
-        let display = match self.ask_display(adapter, &send, &wait)? {
+        let display = match self.ask_display(adapter, &send, &answered)? {
             Some(display) => display,
             None => DisplayInfo::fallback(),
         };
         scanouts.set(&display);
-        match self.ask_edids(adapter, &mut scanouts, &send, &wait) {
+        match self.ask_edids(adapter, &mut scanouts, &send, &answered) {
             Err(e) if e == ETIMEDOUT => adapter.miniport().display_event().signal(),
             other => other?,
         }
@@ -178,10 +181,10 @@ impl Outputs {
     /// with an error.
     ///
     /// Waits as long as the device takes: `thread` is woken by the answer, by a reset of the
-    /// device, and when it is to stop.
+    /// device, and when it is asked to stop.
     ///
-    /// Errors: [`ECANCELED`] if the device was reset meanwhile or `thread` is to stop, [`ENODEV`] if
-    /// the device is stopped, [`ENOMEM`], and those of [`Fences::check`].
+    /// Errors: [`ECANCELED`] if the device was reset meanwhile or `thread` is asked to stop,
+    /// [`ENODEV`] if the device is stopped, [`ENOMEM`], and those of [`Fences::check`].
     ///
     /// Context: process, `thread`.
     fn refresh(
@@ -190,18 +193,19 @@ impl Outputs {
         fences: &Fences,
         thread: &kthread::Context,
     ) -> Result<bool> {
-        let wait = |reply: &Reply| match thread.wait_until(|| reply.is_closed()) {
+        // WAIT: scanouts
+        let answered = |reply: &Reply| match thread.wait_until(|| reply.is_closed()) {
             true => Ok(()),
             false => Err(ECANCELED),
         };
         let send = |packet| send_when_there_is_room(adapter, fences, packet);
         fences.check()?;
         let mut scanouts = Scanouts::default();
-        let Some(display) = self.ask_display(adapter, &send, &wait)? else {
+        let Some(display) = self.ask_display(adapter, &send, &answered)? else {
             return Ok(false);
         };
         scanouts.set(&display);
-        self.ask_edids(adapter, &mut scanouts, &send, &wait)?;
+        self.ask_edids(adapter, &mut scanouts, &send, &answered)?;
         Ok(self.store(scanouts))
     }
 
@@ -219,12 +223,12 @@ impl Outputs {
         &self,
         adapter: &Adapter<Gpu<'_>>,
         send: &dyn Fn(Packet) -> Result,
-        wait: &dyn Fn(&Reply) -> Result,
+        answered: &dyn Fn(&Reply) -> Result,
     ) -> Result<Option<DisplayInfo>> {
         let gpu = adapter.miniport();
         let (packet, reply) = Packet::command(gpu.device(), gpu.dma(), &GetDisplayInfo)?;
         send(packet)?;
-        wait(&reply)?;
+        answered(&reply)?;
         match reply.decode()? {
             Ok(display) => Ok(Some(display)),
             Err(error) => {
@@ -247,7 +251,7 @@ impl Outputs {
         adapter: &Adapter<Gpu<'_>>,
         scanouts: &mut Scanouts,
         send: &dyn Fn(Packet) -> Result,
-        wait: &dyn Fn(&Reply) -> Result,
+        answered: &dyn Fn(&Reply) -> Result,
     ) -> Result {
         if !self.have_edid {
             return Ok(());
@@ -260,7 +264,7 @@ impl Outputs {
             };
             let (packet, reply) = Packet::command(gpu.device(), gpu.dma(), &command)?;
             send(packet)?;
-            wait(&reply)?;
+            answered(&reply)?;
             *edid = decode_edid(gpu.device(), scanout, &reply)?;
         }
         Ok(())
@@ -309,14 +313,15 @@ fn decode_edid(device: &Device<Bound>, scanout: u32, reply: &Reply) -> Result<Op
 
 /// Waits for the answer of a device that is being started.
 ///
-/// Errors: [`ETIMEDOUT`] if there is none by `deadline_ns` of CLOCK_MONOTONIC, [`ERESTARTSYS`] after
-/// a fatal signal, and those of [`Fences::check`]. Context: process.
+/// Errors: [`ETIMEDOUT`] if there is none by `deadline_ns` of CLOCK_MONOTONIC, [`ERESTARTSYS`]
+/// after a fatal signal, and those of [`Fences::check`]. Context: process.
 fn wait_at_start(reply: &Reply, fences: &Fences, deadline_ns: i64) -> Result {
     while !reply.is_closed() {
         fences.check()?;
         if Monotonic::ktime_get() >= deadline_ns {
             return Err(ETIMEDOUT);
         }
+        // WAIT: first-answers
         match reply.wait_closed(msecs_to_jiffies(START_POLL_MS)) {
             Err(e) if e == ETIMEDOUT => {}
             other => other?,
@@ -341,6 +346,7 @@ fn send_when_there_is_room(
             Ok(_) => return Ok(()),
             Err(refused) => packet = refused,
         }
+        // WAIT: scanouts
         fences.wait_change(mark)?;
     }
 }
@@ -348,8 +354,8 @@ fn send_when_there_is_room(
 /// Runs the hotplug thread until it is stopped: asks for the scanouts whenever the device says that
 /// they changed, and calls `hotplug` if they did.
 ///
-/// Nothing that the device said is lost: what it says while the thread waits for an answer makes the
-/// thread ask once more.
+/// Nothing that the device said is lost: what it says while the thread waits for an answer makes
+/// the thread ask once more.
 ///
 /// Context: process, a thread of its own. During `hotplug` user space and the console may set
 /// modes, so this must be no thread for which they wait.
@@ -361,6 +367,7 @@ pub(crate) fn watch(
     thread: &kthread::Context,
 ) {
     let event = adapter.miniport().display_event();
+    // WAIT: idle-threads
     while event.wait(thread) {
         let next = Monotonic::ktime_get().saturating_add(REFRESH_INTERVAL_NS);
         match outputs.refresh(adapter, fences, thread) {
@@ -372,6 +379,7 @@ pub(crate) fn watch(
         }
         let left = next.saturating_sub(Monotonic::ktime_get());
         if left > 0 && !thread.should_stop() {
+            // WAIT: refresh-interval
             fsleep(Delta::from_nanos(left));
         }
     }

@@ -201,6 +201,7 @@ pub(crate) fn submit_null(
         if Monotonic::ktime_get() > deadline {
             break Err(ETIME);
         }
+        // WAIT: submission
         if let Err(error) = fences.wait_change(mark) {
             break Err(error);
         }
@@ -255,6 +256,7 @@ pub(crate) fn wait_fence(
             return Err(EINVAL);
         }
     }
+    // WAIT: fence
     let result = fences.wait(node, args.fence, args.deadline_ns);
     args.completed = fences.completed(node);
     result.map(|()| 0)

@@ -144,6 +144,7 @@ impl DriverPlane for PlaneData {
                 Err(error) if error == EBUSY && !device.fences.is_stalled() => {}
                 prepared => return prepared,
             }
+            // WAIT: prepare-room
             match device.fences.wait_change_until(mark, deadline) {
                 Err(error) if error == ETIME => return Err(EBUSY),
                 waited => waited?,
@@ -166,6 +167,7 @@ impl DriverPlane for PlaneData {
         framebuffer: &Framebuffer,
     ) {
         device.registration_data_with(|data| {
+            // WAIT: none, a panic waits for nothing
             panic::flush(&data.adapter, bound(device), framebuffer);
         });
     }
@@ -407,6 +409,7 @@ fn end_async_flip(device: &RustGpuDevice<drm::Ioctl>, crtc: &Crtc<CrtcData>) {
     let commit = crtc.commit.load(Relaxed);
     let deadline = Monotonic::ktime_get().saturating_add(ASYNC_FLIP_TIMEOUT_NS);
     let done = || commit == NO_COMMIT || crtc.is_done(commit);
+    // WAIT: async-flip
     if device.fences.wait_until(deadline, done).is_err() {
         return;
     }

@@ -164,6 +164,7 @@ impl Drop for Service<'_> {
             }
         }
         // Callers look the entry up and use it within one RCU read section.
+        // WAIT: modules
         rcu::synchronize_rcu();
         // SAFETY: From `into_raw` in `new`; it is out of the table, and the readers that had seen
         // it there are done.

@@ -161,7 +161,9 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
                 let _ = states.push_within_capacity(state);
             }
         }
+        // WAIT: handlers
         self.dpc.iter().for_each(|irq| irq.synchronize());
+        // WAIT: handlers
         self.others.iter().for_each(|irq| irq.synchronize());
         states
     }

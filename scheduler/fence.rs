@@ -239,11 +239,13 @@ impl Fences {
     ///
     /// Context: process, no lock and no registration guard held.
     pub(crate) fn wait(&self, node: Node, fence: u64, deadline_ns: i64) -> Result {
+        // WAIT: none, the callers have tags
         self.wait_for(fence, deadline_ns, || self.completed(node) >= fence)
     }
 
     /// Sleeps until `done`, and looks again when `fence` of any node completes.
     pub(super) fn wait_for(&self, fence: u64, deadline_ns: i64, done: impl Fn() -> bool) -> Result {
+        // WAIT: none, the callers have tags
         self.wait_in(self.queue_of(fence), deadline_ns, done)
     }
 
@@ -257,6 +259,7 @@ impl Fences {
     /// Errors: [`ERESTARTSYS`] after a signal, and those of [`Fences::check`]. Context: process.
     pub(crate) fn wait_change(&self, mark: u64) -> Result {
         let deadline = Monotonic::ktime_get().saturating_add(SLEEP_LIMIT_MS * 1_000_000);
+        // WAIT: none, the callers have tags
         match self.wait_change_until(mark, deadline) {
             Err(e) if e == ETIME => Ok(()),
             other => other,
@@ -268,6 +271,7 @@ impl Fences {
     ///
     /// Errors and context: as [`Fences::wait`].
     pub(crate) fn wait_change_until(&self, mark: u64, deadline_ns: i64) -> Result {
+        // WAIT: none, the callers have tags
         self.wait_until(deadline_ns, || self.generation() != mark)
     }
 
@@ -276,6 +280,7 @@ impl Fences {
     ///
     /// Errors and context: as [`Fences::wait`].
     pub(crate) fn wait_until(&self, deadline_ns: i64, done: impl Fn() -> bool) -> Result {
+        // WAIT: none, the callers have tags
         self.wait_in(&self.changed, deadline_ns, done)
     }
 
@@ -304,6 +309,7 @@ impl Fences {
             let left_ms = left.saturating_add(999_999) / 1_000_000;
             // CAST: at most `SLEEP_LIMIT_MS`.
             let jiffies = msecs_to_jiffies(left_ms.min(SLEEP_LIMIT_MS) as u32);
+            // WAIT: none, the callers have tags
             if let CondVarTimeoutResult::Signal { .. } =
                 queue.wait_interruptible_timeout(&mut sleep, jiffies)
             {

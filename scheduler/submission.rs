@@ -28,6 +28,7 @@ use super::{
 ///
 /// Context: process, a thread of its own.
 pub(crate) fn submission_thread<H: Hardware>(adapter: &Adapter<H>, thread: &kthread::Context) {
+    // WAIT: idle-threads
     while adapter.miniport().submission_event().wait(thread) {
         run_submission(adapter);
     }

@@ -150,9 +150,11 @@ pub(crate) fn watchdog_thread<H: Hardware>(
 ) {
     let mut clock = Clock::new();
     let watchdog = adapter.miniport().watchdog();
+    // WAIT: idle-threads
     while watchdog.start.wait(thread) {
         clock.start();
         while clock.beat(adapter, fences) {
+            // WAIT: tick
             if !thread.sleep(msecs_to_jiffies(BEAT_MS)) {
                 return;
             }

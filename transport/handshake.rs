@@ -125,6 +125,7 @@ impl Transport<'_> {
     pub(crate) fn reset(&self) -> Result {
         self.regions.set_common(regs::DEVICE_STATUS::from(0))?;
 
+        // WAIT: reset
         read_poll_timeout(
             || match self.regions.common::<regs::DEVICE_STATUS>()? {
                 GONE => Err(ENODEV),

@@ -72,6 +72,7 @@ impl Reply {
         Arc::pin_init(
             pin_init!(Self {
                 answer <- new_mutex!(None, "rust_gpu::Reply"),
+                // WAIT: first-answers
                 closed <- sync::Completion::new(),
                 is_closed: Atomic::new(false),
                 submitter: ARef::from(&**current!()),
@@ -93,6 +94,7 @@ impl Reply {
     ///
     /// Errors: [`ETIMEDOUT`], [`ERESTARTSYS`] after a fatal signal. Context: process; sleeps.
     pub(crate) fn wait_closed(&self, timeout: Jiffies) -> Result {
+        // WAIT: first-answers
         self.closed.wait_for_completion_killable_timeout(timeout)
     }
 

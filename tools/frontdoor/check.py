@@ -89,6 +89,7 @@ SCRIPTS = [
     ("headless", "headless", {}),
     ("log", "ask log", {}),
     ("iommu-refused", "refused", {}),
+    ("vga-refused", "ask refused firmware", {}),
 ]
 # What QEMU's log says when the driver writes a device's status.
 STATUS = re.compile(r"virtio_set_status vdev \S+ val (\d+)")

@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 
-from . import cache, integrate, kernel, pystyle, rooms, roomstest, sizes, tap, words
+from . import cache, integrate, kernel, pystyle, rooms, roomstest, sizes, tap, waits, words
 from .stage import Failure, say
 
 KERNEL = "lint"
@@ -69,7 +69,10 @@ def rules(tally):
     report(tally, "rooms", rooms.check(rooms.driver_sources()))
     report(tally, "names and phrases", words.check(listed, sources))
     report(tally, "sizes", list(sizes.check(sources)))
-    for name, check in (("rooms", roomstest), ("names and phrases", words), ("sizes", sizes)):
+    report(tally, "waits", waits.check({**rooms.driver_sources(), **waits.more_sources()},
+                                       sources[waits.DOCUMENT]))
+    for name, check in (("rooms", roomstest), ("names and phrases", words), ("sizes", sizes),
+                        ("waits", waits)):
         report(tally, f"{name}: self-test", list(check.failures()))
 
 

@@ -30,6 +30,8 @@ SCENARIOS = {
     "swiotlb": {"gpu": "virtio-gpu-pci,iommu_platform=on", "append": "swiotlb=force",
                 "expect": "msix 3"},
     "iommu-refused": {"gpu": "virtio-gpu-pci,iommu_platform=off", "machine": IOMMU},
+    "vga-refused": {"gpu": "virtio-vga,iommu_platform=off", "append": "vga=0x344",
+                    "machine": IOMMU},
     "root-port": {"gpu": "virtio-gpu-pci,bus=port0",
                   "expect": "msix 3", "machine": ROOT_PORT, **SLOT},
     "root-port-intx": {"gpu": "virtio-gpu-pci,bus=port0,vectors=0",
