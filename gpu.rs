@@ -140,7 +140,7 @@ pub(crate) struct Gpu<'a> {
     map: MessageMap,
     fences: Arc<Fences>,
     dma: Arc<DmaContext>,
-    /// Where to notify the device of the queues. Known once they are set up.
+    /// Where to kick the queues. Known once they are set up.
     notify_addresses: PerNode<SetOnce<NotifyAddress>>,
     /// Memory for the commands of the queues. Known once they are made.
     pools: PerNode<SetOnce<CommandPool>>,
@@ -217,7 +217,7 @@ impl<'a> Gpu<'a> {
         &self.map
     }
 
-    /// Sets where to notify the device of `node`. Returns whether that is the address; a later call
+    /// Sets where to kick `node`. Returns whether that is the address; a later call
     /// for the same node does not change it.
     pub(crate) fn set_notify_address(&self, node: Node, address: NotifyAddress) -> bool {
         let place = &self.notify_addresses[node];

@@ -110,7 +110,7 @@ pub(crate) trait Hardware: Miniport {
     /// Context: synchronised routine.
     fn poll(state: &mut Synchronized<'_, Self>);
 
-    /// Notifies the device of new packets of `node`.
+    /// Kicks the device: `node` has new packets.
     ///
     /// Context: any, no message lock held, as the write exits to the hypervisor.
     fn kick(&self, node: Node);

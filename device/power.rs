@@ -8,7 +8,7 @@
 //! and the state that was last committed.
 //!
 //! While the device is stopped its messages are disconnected: synchronised routines answer
-//! `STATUS_UNSUCCESSFUL`, and no submitter notifies the device.
+//! `STATUS_UNSUCCESSFUL`, and no submitter kicks the device.
 
 use kernel::{
     prelude::*,
@@ -115,7 +115,7 @@ impl Engines<'_> {
         }
         let mut rings = self.rings.lock();
         rings.disconnect();
-        // Waits for callers that have submitted and are about to notify the device.
+        // Waits for callers that have submitted and are about to kick the device.
         // WAIT: submitters
         rcu::synchronize_rcu();
         self.reset_and_cut_off();

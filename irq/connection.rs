@@ -171,7 +171,7 @@ impl<'a, M: Miniport + 'a> Connection<'a, M> {
 
 impl<'a, M: Miniport + 'a> Drop for Connection<'a, M> {
     fn drop(&mut self) {
-        // There are states only after a failed start. They go first: the device never used them.
+        // Only tests come here with states: the driver disconnects first.
         drop(self.disconnect());
         for slot in &self.adapter.messages {
             slot.locked(|inner| inner.phase = Phase::Quiet);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`Transport`] sets up queues and their messages, notifies the device, and reads the cause of a
+//! [`Transport`] sets up queues and their messages, kicks the device, and reads the cause of a
 //! line interrupt.
 
 use kernel::{
@@ -216,7 +216,7 @@ impl Transport<'_> {
         })
     }
 
-    /// Notifies the device that a queue has new buffers.
+    /// Kicks the device: a queue has new buffers.
     ///
     /// The write is not relaxed: the device sees it after the writes to memory that published the
     /// buffers.

@@ -81,8 +81,8 @@ impl Virtqueue {
     /// Pushes the commands of a panic screen and publishes them. Does nothing if the reserve has
     /// too few, because earlier ones are not complete.
     ///
-    /// The caller notifies the device in any case: the CPU that published last may have been
-    /// stopped before it notified.
+    /// The caller kicks the device in any case: the CPU that published last may have been stopped
+    /// before its kick.
     ///
     /// Context: panic, lock of the message held. Allocates, frees and wakes nothing.
     pub(crate) fn submit_panic(&mut self, transfer: &TransferToHost2d, flush: &ResourceFlush) {
