@@ -85,6 +85,18 @@ __rust_helper bool rust_helper_dma_fence_is_signaled(struct dma_fence *fence)
 	return dma_fence_is_signaled(fence);
 }
 
+#ifndef CONFIG_LOCKDEP
+__rust_helper bool rust_helper_dma_fence_begin_signalling(void)
+{
+	return dma_fence_begin_signalling();
+}
+
+__rust_helper void rust_helper_dma_fence_end_signalling(bool cookie)
+{
+	dma_fence_end_signalling(cookie);
+}
+#endif
+
 __rust_helper bool rust_helper_drm_dev_is_unplugged(struct drm_device *dev)
 {
 	return drm_dev_is_unplugged(dev);

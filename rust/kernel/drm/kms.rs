@@ -78,6 +78,7 @@ mod framebuffer;
 mod panic;
 mod plane;
 mod setup;
+mod signalling;
 mod sleep;
 #[cfg(CONFIG_KUNIT = "y")]
 mod tests;
@@ -228,6 +229,9 @@ pub trait KmsDriver: drm::Driver {
     /// run at the same time. [`Commit::hw_done`] ends the access to the new state: the next commit
     /// may replace it from then on. The abstraction does the rest of C's `atomic_commit_tail`, such
     /// as switching vblanks on and off and cleaning up planes.
+    ///
+    /// Fences depend on it: until [`Commit::hw_done`] it must not allocate memory in a way that
+    /// waits for reclaim, and take no lock under which others do. lockdep finds code that does.
     ///
     /// The first commits may come before [`drm::Registration::new`] returns.
     ///

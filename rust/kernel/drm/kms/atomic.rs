@@ -8,6 +8,7 @@
 
 use super::{
     closing,
+    signalling::Signalling,
     vblank::EventLock,
     Crtc,
     CrtcState,
@@ -89,6 +90,7 @@ type Token<'a, T> = PhantomData<(fn(&'a ()) -> &'a (), *mut T)>;
 #[doc(alias = "drm_atomic_commit")]
 pub struct Commit<'a, T: KmsDriver> {
     commit: *mut bindings::drm_atomic_commit,
+    _signalling: Signalling,
     _token: Token<'a, T>,
 }
 
@@ -148,7 +150,7 @@ impl<'a, T: KmsDriver> Commit<'a, T> {
     }
 
     /// Calls [`KmsDriver::atomic_commit_tail`] for a commit, which the kernel itself has made or an
-    /// ioctl.
+    /// ioctl. `signalling` lasts until [`Self::hw_done`].
     ///
     /// # Safety
     ///
@@ -157,6 +159,7 @@ impl<'a, T: KmsDriver> Commit<'a, T> {
     pub(super) unsafe fn run_atomic_commit_tail(
         commit: *mut bindings::drm_atomic_commit,
         by_kernel: bool,
+        signalling: Signalling,
     ) {
         // SAFETY: By the safety requirements.
         unsafe { closing::keep_shown::<T>(commit, by_kernel) };
@@ -164,6 +167,7 @@ impl<'a, T: KmsDriver> Commit<'a, T> {
         // INVARIANT: By the safety requirements.
         let this = Self {
             commit,
+            _signalling: signalling,
             _token: PhantomData,
         };
 
@@ -477,6 +481,8 @@ pub(super) unsafe fn commit_tail<T: KmsDriver>(
     commit: *mut bindings::drm_atomic_commit,
     by_kernel: bool,
 ) {
+    let signalling = Signalling::begin();
+
     // SAFETY: By the safety requirements. CRTCs that a modeset switches on have vblanks after it.
     // Without a modeset its helpers do nothing, but cost a hundredth of a whole flip.
     unsafe {
@@ -488,6 +494,6 @@ pub(super) unsafe fn commit_tail<T: KmsDriver>(
             bindings::drm_atomic_helper_commit_modeset_enables(dev, commit);
         }
 
-        Commit::<T>::run_atomic_commit_tail(commit, by_kernel);
+        Commit::<T>::run_atomic_commit_tail(commit, by_kernel, signalling);
     }
 }

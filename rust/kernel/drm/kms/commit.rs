@@ -20,6 +20,7 @@ use super::{
         self,
         Commit, //
     },
+    signalling::Signalling,
     Crtc,
     KmsDriver, //
 };
@@ -179,7 +180,7 @@ unsafe fn commit_inline<T: KmsDriver>(
         .and_then(|()| to_result(bindings::drm_atomic_helper_swap_state(commit, true)))
         .inspect_err(|_| bindings::drm_atomic_helper_unprepare_planes(dev, commit))?;
 
-        Commit::<T>::run_atomic_commit_tail(commit, false);
+        Commit::<T>::run_atomic_commit_tail(commit, false, Signalling::begin());
         bindings::drm_atomic_helper_cleanup_planes(dev, commit);
         bindings::drm_atomic_helper_commit_cleanup_done(commit);
     }

@@ -422,6 +422,8 @@ impl KmsDriver for KunitDriver {
         commit: Commit<'a, Self>,
     ) -> HwDone<'a, Self> {
         device.commits.fetch_add(1, Relaxed);
+        // Without lockdep each section looks as if it were within another one.
+        device.expect(signalling::Signalling::begin().is_nested());
         if current!().as_ptr().addr() == device.thread {
             device.own_commits.fetch_add(1, Relaxed);
         }
