@@ -73,6 +73,41 @@ static const char *udmabuf_create(struct foreign *foreign, __u32 width, __u32 he
 	return foreign->map == MAP_FAILED || foreign->fd < 0 ? "no dma-buf of udmabuf" : NULL;
 }
 
+/* Each page of the buffer is apart from the next one in memory. */
+static const char *scattered_create(struct foreign *foreign, __u32 width, __u32 height)
+{
+	__u64 page = getpagesize(), count = (4ull * width * height + page - 1) / page, i;
+	struct udmabuf_create_list *list = calloc(1, sizeof(*list) + count * sizeof(list->list[0]));
+	int device = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+
+	if (device < 0 || !list)
+		return "no udmabuf";
+	foreign->owner = memfd_create("rust_gpu", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+	foreign->size = count * page;
+	/* Of every second page, from the last to the first. */
+	if (foreign->owner < 0 || ftruncate(foreign->owner, 2 * foreign->size) ||
+	    fcntl(foreign->owner, F_ADD_SEALS, F_SEAL_SHRINK))
+		return "no memfd";
+	foreign->map = mmap(NULL, foreign->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (foreign->map == MAP_FAILED)
+		return "no address space";
+	for (i = 0; i < count; i++) {
+		list->list[i].memfd = foreign->owner;
+		list->list[i].offset = 2 * (count - 1 - i) * page;
+		list->list[i].size = page;
+		if (mmap(foreign->map + i * page, page, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, foreign->owner,
+			 list->list[i].offset) == MAP_FAILED)
+			return "no mapping of a page";
+	}
+	list->flags = UDMABUF_FLAGS_CLOEXEC;
+	list->count = count;
+	foreign->fd = ioctl(device, UDMABUF_CREATE_LIST, list);
+	close(device);
+	free(list);
+	return foreign->fd < 0 ? "no dma-buf of so many pages of udmabuf" : NULL;
+}
+
 static void foreign_close(struct foreign *foreign)
 {
 	if (foreign->map)
@@ -102,6 +137,11 @@ FIXTURE_VARIANT_ADD(import, vgem)
 FIXTURE_VARIANT_ADD(import, udmabuf)
 {
 	.create = udmabuf_create,
+};
+
+FIXTURE_VARIANT_ADD(import, scattered)
+{
+	.create = scattered_create,
 };
 
 FIXTURE_SETUP(import)

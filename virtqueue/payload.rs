@@ -59,7 +59,12 @@ impl Payload {
         max_pieces: usize,
         gfp: Flags,
     ) -> Result<Self> {
-        for piece in piece_sizes(len, max_pieces) {
+        // With tests, the smallest that may do comes first: else they would see one piece only.
+        let first = match cfg!(CONFIG_DRM_RUST_GPU_KUNIT_TEST) {
+            true => piece_sizes(len, max_pieces).last(),
+            false => None,
+        };
+        for piece in Iterator::chain(first.into_iter(), piece_sizes(len, max_pieces)) {
             // The next size may do, so the failure of this one is no news.
             match Self::allocate(dev, context, len, piece, gfp | __GFP_NOWARN) {
                 Err(error) if error == ENOMEM => {}
