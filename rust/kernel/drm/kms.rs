@@ -212,7 +212,7 @@ pub trait KmsDriver: drm::Driver {
         false
     }
 
-    /// Returns whether the device stands still: it has work, but has done nothing of it for a while.
+    /// Returns whether the device stands still: it has work, but did nothing of it for a while.
     ///
     /// Closing a file, and what the kernel itself shows, do not wait for such a device. Events of
     /// other clients do.

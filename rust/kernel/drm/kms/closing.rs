@@ -142,8 +142,8 @@ pub(super) unsafe fn close<T: KmsDriver>(file: *mut bindings::drm_file) {
     // SAFETY: By the safety requirements. A file keeps its minor, and that its device.
     let dev = unsafe { (*(*file).minor).dev };
 
-    // SAFETY: By the safety requirements. The lock guards the list, which has a reference to each of
-    // its framebuffers. They are all of the device.
+    // SAFETY: By the safety requirements. The lock guards the list, which has a reference to each
+    // of its framebuffers. They are all of the device.
     unsafe {
         let lock = &raw mut (*file).fbs_lock;
         let head = &raw mut (*file).fbs;

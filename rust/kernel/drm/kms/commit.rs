@@ -189,8 +189,8 @@ unsafe fn commit_inline<T: KmsDriver>(
 
 /// Does what `drm_atomic_helper_commit()` does for a blocking commit, with waits that signals end.
 ///
-/// Errors: [`ERESTARTSYS`] if a signal has ended a wait, and those of DRM and of the driver. Nothing
-/// has changed then.
+/// Errors: [`ERESTARTSYS`] if a signal has ended a wait, and those of DRM and of the driver. Then
+/// nothing has changed.
 ///
 /// # Safety
 ///
