@@ -26,10 +26,8 @@ use kernel::{
         Mutex, //
     },
     time::{
-        delay::fsleep,
         msecs_to_jiffies,
         ClockSource,
-        Delta,
         Monotonic, //
     },
 };
@@ -377,10 +375,12 @@ pub(crate) fn watch(
             // The device was reset, is stopped or broken. Its next start signals the event.
             Err(_) => {}
         }
-        let left = next.saturating_sub(Monotonic::ktime_get());
-        if left > 0 && !thread.should_stop() {
-            // WAIT: refresh-interval
-            fsleep(Delta::from_nanos(left));
+        let left_ms = next.saturating_sub(Monotonic::ktime_get()).max(0) / 1_000_000;
+        // CAST: at most the interval.
+        let left = msecs_to_jiffies(left_ms as u32);
+        // WAIT: refresh-interval
+        if !thread.sleep(left) {
+            return;
         }
     }
 }
