@@ -65,6 +65,10 @@ pub(super) fn attach_command(id: u32, list: &DedicatedBuffer) -> Result<Resource
 }
 
 /// Returns address and length of each piece, adjacent ones as one.
+#[allow(
+    clippy::useless_conversion,
+    reason = "`dma_addr_t` and `resource_size_t` may have 32 bits"
+)]
 fn merged<'s>(
     entries: impl Iterator<Item = &'s SGEntry> + 's,
 ) -> impl Iterator<Item = (u64, u32)> + 's {
