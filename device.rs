@@ -119,9 +119,7 @@ impl<'a> StartedDevice<'a> {
     pub(crate) fn start(core: &'a pci::Device<Core<'_>>) -> Result<Self> {
         let pdev: &'a pci::Device<Bound> = core;
         let fences = Fences::new()?;
-        let data = DriverData {
-            fences: fences.clone(),
-        };
+        let data = DriverData::new(fences.clone());
         let unregistered = drm::UnregisteredDevice::new(pdev, Ok(data))?;
         let drm: ARef<RustGpuDevice> = ARef::from(&*unregistered);
         let (mut engines, irq_type) = start_engines(core, &fences, drm.clone())?;

@@ -38,10 +38,15 @@ use crate::{
 pub(crate) mod gem;
 mod ioctl;
 pub(crate) mod kms;
+mod lull;
+
+use self::lull::Lull;
 
 /// What lives until the last file is closed, also after unbind. Holds nothing of the device.
 pub(crate) struct DriverData {
     pub(crate) fences: Arc<Fences>,
+    /// For clients that are gone.
+    pub(crate) lull: Lull,
 }
 
 /// What lives while the device is registered.
@@ -57,6 +62,16 @@ pub(crate) struct RegistrationData<'a> {
 /// One open file: a client of the scheduler.
 pub(crate) struct File {
     pub(crate) client: Arc<Client>,
+}
+
+impl DriverData {
+    /// Makes the data of a device with these fences.
+    pub(crate) fn new(fences: Arc<Fences>) -> Self {
+        Self {
+            fences,
+            lull: Lull::new(),
+        }
+    }
 }
 
 impl drm::file::DriverFile for File {

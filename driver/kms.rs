@@ -82,7 +82,8 @@ use crate::{
     },
     scheduler::{
         Fences,
-        Interrupt, //
+        Interrupt,
+        Node, //
     },
 };
 
@@ -348,7 +349,8 @@ impl KmsDriver for RustGpuDriver {
     }
 
     fn is_stalled(device: &RustGpuDevice<drm::Ioctl>) -> bool {
-        device.fences.is_stalled()
+        let completed = device.fences.completed(Node::Control);
+        device.fences.is_stalled() || device.lull.lasts(completed, Monotonic::ktime_get())
     }
 
     fn atomic_commit_tail<'a>(
@@ -381,8 +383,7 @@ impl KmsDriver for RustGpuDriver {
                 continue;
             }
             update.crtc().expect_commit();
-            parked |= event.has_vblank();
-            event.set_pending();
+            parked |= event.set_pending();
             if update.async_flip() {
                 async_flips |= 1 << update.crtc().index();
             }
