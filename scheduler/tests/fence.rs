@@ -14,6 +14,10 @@ use kernel::{
         Full,
         Release, //
     },
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
 };
 
 use crate::{
@@ -95,18 +99,24 @@ mod tests {
         };
         // SAFETY: Dropped below.
         let thread = unsafe { Kthread::new(c"rust_gpu_test", waiter)? };
-        assert!(wait(|| looks.load(Acquire) != 0));
+        let began = wait(|| looks.load(Acquire) != 0);
         for fence in 1..40 {
             // Fence 8 is in the same queue.
             fences.publish(&PerNode::new([fence, 0, 0]));
+            // A waiter that was woken looks before the next one.
+            fsleep(Delta::from_millis(2));
         }
-        // It looks by itself now and then.
-        assert!(looks.load(Acquire) < 10);
-        assert_eq!(done.load(Acquire), 0);
+        let (looked, early) = (looks.load(Acquire), done.load(Acquire));
         // More than there are queues.
         fences.publish(&PerNode::new([140, 0, 0]));
-        assert!(wait(|| done.load(Acquire) == 1));
+        let ended = wait(|| done.load(Acquire) == 1);
+        // Before the checks: one that fails does not return.
         drop(thread);
+
+        assert!(began && ended);
+        // It looks by itself now and then.
+        assert!(looked < 10);
+        assert_eq!(early, 0);
         Ok(())
     }
 
