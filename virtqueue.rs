@@ -343,7 +343,7 @@ impl Engine for Virtqueue {
     type Packet = Packet;
 
     fn capacity(&self) -> usize {
-        let requests = usize::from(self.ring.size() / self.descriptors);
+        let requests = usize::from(self.ring.size() / self.descriptors.max(1));
         requests - self.panic_reserve.len().min(requests)
     }
 

@@ -80,17 +80,27 @@ impl<T> Fifo<T> {
     /// with the number of items before it.
     pub(crate) fn take(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
         let len = self.items.len();
-        let place = |head: usize, at: usize| (head + at) % len;
+        // Both are below the length.
+        let place = |head: usize, at: usize| match head + at {
+            sum if sum < len => sum,
+            sum => sum - len,
+        };
         let found = (0..self.len).find(|&at| {
             let item = self.items.get(place(self.head, at));
             item.and_then(Option::as_ref).is_some_and(&wanted)
         })?;
-        // Bring it to the front, past those before it.
-        for at in (1..=found).rev() {
-            self.items
-                .swap(place(self.head, at), place(self.head, at - 1));
+        let item = self.items.get_mut(place(self.head, found))?.take();
+        // Those before it move up.
+        for at in (0..found).rev() {
+            let moved = self.items.get_mut(place(self.head, at));
+            let moved = moved.and_then(Option::take);
+            if let Some(gap) = self.items.get_mut(place(self.head, at + 1)) {
+                *gap = moved;
+            }
         }
-        self.pop()
+        self.head = place(self.head, 1);
+        self.len -= 1;
+        item
     }
 
     /// Puts an item that [`Fifo::pop`] just took back in front, or hands it back if there is no
