@@ -78,6 +78,9 @@ use self::{
 /// Segments of most requests: the command and the room for its response.
 const SEGMENTS: u16 = 2;
 
+/// Slots for commands that even a smaller queue has: those that its submitter needs at once, twice.
+const MIN_SLOTS: u16 = 8;
+
 /// The most pieces of data that follow a command. A list of the pages of a framebuffer of 3840x2160
 /// is in no more, even if no two pages of either are adjacent.
 const MAX_PIECES: u16 = 32;
@@ -170,7 +173,7 @@ impl Virtqueue {
             descriptors: if indirect { 1 } else { SEGMENTS },
             max_pieces,
             panic_reserve: KVec::new(),
-            pool: CommandPool::new(dev, dma, size)?,
+            pool: CommandPool::new(dev, dma, size.max(MIN_SLOTS))?,
             // Clients have no more than three quarters of the ring.
             null_pool: CommandPool::new(dev, dma, (size * 3 / 4).max(1))?,
             retired: Fifo::new(size.into())?,
