@@ -4,11 +4,11 @@
 //! it is.
 //!
 //! The image goes to the device by the control queue, and the command that shows it by the cursor
-//! queue. The two are not ordered, so the second is sent when the first was executed. Moves are sent
-//! one at a time too: a device that is slower than the mouse gets fewer commands, not later ones.
-//! That the device executed one is known from its interrupt: QEMU serves the cursor queue, and
-//! nothing else, until that is empty. A driver that polls and sends the next command at once could
-//! keep it from the control queue.
+//! queue. The two are not ordered, so the second is sent when the first was executed. Moves are
+//! sent one at a time too: a device that is slower than the mouse gets fewer commands, not later
+//! ones. That the device executed one is known from its interrupt: QEMU serves the cursor queue,
+//! and nothing else, until that is empty. A driver that polls and sends the next command at once
+//! could keep it from the control queue.
 
 use kernel::{
     prelude::*,

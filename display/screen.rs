@@ -102,8 +102,8 @@ pub(super) enum Caller {
     Clock,
 }
 
-/// How far the device is with the frames of a screen. Shared with the CRTC, whose vblank timer reads
-/// it with no lock held.
+/// How far the device is with the frames of a screen. Shared with the CRTC, whose vblank timer
+/// reads it with no lock held.
 pub(crate) struct Progress {
     /// Number of the last commit.
     committed: Atomic<u64>,
@@ -133,8 +133,8 @@ impl Progress {
         self.committed.load(Relaxed)
     }
 
-    /// Returns whether the device has answered all commands of a commit. Also if it refuses them: it
-    /// will not show that frame, however long somebody waits.
+    /// Returns whether the device has answered all commands of a commit. Also if it refuses them:
+    /// it will not show that frame, however long somebody waits.
     ///
     /// Context: any.
     pub(crate) fn is_done(&self, commit: u64) -> bool {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`ResourceTable`] keeps the resources of the host: the users of each, what the device was told of
-//! it, and the object behind it, which the device may read until it let go of it or is reset.
+//! [`ResourceTable`] keeps the resources of the host: the users of each, what the device was told
+//! of it, and the object behind it, which the device may read until it let go of it or is reset.
 //!
 //! Framebuffers of one object that lie in it in the same way share a resource, and it stays while
 //! the object has a handle. So a client that shows the same buffer in ever new framebuffers, as all
