@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! [`Gpu`] is the miniport of a virtio GPU: it serves the interrupts, runs the DPC, and is the
-//! scheduler's [`Hardware`](crate::scheduler::Hardware).
+//! scheduler's [`Hardware`].
 //!
 //! The words (message, node, packet, DPC, notify, fence id): `Documentation/gpu/rust_gpu.rst`.
 
