@@ -101,7 +101,10 @@ impl Cursor {
 
     /// Returns whether the device lacks something, or refused it.
     pub(super) fn needs_look(&self) -> bool {
-        self.lacks_image || self.told != Some(self.wanted) || self.batch.is_refused()
+        self.lacks_image
+            || self.told != Some(self.wanted)
+            || self.batch.is_refused()
+            || self.refusal.is_tried()
     }
 
     /// Returns what the device needs next, if it can be told now. It has executed the last command.

@@ -81,6 +81,11 @@ impl Refusal {
         self.since_ns.is_some()
     }
 
+    /// Returns whether the answers to a retry will end it.
+    pub(super) fn is_tried(&self) -> bool {
+        self.tried && self.is_set()
+    }
+
     /// Returns whether it is too early to try again.
     pub(super) fn holds(&self, now: i64, caller: Caller) -> bool {
         let pause = match caller {
@@ -252,9 +257,10 @@ impl Screen {
         !self.refusal.holds(now, caller)
     }
 
-    /// Returns whether the DPC has to look at the screen: to tell the device, or as it refused.
+    /// Returns whether somebody has to look at the screen: to tell the device, as it refused, or to
+    /// see how a retry went.
     pub(super) fn needs_look(&self) -> bool {
-        self.is_behind() || self.progress.batch.is_refused()
+        self.is_behind() || self.progress.batch.is_refused() || self.refusal.is_tried()
     }
 
     /// Returns what the device lacks of a resource of which the host has the picture of `frame`.
@@ -418,8 +424,10 @@ mod tests {
         assert!(step.set_scanout && step.transfer == ALL);
         assert!(screen.is_refused());
         drop(answer);
+        // Also without another commit: or else the clock would never stop.
+        assert!(!screen.is_behind() && screen.needs_look());
         assert!(screen.can_follow(1001 + CLOCK_RETRY_NS, Caller::Dpc));
-        assert!(!screen.is_refused() && !screen.is_behind());
+        assert!(!screen.is_refused() && !screen.needs_look());
         Ok(())
     }
 
