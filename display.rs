@@ -290,15 +290,10 @@ impl<'a> Display<'a> {
     /// Lets the device forget what nobody uses, now or when there is room.
     fn release(&self) {
         self.gpu().resources().sweep();
-        self.follow(Interrupt::Wanted);
+        self.follow(&mut self.screens.state.lock(), Interrupt::Wanted);
     }
 
-    fn follow(&self, interrupt: Interrupt) {
-        let mut state = self.screens.state.lock();
-        self.follow_locked(&mut state, interrupt);
-    }
-
-    fn follow_locked(&self, state: &mut State, interrupt: Interrupt) {
+    fn follow(&self, state: &mut State, interrupt: Interrupt) {
         if state.follow(&self.adapter, Caller::Commit, interrupt) {
             self.gpu().arm_watchdog();
         }
@@ -319,7 +314,7 @@ impl<'a> Display<'a> {
         for update in commit.planes() {
             state.update(&update, &change(commit, &update));
         }
-        self.follow_locked(&mut state, interrupt);
+        self.follow(&mut state, interrupt);
     }
 
     /// Tells the scheduler of a vertical retrace of a scanout. With `poll` it polls the device
@@ -346,7 +341,7 @@ impl<'a> Display<'a> {
         if let Some(cursor) = state.cursors.get_mut(index) {
             update_cursor(cursor, update, false);
         }
-        self.follow_locked(&mut state, Interrupt::Wanted);
+        self.follow(&mut state, Interrupt::Wanted);
     }
 
     /// Forgets what the device was told: it was reset and knows nothing of it.

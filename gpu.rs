@@ -370,7 +370,7 @@ impl Gpu<'_> {
     }
 
     /// Returns true the first time it is called, so that only one failure is logged.
-    pub(crate) fn is_first_failure(&self) -> bool {
+    fn is_first_failure(&self) -> bool {
         !self.warned.xchg(true, Relaxed)
     }
 
@@ -398,14 +398,7 @@ impl Gpu<'_> {
         if !changed.unwrap_or(false) {
             return;
         }
-        let cause = if self.transport.is_gone() {
-            Some(Broken::Reset)
-        } else if self.transport.needs_reset() {
-            Some(Broken::NeedsReset)
-        } else {
-            None
-        };
-        if let Some(cause) = cause {
+        if let Some(cause) = self.failure() {
             self.mark_broken(adapter, cause);
             return;
         }
@@ -415,6 +408,17 @@ impl Gpu<'_> {
         }
         if events & EVENT_DISPLAY != 0 {
             self.display_event.signal();
+        }
+    }
+
+    /// Returns why the device does not work any more, if its registers say so.
+    fn failure(&self) -> Option<Broken> {
+        if self.transport.is_gone() {
+            Some(Broken::Reset)
+        } else if self.transport.needs_reset() {
+            Some(Broken::NeedsReset)
+        } else {
+            None
         }
     }
 

@@ -188,8 +188,8 @@ impl<'a> Follow<'_, 'a> {
         Ok(())
     }
 
-    /// Lets the device forget resources that nobody uses. Returns whether some are left.
-    pub(super) fn destroy_unused(&mut self, screens: &[Screen], cursors: &[Cursor]) -> bool {
+    /// Lets the device forget resources that nobody uses. The DPC goes on with those that are left.
+    pub(super) fn destroy_unused(&mut self, screens: &[Screen], cursors: &[Cursor]) {
         let gpu = self.adapter.miniport();
         let is_used = |id| {
             screens.iter().any(|screen| screen.shows(id))
@@ -200,16 +200,15 @@ impl<'a> Follow<'_, 'a> {
         while gpu.resources().has_unused() {
             gpu.set_deferred_due();
             if !self.has_room(count) {
-                return true;
+                return;
             }
             let Some(id) = gpu.resources().next_unused(is_used) else {
-                return true;
+                return;
             };
             self.wants_dpc = true;
             // If these find no room, the resource stays until the device is reset.
             let _ = self.destroy(id);
         }
-        false
     }
 
     fn destroy(&mut self, id: u32) -> Result {

@@ -74,14 +74,11 @@ impl Hardware for Gpu<'_> {
     }
 
     fn health(&self) -> Health {
-        if self.transport.is_gone() {
-            Health::Gone
-        } else if self.transport.needs_reset() {
-            Health::NeedsReset
-        } else if !self.transport.is_driver_ok() {
-            Health::Reset
-        } else {
-            Health::Good
+        match self.failure() {
+            Some(Broken::Reset) => Health::Gone,
+            Some(_) => Health::NeedsReset,
+            None if !self.transport.is_driver_ok() => Health::Reset,
+            None => Health::Good,
         }
     }
 

@@ -165,7 +165,7 @@ pub(crate) struct Resource {
 impl Resource {
     /// Makes a resource for `framebuffer`, of which the device was not told yet. `list` is the
     /// command that will tell it of the pages.
-    pub(crate) fn new(framebuffer: &Framebuffer, list: KBox<DedicatedBuffer>) -> Self {
+    fn new(framebuffer: &Framebuffer, list: KBox<DedicatedBuffer>) -> Self {
         Self {
             object: framebuffer.object().into(),
             layout: framebuffer.into(),
@@ -227,7 +227,7 @@ impl Resource {
     }
 
     /// The host may lack any part of the picture.
-    pub(crate) fn forget_frames(&mut self) {
+    fn forget_frames(&mut self) {
         self.frames = [0; MAX_SCANOUTS];
     }
 
