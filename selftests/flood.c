@@ -96,15 +96,8 @@ static unsigned int count_lines(int log)
 	static const char *const words[] = { "rust_gpu", "virtio_gpu", "[drm", "WARNING:" };
 	unsigned int found = 0, i;
 	char line[1024];
-	ssize_t len;
 
-	for (;;) {
-		len = read(log, line, sizeof(line) - 1);
-		if (len < 0 && errno == EPIPE)
-			continue;
-		if (len <= 0)
-			return found;
-		line[len] = '\0';
+	while (next_record(log, line, sizeof(line))) {
 		for (i = 0; i < ARRAY_SIZE(words); i++) {
 			if (strstr(line, words[i])) {
 				ksft_print_msg("%s", line);
@@ -113,6 +106,7 @@ static unsigned int count_lines(int log)
 			}
 		}
 	}
+	return found;
 }
 
 /* Starts the clients: one for the control node, the others for the software node. */

@@ -308,17 +308,10 @@ static unsigned int count_lines(int log, const char *text)
 {
 	unsigned int found = 0;
 	char line[1024];
-	ssize_t len;
 
-	for (;;) {
-		len = read(log, line, sizeof(line) - 1);
-		if (len < 0 && errno == EPIPE)
-			continue;
-		if (len <= 0)
-			return found;
-		line[len] = '\0';
+	while (next_record(log, line, sizeof(line)))
 		found += strstr(line, "queue is broken") && strstr(line, text);
-	}
+	return found;
 }
 
 /* As count_lines(), but waits for the first line: it comes after the error. */
