@@ -18,7 +18,10 @@
 //!
 //! C counterpart: `drivers/virtio/virtio_ring.c`.
 
-use core::ops::DerefMut;
+use core::{
+    ops::DerefMut,
+    slice, //
+};
 
 use self::layout::{
     AVAIL_ENTRY_SIZE,
@@ -280,7 +283,14 @@ where
     ///
     /// Errors: [`PushError`] returns the request, with the [`PushReason`]. The ring is as before.
     pub(crate) fn push(&mut self, request: R) -> Result<u16, PushError<R>> {
-        let described = self.describe(request.readable().as_ref(), request.writable().as_ref());
+        let described = {
+            let (readable, writable) = (request.readable(), request.writable());
+            match readable.as_ref() {
+                // Most requests. The compiler leaves out the loops over this list.
+                [only] => self.describe(slice::from_ref(only), writable.as_ref()),
+                list => self.describe(list, writable.as_ref()),
+            }
+        };
         match described {
             Ok(head) => {
                 if let Some(slot) = self.slot_mut(head) {

@@ -26,6 +26,7 @@ where
     S: DerefMut<Target = [Slot<R>]>,
 {
     /// Writes the descriptors of a request and its entry in the available ring; returns the head.
+    #[inline(always)]
     pub(super) fn describe(
         &mut self,
         readable: &[Segment],
@@ -71,6 +72,7 @@ where
     }
 
     /// Returns the number of segments and the length of the writable ones in bytes.
+    #[inline(always)]
     fn check_segments(
         &self,
         readable: &[Segment],
@@ -92,6 +94,7 @@ where
     }
 
     /// Writes a request as a chain of the first `segments` descriptors on the free list.
+    #[inline(always)]
     fn write_chain(&self, head: u16, segments: u16, readable: &[Segment], writable: &[Segment]) {
         let mut id = head;
 
@@ -104,6 +107,7 @@ where
 
     /// Writes a request to the indirect table of `head`, and the place of the table to the
     /// descriptor.
+    #[inline(always)]
     fn write_table(&self, head: u16, segments: u16, readable: &[Segment], writable: &[Segment]) {
         let table = self.layout.tables + usize::from(head) * self.config.table_size();
         let mut number = 0;
@@ -124,6 +128,7 @@ where
 
     /// Writes the descriptors of a request with `segments` segments. `place` returns where the next
     /// one goes and the number of the one after it.
+    #[inline(always)]
     fn write_segments(
         &self,
         segments: u16,
@@ -148,6 +153,7 @@ where
 }
 
 /// Adds the lengths of `segments` in bytes to `len`.
+#[inline(always)]
 fn total_len(segments: &[Segment], len: u32) -> Result<u32, PushReason> {
     segments.iter().try_fold(len, |len, segment| {
         // The last byte may be the last of the address space.
