@@ -47,12 +47,22 @@ impl<T> Fifo<T> {
         self.len == self.items.len()
     }
 
+    /// Returns the place of the item that has `at` others before it. `at` is below the capacity.
+    fn place(&self, at: usize) -> usize {
+        let (sum, capacity) = (self.head + at, self.items.len());
+        // Cheaper than a division.
+        match sum < capacity {
+            true => sum,
+            false => sum - capacity,
+        }
+    }
+
     /// Appends an item, or hands it back if there is no room.
     pub(crate) fn push(&mut self, item: T) -> Result<(), T> {
         if self.is_full() {
             return Err(item);
         }
-        let at = (self.head + self.len) % self.items.len();
+        let at = self.place(self.len);
         match self.items.get_mut(at) {
             Some(place) => {
                 *place = Some(item);
@@ -71,7 +81,7 @@ impl<T> Fifo<T> {
     /// Takes the oldest item.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let item = self.items.get_mut(self.head)?.take()?;
-        self.head = (self.head + 1) % self.items.len();
+        self.head = self.place(1);
         self.len -= 1;
         Some(item)
     }
@@ -79,26 +89,24 @@ impl<T> Fifo<T> {
     /// Takes the oldest item that is `wanted`, from wherever it is. The time that this takes grows
     /// with the number of items before it.
     pub(crate) fn take(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
-        let len = self.items.len();
-        // Both are below the length.
-        let place = |head: usize, at: usize| match head + at {
-            sum if sum < len => sum,
-            sum => sum - len,
-        };
+        if self.front().is_some_and(&wanted) {
+            return self.pop();
+        }
         let found = (0..self.len).find(|&at| {
-            let item = self.items.get(place(self.head, at));
+            let item = self.items.get(self.place(at));
             item.and_then(Option::as_ref).is_some_and(&wanted)
         })?;
-        let item = self.items.get_mut(place(self.head, found))?.take();
+        let from = self.place(found);
+        let item = self.items.get_mut(from)?.take();
         // Those before it move up.
         for at in (0..found).rev() {
-            let moved = self.items.get_mut(place(self.head, at));
-            let moved = moved.and_then(Option::take);
-            if let Some(gap) = self.items.get_mut(place(self.head, at + 1)) {
+            let (from, to) = (self.place(at), self.place(at + 1));
+            let moved = self.items.get_mut(from).and_then(Option::take);
+            if let Some(gap) = self.items.get_mut(to) {
                 *gap = moved;
             }
         }
-        self.head = place(self.head, 1);
+        self.head = self.place(1);
         self.len -= 1;
         item
     }
@@ -109,7 +117,7 @@ impl<T> Fifo<T> {
         if self.is_full() {
             return Err(item);
         }
-        let at = (self.head + self.items.len() - 1) % self.items.len();
+        let at = self.place(self.items.len() - 1);
         match self.items.get_mut(at) {
             Some(place) => {
                 *place = Some(item);

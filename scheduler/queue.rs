@@ -191,6 +191,7 @@ impl<E: Engine> NodeQueue<E> {
     }
 
     /// Returns the last completed fence: all packets up to this one are complete.
+    #[inline]
     pub(crate) fn completed(&self) -> u64 {
         let driver = self.driver.oldest();
         let oldest = match self.clients.oldest() {
@@ -239,6 +240,7 @@ impl<E: Engine> NodeQueue<E> {
     }
 
     /// Gives a packet to the engine, or hands it back if `source` has no room there.
+    #[inline(always)]
     fn give(&mut self, source: Source, fence: u64, packet: E::Packet) -> Result<(), E::Packet> {
         let lane = match source {
             Source::Driver => &mut self.driver,
@@ -326,6 +328,7 @@ impl<E: Engine> NodeQueue<E> {
 
     /// Records the completion of one packet, in any order. A fence that the engine does not have
     /// changes nothing.
+    #[inline]
     pub(crate) fn complete(&mut self, fence: u64) {
         let is_it = |known: &u64| *known == fence;
         if self.driver.dispatched.take(is_it).is_none() {
