@@ -26,10 +26,6 @@ use kernel::{
         Arc,
         Mutex, //
     },
-    time::{
-        ClockSource,
-        Monotonic, //
-    },
 };
 
 use crate::{
@@ -150,7 +146,6 @@ impl State {
             adapter,
             packets: &mut self.packets,
             caller,
-            now: Monotonic::ktime_get(),
             wants_dpc: false,
         };
         for screen in &mut self.screens {

@@ -108,9 +108,9 @@ impl Cursor {
     }
 
     /// Returns what the device needs next, if it can be told now. It has executed the last command.
-    pub(super) fn next(&mut self, now: i64, caller: Caller) -> Option<Step> {
+    pub(super) fn next(&mut self, now: impl Fn() -> i64, caller: Caller) -> Option<Step> {
         if self.batch.take_refused() {
-            self.refused(now);
+            self.refused(now());
         } else {
             self.refusal.end();
         }
@@ -188,7 +188,7 @@ mod tests {
         if cursor.batch.await_idle() {
             return None;
         }
-        let step = cursor.next(0, Caller::Commit)?;
+        let step = cursor.next(|| 0, Caller::Commit)?;
         let answer = Batch::add(cursor.batch());
         cursor.sent(step);
         Some((step, answer))
@@ -233,9 +233,9 @@ mod tests {
             command.refuse();
         }
         assert!(cursor.needs_look());
-        assert!(cursor.next(0, Caller::Dpc).is_none());
+        assert!(cursor.next(|| 0, Caller::Dpc).is_none());
         assert!(cursor.is_refused());
-        assert!(cursor.next(i64::MAX, Caller::Clock) == Some(Step::Image));
+        assert!(cursor.next(|| i64::MAX, Caller::Clock) == Some(Step::Image));
         Ok(())
     }
 }

@@ -10,7 +10,11 @@ use kernel::{
     },
     drm::kms,
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    time::{
+        ClockSource,
+        Monotonic, //
+    },
 };
 
 use crate::{
@@ -77,9 +81,8 @@ pub(super) const PACKETS: usize = 128;
 pub(super) struct Follow<'f, 'a> {
     pub(super) adapter: &'f Adapter<Gpu<'a>>,
     pub(super) packets: &'f mut Fifo<Packet>,
-    /// On whose behalf, and when, in nanoseconds of CLOCK_MONOTONIC.
+    /// On whose behalf.
     pub(super) caller: Caller,
-    pub(super) now: i64,
     /// The DPC has to run when the device is done.
     pub(super) wants_dpc: bool,
 }
@@ -98,14 +101,14 @@ impl<'a> Follow<'_, 'a> {
         if !screen.needs_look() || self.is_busy(screen.batch()) {
             return;
         }
-        let can_follow = screen.can_follow(self.now, self.caller);
+        let can_follow = screen.can_follow(Monotonic::ktime_get, self.caller);
         if !can_follow || !screen.is_behind() || !self.has_room(SCREEN_COMMANDS) {
             return;
         }
         match self.send_screen(screen) {
             Ok(()) => screen.sent(),
             // Tried again later, as after a refusal.
-            Err(_) => screen.refused(self.now),
+            Err(_) => screen.refused(Monotonic::ktime_get()),
         }
     }
 
@@ -144,7 +147,7 @@ impl<'a> Follow<'_, 'a> {
         if !cursor.needs_look() || self.is_busy(cursor.batch()) {
             return;
         }
-        let Some(step) = cursor.next(self.now, self.caller) else {
+        let Some(step) = cursor.next(Monotonic::ktime_get, self.caller) else {
             return;
         };
         let sent = match step {
@@ -158,7 +161,7 @@ impl<'a> Follow<'_, 'a> {
         };
         match sent {
             Ok(()) => cursor.sent(step),
-            Err(_) => cursor.refused(self.now),
+            Err(_) => cursor.refused(Monotonic::ktime_get()),
         }
         if step == cursor::Step::Image {
             // The DPC shows it.

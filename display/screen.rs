@@ -87,7 +87,7 @@ impl Refusal {
     }
 
     /// Returns whether it is too early to try again.
-    pub(super) fn holds(&self, now: i64, caller: Caller) -> bool {
+    pub(super) fn holds(&self, now: impl Fn() -> i64, caller: Caller) -> bool {
         let pause = match caller {
             Caller::Commit => COMMIT_RETRY_NS,
             Caller::Clock => CLOCK_RETRY_NS,
@@ -95,7 +95,7 @@ impl Refusal {
             Caller::Dpc => i64::MAX,
         };
         self.since_ns
-            .is_some_and(|since| now.saturating_sub(since) < pause)
+            .is_some_and(|since| now().saturating_sub(since) < pause)
     }
 }
 
@@ -248,9 +248,9 @@ impl Screen {
     }
 
     /// Returns whether the device can be told now. It has answered the last commands.
-    pub(super) fn can_follow(&mut self, now: i64, caller: Caller) -> bool {
+    pub(super) fn can_follow(&mut self, now: impl Fn() -> i64, caller: Caller) -> bool {
         if self.progress.batch.take_refused() {
-            self.refused(now);
+            self.refused(now());
         } else if self.refusal.end() {
             self.progress.refused.store(false, Relaxed);
         }
@@ -413,20 +413,20 @@ mod tests {
         }
         assert!(screen.needs_look());
         // Not by the DPC, nor at once.
-        assert!(!screen.can_follow(1000, Caller::Dpc));
-        assert!(!screen.can_follow(1000, Caller::Clock));
+        assert!(!screen.can_follow(|| 1000, Caller::Dpc));
+        assert!(!screen.can_follow(|| 1000, Caller::Clock));
         assert!(screen.is_refused() && screen.is_behind());
         // Nobody waits for a frame that the device refuses.
         assert!(screen.progress.is_done(screen.progress.committed()));
 
-        assert!(screen.can_follow(1000 + CLOCK_RETRY_NS, Caller::Clock));
+        assert!(screen.can_follow(|| 1000 + CLOCK_RETRY_NS, Caller::Clock));
         let (step, answer) = send(&mut screen, &mut frames).ok_or(EINVAL)?;
         assert!(step.set_scanout && step.transfer == ALL);
         assert!(screen.is_refused());
         drop(answer);
         // Also without another commit: or else the clock would never stop.
         assert!(!screen.is_behind() && screen.needs_look());
-        assert!(screen.can_follow(1001 + CLOCK_RETRY_NS, Caller::Dpc));
+        assert!(screen.can_follow(|| 1001 + CLOCK_RETRY_NS, Caller::Dpc));
         assert!(!screen.is_refused() && !screen.needs_look());
         Ok(())
     }
