@@ -2,9 +2,10 @@
 
 //! [`Watchdog`] finds what an interrupt did not tell and what a kick did not start.
 //!
-//! Its clock counts its own ticks, not time: a guest that was stopped has missed none. It runs only
-//! while an engine has packets, or while the miniport has work for it. For each node with an engine
-//! it counts the ticks in which the engine had packets and completed none:
+//! Its clock counts its own ticks, not time: a guest that was stopped has missed none. It stops at
+//! a tick when no engine has packets, none was submitted since the tick before, and the miniport
+//! has no work for it. For each node with an engine it counts the ticks in which the engine had
+//! packets and completed none:
 //!
 //! 1. At the first one it looks at the engine and at the device.
 //! 2. From the second one on the node is stalled. The clock kicks it at each tick, until it
@@ -17,8 +18,8 @@
 //! On a device that works all of them stay 0.
 //!
 //! A *lost interrupt* is a used element that nobody took for a whole tick, although the engine was
-//! asked to interrupt for it. The clock looks twice in a tick, so that it finds such an element
-//! within one and a half.
+//! asked to interrupt for it. From when it sees one, and in its first tick, the clock looks twice
+//! in a tick. So it finds such an element within two ticks, and mostly within one and a half.
 //!
 //! A *lost kick* is one after whose repetition, and before the next tick, an engine went on.
 
@@ -77,10 +78,17 @@ pub(crate) enum Health {
     Gone,
 }
 
+/// What the clock does; a value of [`Watchdog::state`].
+const STOPPED: u32 = 0;
+/// It runs, and nobody has armed it since its last tick.
+const RUNNING: u32 = 1;
+/// It runs, or is about to, and goes on after its next tick.
+const ARMED: u32 = 2;
+
 /// The clock of a device, as all see it but its own thread.
 pub(crate) struct Watchdog {
-    /// The clock runs. Set by submitters, cleared by the thread.
-    armed: Atomic<bool>,
+    /// [`STOPPED`], [`RUNNING`] or [`ARMED`]. Submitters arm it, the thread does the rest.
+    state: Atomic<u32>,
     /// Wakes the thread when the clock has to run.
     start: Event,
     counters: Counters,
@@ -104,7 +112,7 @@ impl Watchdog {
     /// Makes a clock that does not run.
     pub(crate) fn new() -> Self {
         Self {
-            armed: Atomic::new(false),
+            state: Atomic::new(STOPPED),
             start: Event::new(),
             counters: Counters {
                 stalls: Atomic::new(0),
@@ -116,17 +124,22 @@ impl Watchdog {
         }
     }
 
-    /// Starts the clock, unless it runs. It goes on while an engine has packets.
+    /// Starts the clock, or keeps it running after its next tick.
     ///
     /// Context: any but NMI. After the lock was released under which an engine got packets.
     #[inline]
     pub(crate) fn arm(&self) {
-        // Relaxed: the clock clears this before it takes the lock to look for packets. So a caller
-        // that comes with its packets after that look finds it cleared.
-        if !self.armed.load(Relaxed) {
-            self.armed.store(true, Relaxed);
+        // Relaxed: the clock stores `STOPPED` before it takes the lock to look for packets. So a
+        // caller that comes with its packets after that look finds nothing older.
+        if self.state.load(Relaxed) != ARMED && self.state.xchg(ARMED, Relaxed) == STOPPED {
             self.start.signal();
         }
+    }
+
+    /// Returns whether the clock was started since the last call.
+    #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
+    pub(super) fn take_start(&self) -> bool {
+        self.start.take()
     }
 
     /// Returns what the clock counted.
@@ -153,9 +166,9 @@ pub(crate) fn watchdog_thread<H: Hardware>(
     // WAIT: idle-threads
     while watchdog.start.wait(thread) {
         clock.start();
-        while clock.beat(adapter, fences) {
+        while let Some(beats) = clock.beat(adapter, fences) {
             // WAIT: tick
-            if !thread.sleep(msecs_to_jiffies(BEAT_MS)) {
+            if !thread.sleep(msecs_to_jiffies(beats * BEAT_MS)) {
                 return;
             }
         }
@@ -218,32 +231,49 @@ impl Clock {
         self.beats = 0;
     }
 
-    /// Does one beat of the clock. Returns false if the clock has nothing more to do.
+    /// Does one beat of the clock. Returns after how many beats the next one is due; [`None`] if
+    /// the clock stops.
     ///
     /// Context: process.
-    pub(super) fn beat<H: Hardware>(&mut self, adapter: &Adapter<H>, fences: &Fences) -> bool {
+    pub(super) fn beat<H: Hardware>(
+        &mut self,
+        adapter: &Adapter<H>,
+        fences: &Fences,
+    ) -> Option<u32> {
         let tick = self.beats % BEATS == 0;
-        let first = self.beats == 0;
-        self.beats = self.beats.wrapping_add(1);
         let watchdog = adapter.miniport().watchdog();
+        let mut goes_on = false;
         if tick {
             count(&watchdog.counters.ticks);
             // Before the looks: see `Watchdog::arm`.
-            watchdog.armed.xchg(false, Full);
+            goes_on = watchdog.state.xchg(STOPPED, Full) == ARMED;
         }
-        let mut busy = first;
+        let mut busy = false;
         for node in Node::ENGINES {
             busy |= self.look_at(adapter, fences, node, tick);
         }
-        if !tick {
-            return true;
-        }
-        busy |= H::tick(adapter);
-        if busy {
-            watchdog.armed.store(true, Relaxed);
+        if tick {
+            goes_on |= H::tick(adapter);
+            if !busy && !goes_on {
+                return None;
+            }
+            // Unless somebody has armed it meanwhile, and signaled.
+            let _ = watchdog.state.cmpxchg(STOPPED, RUNNING, Relaxed);
             watchdog.start.take();
         }
-        busy
+        // Between two ticks it looks for nothing but used elements. At the first one, packets have
+        // just been submitted.
+        let first = self.beats == 0;
+        let overdue = self
+            .watches
+            .iter()
+            .any(|(_, watch)| watch.overdue.is_some());
+        let next = match tick && !first && !overdue {
+            true => BEATS,
+            false => 1,
+        };
+        self.beats = self.beats.wrapping_add(next);
+        Some(next)
     }
 
     /// Looks at one node. Returns whether the clock has to go on for it.

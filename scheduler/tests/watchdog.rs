@@ -20,9 +20,20 @@ use super::{
 };
 
 impl Rig {
-    /// Does beats of the clock. Returns what the last one returned.
+    /// Lets so many beats pass. Returns whether the clock goes on after the last one.
     fn beat(&self, clock: &mut Clock, count: u32) -> bool {
-        (0..count).fold(false, |_, _| clock.beat(&self.adapter, &self.fake().fences))
+        let (mut passed, mut goes_on) = (0, false);
+        while passed < count {
+            let next = self.next_beat(clock);
+            passed += next.unwrap_or(1);
+            goes_on = next.is_some();
+        }
+        goes_on
+    }
+
+    /// Does one beat of the clock. Returns after how many the next one is due.
+    fn next_beat(&self, clock: &mut Clock) -> Option<u32> {
+        clock.beat(&self.adapter, &self.fake().fences)
     }
 
     /// Returns the counters: stalls, lost interrupts, lost kicks, resets.
@@ -65,6 +76,24 @@ mod suite {
         clock.start();
         assert!(rig.beat(&mut clock, 2));
         assert!(!rig.beat(&mut clock, 1));
+
+        // Packets between two ticks neither stop nor start it.
+        assert!(rig.command(Node::Control, 1).is_ok());
+        assert_eq!(rig.complete(1), Ok(Some(2)));
+        assert!(rig.fake().watchdog.take_start());
+        clock.start();
+        assert!(rig.beat(&mut clock, 2));
+        for fence in 3..6 {
+            assert!(rig.command(Node::Control, 1).is_ok());
+            assert_eq!(rig.complete(1), Ok(Some(fence)));
+            assert!(!rig.fake().watchdog.take_start());
+            // Nothing to find before the next tick.
+            assert_eq!(rig.next_beat(&mut clock), Some(2));
+        }
+        assert_eq!(rig.next_beat(&mut clock), None);
+        assert!(rig.command(Node::Control, 1).is_ok());
+        assert!(rig.fake().watchdog.take_start());
+        assert_eq!(rig.complete(1), Ok(Some(6)));
 
         // While a higher layer has work for it, it goes on.
         rig.fake().more.store(true, Relaxed);
