@@ -38,6 +38,7 @@ use crate::{
         Msecs, //
     }, //
 };
+use core::ptr;
 
 /// How long a commit waits for each step of another commit, and for its own event, in milliseconds.
 /// It is what DRM's helpers wait.
@@ -202,7 +203,7 @@ unsafe fn commit_blocking<T: KmsDriver>(
     // SAFETY: By the safety requirements. The planes are unprepared if they are never shown.
     unsafe {
         // First of all, so that a signal costs none of the work below.
-        await_previous(commit)?;
+        let done = await_previous(commit)?;
         to_result(bindings::drm_atomic_helper_setup_commit(commit, false))?;
         to_result(bindings::drm_atomic_helper_prepare_planes(dev, commit))?;
         // WAIT: commit-fences
@@ -212,10 +213,11 @@ unsafe fn commit_blocking<T: KmsDriver>(
         .and_then(|()| to_result(bindings::drm_atomic_helper_swap_state(commit, true)))
         .inspect_err(|_| bindings::drm_atomic_helper_unprepare_planes(dev, commit))?;
 
-        // From here on it happens, whatever ends the waits. Only what took longer than the patience
-        // of `await_previous()` is not yet done here.
-        // WAIT: previous-commit
-        bindings::drm_atomic_helper_wait_for_dependencies(commit);
+        // From here on it happens, whatever ends the waits.
+        if !done {
+            // WAIT: previous-commit
+            bindings::drm_atomic_helper_wait_for_dependencies(commit);
+        }
         atomic::commit_tail::<T>(commit, !is_restartable(commit));
         await_flip::<T>(commit);
         bindings::drm_atomic_helper_cleanup_planes(dev, commit);
@@ -276,46 +278,61 @@ impl Interruptible {
 
 /// Waits until the previous commits of all objects in `commit` are on the screen, and until there
 /// is nothing left for which `drm_atomic_helper_setup_commit()` and
-/// `drm_atomic_helper_swap_state()` wait. Gives up after [`PATIENCE_MS`] for each step: DRM's
-/// helpers wait again then.
+/// `drm_atomic_helper_swap_state()` wait. Gives up after [`PATIENCE_MS`] for each step. Returns
+/// whether it has not: if so, DRM's helpers need not wait again.
 ///
 /// Errors: [`ERESTARTSYS`] after a signal, see [`Interruptible`].
 ///
 /// # Safety
 ///
 /// As [`needs_worker`].
-unsafe fn await_previous(commit: *mut bindings::drm_atomic_commit) -> Result {
+unsafe fn await_previous(commit: *mut bindings::drm_atomic_commit) -> Result<bool> {
+    let mut done = true;
+    // Mostly the objects have the same previous commit.
+    let mut last = ptr::null_mut();
+
     // SAFETY: By the safety requirements. Entries with an object have both states. The old ones are
     // those of the objects and own the previous commits, also during the waits: the locks of the
     // objects are held.
     unsafe {
         let interruptible = Interruptible::of(commit);
+        let mut await_next = |previous: *mut bindings::drm_crtc_commit| -> Result {
+            if !ptr::eq(previous, last) {
+                done &= await_commit(previous, interruptible)?;
+                last = previous;
+            }
+            Ok(())
+        };
 
+        for entry in atomic::crtcs(commit) {
+            if !entry.ptr.is_null() {
+                await_next((*entry.old_state).commit)?;
+            }
+        }
+        for entry in atomic::connectors(commit) {
+            if !entry.ptr.is_null() {
+                await_next((*entry.old_state).commit)?;
+            }
+        }
+        for entry in atomic::planes(commit) {
+            if !entry.ptr.is_null() {
+                await_next((*entry.old_state).commit)?;
+            }
+        }
         for entry in atomic::crtcs(commit) {
             if entry.ptr.is_null() {
                 continue;
             }
-            await_commit((*entry.old_state).commit, interruptible)?;
             if let Some(last_but_one) = CrtcCommit::last_but_one(entry.ptr) {
                 let cleanup_done = &raw mut (*last_but_one.0).cleanup_done;
                 await_step(cleanup_done, interruptible.steps)?;
             }
         }
-        for entry in atomic::connectors(commit) {
-            if !entry.ptr.is_null() {
-                await_commit((*entry.old_state).commit, interruptible)?;
-            }
-        }
-        for entry in atomic::planes(commit) {
-            if !entry.ptr.is_null() {
-                await_commit((*entry.old_state).commit, interruptible)?;
-            }
-        }
     }
-    Ok(())
+    Ok(done)
 }
 
-/// Waits until a commit is on the screen.
+/// Waits until a commit is on the screen. Returns whether it is.
 ///
 /// Errors: as [`await_step`].
 ///
@@ -325,39 +342,35 @@ unsafe fn await_previous(commit: *mut bindings::drm_atomic_commit) -> Result {
 unsafe fn await_commit(
     commit: *mut bindings::drm_crtc_commit,
     interruptible: Interruptible,
-) -> Result {
-    if commit.is_null() {
-        return Ok(());
-    }
-
+) -> Result<bool> {
     // SAFETY: By the safety requirements. DRM completes these with `complete_all()`.
     unsafe {
-        await_step(&raw mut (*commit).hw_done, interruptible.steps)?;
-        await_step(&raw mut (*commit).flip_done, interruptible.flip)
+        Ok(is_done(commit)
+            || (await_step(&raw mut (*commit).hw_done, interruptible.steps)?
+                && await_step(&raw mut (*commit).flip_done, interruptible.flip)?))
     }
 }
 
-/// Waits for one step of a commit, at most [`PATIENCE_MS`].
+/// Waits for one step of a commit, at most [`PATIENCE_MS`]. Returns whether it is done.
 ///
 /// Errors: [`ERESTARTSYS`] after a signal, if `interruptible`.
 ///
 /// # Safety
 ///
 /// `step` must be valid, and must only be completed with `complete_all()`.
-unsafe fn await_step(step: *mut bindings::completion, interruptible: bool) -> Result {
+unsafe fn await_step(step: *mut bindings::completion, interruptible: bool) -> Result<bool> {
     let patience = msecs_to_jiffies(PATIENCE_MS);
 
     // SAFETY: By the safety requirements.
     unsafe {
         if !interruptible {
             // WAIT: previous-commit
-            bindings::wait_for_completion_timeout(step, patience);
-            return Ok(());
+            return Ok(bindings::wait_for_completion_timeout(step, patience) != 0);
         }
         // WAIT: previous-commit
         match bindings::wait_for_completion_interruptible_timeout(step, patience) {
             error if error < 0 => Err(ERESTARTSYS),
-            _ => Ok(()),
+            left => Ok(left != 0),
         }
     }
 }
