@@ -17,6 +17,9 @@ SCRIPTS = os.path.join(cache.REPO, "tools/guest")
 KEEP_RUNS = 60
 # The kernel traps on a breakpoint that it has already replaced by the patched instruction.
 STALE_BREAKPOINT = re.compile(r"Oops: int3\b|\bint3: 0000\b")
+# The kernel has measured the clock of the CPU on a busy host, and has it many times too fast or too
+# slow.
+WRONG_CLOCK = re.compile(r"tsc: PIT calibration deviates from HPET")
 # How long a kernel may take to start its first program, in seconds, and the line that says so.
 BOOT = 300
 BEGUN = "Run /init as init process"
@@ -74,16 +77,17 @@ class Result:
 
     def is_emulators_fault(self):
         """Returns whether QEMU is to blame: the guest hung before its first program, or it died of
-        a patched instruction, or QEMU itself hung.
+        a patched instruction, or its tests failed with a wrong clock, or QEMU itself hung.
 
-        The first two happen with multi-threaded TCG on rare occasions, mostly early in the boot.
+        The first three happen with multi-threaded TCG on rare occasions, mostly early in the boot.
         QEMU hangs when a VGA screen is dumped while the guest resets the device: each waits for
         the other.
         """
         # KUnit's tests run before the first program: if one hangs, QEMU is not to blame.
         hung = self.timed_out and BEGUN not in self.console and TESTING not in self.console
         stale = self.status is None and STALE_BREAKPOINT.search(self.console) is not None
-        return hung or stale or self.qemu_hung
+        wrong_clock = self.status != 0 and WRONG_CLOCK.search(self.console) is not None
+        return hung or stale or wrong_clock or self.qemu_hung
 
     def problems(self):
         """Returns all that is wrong with the run itself, apart from the results of the job."""
@@ -184,7 +188,8 @@ def boot(kernel, guest, scenario, script, timeout=120, echo=None, append=(), dis
         raise Failure(f"there is no scenario '{scenario}'", "one of " + ", ".join(SCENARIOS))
     result = Run(kernel, guest, scenario, append, disk).execute(script, timeout, echo)
     if result.is_emulators_fault() and (not disk or BEGUN not in result.console):
-        say(f"   QEMU hung or ran a stale breakpoint ({result.console_file}), once more")
+        say("   QEMU hung, ran a stale breakpoint or had a wrong clock "
+            f"({result.console_file}), once more")
         result = Run(kernel, guest, scenario, append, disk).execute(script, timeout, echo)
     return result
 
