@@ -64,13 +64,6 @@ static int bench_execution(struct bench *bench)
 	return 0;
 }
 
-static int compare_times(const void *a, const void *b)
-{
-	__s64 x = *(const __s64 *)a, y = *(const __s64 *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 /* (b) a fenced null packet, submission to wake-up. */
 static int bench_round_trip(struct bench *bench)
 {

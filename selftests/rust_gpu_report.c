@@ -168,13 +168,6 @@ static void print_messages(const struct drm_rust_gpu_device_info *info)
 	}
 }
 
-static int compare_times(const void *a, const void *b)
-{
-	__s64 x = *(const __s64 *)a, y = *(const __s64 *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static void print_round_trips(struct report *report)
 {
 	__s64 times[ROUND_TRIPS], start;
