@@ -7,6 +7,7 @@
 
 #include "kselftest_harness.h"
 #include "display_kms.h"
+#include "kernel_log.h"
 #include "rust_gpu_test.h"
 
 #define FLOODERS	4
@@ -44,9 +45,8 @@ FIXTURE_SETUP(flood)
 					  self->display.mode.vdisplay));
 	}
 	ASSERT_EQ(0, set_crtc(&self->display, self->frames[0].fb, &self->display.mode, 0, 0));
-	self->log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	self->log = log_open();
 	ASSERT_GE(self->log, 0);
-	ASSERT_EQ(0, lseek(self->log, 0, SEEK_END));
 }
 
 FIXTURE_TEARDOWN(flood)
@@ -90,25 +90,6 @@ static int flood(const char *render, __u32 node, unsigned int seconds)
 	return 0;
 }
 
-/* Counts new lines of the log about the device or DRM, and warnings. */
-static unsigned int count_lines(int log)
-{
-	static const char *const words[] = { "rust_gpu", "virtio_gpu", "[drm", "WARNING:" };
-	unsigned int found = 0, i;
-	char line[1024];
-
-	while (next_record(log, line, sizeof(line))) {
-		for (i = 0; i < ARRAY_SIZE(words); i++) {
-			if (strstr(line, words[i])) {
-				ksft_print_msg("%s", line);
-				found++;
-				break;
-			}
-		}
-	}
-	return found;
-}
-
 /* Starts the clients: one for the control node, the others for the software node. */
 static bool start_flooders(const char *render, pid_t *children)
 {
@@ -150,7 +131,7 @@ TEST_F_TIMEOUT(flood, leaves_nothing_behind, 180)
 	EXPECT_EQ(0, gpu_works(self->fd));
 	for (i = 0; i < 10; i++)
 		EXPECT_EQ(0, flip_and_wait(&self->display, self->frames[i % FRAMES].fb, 0, &event));
-	EXPECT_EQ(0, count_lines(self->log));
+	EXPECT_EQ(0, count_records(self->log));
 }
 
 TEST_HARNESS_MAIN

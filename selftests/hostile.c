@@ -7,6 +7,7 @@
  */
 #include "kselftest_harness.h"
 #include "display_kms.h"
+#include "kernel_log.h"
 #include "pci_function.h"
 #include "rust_gpu_test.h"
 
@@ -266,9 +267,8 @@ FIXTURE_SETUP(hostile)
 		SKIP(return, "the device's addresses are translated by an IOMMU");
 	ASSERT_EQ(0, gpu_works(self->fd));
 	ASSERT_TRUE(device_open(&self->gpu, &self->device));
-	self->log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	self->log = log_open();
 	ASSERT_GE(self->log, 0);
-	ASSERT_EQ(0, lseek(self->log, 0, SEEK_END));
 }
 
 FIXTURE_TEARDOWN(hostile)

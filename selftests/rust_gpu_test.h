@@ -156,21 +156,6 @@ static __maybe_unused ssize_t read_file(const char *name, char *text, size_t siz
 	return len < 0 ? len : (ssize_t)used;
 }
 
-/* Reads the next record of a nonblocking /dev/kmsg. Returns false if there is none yet. */
-static __maybe_unused bool next_record(int log, char *line, size_t size)
-{
-	ssize_t len;
-
-	/* After EPIPE the next read returns the oldest record that was not overwritten. */
-	do
-		len = read(log, line, size - 1);
-	while (len < 0 && errno == EPIPE);
-	if (len <= 0)
-		return false;
-	line[len] = '\0';
-	return true;
-}
-
 /* Returns the number after @key in a file of "key: number" lines, -1 if there is none. */
 static __maybe_unused __s64 file_number(const char *name, const char *key)
 {

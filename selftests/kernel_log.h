@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the kernel's log says while a test runs. */
+#ifndef _KERNEL_LOG_H
+#define _KERNEL_LOG_H
+
+#include "rust_gpu_test.h"
+
+/* Opens the log at its end. Returns a descriptor or -errno. */
+static __maybe_unused int log_open(void)
+{
+	int log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	int ret;
+
+	if (log < 0)
+		return -errno;
+	if (lseek(log, 0, SEEK_END) >= 0)
+		return log;
+	ret = -errno;
+	close(log);
+	return ret;
+}
+
+/* Reads the next record. Returns false if there is none yet. */
+static __maybe_unused bool next_record(int log, char *line, size_t size)
+{
+	ssize_t len;
+
+	/* After EPIPE the next read returns the oldest record that was not overwritten. */
+	do
+		len = read(log, line, size - 1);
+	while (len < 0 && errno == EPIPE);
+	if (len <= 0)
+		return false;
+	line[len] = '\0';
+	return true;
+}
+
+/* Counts and prints new records about the device or DRM, and warnings. */
+static __maybe_unused unsigned int count_records(int log)
+{
+	static const char *const words[] = { "rust_gpu", "virtio_gpu", "[drm", "WARNING:" };
+	unsigned int found = 0, i;
+	char line[1024];
+
+	while (next_record(log, line, sizeof(line))) {
+		for (i = 0; i < ARRAY_SIZE(words); i++) {
+			if (strstr(line, words[i])) {
+				ksft_print_msg("%s", line);
+				found++;
+				break;
+			}
+		}
+	}
+	return found;
+}
+
+#endif /* _KERNEL_LOG_H */
