@@ -39,7 +39,7 @@ use super::{
 
 /// After how long a command that the device refused is tried again, in nanoseconds of
 /// CLOCK_MONOTONIC: by the next commit, and by the clock if there is none.
-const COMMIT_RETRY_NS: i64 = 100_000_000;
+const COMMIT_RETRY_NS: i64 = 200_000_000;
 const CLOCK_RETRY_NS: i64 = 500_000_000;
 
 /// Remembers that the device refused something, and when to try again.
