@@ -58,6 +58,9 @@ use crate::{
 /// Shortest time between two refreshes of the hotplug thread, in nanoseconds.
 const REFRESH_INTERVAL_NS: i64 = 100_000_000;
 
+/// The same if the device refused to say what it has: it is asked again.
+const RETRY_INTERVAL_NS: i64 = 500_000_000;
+
 /// How often the wait for the first answers looks whether the device broke, in milliseconds.
 const START_POLL_MS: u32 = 100;
 
@@ -181,7 +184,8 @@ impl Outputs {
     /// Waits as long as the device takes: `thread` is woken by the answer, by a reset of the
     /// device, and when it is asked to stop.
     ///
-    /// Errors: [`ECANCELED`] if the device was reset meanwhile or `thread` is asked to stop,
+    /// Errors: [`EAGAIN`] if the device answers with an error,
+    /// [`ECANCELED`] if the device was reset meanwhile or `thread` is asked to stop,
     /// [`ENODEV`] if the device is stopped, [`ENOMEM`], and those of [`Fences::check`].
     ///
     /// Context: process, `thread`.
@@ -199,9 +203,7 @@ impl Outputs {
         let send = |packet| send_when_there_is_room(adapter, fences, packet);
         fences.check()?;
         let mut scanouts = Scanouts::default();
-        let Some(display) = self.ask_display(adapter, &send, &answered)? else {
-            return Ok(false);
-        };
+        let display = self.ask_display(adapter, &send, &answered)?.ok_or(EAGAIN)?;
         scanouts.set(&display);
         self.ask_edids(adapter, &mut scanouts, &send, &answered)?;
         Ok(self.store(scanouts))
@@ -367,14 +369,20 @@ pub(crate) fn watch(
     let event = adapter.miniport().display_event();
     // WAIT: idle-threads
     while event.wait(thread) {
-        let next = Monotonic::ktime_get().saturating_add(REFRESH_INTERVAL_NS);
+        let start = Monotonic::ktime_get();
+        let mut interval = REFRESH_INTERVAL_NS;
         match outputs.refresh(adapter, fences, thread) {
             Ok(true) => hotplug(),
             Ok(false) => {}
             Err(e) if e == ENOMEM => event.signal(),
+            Err(e) if e == EAGAIN => {
+                interval = RETRY_INTERVAL_NS;
+                event.signal();
+            }
             // The device was reset, is stopped or broken. Its next start signals the event.
             Err(_) => {}
         }
+        let next = start.saturating_add(interval);
         let left_ms = next.saturating_sub(Monotonic::ktime_get()).max(0) / 1_000_000;
         // CAST: at most the interval.
         let left = msecs_to_jiffies(left_ms as u32);
