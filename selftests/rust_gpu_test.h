@@ -4,6 +4,7 @@
  *
  * Environment:
  *   RUST_GPU_REQUIRED=1	an absent device is a failure, not a skip
+ *   RUST_GPU_LONG=1	tests that repeat something do so more often
  */
 #ifndef _RUST_GPU_TEST_H
 #define _RUST_GPU_TEST_H
@@ -101,11 +102,22 @@ static __printf(1, 2) __maybe_unused const char *path(const char *format, ...)
 	return buffer;
 }
 
-static __maybe_unused bool gpu_required(void)
+static __maybe_unused bool variable_is_set(const char *variable)
 {
-	const char *value = getenv("RUST_GPU_REQUIRED");
+	const char *value = getenv(variable);
 
 	return value && !strcmp(value, "1");
+}
+
+static __maybe_unused bool gpu_required(void)
+{
+	return variable_is_set("RUST_GPU_REQUIRED");
+}
+
+/* How often to do something: @quick times, or @thorough times if there is time. */
+static __maybe_unused unsigned int gpu_rounds(unsigned int quick, unsigned int thorough)
+{
+	return variable_is_set("RUST_GPU_LONG") ? thorough : quick;
 }
 
 /* Reads the last part of a symbolic link. Returns false if there is none. */

@@ -37,7 +37,7 @@ GUESTS = [
     ("production", "msix3", DISPLAY),
     ("production", "two-heads", "display_heads"),
     ("production", "own",
-     "own display display_cursor display_flip display_hotplug display_random hostile"),
+     "own display display_cursor display_flip display_hotplug display_random hostile refusals"),
     ("production", "own", "stall_matrix lost"),
     ("production", "handover", "handover.sh"),
     ("production", "vga", "modes display"),
@@ -167,11 +167,21 @@ class Check:
             return
         arguments = " ".join(f"-t {COLLECTION}:{test}" for test in present)
         # Some guests take five minutes, and several times that on a busy host.
-        result = self.boot(tally, name, scenario, f"export {environment(scenario)}\n"
+        result = self.boot(tally, name, scenario, f"export {self.environment(scenario)}\n"
                            f"exec /mnt/kselftest/run_kselftest.sh {arguments}", 3 * TIMEOUT)
         tally.add(tap.kselftest(result.output))
         if tally.failures:
             say(f"   output in {result.output_file}")
+
+    def environment(self, scenario):
+        """Returns the environment that tells the tests about their machine, and their time."""
+        spec = SCENARIOS[scenario]
+        found = ["RUST_GPU_REQUIRED=1", f"RUST_GPU_LONG={int(self.everything)}",
+                 spec.get("env", "")]
+        if "expect" in spec:
+            kind, messages = spec["expect"].split()
+            found += [f"RUST_GPU_EXPECT_TYPE={kind}", f"RUST_GPU_EXPECT_MESSAGES={messages}"]
+        return " ".join(found)
 
     def installed(self, name, test):
         """Returns where the build puts a test."""
@@ -305,16 +315,6 @@ def guests(everything):
     return [(name, scenario, tests) for name, scenario, tests in rows
             if not any((name, scenario) == row[:2] and set(tests.split()) < set(row[2].split())
                        for row in rows)]
-
-
-def environment(scenario):
-    """Returns the environment that tells the tests about their machine."""
-    spec = SCENARIOS[scenario]
-    found = ["RUST_GPU_REQUIRED=1", spec.get("env", "")]
-    if "expect" in spec:
-        kind, messages = spec["expect"].split()
-        found += [f"RUST_GPU_EXPECT_TYPE={kind}", f"RUST_GPU_EXPECT_MESSAGES={messages}"]
-    return " ".join(found)
 
 
 def main(everything, only, jobs):
