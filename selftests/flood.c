@@ -149,11 +149,6 @@ struct sampler {
 	__s64 most_control, most_cursor;
 };
 
-static __s64 larger(__s64 a, __s64 b)
-{
-	return a > b ? a : b;
-}
-
 static void *sample(void *arg)
 {
 	struct sampler *sampler = arg;

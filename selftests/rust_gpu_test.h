@@ -74,6 +74,11 @@ static __maybe_unused void sleep_ns(__s64 ns)
 		;
 }
 
+static __maybe_unused __s64 larger(__s64 a, __s64 b)
+{
+	return a > b ? a : b;
+}
+
 static __maybe_unused void on_alarm(int signal)
 {
 	(void)signal;

@@ -76,6 +76,11 @@ MORE_GUESTS += [
     ("kmemleak", "intx", "waits removal"),
     ("kmemleak", "root-port-debug", "removal"),
 ]
+# Tests that repeat something: more often, once.
+THOROUGH_GUESTS = [
+    ("production", "msix3", "flood stall"),
+    ("production", "own", "lost refusals"),
+]
 TIMEOUT = 900
 
 
@@ -156,7 +161,7 @@ class Check:
         tally.count(not problems, f"a clean kernel log ({result.console_file})")
         return result
 
-    def kselftest(self, tally, name, scenario, tests):
+    def kselftest(self, tally, name, scenario, tests, thorough=False):
         """Runs kselftests with the tree's own runner."""
         missing = [test for test in tests.split()
                    if not os.path.exists(self.installed(name, test))]
@@ -167,21 +172,11 @@ class Check:
             return
         arguments = " ".join(f"-t {COLLECTION}:{test}" for test in present)
         # Some guests take five minutes, and several times that on a busy host.
-        result = self.boot(tally, name, scenario, f"export {self.environment(scenario)}\n"
+        result = self.boot(tally, name, scenario, f"export {environment(scenario, thorough)}\n"
                            f"exec /mnt/kselftest/run_kselftest.sh {arguments}", 3 * TIMEOUT)
         tally.add(tap.kselftest(result.output))
         if tally.failures:
             say(f"   output in {result.output_file}")
-
-    def environment(self, scenario):
-        """Returns the environment that tells the tests about their machine, and their time."""
-        spec = SCENARIOS[scenario]
-        found = ["RUST_GPU_REQUIRED=1", f"RUST_GPU_LONG={int(self.everything)}",
-                 spec.get("env", "")]
-        if "expect" in spec:
-            kind, messages = spec["expect"].split()
-            found += [f"RUST_GPU_EXPECT_TYPE={kind}", f"RUST_GPU_EXPECT_MESSAGES={messages}"]
-        return " ".join(found)
 
     def installed(self, name, test):
         """Returns where the build puts a test."""
@@ -285,6 +280,8 @@ class Check:
             self.step("kunit rt", self.kunit, "rt")
         for name, scenario, tests in guests(self.everything):
             self.step(f"kselftest {name} {scenario}", self.kselftest, name, scenario, tests)
+        for name, scenario, tests in THOROUGH_GUESTS if self.everything else ():
+            self.step(f"thorough {name} {scenario}", self.kselftest, name, scenario, tests, True)
         self.step("script production nomodeset", self.script, "production", "nomodeset",
                   "nomodeset", {})
         for name in ("production", "debug") if self.everything else ("production",):
@@ -317,6 +314,16 @@ def guests(everything):
                        for row in rows)]
 
 
+def environment(scenario, thorough):
+    """Returns the environment that tells the tests about their machine, and their time."""
+    spec = SCENARIOS[scenario]
+    found = ["RUST_GPU_REQUIRED=1", f"RUST_GPU_LONG={int(thorough)}", spec.get("env", "")]
+    if "expect" in spec:
+        kind, messages = spec["expect"].split()
+        found += [f"RUST_GPU_EXPECT_TYPE={kind}", f"RUST_GPU_EXPECT_MESSAGES={messages}"]
+    return " ".join(found)
+
+
 def main(everything, only, jobs):
     """Runs the tests. The last line is the sum."""
     total = tap.Tally()
@@ -339,4 +346,5 @@ def main(everything, only, jobs):
     return 1 if total.failures else 0
 
 
-assert all(scenario in SCENARIOS for _, scenario, _ in GUESTS + MORE_GUESTS)
+assert all(scenario in SCENARIOS for _, scenario, _ in
+           GUESTS + MORE_GUESTS + THOROUGH_GUESTS)
