@@ -37,7 +37,9 @@ GUESTS = [
     ("production", "msix3", DISPLAY),
     ("production", "two-heads", "display_heads"),
     ("production", "own",
-     "own display display_cursor display_flip display_hotplug display_random hostile refusals"),
+     "own display display_cursor display_flip display_hotplug display_random hostile refusals "
+     "signals"),
+    ("production", "own-and-another", "two_devices"),
     ("production", "own", "stall_matrix lost"),
     ("production", "handover", "handover.sh"),
     ("production", "vga", "modes display"),
@@ -79,7 +81,7 @@ MORE_GUESTS += [
 # Tests that repeat something: more often, once.
 THOROUGH_GUESTS = [
     ("production", "msix3", "flood stall"),
-    ("production", "own", "lost refusals"),
+    ("production", "own", "lost refusals signals"),
 ]
 TIMEOUT = 900
 

@@ -67,6 +67,9 @@ SCENARIOS = {
     "own-plain": {"gpu": None, "device": ["--no-event-idx", "--no-indirect", "--no-edid"],
                   "heads": 1, "expect": "msix 3"},
     "own-intx": {"gpu": None, "device": ["--vectors=0"], "heads": 1, "expect": "intx 1"},
+    # With one of QEMU's beside it.
+    "own-and-another": {"gpu": None, "device": [], "heads": 1,
+                        "machine": ["-device", "virtio-gpu-pci,id=gpu1"]},
     "own-two-heads": {"gpu": None, "device": [], "heads": 2},
     # With memory in a BAR, where a firmware has its framebuffer.
     "own-firmware": {"gpu": None, "device": ["--framebuffer=16"], "heads": 1},
