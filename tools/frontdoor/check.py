@@ -38,7 +38,7 @@ GUESTS = [
     ("production", "two-heads", "display_heads"),
     ("production", "own",
      "own display display_cursor display_flip display_hotplug display_random hostile refusals "
-     "signals"),
+     "signals objects"),
     ("production", "own-and-another", "two_devices"),
     ("production", "own", "stall_matrix lost"),
     ("production", "handover", "handover.sh"),
@@ -81,7 +81,7 @@ MORE_GUESTS += [
 # Tests that repeat something: more often, once.
 THOROUGH_GUESTS = [
     ("production", "msix3", "flood stall"),
-    ("production", "own", "lost refusals signals"),
+    ("production", "own", "lost objects refusals signals"),
 ]
 TIMEOUT = 900
 
