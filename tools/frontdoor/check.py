@@ -40,6 +40,7 @@ GUESTS = [
      "own display display_cursor display_flip display_hotplug display_random hostile refusals "
      "signals objects"),
     ("production", "own-and-another", "two_devices"),
+    ("production", "own-firmware", "firmware"),
     ("production", "own", "stall_matrix lost"),
     ("production", "handover", "handover.sh"),
     ("production", "vga", "modes display"),
