@@ -9,6 +9,7 @@
 
 #include "kselftest_harness.h"
 #include "display_request.h"
+#include "interrupts.h"
 
 #define FLIPS		20
 /* Longer than a few asynchronous flips take, on a busy host as well. */

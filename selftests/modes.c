@@ -7,6 +7,7 @@
  *   RUST_GPU_EXPECT_MESSAGES=number
  */
 #include "kselftest_harness.h"
+#include "interrupts.h"
 #include "rust_gpu_test.h"
 
 #define PACKETS	20

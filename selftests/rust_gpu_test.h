@@ -25,7 +25,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -554,50 +553,6 @@ static __maybe_unused void sync_test_close(int fd, bool loaded)
 		close(fd);
 	if (loaded)
 		module_unload("rust_gpu_sync_test");
-}
-
-/* Whether interrupt handlers are threads. These may run once for several interrupts. */
-static __maybe_unused bool irqs_are_threaded(void)
-{
-	char text[4096];
-	struct utsname name;
-
-	if (!uname(&name) && strstr(name.version, "PREEMPT_RT"))
-		return true;
-	return read_file("/proc/cmdline", text, sizeof(text)) > 0 && strstr(text, "threadirqs");
-}
-
-/*
- * Reads the interrupts of the driver's messages from /proc/interrupts, in the order of
- * the messages, summed over all CPUs. Returns the number of messages listed.
- */
-static __maybe_unused unsigned int irq_counts(__u64 *counts, unsigned int size)
-{
-	static __thread char text[65536];
-	char *line, *next, *end;
-	unsigned int found = 0;
-	__u64 n;
-
-	if (read_file("/proc/interrupts", text, sizeof(text)) <= 0)
-		return 0;
-	for (line = strtok_r(text, "\n", &next); line && found < size;
-	     line = strtok_r(NULL, "\n", &next)) {
-		if (!strstr(line, "rust_gpu"))
-			continue;
-		line = strchr(line, ':');
-		if (!line)
-			continue;
-		counts[found] = 0;
-		for (line++;; line = end) {
-			n = strtoull(line, &end, 10);
-			/* The columns of the CPUs end where the controller's name begins. */
-			if (end == line || (*end != ' ' && *end != '\0'))
-				break;
-			counts[found] += n;
-		}
-		found++;
-	}
-	return found;
 }
 
 static __maybe_unused unsigned int cpus_online(void)

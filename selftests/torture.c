@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "kselftest_harness.h"
+#include "interrupts.h"
 #include "rust_gpu_test.h"
 
 #define THREADS		4
