@@ -9,6 +9,8 @@
 #include "display_screen.h"
 
 #define NO_OWN_DEVICE	"the device is not our own"
+/* Longest until the screen is right after the device is back. */
+#define RETURN_NS	(2500 * NSEC_PER_MSEC)
 
 /* Lets the device misbehave, or go on. Returns 0 or -errno. */
 static __printf(2, 3) __maybe_unused int device_ask(int screen, const char *format, ...)

@@ -69,6 +69,7 @@ MORE_GUESTS += [
     ("rt", "up", "modes sync waits"),
     ("rt", "root-port-debug", "removal"),
     ("production", "intx", "display_panic display_sleep"),
+    ("production", "own", "stall_others"),
     ("production", "own-plain", "own modes display display_cursor"),
     ("production", "own-intx", "own modes waits display_hotplug"),
     ("production", "own-two-heads", "display_heads"),
