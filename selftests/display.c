@@ -510,17 +510,6 @@ static bool hides(const char *name)
 	       crc != picture_crc(&scene.picture, &all);
 }
 
-static int set_dpms(const struct display *display, __u64 value)
-{
-	struct drm_mode_connector_set_property set = {
-		.connector_id = display->connector,
-		.prop_id = find_property(display->fd, display->connector, "DPMS", NULL),
-		.value = value,
-	};
-
-	return gpu_ioctl(display->fd, DRM_IOCTL_MODE_SETPROPERTY, &set);
-}
-
 /* A screen that is off shows nothing. When it comes on again it shows the same picture. */
 TEST_F_TIMEOUT(display, off_and_on, 180)
 {

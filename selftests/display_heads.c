@@ -23,22 +23,6 @@ static struct {
 	int screen;
 } scene;
 
-/* Opens the window of the second screen on the host, and waits for its connector. */
-static const char *connect_second(struct display *second)
-{
-	__s64 deadline = now_ns() + GPU_PATIENCE_NS;
-	char answer[64];
-
-	if (screen_ask(scene.screen, answer, sizeof(answer), "resize 800 600 1"))
-		return "the machine has one screen";
-	while (find_pipe(second, 1)) {
-		if (now_ns() > deadline)
-			return "the second screen does not appear";
-		sleep_ns(100 * NSEC_PER_MSEC);
-	}
-	return NULL;
-}
-
 /* Makes a frame of the head's size, with a picture that no other has. Returns 0 or -errno. */
 static int head_draw(struct head *head, __u32 seed)
 {
@@ -66,7 +50,7 @@ FIXTURE_SETUP(heads)
 
 	REQUIRE(return, !reason, reason);
 	second->fd = first->fd;
-	reason = connect_second(second);
+	reason = connect_second(scene.screen, second);
 	REQUIRE(return, !reason, reason);
 	ASSERT_NE(first->crtc, second->crtc);
 	ASSERT_NE(first->connector, second->connector);
@@ -105,20 +89,12 @@ TEST_F_TIMEOUT(heads, own_pictures, 120)
 /* Leases a head, and gives its display to the lessee. Returns 0 or -errno. */
 static int head_lease(struct head *head, __u32 *lessee)
 {
-	const __u32 objects[] = { head->display.connector, head->display.crtc,
-				  head->display.primary };
-	struct drm_mode_create_lease create = {
-		.object_ids = user_pointer(objects),
-		.object_count = ARRAY_SIZE(objects),
-		.flags = O_CLOEXEC,
-	};
-	int ret = gpu_ioctl(head->display.fd, DRM_IOCTL_MODE_CREATE_LEASE, &create);
+	int fd = lease_create(&head->display, lessee);
 
-	if (ret)
-		return ret;
-	head->display.fd = create.fd;
-	*lessee = create.lessee_id;
-	return set_client_cap(create.fd, DRM_CLIENT_CAP_UNIVERSAL_PLANES);
+	if (fd < 0)
+		return fd;
+	head->display.fd = fd;
+	return 0;
 }
 
 TEST_F_TIMEOUT(heads, leases, 120)

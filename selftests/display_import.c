@@ -5,19 +5,8 @@
  *
  * Environment: see display_screen.h
  */
-#include <linux/dma-buf.h>
-#include <linux/udmabuf.h>
-
 #include "kselftest_harness.h"
-#include "display_kms.h"
-
-/* A mapped buffer, and the descriptors that keep it. */
-struct foreign {
-	int fd;		/* the dma-buf */
-	int owner;	/* vgem's card, or the memfd; -1 when it is closed */
-	__u64 size;
-	__u8 *map;
-};
+#include "display_foreign.h"
 
 /* Each test is a process of its own. */
 static struct {
@@ -32,45 +21,6 @@ static int handle_close(int fd, __u32 handle)
 	struct drm_gem_close gem_close = { .handle = handle };
 
 	return gpu_ioctl(fd, DRM_IOCTL_GEM_CLOSE, &gem_close);
-}
-
-static const char *vgem_create(struct foreign *foreign, __u32 width, __u32 height)
-{
-	struct frame frame;
-
-	foreign->owner = vgem_open();
-	if (foreign->owner < 0)
-		return "no vgem";
-	if (buffer_create(foreign->owner, &frame, width, height))
-		return "no buffer of vgem";
-	foreign->fd = prime_export(foreign->owner, frame.handle);
-	foreign->size = frame.size;
-	foreign->map = frame.map;
-	return foreign->fd < 0 ? "no dma-buf of vgem" : NULL;
-}
-
-static const char *udmabuf_create(struct foreign *foreign, __u32 width, __u32 height)
-{
-	__u64 page = getpagesize();
-	struct udmabuf_create create = {
-		.flags = UDMABUF_FLAGS_CLOEXEC,
-		.size = (4ull * width * height + page - 1) & ~(page - 1),
-	};
-	int device = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
-
-	if (device < 0)
-		return "no udmabuf";
-	foreign->owner = memfd_create("rust_gpu", MFD_ALLOW_SEALING | MFD_CLOEXEC);
-	foreign->size = create.size;
-	if (foreign->owner < 0 || ftruncate(foreign->owner, create.size) ||
-	    fcntl(foreign->owner, F_ADD_SEALS, F_SEAL_SHRINK))
-		return "no memfd";
-	foreign->map = mmap(NULL, create.size, PROT_READ | PROT_WRITE, MAP_SHARED,
-			    foreign->owner, 0);
-	create.memfd = foreign->owner;
-	foreign->fd = ioctl(device, UDMABUF_CREATE, &create);
-	close(device);
-	return foreign->map == MAP_FAILED || foreign->fd < 0 ? "no dma-buf of udmabuf" : NULL;
 }
 
 /* Each page of the buffer is apart from the next one in memory. */
@@ -106,17 +56,6 @@ static const char *scattered_create(struct foreign *foreign, __u32 width, __u32 
 	close(device);
 	free(list);
 	return foreign->fd < 0 ? "no dma-buf of so many pages of udmabuf" : NULL;
-}
-
-static void foreign_close(struct foreign *foreign)
-{
-	if (foreign->map)
-		munmap(foreign->map, foreign->size);
-	if (foreign->owner >= 0)
-		close(foreign->owner);
-	if (foreign->fd >= 0)
-		close(foreign->fd);
-	*foreign = (struct foreign){ .fd = -1, .owner = -1 };
 }
 
 FIXTURE(import)

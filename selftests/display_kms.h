@@ -500,4 +500,50 @@ static __maybe_unused int cursor_set(const struct display *display, __u32 flags,
 	return gpu_ioctl(display->fd, DRM_IOCTL_MODE_CURSOR2, &cmd);
 }
 
+/* Switches a screen on or off, with the legacy property. Returns 0 or -errno. */
+static __maybe_unused int set_dpms(const struct display *display, __u64 value)
+{
+	struct drm_mode_connector_set_property set = {
+		.connector_id = display->connector,
+		.prop_id = find_property(display->fd, display->connector, "DPMS", NULL),
+		.value = value,
+	};
+
+	return gpu_ioctl(display->fd, DRM_IOCTL_MODE_SETPROPERTY, &set);
+}
+
+/* Opens the window of the second screen on the host, and waits for its connector. */
+static __maybe_unused const char *connect_second(int screen, struct display *second)
+{
+	__s64 deadline = now_ns() + GPU_PATIENCE_NS;
+	char answer[64];
+
+	if (screen_ask(screen, answer, sizeof(answer), "resize 800 600 1"))
+		return "the machine has one screen";
+	while (find_pipe(second, 1)) {
+		if (now_ns() > deadline)
+			return "the second screen does not appear";
+		sleep_ns(100 * NSEC_PER_MSEC);
+	}
+	return NULL;
+}
+
+/* Leases a head. *@lessee gets its number. Returns the lessee's descriptor, or -errno. */
+static __maybe_unused int lease_create(const struct display *display, __u32 *lessee)
+{
+	const __u32 objects[] = { display->connector, display->crtc, display->primary };
+	struct drm_mode_create_lease create = {
+		.object_ids = user_pointer(objects),
+		.object_count = ARRAY_SIZE(objects),
+		.flags = O_CLOEXEC,
+	};
+	int ret = gpu_ioctl(display->fd, DRM_IOCTL_MODE_CREATE_LEASE, &create);
+
+	if (ret)
+		return ret;
+	*lessee = create.lessee_id;
+	ret = set_client_cap(create.fd, DRM_CLIENT_CAP_UNIVERSAL_PLANES);
+	return ret ? ret : create.fd;
+}
+
 #endif /* _DISPLAY_KMS_H */
