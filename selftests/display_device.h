@@ -12,6 +12,12 @@
 /* Longest until the screen is right after the device is back. */
 #define RETURN_NS	(2500 * NSEC_PER_MSEC)
 
+/* Whether the kernel looks for bugs all the time. */
+static __maybe_unused bool kernel_is_slow(void)
+{
+	return !access("/proc/lockdep_stats", F_OK);
+}
+
 /* Lets the device misbehave, or go on. Returns 0 or -errno. */
 static __printf(2, 3) __maybe_unused int device_ask(int screen, const char *format, ...)
 {

@@ -56,12 +56,6 @@ static __s64 summary(const char *what, __s64 *times)
 	return times[KILLS / 2];
 }
 
-/* Whether the kernel looks for bugs all the time. */
-static bool kernel_is_slow(void)
-{
-	return !access("/proc/lockdep_stats", F_OK);
-}
-
 /* Returns the median of exits with a device that works, in ns, or -errno. */
 static __s64 measure_healthy(void)
 {

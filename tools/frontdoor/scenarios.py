@@ -65,8 +65,9 @@ SCENARIOS = {
     "no-gpu": {"gpu": None},
     "own": {"gpu": None, "device": [], "heads": 1, "expect": "msix 3"},
     "own-plain": {"gpu": None, "device": ["--no-event-idx", "--no-indirect", "--no-edid"],
-                  "heads": 1, "expect": "msix 3"},
-    "own-intx": {"gpu": None, "device": ["--vectors=0"], "heads": 1, "expect": "intx 1"},
+                  "heads": 2, "expect": "msix 3"},
+    "own-intx": {"gpu": None, "device": ["--vectors=0"], "heads": 2, "expect": "intx 1"},
+    "own-msix1": {"gpu": None, "device": ["--vectors=1"], "heads": 2, "expect": "msix 1"},
     # With one of QEMU's beside it.
     "own-and-another": {"gpu": None, "device": [], "heads": 1,
                         "machine": ["-device", "virtio-gpu-pci,id=gpu1"]},
