@@ -105,11 +105,17 @@ SCRIPTS = [
     ("log", "ask log", {}),
     ("iommu-refused", "refused", {}),
     ("vga-refused", "ask refused firmware", {}),
+    ("own", "ask unload", {}),
+    ("own-gone", "ask gone", {}),
 ]
 # What QEMU's log says when the driver writes a device's status.
 STATUS = re.compile(r"virtio_set_status vdev \S+ val (\d+)")
 # What a kernel says that panics because it was asked to.
 PANIC = "Kernel panic - not syncing: sysrq triggered crash"
+# How a guest ends, what its log says then, and how many seconds longer that may take while the
+# device stands still.
+ENDS = {"restart": "reboot: Restarting system", "panic": "Rebooting in 1 seconds"}
+END_SLACK = 0.5
 # The size of a disk that has room for the compressed memory of a guest.
 IMAGE_SIZE = 1 << 31
 
@@ -239,6 +245,24 @@ class Check:
             tally.count(PANIC in picture.read_qr(self.root, file),
                         f"'{PANIC}' in the QR code of {file}")
 
+    def ending(self, tally, name, end):
+        """Ends a guest whose device works, and one whose device stands still. Both are quick."""
+        times = []
+        for stall in (0, 1):
+            result = vm.boot(self.kernel(name), self.image, "own",
+                             vm.scripts("ask", "stalled", END=end, STALL=stall), TIMEOUT,
+                             append=("kunit.enable=0", "panic=1"))
+            stamps = [re.search(rf"^\[ *([0-9.]+)\].*{words}", result.console, re.M)
+                      for words in ("the guest ends", re.escape(ENDS[end]))]
+            tally.failures += result.device_problems
+            tally.count(all(stamps), f"{ENDS[end]} ({result.console_file})")
+            if all(stamps):
+                times.append(float(stamps[1].group(1)) - float(stamps[0].group(1)))
+        if len(times) == 2:
+            tally.count(times[1] - times[0] <= END_SLACK,
+                        f"{end} takes {times[0]:.2f} s, and {times[1]:.2f} s in a stall")
+            say(f"   {end}: {times[0]:.2f} s, and {times[1]:.2f} s in a stall")
+
     def hibernation(self, tally, name):
         """Lets a guest hibernate on a disk, and another one resume from that."""
         disk = cache.path(f"sleeping-{name}-{os.getpid()}")
@@ -299,6 +323,8 @@ class Check:
             self.step(f"shutdown {name}", self.shutdown, name)
             self.step(f"panic {name}", self.panic, name)
             self.step(f"hibernation {name}", self.hibernation, name)
+        for end in ENDS if self.everything else ():
+            self.step(f"{end} production own", self.ending, "production", end)
 
     def run(self, jobs):
         """Runs the planned steps, `jobs` at a time, and returns the sum of their results."""

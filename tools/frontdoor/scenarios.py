@@ -68,6 +68,8 @@ SCENARIOS = {
                   "heads": 2, "expect": "msix 3"},
     "own-intx": {"gpu": None, "device": ["--vectors=0"], "heads": 2, "expect": "intx 1"},
     "own-msix1": {"gpu": None, "device": ["--vectors=1"], "heads": 2, "expect": "msix 1"},
+    "own-gone": {"gpu": None, "device": [], "heads": 1, "append": "dma_debug=off",
+                 "allow": SLOT["allow"]},
     # With one of QEMU's beside it.
     "own-and-another": {"gpu": None, "device": [], "heads": 1,
                         "machine": ["-device", "virtio-gpu-pci,id=gpu1"]},

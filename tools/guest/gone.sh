@@ -1,0 +1,23 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# The guest's own device stands still, is gone then, and is removed: that takes no longer than a
+# reset may.
+
+modprobe rust-gpu
+pci=$(basename "$(readlink -f /sys/class/drm/card0/device)")
+ask device stall any || exit 1
+ask resize 1000 700 || exit 2
+for try in 1 2 3 4 5 6 7 8 9 10; do
+	ask device state | grep -q held-control=1 && break
+	[ "$try" -lt 10 ] || exit 3
+	sleep 0.5
+done
+ask device gone || exit 4
+before=$(date +%s%3N)
+echo 1 >"/sys/bus/pci/devices/$pci/remove" || exit 5
+took=$(($(date +%s%3N) - before))
+echo "removed in $took ms"
+[ "$took" -le 1100 ] || exit 6
+[ ! -e /dev/dri/card0 ] || exit 7
+modprobe -r rust-gpu
