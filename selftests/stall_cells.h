@@ -41,17 +41,10 @@
 /* Lines in the log, for each time that the device stands still. */
 #define LINES		2
 
-static int compare(const void *first, const void *second)
-{
-	const __s64 *a = first, *b = second;
-
-	return (*a > *b) - (*a < *b);
-}
-
 /* Sorts and prints times. Returns the median. */
 static __s64 summary(const char *what, __s64 *times)
 {
-	qsort(times, KILLS, sizeof(*times), compare);
+	qsort(times, KILLS, sizeof(*times), compare_times);
 	fprintf(stderr, "# %s: median %lld ms, longest %lld ms\n", what,
 		times[KILLS / 2] / NSEC_PER_MSEC, times[KILLS - 1] / NSEC_PER_MSEC);
 	return times[KILLS / 2];

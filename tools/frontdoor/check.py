@@ -83,6 +83,7 @@ MORE_GUESTS += [
     ("kmemleak", "msix3", f"{DISPLAY} display_memory"),
     ("kmemleak", "intx", "waits removal"),
     ("kmemleak", "root-port-debug", "removal"),
+    ("kmemleak", "own", "own lost objects refusals"),
 ]
 # Tests that repeat something: more often, once.
 THOROUGH_GUESTS = [
