@@ -355,6 +355,8 @@ TEST_F_TIMEOUT(memory, runs_out, 600)
 	if (operation->undo)
 		operation->undo();
 	scene.shown ^= operation->shows;
+	/* What the device has not answered yet is not kept. */
+	ASSERT_EQ(0, gpu_calm(scene.display.fd));
 	before = dma_bytes();
 	ASSERT_GT(before, 0);
 
