@@ -21,6 +21,7 @@ DISPLAY = ("display display_atomic display_cursor display_errors display_fence d
            "display_hotplug display_import display_panic display_sleep display_stall")
 # kernel, scenario, tests of the collection. A guest takes three times as long on the debug kernel.
 # Tests that are about the form of the device, more than about locks, run there in check-all only.
+# On our own device hostile comes last: it counts what that test does to the rings as malformed.
 # The hand-over does not run on the debug kernel: the C driver leaves DMA mappings behind when it is
 # unbound, which DMA_API_DEBUG reports.
 GUESTS = [
@@ -37,8 +38,8 @@ GUESTS = [
     ("production", "msix3", DISPLAY),
     ("production", "two-heads", "display_heads"),
     ("production", "own",
-     "own display display_cursor display_flip display_hotplug display_random hostile refusals "
-     "signals objects"),
+     "own display display_cursor display_flip display_hotplug display_random refusals signals "
+     "objects hostile"),
     ("production", "own-and-another", "two_devices"),
     ("production", "own-firmware", "firmware"),
     ("production", "own", "stall_matrix lost"),
