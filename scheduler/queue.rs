@@ -97,8 +97,12 @@ pub(super) struct Published {
     pub(super) poll: bool,
 }
 
-/// Most packets that a lane queues while its engine has no room.
-const LANE_DEPTH: usize = 384;
+/// Most packets of clients that a node queues while its engine has no room.
+const CLIENT_DEPTH: usize = 384;
+
+/// The same for packets of the driver, which has slots for no more than a ring of commands, and
+/// asks a question for each scanout. What finds no room is submitted again.
+const DRIVER_DEPTH: usize = 96;
 
 /// Most packets of clients that the engine of the cursor node has at a time. QEMU goes on with that
 /// queue, and with nothing else, until it is empty.
@@ -127,10 +131,10 @@ struct Lane<P> {
 }
 
 impl<P> Lane<P> {
-    fn new(limit: usize) -> Result<Self> {
+    fn new(limit: usize, depth: usize) -> Result<Self> {
         Ok(Self {
             dispatched: Fifo::new(limit)?,
-            pending: Fifo::new(LANE_DEPTH)?,
+            pending: Fifo::new(depth)?,
         })
     }
 
@@ -171,8 +175,8 @@ impl<E: Engine> NodeQueue<E> {
             engine,
             submitted: 0,
             forced: 0,
-            driver: Lane::new(capacity)?,
-            clients: Lane::new(client_limit(node, capacity))?,
+            driver: Lane::new(capacity, DRIVER_DEPTH)?,
+            clients: Lane::new(client_limit(node, capacity), CLIENT_DEPTH)?,
             // So that a client that polls cannot keep the queue from running empty.
             staged: node == Node::Cursor,
             completions: 0,

@@ -261,7 +261,7 @@ pub(crate) enum Packet {
     Command(CommandBuffer, Completion),
 }
 
-// A lane of a node holds 384 of these with their fence ids, in 16 KiB at the most.
+// The lane of clients of a node holds 384 of these with their fence ids, in 16 KiB at the most.
 const _: () = assert!(384 * size_of::<Option<(u64, Packet)>>() <= 16384);
 
 impl Packet {
