@@ -21,3 +21,16 @@ ask()
 		;;
 	esac
 }
+
+# Lets the guest's own device stand still, and waits until it does. Returns 1 if it does not.
+stand_still()
+{
+	ask device stall any || return 1
+	# It stops at the next command: one that comes with a new size.
+	ask resize 1000 700 || return 1
+	for try in 1 2 3 4 5 6 7 8 9 10; do
+		ask device state | grep -q held-control=1 && return 0
+		[ "$try" -eq 10 ] || sleep 0.5
+	done
+	return 1
+}

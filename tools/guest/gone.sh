@@ -6,13 +6,7 @@
 
 modprobe rust-gpu
 pci=$(basename "$(readlink -f /sys/class/drm/card0/device)")
-ask device stall any || exit 1
-ask resize 1000 700 || exit 2
-for try in 1 2 3 4 5 6 7 8 9 10; do
-	ask device state | grep -q held-control=1 && break
-	[ "$try" -lt 10 ] || exit 3
-	sleep 0.5
-done
+stand_still || exit 1
 ask device gone || exit 4
 before=$(date +%s%3N)
 echo 1 >"/sys/bus/pci/devices/$pci/remove" || exit 5

@@ -15,13 +15,7 @@ unload()
 modprobe rust-gpu
 healthy=$(unload) || exit 1
 modprobe rust-gpu
-ask device stall any || exit 2
-ask resize 1000 700 || exit 3
-for try in 1 2 3 4 5 6 7 8 9 10; do
-	ask device state | grep -q held-control=1 && break
-	[ "$try" -lt 10 ] || exit 4
-	sleep 0.5
-done
+stand_still || exit 2
 stalled=$(unload) || exit 5
 echo "unloaded in $healthy ms, with a device that stands still in $stalled ms"
 [ "$stalled" -le $((healthy + 1100)) ] || exit 6
