@@ -76,7 +76,8 @@ pub(crate) use self::{
     queue::{
         Engine,
         Interrupt,
-        NodeQueue, //
+        NodeQueue,
+        CLIENT_DEPTH, //
     },
     submission::submission_thread,
     watchdog::{

@@ -98,7 +98,7 @@ pub(super) struct Published {
 }
 
 /// Most packets of clients that a node queues while its engine has no room.
-const CLIENT_DEPTH: usize = 384;
+pub(crate) const CLIENT_DEPTH: usize = 384;
 
 /// The same for packets of the driver, which has slots for no more than a ring of commands, and
 /// asks a question for each scanout. What finds no room is submitted again.

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "kselftest_harness.h"
+#include "counters.h"
 #include "display_scene.h"
 #include "pci_function.h"
 #include "rust_gpu_test.h"
@@ -122,32 +123,26 @@ static int show_images(struct __test_metadata *_metadata, unsigned int *slow)
 	return longest > LONGEST_NS ? -ETIME : 0;
 }
 
-/* How many resources the device has; -1 if that is not known. */
-static __s64 resources(const struct gpu *gpu)
-{
-	return file_number(path("/sys/kernel/debug/rust_gpu/%s/memory", gpu->pci), "resources: ");
-}
-
 /* Images of a cursor on a stopped device: no call waits for long, and few are kept. */
 TEST_F_TIMEOUT(display_stall, images_do_not_pile_up, 300)
 {
-	__s64 before = resources(&self->gpu), end;
+	__s64 before = count_resources(&self->gpu), end;
 	unsigned int slow = 0;
 
 	REQUIRE(return, before >= 0, "no debugfs");
 	ASSERT_EQ(0, set_bus_master(&self->gpu, false));
 	EXPECT_EQ(0, show_images(_metadata, &slow));
 	EXPECT_LE(slow, IMAGES / 100);
-	EXPECT_LE(resources(&self->gpu), before + MAX_LEAVING + 1);
+	EXPECT_LE(count_resources(&self->gpu), before + MAX_LEAVING + 1);
 	ASSERT_EQ(0, set_bus_master(&self->gpu, true));
 	EXPECT_GE(time_until_shown("stall-images"), 0);
 	ASSERT_EQ(0, cursor_set(&scene.display, DRM_MODE_CURSOR_BO, 0, 0, 0));
 	for (end = now_ns() + GPU_PATIENCE_NS; now_ns() < end;) {
-		if (resources(&self->gpu) <= before)
+		if (count_resources(&self->gpu) <= before)
 			break;
 		sleep_ns(100 * NSEC_PER_MSEC);
 	}
-	EXPECT_LE(resources(&self->gpu), before);
+	EXPECT_LE(count_resources(&self->gpu), before);
 }
 
 /* Flips until it is killed. */

@@ -8,7 +8,7 @@
 #include "kselftest_harness.h"
 #include "display_device.h"
 #include "display_scene.h"
-#include "watchdog.h"
+#include "counters.h"
 
 #define LOST		gpu_rounds(20, 100)
 /* Longest until a lost kick or a lost interrupt is found. */

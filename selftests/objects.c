@@ -6,6 +6,7 @@
  * Environment: see display_screen.h and rust_gpu_test.h
  */
 #include "kselftest_harness.h"
+#include "counters.h"
 #include "display_device.h"
 #include "display_scene.h"
 
@@ -54,12 +55,6 @@ FIXTURE_VARIANT_ADD(objects, refused)
 	.fills = true,
 };
 
-/* How many resources the driver has. */
-static __s64 resources(const struct gpu *gpu)
-{
-	return file_number(path("/sys/kernel/debug/rust_gpu/%s/memory", gpu->pci), "resources: ");
-}
-
 /* The memory of objects, in kB. */
 static __s64 object_memory(void)
 {
@@ -75,7 +70,7 @@ FIXTURE_SETUP(objects)
 	REQUIRE(return, gpu_find(&self->gpu), NO_GPU);
 	ASSERT_NE(0, scene.frame.fb);
 	ASSERT_EQ(0, scene_show(&scene, 1));
-	self->resources = resources(&self->gpu);
+	self->resources = count_resources(&self->gpu);
 	self->attached = device_state(scene.screen, "attached");
 	self->memory = object_memory();
 	ASSERT_LT(0, self->resources);
@@ -117,7 +112,7 @@ TEST_F_TIMEOUT(objects, are_let_go, 300)
 		if (ret != -EBUSY)
 			ASSERT_EQ(0, ret) TH_LOG("image %u", i);
 		busy += ret == -EBUSY;
-		most_resources = larger(most_resources, resources(&self->gpu));
+		most_resources = larger(most_resources, count_resources(&self->gpu));
 		most_memory = larger(most_memory, object_memory());
 		most_attached = larger(most_attached, device_state(scene.screen, "attached"));
 	}

@@ -14,7 +14,7 @@
 #include "display_kms.h"
 #include "pci_function.h"
 #include "rust_gpu_test.h"
-#include "watchdog.h"
+#include "counters.h"
 
 #define FRAMES		2
 /* A device that works is used for a while, and then it is idle, again and again. */

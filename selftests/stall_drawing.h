@@ -11,6 +11,7 @@
 
 #include "display_device.h"
 #include "display_kms.h"
+#include "words.h"
 
 #define DRAWN_FRAMES	3
 #define DRAWN_IMAGES	2
@@ -20,7 +21,7 @@
 #define CONSOLE_PAUSE_NS	(50 * NSEC_PER_MSEC)
 #define PROBE_PAUSE_NS		(200 * NSEC_PER_MSEC)
 
-/* What a process that draws has told. */
+/* What a process that draws says. */
 enum { OPENED = 1, FLIPPED };
 
 /* In the process that draws. */
@@ -71,11 +72,6 @@ static __maybe_unused void *probe_connector(void *arg)
 	return arg;
 }
 
-static __maybe_unused bool tell(int pipe, unsigned char what)
-{
-	return write(pipe, &what, 1) == 1;
-}
-
 /* Draws until it is killed. Each frame is in a buffer that is new to the device. */
 static __maybe_unused int draw(int pipe)
 {
@@ -90,7 +86,7 @@ static __maybe_unused int draw(int pipe)
 	for (i = 0; i < DRAWN_FRAMES; i++)
 		frame_create(display->fd, &drawer.frames[i], display->mode.hdisplay,
 			     display->mode.vdisplay);
-	tell(pipe, OPENED);
+	say(pipe, OPENED);
 	set_crtc(display, drawer.frames[0].fb, &display->mode, 0, 0);
 	for (i = 0; i < ARRAY_SIZE(others); i++) {
 		if (pthread_create(&thread, NULL, others[i], NULL))
@@ -102,14 +98,14 @@ static __maybe_unused int draw(int pipe)
 		frame_destroy(display->fd, frame);
 		frame_create(display->fd, frame, display->mode.hdisplay, display->mode.vdisplay);
 		if (!flip_and_wait(display, frame->fb, 0, &event))
-			tell(pipe, FLIPPED);
+			say(pipe, FLIPPED);
 	}
 }
 
 /* A process that draws. */
 struct drawing {
 	pid_t process;
-	int told;	/* the pipe by which it tells how far it is */
+	int from;	/* the pipe by which it says how far it is */
 };
 
 /* Kills a process. Returns how long it takes to exit, in ns, or -errno. */
@@ -122,20 +118,8 @@ static __maybe_unused __s64 stop_drawing(const struct drawing *drawing)
 	    waitpid(drawing->process, &status, 0) != drawing->process)
 		return -errno;
 	took = now_ns() - start;
-	close(drawing->told);
+	close(drawing->from);
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? took : -ECHILD;
-}
-
-/* Waits until a process tells something. Returns what, or -errno. */
-static __maybe_unused int next_told(const struct drawing *drawing, __s64 ns)
-{
-	struct pollfd told = { .fd = drawing->told, .events = POLLIN };
-	unsigned char what;
-	int ret = poll(&told, 1, ns / NSEC_PER_MSEC);
-
-	if (ret != 1)
-		return ret ? -errno : -ETIMEDOUT;
-	return read(drawing->told, &what, 1) == 1 ? what : -EPIPE;
 }
 
 /* Starts to draw, and waits until that process is so far. Returns 0 or -errno. */
@@ -145,7 +129,7 @@ static __maybe_unused int start_drawing(struct drawing *drawing, unsigned char f
 
 	if (pipe(ends))
 		return -errno;
-	drawing->told = ends[0];
+	drawing->from = ends[0];
 	drawing->process = fork();
 	if (!drawing->process) {
 		close(ends[0]);
@@ -156,7 +140,7 @@ static __maybe_unused int start_drawing(struct drawing *drawing, unsigned char f
 	if (drawing->process < 0)
 		return -errno;
 	do {
-		ret = next_told(drawing, GPU_PATIENCE_NS);
+		ret = hear(drawing->from, GPU_PATIENCE_NS);
 	} while (ret >= 0 && ret != far);
 	if (ret < 0)
 		stop_drawing(drawing);
@@ -171,7 +155,7 @@ static __maybe_unused unsigned int count_flips(const struct drawing *drawing, __
 	__s64 left;
 
 	while ((left = end - now_ns()) > 0)
-		flips += next_told(drawing, left) == FLIPPED;
+		flips += hear(drawing->from, left) == FLIPPED;
 	return flips;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 
 #include "rust_gpu_test.h"
+#include "words.h"
 
 /* Longest that the test may let the process wait. */
 #define AT_LEISURE_NS	(3 * GPU_PATIENCE_NS)
@@ -35,23 +36,6 @@ struct using {
 	pid_t process;
 	int to, from;
 };
-
-/* Waits for a word. Returns it, or -errno. */
-static __maybe_unused int hear(int from, __s64 ns)
-{
-	struct pollfd poll_from = { .fd = from, .events = POLLIN };
-	unsigned char word;
-	int ret = poll(&poll_from, 1, ns / NSEC_PER_MSEC);
-
-	if (ret != 1)
-		return ret ? -errno : -ETIMEDOUT;
-	return read(from, &word, 1) == 1 ? word : -EPIPE;
-}
-
-static __maybe_unused bool say(int to, unsigned char word)
-{
-	return write(to, &word, 1) == 1;
-}
 
 /* The process. Returns its exit status. */
 static __maybe_unused int be_user(const struct user *user, int in, int out)

@@ -38,7 +38,8 @@ use crate::{
     },
     scheduler::{
         Client,
-        Node, //
+        Node,
+        CLIENT_DEPTH, //
     },
 };
 
@@ -261,8 +262,8 @@ pub(crate) enum Packet {
     Command(CommandBuffer, Completion),
 }
 
-// The lane of clients of a node holds 384 of these with their fence ids, in 16 KiB at the most.
-const _: () = assert!(384 * size_of::<Option<(u64, Packet)>>() <= 16384);
+// A lane of clients, packets with their fence ids, takes 16 KiB at the most.
+const _: () = assert!(CLIENT_DEPTH * size_of::<Option<(u64, Packet)>>() <= 16384);
 
 impl Packet {
     /// Makes a null packet. Does not allocate.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the driver's watchdog has counted: the file "watchdog" of debugfs. */
-#ifndef _WATCHDOG_H
-#define _WATCHDOG_H
+/* What the driver counts, in debugfs. */
+#ifndef _COUNTERS_H
+#define _COUNTERS_H
 
 #include "rust_gpu_test.h"
 
@@ -9,6 +9,7 @@ struct watchdog {
 	__s64 stalled, stalls, lost_interrupts, lost_kicks, resets, ticks;
 };
 
+/* What the watchdog has counted. */
 static __maybe_unused struct watchdog read_watchdog(const struct gpu *gpu)
 {
 	const char *file = path("/sys/kernel/debug/rust_gpu/%s/watchdog", gpu->pci);
@@ -23,4 +24,10 @@ static __maybe_unused struct watchdog read_watchdog(const struct gpu *gpu)
 	};
 }
 
-#endif /* _WATCHDOG_H */
+/* How many resources the device has; -1 if that is not known. */
+static __maybe_unused __s64 count_resources(const struct gpu *gpu)
+{
+	return file_number(path("/sys/kernel/debug/rust_gpu/%s/memory", gpu->pci), "resources: ");
+}
+
+#endif /* _COUNTERS_H */
