@@ -69,6 +69,7 @@ use crate::{
 };
 
 mod engines;
+pub(crate) mod owner;
 mod power;
 
 use self::engines::Engines;

@@ -57,7 +57,9 @@ impl pci::Driver for RustGpuPci {
         _id_info: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
         let dev: &pci::Device<Bound> = pdev;
-        check_modeset(dev).and_then(|()| device::StartedDevice::start(pdev))
+        device::owner::check(dev)
+            .and_then(|()| check_modeset(dev))
+            .and_then(|()| device::StartedDevice::start(pdev))
     }
 
     fn shutdown<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {

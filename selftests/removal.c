@@ -300,7 +300,7 @@ static int take_away(const struct gpu *gpu, enum kind kind)
 static int bring_back(struct gpu *gpu, enum kind kind, const char *port)
 {
 	const __s64 end = now_ns() + GPU_PATIENCE_NS;
-	char pci[sizeof(gpu->pci)], driver[64] = "";
+	char pci[sizeof(gpu->pci)];
 	int ret;
 
 	if (kind == UNBIND)
@@ -318,13 +318,6 @@ static int bring_back(struct gpu *gpu, enum kind kind, const char *port)
 		if (ret)
 			return ret;
 	} while (access(path("/sys/bus/pci/devices/%s", pci), F_OK) && now_ns() < end);
-	/* If virtio_pci is built in, it may have taken the new device. */
-	link_name(path("/sys/bus/pci/devices/%s/driver", pci), driver, sizeof(driver));
-	if (driver[0] && strcmp(driver, "rust_gpu")) {
-		write_file(path("/sys/bus/pci/devices/%s/driver_override", pci), "rust_gpu");
-		write_file(path("/sys/bus/pci/devices/%s/driver/unbind", pci), pci);
-		write_file("/sys/bus/pci/drivers_probe", pci);
-	}
 	return gpu_wait(gpu, GPU_PATIENCE_NS) ? 0 : -ENODEV;
 }
 

@@ -13,7 +13,7 @@ TIMEOUT = 1500
 def job(client, driver, minutes):
     """Returns the job of the guest: what all clients share, and the client's own script."""
     return vm.scripts("ask", "clients/common", f"clients/{client}", MODULES=igt.MODULES[driver],
-                      OTHERS=igt.others(driver), MINUTES=minutes)
+                      MINUTES=minutes)
 
 
 def count(tally, client, output):
@@ -33,7 +33,7 @@ def run(kernel, image, client, driver, minutes):
     script = job(client, driver, minutes)
     timeout = TIMEOUT + 60 * minutes
     result = vm.boot(kernel, image, SCENARIO, script, timeout, echo="",
-                     append=["kunit.enable=0"])
+                     append=["kunit.enable=0", f"virtio_gpu_driver={driver}"])
     tally = tap.Tally()
     count(tally, client, result.output)
     problems = result.problems()

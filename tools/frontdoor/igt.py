@@ -22,6 +22,7 @@ AGAIN = 5
 # Results that tell nothing about the driver.
 ABSENT = ("skip", "notrun", "-")
 
+# The modules of each driver. The kernel parameter virtio_gpu_driver has the same names for them.
 MODULES = {"c": "virtio_pci virtio_gpu", "rust": "rust_gpu"}
 
 
@@ -54,11 +55,12 @@ class Run:
             cache.write(chosen, "".join(f"igt@{name}\n" for name in names))
             self.kernel.root.run(["debugfs", "-w", "-R", f"write {chosen} tests.txt", disk], log)
         script = vm.scripts("disk", "igt", MODULES=MODULES[self.driver],
-                            OTHERS=others(self.driver), SECONDS_EACH=TEST_TIMEOUT,
+                            SECONDS_EACH=TEST_TIMEOUT,
                             CHOSEN=f"^(?=.*({only}))igt@{TESTS}(@|$)")
         for _ in range(BOOTS):
             result = vm.boot(self.kernel, self.image, "msix3", script, SILENCE, echo=self.echo,
-                             append=["log_buf_len=4M"], disk=disk)
+                             append=["log_buf_len=4M", f"virtio_gpu_driver={self.driver}"],
+                             disk=disk)
             if not result.timed_out and result.status is not None:
                 break
             say(f"== igt: the guest hung or died ({result.console_file}), the run goes on in a "
@@ -82,11 +84,6 @@ class Run:
             result = test["result"] if test["result"] != "warn" else "pass"
             kept[name.removeprefix("igt@")] = result
         cache.write(self.file, json.dumps(kept, indent=0, sort_keys=True))
-
-
-def others(driver):
-    """The modules of the other driver, which must not get the device."""
-    return " ".join(names for name, names in MODULES.items() if name != driver)
 
 
 def results_file(driver, number):

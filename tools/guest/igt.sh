@@ -4,14 +4,11 @@
 # Runs IGT, or goes on with a run that a guest before has begun. The results are on a disk of their
 # own, so that a guest that hangs loses only the test that hung.
 #
-# MODULES are the driver, and OTHERS those that udev must not load. SECONDS_EACH is the time a test
-# may take, CHOSEN a regular expression that their names match.
+# MODULES are the driver. SECONDS_EACH is the time a test may take, CHOSEN a regular expression that
+# their names match.
 
 export IGT_FORCE_DRIVER=virtio_gpu
 mount "$DISK" /media
-for module in $OTHERS; do
-	echo "blacklist $module"
-done >/etc/modprobe.d/igt.conf
 # shellcheck disable=SC2086 # these are words
 modprobe -a $MODULES || exit
 /usr/lib/systemd/systemd-udevd --daemon

@@ -4,8 +4,7 @@
 # What the scripts of all clients share: a part of a guest's job, before the client's own script and
 # after ask.sh (tools/frontdoor/clients.py). Results are TAP.
 #
-# MODULES are the driver, OTHERS those that udev must not load, and MINUTES is how long a session
-# lasts.
+# MODULES are the driver, and MINUTES is how long a session lasts.
 
 COUNT=0
 FAILED=0
@@ -103,9 +102,6 @@ end()
 
 start_driver()
 {
-	for start_module in $OTHERS; do
-		echo "blacklist $start_module"
-	done >/etc/modprobe.d/clients.conf
 	# shellcheck disable=SC2086 # these are words
 	modprobe -a $MODULES || exit
 	modprobe -a i8042 atkbd psmouse evdev
