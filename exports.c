@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The C side of rust_gpu: it exports a symbol, defines a static key, and has
- * the module parameter for that key. A Rust module cannot do these by itself.
+ * the module parameter for that key and an alias. A Rust module cannot do these
+ * by itself.
  */
 #include <linux/export.h>
 #include <linux/jump_label.h>
@@ -9,6 +10,12 @@
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/rust_gpu.h>
+
+/*
+ * Lists for an initramfs and installers have this name. Where the C driver is a
+ * module, modprobe finds that one first.
+ */
+MODULE_ALIAS("virtio_gpu");
 
 /* Defined in gpu/service.rs, with the prototype of the header. */
 EXPORT_SYMBOL_GPL(rust_gpu_synchronize_execution);
