@@ -39,8 +39,12 @@ pub(crate) mod gem;
 mod ioctl;
 pub(crate) mod kms;
 mod lull;
+mod virtgpu;
 
-use self::lull::Lull;
+use self::{
+    lull::Lull,
+    virtgpu::DRM_IOCTL_VIRTGPU_GETPARAM, //
+};
 
 /// What lives until the last file is closed, also after unbind. Holds nothing of the device.
 pub(crate) struct DriverData {
@@ -109,6 +113,12 @@ impl drm::Driver for RustGpuDriver {
     const KMS: Option<drm::kms::Ops<Self>> = Some(drm::kms::Ops::new());
 
     kernel::declare_drm_ioctls! {
+        (
+            VIRTGPU_GETPARAM,
+            drm_virtgpu_getparam,
+            RENDER_ALLOW,
+            unguarded virtgpu::get_param
+        ),
         (
             RUST_GPU_DEVICE_INFO,
             drm_rust_gpu_device_info,

@@ -149,7 +149,7 @@ pub(crate) fn message_counters(
 /// Runs `f` on the adapter while the device is registered.
 ///
 /// Errors: [`ENODEV`] if the device is not registered any more, and those of `f`.
-fn with_adapter<R>(
+pub(super) fn with_adapter<R>(
     dev: &RustGpuDevice<drm::Ioctl>,
     f: impl FnOnce(&Adapter<Gpu<'_>>) -> Result<R>,
 ) -> Result<R> {

@@ -86,8 +86,16 @@ pub(crate) const EVENT_DISPLAY: u32 = 1 << 0;
 
 /// Feature bits, as bit numbers.
 pub(crate) mod feature {
+    /// `VIRTIO_GPU_F_VIRGL`: the device has 3D.
+    pub(crate) const VIRGL: u32 = 0;
     /// `VIRTIO_GPU_F_EDID`: the device answers GET_EDID.
     pub(crate) const EDID: u32 = 1;
+    /// `VIRTIO_GPU_F_RESOURCE_UUID`: resources can be shared with other virtio devices.
+    pub(crate) const RESOURCE_UUID: u32 = 2;
+    /// `VIRTIO_GPU_F_RESOURCE_BLOB`: resources can be blobs.
+    pub(crate) const RESOURCE_BLOB: u32 = 3;
+    /// `VIRTIO_GPU_F_CONTEXT_INIT`: there are kinds of 3D contexts.
+    pub(crate) const CONTEXT_INIT: u32 = 4;
     /// `VIRTIO_F_INDIRECT_DESC`: descriptors may point at tables of descriptors.
     pub(crate) const RING_INDIRECT_DESC: u32 = 28;
     /// `VIRTIO_F_EVENT_IDX`: both sides say at which index they want to be notified.

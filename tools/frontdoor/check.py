@@ -16,7 +16,8 @@ from .progress import Status
 from .stage import Failure, activity, end_of, say
 
 COLLECTION = "drivers/gpu/rust_gpu"
-CORE = "ioctl waits permissions dumb caps modes debugfs sync removal hostile flood stall"
+CORE = ("ioctl getparam waits permissions dumb caps modes debugfs sync removal hostile flood "
+        "stall")
 DISPLAY = ("display display_atomic display_cursor display_errors display_fence display_flip "
            "display_hotplug display_import display_panic display_sleep display_stall")
 # kernel, scenario, tests of the collection. A guest takes three times as long on the debug kernel.
