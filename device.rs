@@ -147,6 +147,7 @@ impl<'a> StartedDevice<'a> {
         let waiters = StopWaiters(fences.clone());
         let hotplug_thread = start_hotplug_thread(&adapter, outputs, drm)?;
         engines.started = true;
+        owner::mention_3d(pdev, adapter.miniport().features());
         Ok(Self {
             waiters,
             _hotplug_thread: hotplug_thread,

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! [`check`] asks who is to have a device. `virtio_pci` matches it as well and asks the same
-//! function, `virtio_gpu_owner_is_rust()` in `owner.c`.
+//! function, `virtio_gpu_owner_is_rust()` in `owner.c`. [`mention_3d`] says what a user loses here.
 
 use kernel::{
     device::Bound,
     pci,
     prelude::*, //
+};
+
+use crate::transport::{
+    feature,
+    Features, //
 };
 
 // `include/linux/virtio_gpu_owner.h` declares it like this. Any context may call it.
@@ -28,4 +33,14 @@ pub(crate) fn check(pdev: &pci::Device<Bound>) -> Result {
     }
     dev_info!(pdev, "left to virtio_gpu: virtio_gpu_driver=c\n");
     Err(ENODEV)
+}
+
+/// Logs one line if the device has 3D, which this driver does not use yet.
+pub(crate) fn mention_3d(pdev: &pci::Device<Bound>, features: &Features) {
+    if features.device & 1 << feature::VIRGL != 0 && !features.has(feature::VIRGL) {
+        dev_info!(
+            pdev,
+            "3D is not driven yet; virtio_gpu_driver=c gives the device to virtio_gpu\n"
+        );
+    }
 }

@@ -112,6 +112,7 @@ SCRIPTS = [
     ("vga-refused", "ask refused firmware", {}),
     ("own", "ask unload", {}),
     ("own-gone", "ask gone", {}),
+    ("own-virgl", "virgl", {}),
 ]
 # What QEMU's log says when the driver writes a device's status.
 STATUS = re.compile(r"virtio_set_status vdev \S+ val (\d+)")

@@ -70,6 +70,7 @@ SCENARIOS = {
     "own-msix1": {"gpu": None, "device": ["--vectors=1"], "heads": 2, "expect": "msix 1"},
     "own-gone": {"gpu": None, "device": [], "heads": 1, "append": "dma_debug=off",
                  "allow": SLOT["allow"]},
+    "own-virgl": {"gpu": None, "device": ["--virgl"], "heads": 1},
     # With one of QEMU's beside it.
     "own-and-another": {"gpu": None, "device": [], "heads": 1,
                         "machine": ["-device", "virtio-gpu-pci,id=gpu1"]},

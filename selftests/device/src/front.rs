@@ -23,6 +23,7 @@ pub const CURSOR: usize = 1;
 const SIZES: [u16; QUEUES] = [64, 16];
 const NO_VECTOR: u16 = 0xffff;
 
+pub const FEATURE_VIRGL: u64 = 1 << 0;
 pub const FEATURE_EDID: u64 = 1 << 1;
 pub const FEATURE_INDIRECT: u64 = 1 << 28;
 pub const FEATURE_EVENT_IDX: u64 = 1 << 29;

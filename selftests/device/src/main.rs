@@ -98,6 +98,9 @@ pub struct Options {
     /// Without the feature EDID
     #[arg(long)]
     no_edid: bool,
+    /// With the feature VIRGL, but without its commands
+    #[arg(long)]
+    virgl: bool,
 }
 
 impl Options {
@@ -107,6 +110,7 @@ impl Options {
             | optional(front::FEATURE_EDID, self.no_edid)
             | optional(front::FEATURE_INDIRECT, self.no_indirect)
             | optional(front::FEATURE_EVENT_IDX, self.no_event_idx)
+            | optional(front::FEATURE_VIRGL, !self.virgl)
     }
 
     /// The device after power-on.
