@@ -17,34 +17,6 @@ for module in rust_gpu virtio_pci virtio_gpu; do
 	modprobe -q -n "$module" || skip_all "no module $module"
 done
 
-# Why the device does not work with rust_gpu; empty if it does.
-rust_fails()
-{
-	[ "$(driver_of "$address")" = rust_gpu ] ||
-		{ echo "the driver is '$(driver_of "$address")'"; return; }
-	gpu_works >/dev/null || echo "it executes no commands"
-}
-
-# The same for the C driver: if it works it has read modes from the device.
-c_fails()
-{
-	[ "$(driver_of "$address")" = virtio-pci ] ||
-		{ echo "the driver is '$(driver_of "$address")'"; return; }
-	[ -z "$(render_node)" ] || { echo "rust_gpu still has a node"; return; }
-	tries=0
-	while [ "$tries" -lt 200 ]; do
-		for connector in "/sys/bus/pci/devices/$address"/drm/card*/card*-*; do
-			[ -e "$connector/modes" ] || continue
-			echo detect >"$connector/status"
-			[ "$(cat "$connector/status")" = connected ] || continue
-			[ -z "$(cat "$connector/modes")" ] || return 0
-		done
-		sleep 0.1
-		tries=$((tries + 1))
-	done
-	echo "the C driver shows no mode"
-}
-
 # hand TO: the output of the program goes to the log.
 hand()
 {
@@ -63,22 +35,22 @@ modprobe rust_gpu
 round=1
 while [ "$round" -le "$ROUNDS" ]; do
 	hand c
-	result "to the C driver, round $round" "$(c_fails)"
+	result "to the C driver, round $round" "$(c_fails "$address")"
 	hand rust
-	result "to rust_gpu, round $round" "$(rust_fails)"
+	result "to rust_gpu, round $round" "$(rust_fails "$address")"
 	round=$((round + 1))
 done
 
 # An open file does not keep the device.
 if exec 3<>"$(render_node)"; then
 	hand c
-	result "to the C driver with a file open" "$(c_fails)"
+	result "to the C driver with a file open" "$(c_fails "$address")"
 	exec 3<&-
 else
 	ktap_test_fail "to the C driver with a file open"
 fi
 hand rust
-result "back to rust_gpu" "$(rust_fails)"
+result "back to rust_gpu" "$(rust_fails "$address")"
 
 # Afterwards no driver is forced, and the C driver is not loaded.
 hand auto

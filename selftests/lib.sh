@@ -53,6 +53,34 @@ gpu_works()
 	[ -n "$(render_node)" ] && ./rust_gpu_report --check
 }
 
+# rust_fails ADDRESS: why the device does not work with rust_gpu; empty if it does.
+rust_fails()
+{
+	[ "$(driver_of "$1")" = rust_gpu ] ||
+		{ echo "the driver is '$(driver_of "$1")'"; return; }
+	gpu_works >/dev/null || echo "it executes no commands"
+}
+
+# c_fails ADDRESS: the same for the C driver: if it works it has read modes from the device.
+c_fails()
+{
+	[ "$(driver_of "$1")" = virtio-pci ] ||
+		{ echo "the driver is '$(driver_of "$1")'"; return; }
+	[ -z "$(render_node)" ] || { echo "rust_gpu still has a node"; return; }
+	tries=0
+	while [ "$tries" -lt 200 ]; do
+		for connector in "/sys/bus/pci/devices/$1"/drm/card*/card*-*; do
+			[ -e "$connector/modes" ] || continue
+			echo detect >"$connector/status"
+			[ "$(cat "$connector/status")" = connected ] || continue
+			[ -z "$(cat "$connector/modes")" ] || return 0
+		done
+		sleep 0.1
+		tries=$((tries + 1))
+	done
+	echo "the C driver shows no mode"
+}
+
 # result DESCRIPTION REASON: a test, which passes if REASON is empty.
 result()
 {

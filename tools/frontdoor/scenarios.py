@@ -11,10 +11,16 @@ SLOT = {"env": "RUST_GPU_SLOT_OFF=1", "allow": r"rust_gpu.*leak"}
 # One guest nanosecond is one instruction: the same figures from run to run.
 ICOUNT = ["-icount", "shift=0,sleep=off"]
 
+# A guest with virtio disks, as most are. The C driver leaves DMA mappings and the buffer of a
+# console behind when it is unbound.
+VIRTIO = {"gpu": "virtio-gpu-pci", "disks": "virtio",
+          "append": "drm_kms_helper.fbdev_emulation=0 dma_debug=off"}
+
 # gpu: the device; machine: more devices before it; append: kernel arguments; smp: vCPUs;
 # accel: QEMU's accelerator, where it matters; expect: interrupt type and number of messages; env:
 # more environment for the tests; allow: lines of the kernel log that are right in this machine.
 # device: options of a device of our own (device.py) in place of QEMU's, with so many heads.
+# disks: of virtio in place of NVMe; load: modules that the initramfs loads, in this order.
 SCENARIOS = {
     "msix3": {"gpu": "virtio-gpu-pci,vectors=3", "expect": "msix 3"},
     "msix2": {"gpu": "virtio-gpu-pci,vectors=2", "expect": "msix 2"},
@@ -48,6 +54,16 @@ SCENARIOS = {
     "smp4": {"gpu": "virtio-gpu-pci", "expect": "msix 3", "smp": 4},
     # Without a console: the C driver leaves its buffer behind when it is unbound, with a warning.
     "handover": {"gpu": "virtio-gpu-pci", "append": "drm_kms_helper.fbdev_emulation=0"},
+    # Which driver has the device. A module that the kernel has built in is not loaded.
+    "virtio": {**VIRTIO, "load": "virtio_pci virtio_blk virtio_gpu rust_gpu",
+               "env": "RUST_GPU_EXPECT_LEFT=virtio-pci"},
+    "virtio-rust-first": {**VIRTIO, "load": "rust_gpu virtio_pci virtio_blk virtio_gpu",
+                          "env": "RUST_GPU_EXPECT_LEFT="},
+    "virtio-rust-late": {**VIRTIO, "load": "virtio_pci virtio_blk",
+                         "append": f"{VIRTIO['append']} virtio_gpu_driver=both",
+                         "env": "RUST_GPU_EXPECT_LEFT=virtio-pci"},
+    "virtio-c": {**VIRTIO, "load": "rust_gpu virtio_pci virtio_blk virtio_gpu",
+                 "append": f"{VIRTIO['append']} virtio_gpu_driver=c"},
     "headless": {"gpu": "virtio-gpu-pci,max_outputs=0", "expect": "msix 3"},
     "log": {"gpu": "virtio-gpu-pci",
             "append": "drm_client_lib.active=log console=drm_log console=ttyS0"},

@@ -9,12 +9,14 @@ import subprocess
 import threading
 import time
 
-from . import cache, device, progress, screen, splat, tap
+from . import cache, device, initramfs, progress, screen, splat, tap
 from .scenarios import SCENARIOS
 from .stage import Failure, activity, say, tail
 
 SCRIPTS = os.path.join(cache.REPO, "tools/guest")
 KEEP_RUNS = 60
+# The job of a guest, in the directory of its run.
+JOB = "job"
 # The kernel traps on a breakpoint that it has already replaced by the patched instruction.
 STALE_BREAKPOINT = re.compile(r"Oops: int3\b|\bint3: 0000\b")
 # The kernel has measured the clock of the CPU on a busy host, and has it many times too fast or too
@@ -109,8 +111,11 @@ def clean(path):
         return file.read().replace("\r", "")
 
 
-def qemu(kernel, guest, scenario, job, console, append, screens, disk=None):
-    """Returns QEMU's command line. Without a service for the screen the guest is interactive."""
+def qemu(kernel, guest, scenario, directory, append, screens, disk=None):
+    """Returns QEMU's command line. Without a service for the screen the guest is interactive.
+
+    In the directory of the run is the job; the initramfs and the console are put there.
+    """
     spec = SCENARIOS[scenario]
     # No blinking cursor: tests look at pixels, and count commands.
     arguments = ["console=ttyS0", "panic=-1", "vt.global_cursor_default=0",
@@ -119,19 +124,38 @@ def qemu(kernel, guest, scenario, job, console, append, screens, disk=None):
                "-cpu", "max,la57=off",
                "-m", "2G", "-smp", str(spec.get("smp", 2)), "-nodefaults", "-no-user-config",
                "-display", "none", "-no-reboot", "-msg", "timestamp=on", "-kernel", kernel.image,
-               "-initrd", guest.initramfs, "-append", " ".join(filter(None, arguments)),
-               "-device", "nvme,id=nvme0,serial=0"]
-    for number, file in enumerate((guest.image, kernel.medium, job), 1):
-        command += namespace(number, file, "on")
-    if disk:
-        command += namespace(4, disk, "off")
+               "-initrd", initrd(kernel, guest, spec, directory),
+               "-append", " ".join(filter(None, arguments)), *disks(kernel, guest, spec, directory),
+               *(namespace(4, disk, "off") if disk else [])]
     command += spec.get("machine", [])
     if spec["gpu"]:
         command += ["-device", f"{spec['gpu']},id={screen.DEVICE}"]
     if not screens:
         return command + ["-serial", "mon:stdio", "-serial", "null"]
+    console = os.path.join(directory, screen.CONSOLE)
     return command + ["-serial", f"file:{console}", "-chardev", "stdio,id=job,signal=off",
                       "-serial", "chardev:job", *screens.arguments()]
+
+
+def initrd(kernel, guest, spec, directory):
+    """Returns the initramfs, with the modules that it loads in this machine."""
+    if "load" not in spec:
+        return guest.initramfs
+    path = os.path.join(directory, "initramfs.cpio")
+    initramfs.write(path, guest.initramfs, kernel, spec["load"].split())
+    return path
+
+
+def disks(kernel, guest, spec, directory):
+    """Returns QEMU's arguments for what all guests have: root, medium and job."""
+    files = (guest.image, kernel.medium, os.path.join(directory, JOB))
+    if spec.get("disks") == "virtio":
+        return [word for number, file in enumerate(files, 1) for word in
+                ("-drive", f"if=none,id=disk{number},format=raw,snapshot=on,file={file}",
+                 "-device", f"virtio-blk-pci,drive=disk{number},serial={number}")]
+    return ["-device", "nvme,id=nvme0,serial=0",
+            *(word for number, file in enumerate(files, 1)
+              for word in namespace(number, file, "on"))]
 
 
 def namespace(number, file, snapshot):
@@ -203,10 +227,9 @@ class Run:
         self.directory = new_run(f"{kernel.name}-{scenario}")
         self.job, self.console, self.output, self.log = (
             os.path.join(self.directory, name)
-            for name in ("job", screen.CONSOLE, "output.log", screen.LOG))
+            for name in (JOB, screen.CONSOLE, "output.log", screen.LOG))
         self.screens = service(kernel.root, self.directory, scenario)
-        self.command = qemu(kernel, guest, scenario, self.job, self.console, append, self.screens,
-                            disk)
+        self.command = qemu(kernel, guest, scenario, self.directory, append, self.screens, disk)
         # A guest that changes these files is not silent. Without a disk silence does not matter.
         self.signs = [self.output, disk] if disk else []
 
@@ -313,10 +336,9 @@ def copy_output(pipe, path, echo):
 def shell(kernel, guest, scenario):
     """Boots a guest with its console on the terminal."""
     directory = new_run(f"{kernel.name}-shell")
-    job = os.path.join(directory, "job")
-    write_job(job, "")
+    write_job(os.path.join(directory, JOB), "")
     say("== guest: exit or Ctrl-A X ends it, Ctrl-A C is QEMU's monitor")
-    command = qemu(kernel, guest, scenario, job, None, ["rust_gpu.shell", "kunit.enable=0"],
+    command = qemu(kernel, guest, scenario, directory, ["rust_gpu.shell", "kunit.enable=0"],
                    None)
     subprocess.run(kernel.root.argv(command), check=False)
 
