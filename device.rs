@@ -17,6 +17,7 @@ use kernel::{
     drm,
     kthread::{
         self,
+        Event,
         Kthread, //
     },
     pci::{
@@ -128,9 +129,6 @@ impl<'a> StartedDevice<'a> {
         let submission_thread = start_submission_thread(&adapter)?;
         let watchdog_thread = start_watchdog_thread(&adapter, &fences)?;
         let (info, outputs) = identify(&engines, &fences, irq_type)?;
-        // Not before the device has answered: until then the firmware's framebuffer is all that
-        // the user has. A virtio-vga has it in a BAR of its own, which the transport does not map.
-        aperture::remove_conflicting_pci_devices(pdev, c"rust_gpu")?;
         // SAFETY: A local here, and then a field of what is returned: it is not forgotten.
         let service = unsafe { Service::new(adapter.clone())? };
         // SAFETY: A local here, and then a field of what is returned: it is not forgotten.
@@ -143,9 +141,11 @@ impl<'a> StartedDevice<'a> {
             info,
             handle: service.handle(),
         };
+        let registered = Arc::new(Event::new(), GFP_KERNEL)?;
+        let hotplug_thread = start_hotplug_thread(&adapter, outputs, drm, registered.clone())?;
         let registration = register(pdev, unregistered, data)?;
+        registered.signal();
         let waiters = StopWaiters(fences.clone());
-        let hotplug_thread = start_hotplug_thread(&adapter, outputs, drm)?;
         engines.started = true;
         owner::mention_3d(pdev, adapter.miniport().features());
         Ok(Self {
@@ -270,6 +270,10 @@ fn identify(
 }
 
 /// Makes the device known to user space.
+///
+/// The framebuffer of the firmware is taken over when nothing else is left to do: until then it is
+/// all that the user has. A virtio-vga has it in a BAR of its own, which the transport does not
+/// map.
 #[inline(never)]
 fn register<'a>(
     pdev: &'a pci::Device<Bound>,
@@ -278,19 +282,30 @@ fn register<'a>(
 ) -> Result<drm::Registration<'a, RustGpuDriver>> {
     let data: Result<_> = Ok(data);
     // SAFETY: The caller does not forget it.
-    unsafe { drm::Registration::new(pdev.as_ref(), unregistered, data, 0) }
+    unsafe {
+        drm::Registration::new_after(pdev.as_ref(), unregistered, data, 0, || {
+            aperture::remove_conflicting_pci_devices(pdev, c"rust_gpu")
+        })
+    }
 }
 
-/// Starts the hotplug thread, which follows changes of the scanouts.
+/// Starts the hotplug thread, which follows changes of the scanouts once the device is
+/// `registered`: before that there is nobody to tell.
+#[inline(never)]
 fn start_hotplug_thread<'a>(
     adapter: &Arc<Adapter<Gpu<'a>>>,
     outputs: Arc<Outputs>,
     device: ARef<RustGpuDevice>,
+    registered: Arc<Event>,
 ) -> Result<Kthread<'a>> {
     let adapter = adapter.clone();
     // SAFETY: The caller does not forget it.
     unsafe {
         Kthread::new(c"rust_gpu_hotplug", move |context: &kthread::Context| {
+            // WAIT: idle-threads
+            if !registered.wait(context) {
+                return;
+            }
             outputs::watch(
                 &adapter,
                 &outputs,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A device with the firmware's framebuffer in its memory does not answer when the driver
- * is bound: the console stays, and the driver can be bound when the device answers.
+ * A device with the firmware's framebuffer in its memory cannot be started, at each of
+ * the steps at which that may fail: the console stays and draws what it should, and the
+ * driver can be bound when there is nothing wrong any more.
  *
  * Environment: see display_screen.h
  */
@@ -17,6 +18,17 @@
 #define LATE_NS		(3 * NSEC_PER_SEC)
 /* The module's framebuffer. */
 #define FB_SIZE		(4 * 320 * 200)
+/* The part of it that is looked at, four lines of text: it is slow to read. */
+#define SEEN_SIZE	(4 * 320 * 32)
+/* Clears the console and hides its cursor, which would blink. */
+#define CLEAR		"\033[2J\033[H\033[?25l"
+/* How often the framebuffer is the same before it counts as drawn. */
+#define STILL		3
+#define FAIL_NTH	"/proc/thread-self/fail-nth"
+/* More allocations than a probe makes. */
+#define MANY		20000
+/* The most of them after the framebuffer was taken over: in drm_dev_register(). */
+#define REGISTERING	100
 
 static const char *const load_driver[] = { "modprobe", "rust_gpu", NULL };
 static const char *const unload_driver[] = { "modprobe", "-r", "rust_gpu", NULL };
@@ -25,7 +37,10 @@ FIXTURE(firmware)
 {
 	int screen;
 	char pci[32];
+	/* The framebuffer, and what was in it. */
 	__u8 *memory, *before;
+	/* The same with nothing on the console but some text. */
+	__u8 *text;
 };
 
 /* Finds the device with memory for a framebuffer. Returns false if there is none. */
@@ -81,19 +96,35 @@ static bool has_simple(void)
 	return read_file("/proc/fb", text, sizeof(text)) > 0 && strstr(text, "simple");
 }
 
-/* Whether text that is written to the console arrives in @memory, soon. */
-static bool console_shows(const __u8 *memory, __u8 *before)
+/* Writes to the console, and waits until @memory has been the same for a while. */
+static void console_write(const char *text, const __u8 *memory, __u8 *before)
 {
 	const __s64 end = now_ns() + GPU_PATIENCE_NS;
-	bool differs;
+	unsigned int still = 0;
 
-	memcpy(before, memory, FB_SIZE);
-	write_file("/dev/tty1", "one line more\nand another\n");
-	do {
-		sleep_ns(100 * NSEC_PER_MSEC);
-		differs = memcmp(before, memory, FB_SIZE) != 0;
-	} while (!differs && now_ns() < end);
-	return differs;
+	write_file("/dev/tty1", text);
+	while (still < STILL && now_ns() < end) {
+		memcpy(before, memory, SEEN_SIZE);
+		sleep_ns(20 * NSEC_PER_MSEC);
+		still = memcmp(before, memory, SEEN_SIZE) ? 0 : still + 1;
+	}
+}
+
+/* Draws the text on an empty console. */
+static void console_draw(const __u8 *memory, __u8 *before)
+{
+	console_write(CLEAR, memory, before);
+	console_write("one line of text\nand another\n", memory, before);
+}
+
+/* Whether the console is drawn as before, pixel by pixel: empty, and then with the text. */
+static bool console_draws(const __u8 *memory, __u8 *before, const __u8 *text)
+{
+	console_write(CLEAR, memory, before);
+	if (!memcmp(memory, text, SEEN_SIZE))
+		return false;
+	console_draw(memory, before);
+	return !memcmp(memory, text, SEEN_SIZE);
 }
 
 FIXTURE_SETUP(firmware)
@@ -119,10 +150,13 @@ FIXTURE_SETUP(firmware)
 	self->memory = mmap(NULL, FB_SIZE, PROT_READ, MAP_SHARED, fd, 0);
 	ASSERT_NE(MAP_FAILED, self->memory);
 	close(fd);
-	self->before = malloc(FB_SIZE);
+	self->before = malloc(SEEN_SIZE);
+	self->text = malloc(SEEN_SIZE);
 	ASSERT_NE(NULL, self->before);
-	ASSERT_TRUE(console_shows(self->memory, self->before));
-	ASSERT_EQ(0, device_ask(self->screen, "stall any"));
+	ASSERT_NE(NULL, self->text);
+	console_draw(self->memory, self->before);
+	memcpy(self->text, self->memory, SEEN_SIZE);
+	ASSERT_TRUE(console_draws(self->memory, self->before, self->text));
 }
 
 FIXTURE_TEARDOWN(firmware)
@@ -132,6 +166,7 @@ FIXTURE_TEARDOWN(firmware)
 	run_program(unload_driver);
 	EXPECT_EQ(0, module_unload(MODULE));
 	free(self->before);
+	free(self->text);
 	munmap(self->memory, FB_SIZE);
 	close(self->screen);
 }
@@ -141,13 +176,14 @@ TEST_F_TIMEOUT(firmware, keeps_the_screen_of_a_silent_device, 120)
 	const __s64 start = now_ns();
 	__s64 took;
 
+	ASSERT_EQ(0, device_ask(self->screen, "stall any"));
 	EXPECT_EQ(-ETIMEDOUT, bind_driver(self->pci));
 	took = now_ns() - start;
 	TH_LOG("given up after %lld ms", took / NSEC_PER_MSEC);
 	EXPECT_LE(took, PROBE_NS);
 	EXPECT_FALSE(is_bound(self->pci));
 	EXPECT_TRUE(has_simple());
-	EXPECT_TRUE(console_shows(self->memory, self->before));
+	EXPECT_TRUE(console_draws(self->memory, self->before, self->text));
 
 	ASSERT_EQ(0, device_resume(self->screen));
 	ASSERT_EQ(0, bind_driver(self->pci));
@@ -163,6 +199,7 @@ TEST_F_TIMEOUT(firmware, gives_way_to_a_late_device, 120)
 	pid_t child;
 	__s64 took;
 
+	ASSERT_EQ(0, device_ask(self->screen, "stall any"));
 	child = fork();
 	if (!child) {
 		sleep_ns(LATE_NS);
@@ -178,6 +215,130 @@ TEST_F_TIMEOUT(firmware, gives_way_to_a_late_device, 120)
 	EXPECT_TRUE(is_bound(self->pci));
 	EXPECT_FALSE(has_simple());
 	EXPECT_LT(0, device_state(self->screen, "attached"));
+}
+
+/* What is wrong with the device, in the order in which the driver finds it. */
+static const struct { const char *fault; int error; } faults[] = {
+	{ "version", -ENODEV },
+	/* After a probe that failed: a device that was never used has nothing to reset. */
+	{ "reset", -ETIMEDOUT },
+	{ "features", -ENODEV },
+	{ "size", -EINVAL },
+	{ "generation", -EIO },
+	{ "heads", -EINVAL },
+	{ "queue", -ENOENT },
+	{ "message", -EBUSY },
+	{ "notify", -EINVAL },
+	{ "enable", -EIO },
+};
+
+TEST_F_TIMEOUT(firmware, keeps_the_screen_of_a_faulty_device, 300)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(faults); i++) {
+		ASSERT_EQ(0, device_ask(self->screen, "fault %s", faults[i].fault));
+		EXPECT_EQ(faults[i].error, bind_driver(self->pci)) TH_LOG("%s", faults[i].fault);
+		EXPECT_TRUE(has_simple()) TH_LOG("%s", faults[i].fault);
+		EXPECT_TRUE(console_draws(self->memory, self->before, self->text))
+			TH_LOG("%s", faults[i].fault);
+		ASSERT_EQ(0, device_resume(self->screen));
+	}
+	ASSERT_EQ(0, bind_driver(self->pci));
+	EXPECT_FALSE(has_simple());
+}
+
+/* Allocations that may sleep fail as well, also of single pages, and nothing is logged. */
+static bool prepare_failures(void)
+{
+	static const struct { const char *file, *value; } settings[] = {
+		{ "failslab/ignore-gfp-wait", "N" },
+		{ "failslab/verbose", "0" },
+		{ "fail_page_alloc/ignore-gfp-wait", "N" },
+		{ "fail_page_alloc/min-order", "0" },
+		{ "fail_page_alloc/verbose", "0" },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(settings); i++) {
+		if (write_file(path("/sys/kernel/debug/%s", settings[i].file), settings[i].value))
+			return false;
+	}
+	return !access(FAIL_NTH, W_OK);
+}
+
+/*
+ * Binds the driver, with its allocation number @nth refused. Returns 0 or -errno.
+ * *@refused tells whether it made so many allocations.
+ */
+static int bind_without(const char *pci, unsigned int nth, bool *refused)
+{
+	int fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
+	int bind = open("/sys/bus/pci/drivers/rust_gpu/bind", O_WRONLY | O_CLOEXEC);
+	char text[16] = "";
+	int ret = 0;
+
+	snprintf(text, sizeof(text), "%u", nth);
+	if (fd < 0 || bind < 0 || write(fd, text, strlen(text)) < 0) {
+		close(bind);
+		close(fd);
+		return -EBADF;
+	}
+	if (write(bind, pci, strlen(pci)) < 0)
+		ret = -errno;
+	memset(text, 0, sizeof(text));
+	*refused = pread(fd, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
+	/* The rest of the test must get memory. */
+	if (pwrite(fd, "0", 1, 0) != 1)
+		ret = -EBADF;
+	close(bind);
+	close(fd);
+	return ret;
+}
+
+/*
+ * Each allocation of the probe is refused once. The framebuffer is only lost to those at
+ * its end, in the registration of the DRM device.
+ */
+TEST_F_TIMEOUT(firmware, keeps_the_screen_without_memory, 1800)
+{
+	const char *module = path("%s/module/" MODULE ".ko", self_dir());
+	unsigned int nth, failed = 0, lost = 0, first = 0;
+	bool refused = true;
+	char file[PATH_MAX];
+	int ret;
+
+	if (!prepare_failures())
+		SKIP(return, "the kernel cannot make allocations fail (CONFIG_FAILSLAB)");
+	snprintf(file, sizeof(file), "%s", module);
+	for (nth = 1; refused && nth < MANY; nth++) {
+		ret = bind_without(self->pci, nth, &refused);
+		failed += !!ret;
+		if (has_simple()) {
+			ASSERT_NE(0, ret) TH_LOG("allocation %u", nth);
+			if (!console_draws(self->memory, self->before, self->text)) {
+				EXPECT_TRUE(false) TH_LOG("allocation %u: %d", nth, ret);
+				break;
+			}
+			continue;
+		}
+		if (ret) {
+			lost++;
+			first = first ?: nth;
+		} else {
+			/* It could do without, or there was no such allocation. */
+			ASSERT_EQ(0, write_file("/sys/bus/pci/drivers/rust_gpu/unbind", self->pci));
+		}
+		/* As at first. */
+		ASSERT_EQ(0, module_unload(MODULE));
+		ASSERT_EQ(0, module_load_file(file));
+		ASSERT_TRUE(has_simple());
+	}
+	EXPECT_FALSE(refused);
+	TH_LOG("%u allocations: %u probes failed, %u after the takeover, from %u on", nth - 2,
+	       failed, lost, first);
+	EXPECT_LT(100, failed);
+	EXPECT_LE(lost, REGISTERING);
 }
 
 TEST_HARNESS_MAIN

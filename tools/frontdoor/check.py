@@ -94,6 +94,7 @@ MORE_GUESTS += [
     ("kmemleak", "intx", "waits removal"),
     ("kmemleak", "root-port-debug", "removal"),
     ("kmemleak", "own", "own lost objects refusals"),
+    ("kmemleak", "own-firmware", "firmware"),
 ]
 # Tests that repeat something: more often, once.
 THOROUGH_GUESTS = [
@@ -116,6 +117,7 @@ SCRIPTS = [
     ("log", "ask log", {}),
     ("iommu-refused", "refused", {}),
     ("vga-refused", "ask refused firmware", {}),
+    ("vga-held", "ask held", {}),
     ("own", "ask unload", {}),
     ("own-gone", "ask gone", {}),
     ("own-virgl", "virgl", {}),

@@ -29,6 +29,8 @@ SCENARIOS = {
     "vga": {"gpu": "virtio-vga", "expect": "msix 3"},
     # The firmware has set a mode, 1024x768 with 32 bits, by VESA's number.
     "vga-firmware": {"gpu": "virtio-vga", "append": "vga=0x344"},
+    # The same, for a probe that fails.
+    "vga-held": {"gpu": "virtio-vga", "append": "vga=0x344"},
     "pio-notify": {"gpu": "virtio-gpu-pci,modern-pio-notify=on", "expect": "msix 3"},
     "iommu": {"gpu": "virtio-gpu-pci,iommu_platform=on", "expect": "msix 3", "machine": IOMMU},
     # The device reads copies of the buffers. Not for tests of udmabuf, whose segments are too large

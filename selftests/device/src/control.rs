@@ -18,6 +18,7 @@ use crate::{
         self,
         Act,
         Script,
+        FAULTS,
         KINDS, //
     },
 };
@@ -40,13 +41,14 @@ wrong arguments.
   device ignore-kicks      kicks are lost
   device withhold-interrupts
                            interrupts are lost
+  device fault FAULT       a driver that starts finds that fault
   device needs-reset       sets that bit of the status
   device gone              all registers read as ones
   device resume            ends all that, except needs-reset; what is held goes on
   device count TYPE        how many commands of the type there were
   device state             what happened so far: NAME=NUMBER ...
 
-TYPE is any, or one of";
+TYPE is any, or one of the first line, FAULT one of the second:";
 
 /// Words of an answer, or why there is none.
 type Answer = Result<String, String>;
@@ -90,8 +92,9 @@ impl Words<'_> {
 
 /// The help, with the names of all types.
 pub fn help() -> String {
-    let names: Vec<_> = KINDS.iter().map(|(name, _)| *name).collect();
-    format!("{HELP} {}", names.join(" "))
+    let kinds: Vec<_> = KINDS.iter().map(|(name, _)| *name).collect();
+    let faults: Vec<_> = FAULTS.iter().map(|(name, _)| *name).collect();
+    format!("{HELP}\n  {}\n  {}", kinds.join(" "), faults.join(" "))
 }
 
 /// Answers one request.
@@ -173,6 +176,12 @@ fn device(shared: &Shared, words: &mut Words<'_>) -> Answer {
             return Ok(format!("count {}", lock(&shared.gpu).count(kind)));
         }
         "stall" | "never" | "slow" | "late" | "refuse" => rule(shared, &request, words)?,
+        "fault" => {
+            let word = words.word()?;
+            let fault = script::fault(word).ok_or_else(|| format!("{word}: no such fault"))?;
+            words.end()?;
+            lock(&shared.front).script.fault = Some(fault);
+        }
         _ => {
             let mut front = lock(&shared.front);
             match request.as_str() {
@@ -267,6 +276,8 @@ mod tests {
             ("device stall transfer 3", "done device stall"),
             ("device refuse flush 0x1200", "done device refuse"),
             ("device refuse flush", "error a word is missing"),
+            ("device fault heads", "done device fault"),
+            ("device fault tails", "error tails: no such fault"),
             ("device stall nothing", "error nothing: no such type"),
             ("device stall any 1 2", "error 2: too much"),
             (

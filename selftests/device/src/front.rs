@@ -13,7 +13,10 @@ use crate::{
         self,
         CONFIG_LENGTH, //
     },
-    script::Script, //
+    script::{
+        Fault,
+        Script, //
+    }, //
 };
 
 /// The control queue and the cursor queue.
@@ -22,6 +25,10 @@ pub const CURSOR: usize = 1;
 /// Largest sizes of the queues.
 const SIZES: [u16; QUEUES] = [64, 16];
 const NO_VECTOR: u16 = 0xffff;
+/// A size of a queue that none may have.
+const BAD_SIZE: u16 = 63;
+/// More heads than a device may have.
+const MANY_HEADS: u32 = 17;
 
 pub const FEATURE_VIRGL: u64 = 1 << 0;
 pub const FEATURE_EDID: u64 = 1 << 1;
@@ -135,6 +142,18 @@ impl Front {
         }
     }
 
+    fn has(&self, fault: Fault) -> bool {
+        self.script.fault == Some(fault)
+    }
+
+    /// The features that the driver finds.
+    fn offered(&self) -> u64 {
+        match self.has(Fault::Version) {
+            true => self.features & !FEATURE_VERSION_1,
+            false => self.features,
+        }
+    }
+
     /// Whether the device works on its queues.
     pub fn is_active(&self) -> bool {
         let running = self.status & (STATUS_DRIVER_OK | STATUS_NEEDS_RESET) == STATUS_DRIVER_OK;
@@ -243,7 +262,10 @@ impl Front {
             _ => 0,
         };
         put(0x00, &self.selected[0].to_le_bytes());
-        put(0x04, &window(self.features, self.selected[0]).to_le_bytes());
+        put(
+            0x04,
+            &window(self.offered(), self.selected[0]).to_le_bytes(),
+        );
         put(0x08, &self.selected[1].to_le_bytes());
         put(
             0x0c,
@@ -254,10 +276,19 @@ impl Front {
         put(0x14, &[self.status, self.generation]);
         put(0x16, &self.queue.to_le_bytes());
         if let Some(queue) = self.queues.get(usize::from(self.queue)) {
-            put(0x18, &queue.size.to_le_bytes());
+            let size = match self.queue {
+                1 if self.has(Fault::Queue) => 0,
+                0 if self.has(Fault::Size) => BAD_SIZE,
+                _ => queue.size,
+            };
+            put(0x18, &size.to_le_bytes());
             put(0x1a, &queue.vector.to_le_bytes());
             put(0x1c, &u16::from(queue.enabled).to_le_bytes());
-            put(0x1e, &self.queue.to_le_bytes());
+            let place = match self.has(Fault::Notify) {
+                true => u16::MAX,
+                false => self.queue,
+            };
+            put(0x1e, &place.to_le_bytes());
             for (number, area) in queue.areas.iter().enumerate() {
                 put(0x20 + 8 * number, &area.to_le_bytes());
             }
@@ -280,10 +311,19 @@ impl Front {
         match (region, offset) {
             (pci::CONFIG, at) => copy(data, &self.space, at),
             (pci::MEMORY_BAR, at) => copy(data, &self.memory, at),
-            (pci::VIRTIO_BAR, at @ pci::COMMON..pci::ISR) => copy(data, &self.common(), at),
+            (pci::VIRTIO_BAR, at @ pci::COMMON..pci::ISR) => {
+                if self.has(Fault::Generation) {
+                    self.generation = self.generation.wrapping_add(1);
+                }
+                copy(data, &self.common(), at);
+            }
             (pci::VIRTIO_BAR, pci::ISR) => copy(data, &[std::mem::take(&mut self.isr)], 0),
             (pci::VIRTIO_BAR, at @ pci::DEVICE..pci::NOTIFY) => {
-                let fields = [self.events, 0, self.heads, 0].map(u32::to_le_bytes);
+                let heads = match self.has(Fault::Heads) {
+                    true => MANY_HEADS,
+                    false => self.heads,
+                };
+                let fields = [self.events, 0, heads, 0].map(u32::to_le_bytes);
                 copy(data, fields.as_flattened(), at - pci::DEVICE);
             }
             _ => {}
@@ -326,7 +366,11 @@ impl Front {
     }
 
     fn write_common(&mut self, offset: u64, value: u64) {
-        let vectors = self.vectors;
+        let vectors = match self.has(Fault::Message) {
+            true => 0,
+            false => self.vectors,
+        };
+        let enables = !self.has(Fault::Enable);
         let vector = |value: u64| {
             let value = value as u16;
             if value < vectors {
@@ -353,7 +397,7 @@ impl Front {
                 match offset {
                     0x18 => queue.size = value as u16,
                     0x1a => queue.vector = vector(value),
-                    0x1c => queue.enabled = value == 1,
+                    0x1c => queue.enabled = enables && value == 1,
                     0x20..0x38 => {
                         let area = &mut queue.areas[(offset as usize - 0x20) / 8];
                         let shift = 8 * (offset % 8);
@@ -366,11 +410,14 @@ impl Front {
     }
 
     fn set_status(&mut self, status: u8) {
-        if status == 0 {
+        if status == 0 && self.has(Fault::Reset) {
+            // It takes no notice.
+        } else if status == 0 {
             self.reset();
         } else if !self.resetting {
             let sound = self.driver_features & !self.features == 0
-                && self.driver_features & FEATURE_VERSION_1 != 0;
+                && self.driver_features & FEATURE_VERSION_1 != 0
+                && !self.has(Fault::Features);
             let refused = if sound { 0 } else { STATUS_FEATURES_OK };
             self.status = status & !refused | self.status & STATUS_NEEDS_RESET;
         }
@@ -378,158 +425,4 @@ impl Front {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-
-    const ALL: u64 = FEATURE_EDID | FEATURE_INDIRECT | FEATURE_EVENT_IDX | FEATURE_VERSION_1;
-
-    fn read(front: &mut Front, region: u32, offset: u64) -> u32 {
-        let mut bytes = [0; 4];
-        front.read(region, offset, &mut bytes);
-        u32::from_le_bytes(bytes)
-    }
-
-    fn write(front: &mut Front, offset: u64, value: u32) {
-        front.write(pci::VIRTIO_BAR, offset, &value.to_le_bytes());
-    }
-
-    /// A device whose driver is there.
-    fn running() -> Front {
-        let mut front = Front::new(3, ALL, 1, 16);
-        front.write(pci::CONFIG, 4, &[6, 0]);
-        for half in 0..2 {
-            write(&mut front, 0x08, half);
-            write(&mut front, 0x0c, (ALL >> (32 * half)) as u32);
-        }
-        front.write(pci::VIRTIO_BAR, 0x14, &[0x0b]);
-        front.write(pci::VIRTIO_BAR, 0x14, &[0x0f]);
-        front
-    }
-
-    #[test]
-    fn features_are_negotiated() {
-        let mut front = running();
-        assert!(front.is_active());
-        assert_eq!(front.driver_features, ALL);
-        assert_eq!(read(&mut front, pci::VIRTIO_BAR, 0x14) & 0xff, 0x0f);
-        write(&mut front, 0x08, 0);
-        write(&mut front, 0x0c, 1);
-        front.write(pci::VIRTIO_BAR, 0x14, &[0x0b]);
-        assert_eq!(read(&mut front, pci::VIRTIO_BAR, 0x14) & 0xff, 0x03);
-    }
-
-    #[test]
-    fn a_reset_is_over_when_it_is_acknowledged() {
-        let mut front = running();
-        write(&mut front, 0x16, 1);
-        write(&mut front, 0x20, 0x1000);
-        write(&mut front, 0x24, 1);
-        assert_eq!(front.queues[1].areas[0], 0x1_0000_1000);
-        front.write(pci::VIRTIO_BAR, 0x14, &[0]);
-        assert!(!front.is_active());
-        assert_eq!(read(&mut front, pci::VIRTIO_BAR, 0x14) & 0xff, 0x0f);
-        front.acknowledge_reset();
-        assert_eq!(read(&mut front, pci::VIRTIO_BAR, 0x14) & 0xff, 0);
-        assert_eq!(front.queues[1].areas[0], 0);
-        assert_eq!(read(&mut front, pci::VIRTIO_BAR, 0x18), 0xffff_0040);
-    }
-
-    #[test]
-    fn a_reset_without_a_driver_is_over_at_once() {
-        let mut front = running();
-        front.write(pci::VIRTIO_BAR, 0x14, &[0]);
-        front.acknowledge_reset();
-        front.write(pci::VIRTIO_BAR, 0x14, &[0]);
-        assert!(!front.resetting);
-        front.write(pci::VIRTIO_BAR, 0x14, &[1]);
-        assert_eq!(read(&mut front, pci::VIRTIO_BAR, 0x14) & 0xff, 1);
-    }
-
-    #[test]
-    fn kicks_are_counted_and_can_be_lost() {
-        let mut front = running();
-        write(&mut front, pci::NOTIFY + 4, 1);
-        assert_eq!(front.kicked, [false, true]);
-        front.kicked = [false; 2];
-        front.script.ignores_kicks = true;
-        write(&mut front, pci::NOTIFY, 0);
-        front.script.ignores_kicks = false;
-        // Not the master of the bus.
-        front.write(pci::CONFIG, 4, &[2, 0]);
-        write(&mut front, pci::NOTIFY, 0);
-        assert_eq!((front.kicked, front.counts.kicks), ([false; 2], [2, 1]));
-    }
-
-    #[test]
-    fn a_device_that_is_gone_reads_as_ones() {
-        let mut front = running();
-        front.script.gone = true;
-        front.write(pci::CONFIG, 4, &[0]);
-        assert_eq!(read(&mut front, pci::CONFIG, 0), u32::MAX);
-        assert_eq!(read(&mut front, pci::VIRTIO_BAR, 0x14), u32::MAX);
-        front.script.gone = false;
-        assert_eq!(read(&mut front, pci::CONFIG, 0), 0x1050_1af4);
-        assert!(front.is_active());
-    }
-
-    #[test]
-    fn memory_keeps_what_is_written() {
-        let mut front = running();
-        front.write(pci::MEMORY_BAR, 12, &[1, 2, 3, 4, 5]);
-        front.reset();
-        assert_eq!(read(&mut front, pci::MEMORY_BAR, 12), 0x0403_0201);
-        assert_eq!(read(&mut front, pci::MEMORY_BAR, 14), 0x0403);
-        assert_eq!(read(&mut front, pci::MEMORY_BAR, 16), 0);
-    }
-
-    #[test]
-    fn events_stay_until_they_are_cleared() {
-        let mut front = running();
-        front.displays_changed();
-        assert_eq!(read(&mut front, pci::VIRTIO_BAR, pci::DEVICE), 1);
-        write(&mut front, pci::DEVICE + 4, 1);
-        assert_eq!(read(&mut front, pci::VIRTIO_BAR, pci::DEVICE), 0);
-        assert_eq!(read(&mut front, pci::VIRTIO_BAR, pci::DEVICE + 8), 1);
-    }
-
-    /// A file that counts as an eventfd here, and what was written to it.
-    fn pipe() -> (std::io::PipeReader, File) {
-        let (reader, writer) = std::io::pipe().unwrap();
-        (reader, std::os::fd::OwnedFd::from(writer).into())
-    }
-
-    #[test]
-    fn messages_go_to_their_vectors() {
-        let mut front = running();
-        write(&mut front, 0x16, 0);
-        front.write(pci::VIRTIO_BAR, 0x1a, &[1, 0]);
-        let (mut reader, writer) = pipe();
-        front.set_irqs(pci::MSIX, 0x24, 1, 1, vec![writer]);
-        front.queue_used(0);
-        // Its vector is not set.
-        front.queue_used(CURSOR);
-        front.script.withholds_interrupts = true;
-        front.queue_used(0);
-        assert_eq!((front.counts.interrupts, front.counts.withheld), (1, 1));
-        front.set_irqs(pci::MSIX, 0x21, 0, 0, Vec::new());
-        let mut bytes = Vec::new();
-        reader.read_to_end(&mut bytes).unwrap();
-        assert_eq!(bytes, 1u64.to_ne_bytes());
-    }
-
-    #[test]
-    fn the_line_is_masked_until_the_guest_has_read_the_cause() {
-        let mut front = running();
-        let (_reader, writer) = pipe();
-        front.set_irqs(pci::INTX, 0x24, 0, 1, vec![writer]);
-        front.queue_used(0);
-        front.displays_changed();
-        assert_eq!(front.counts.interrupts, 1);
-        front.set_irqs(pci::INTX, 0x11, 0, 1, Vec::new());
-        assert_eq!(front.counts.interrupts, 2);
-        assert_eq!(read(&mut front, pci::VIRTIO_BAR, pci::ISR), 3);
-        front.set_irqs(pci::INTX, 0x11, 0, 1, Vec::new());
-        assert_eq!(front.counts.interrupts, 2);
-    }
-}
+mod tests;

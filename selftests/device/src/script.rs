@@ -56,6 +56,51 @@ struct Rule {
     fired: u64,
 }
 
+/// What a driver that starts the device does not find as it should be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    /// The device is none of version 1.
+    Version,
+    /// It takes no features.
+    Features,
+    /// It does not end a reset.
+    Reset,
+    /// It has no cursor queue.
+    Queue,
+    /// The size of the control queue is no power of two.
+    Size,
+    /// It does not enable a queue.
+    Enable,
+    /// It takes no message.
+    Message,
+    /// A queue is kicked beyond the registers.
+    Notify,
+    /// It has more heads than any device may have.
+    Heads,
+    /// Its configuration never holds still.
+    Generation,
+}
+
+/// All faults, with the names that requests have for them.
+pub const FAULTS: [(&str, Fault); 10] = [
+    ("version", Fault::Version),
+    ("features", Fault::Features),
+    ("reset", Fault::Reset),
+    ("queue", Fault::Queue),
+    ("size", Fault::Size),
+    ("enable", Fault::Enable),
+    ("message", Fault::Message),
+    ("notify", Fault::Notify),
+    ("heads", Fault::Heads),
+    ("generation", Fault::Generation),
+];
+
+/// Returns a fault by its name.
+pub fn fault(name: &str) -> Option<Fault> {
+    let known = FAULTS.iter().find(|(known, _)| *known == name);
+    known.map(|(_, fault)| *fault)
+}
+
 /// All of the device's misbehaviour.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Script {
@@ -66,6 +111,7 @@ pub struct Script {
     pub withholds_interrupts: bool,
     /// All reads are ones, writes are lost.
     pub gone: bool,
+    pub fault: Option<Fault>,
 }
 
 impl Script {
@@ -114,6 +160,8 @@ mod tests {
         assert_eq!(kind("transfer"), Some(Some(TRANSFER)));
         assert_eq!(kind("any"), Some(None));
         assert_eq!(kind("capset"), None);
+        assert_eq!(fault("heads"), Some(Fault::Heads));
+        assert_eq!(fault("tails"), None);
     }
 
     #[test]
