@@ -89,7 +89,11 @@ pub(crate) use self::{
         ResourceUnref,
         SetScanout,
         TransferToHost2d,
-        NO_RESOURCE, //
+        ABGR8888,
+        ARGB8888,
+        NO_RESOURCE,
+        XBGR8888,
+        XRGB8888, //
     },
 };
 

@@ -41,6 +41,7 @@ use crate::{
     display::{
         outputs,
         Display,
+        Formats,
         Outputs, //
     },
     driver::{
@@ -128,7 +129,7 @@ impl<'a> StartedDevice<'a> {
         let adapter = engines.adapter.clone();
         let submission_thread = start_submission_thread(&adapter)?;
         let watchdog_thread = start_watchdog_thread(&adapter, &fences)?;
-        let (info, outputs) = identify(&engines, &fences, irq_type)?;
+        let (info, outputs, formats) = identify(&engines, &fences, irq_type)?;
         // SAFETY: A local here, and then a field of what is returned: it is not forgotten.
         let service = unsafe { Service::new(adapter.clone())? };
         // SAFETY: A local here, and then a field of what is returned: it is not forgotten.
@@ -138,6 +139,7 @@ impl<'a> StartedDevice<'a> {
             adapter: adapter.clone(),
             display: display.clone(),
             outputs: outputs.clone(),
+            formats,
             info,
             handle: service.handle(),
         };
@@ -229,7 +231,7 @@ fn start_watchdog_thread<'a>(
     }
 }
 
-/// Reads the configuration of the device and asks it for its scanouts.
+/// Reads the configuration of the device and asks it for its scanouts and its formats.
 ///
 /// A device that does not answer is reset once and asked again.
 ///
@@ -240,7 +242,7 @@ fn identify(
     engines: &Engines<'_>,
     fences: &Fences,
     irq_type: IrqType,
-) -> Result<(DeviceInfo, Arc<Outputs>)> {
+) -> Result<(DeviceInfo, Arc<Outputs>, Formats)> {
     let adapter = &engines.adapter;
     let gpu = adapter.miniport();
     let config = gpu.transport().config()?;
@@ -259,6 +261,7 @@ fn identify(
             dev_err!(gpu.device(), "device does not answer\n");
         }
     })?;
+    let formats = Formats::ask(adapter, fences, begin + ANSWER_TIMEOUT_NS)?;
     let info = DeviceInfo {
         scanouts: config.num_scanouts,
         capsets: config.num_capsets,
@@ -266,7 +269,7 @@ fn identify(
         edid_name: outputs.with_edid(0, command::edid_name).flatten(),
         irq_type,
     };
-    Ok((info, outputs))
+    Ok((info, outputs, formats))
 }
 
 /// Makes the device known to user space.

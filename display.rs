@@ -52,6 +52,7 @@ mod change;
 mod cursor;
 mod damage;
 mod follow;
+pub(crate) mod formats;
 pub(crate) mod outputs;
 pub(crate) mod panic;
 mod screen;
@@ -75,15 +76,10 @@ use self::{
     },
 };
 pub(crate) use self::{
+    formats::Formats,
     outputs::Outputs,
     screen::Progress, //
 };
-
-/// `DRM_FORMAT_XRGB8888`.
-pub(crate) const XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
-
-/// `DRM_FORMAT_ARGB8888`.
-pub(crate) const ARGB8888: u32 = u32::from_le_bytes(*b"AR24");
 
 /// Largest width and height of a mode, in pixels.
 pub(crate) const MAX_SIDE: u32 = 8192;
@@ -123,7 +119,7 @@ impl State {
                     },
                 ) => {
                     let shown = Shown {
-                        resource: framebuffer.resource(),
+                        resource: framebuffer.resource(PlaneKind::Primary),
                         src: update.new().src(),
                     };
                     screen.update(shown, *part, *modeset);
@@ -243,15 +239,16 @@ impl<'a> Display<'a> {
         Ok(screen.progress().clone())
     }
 
-    /// Gives `framebuffer` a resource of which the device can be told, if it has none: all that a
-    /// commit that shows it needs. On a broken device there is nothing to prepare.
+    /// Gives `framebuffer` a resource for planes of this kind of which the device can be told, if
+    /// it has none: all that a commit that shows it there needs. On a broken device there is
+    /// nothing to prepare.
     ///
     /// Errors: [`EBUSY`] while the device holds too many resources that nobody uses any more,
     /// [`E2BIG`] if the object has more pieces than the device takes, [`ENOMEM`], and those of
     /// mapping the object. Context: process; does not wait for the device.
-    pub(crate) fn prepare(&self, framebuffer: &Framebuffer) -> Result {
+    pub(crate) fn prepare(&self, framebuffer: &Framebuffer, kind: PlaneKind) -> Result {
         let resources = self.gpu().resources();
-        if resources.share(framebuffer) || self.gpu().fences().check().is_err() {
+        if resources.share(framebuffer, kind) || self.gpu().fences().check().is_err() {
             return Ok(());
         }
         resources.sweep();
@@ -260,7 +257,7 @@ impl<'a> Display<'a> {
         }
         let list = attach_list(self.gpu(), framebuffer.object())?;
         let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-        resources.insert(node, framebuffer, list);
+        resources.insert(node, framebuffer, kind, list);
         Ok(())
     }
 

@@ -19,6 +19,7 @@ use kernel::{
 use crate::{
     display::{
         Display,
+        Formats,
         Outputs, //
     },
     gpu::{
@@ -58,6 +59,8 @@ pub(crate) struct RegistrationData<'a> {
     pub(crate) adapter: Arc<Adapter<Gpu<'a>>>,
     pub(crate) display: Arc<Display<'a>>,
     pub(crate) outputs: Arc<Outputs>,
+    /// Pixel formats of framebuffers on screens.
+    pub(crate) formats: Formats,
     pub(crate) info: DeviceInfo,
     /// The adapter's handle for other modules.
     pub(crate) handle: u64,

@@ -71,6 +71,7 @@ use crate::{
 };
 
 pub(crate) mod debugfs;
+mod framebuffer;
 mod hardware;
 mod messages;
 mod resources;
@@ -78,13 +79,15 @@ mod service;
 
 pub(crate) use self::{
     debugfs::DebugFiles,
+    framebuffer::{
+        Framebuffer,
+        FramebufferData, //
+    },
     messages::{
         MessageMap,
         State, //
     },
     resources::{
-        Framebuffer,
-        FramebufferData,
         Object,
         ObjectData,
         Resource,

@@ -24,7 +24,10 @@ pub(crate) const NO_RESOURCE: u32 = 0;
 /// [`Self::B8G8R8X8`] here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-#[expect(dead_code, reason = "the driver uses two, but this is the whole list")]
+#[expect(
+    dead_code,
+    reason = "the driver uses three, but this is the whole list"
+)]
 pub(crate) enum Format {
     /// Blue, green, red, alpha.
     B8G8R8A8 = 1,
@@ -42,6 +45,32 @@ pub(crate) enum Format {
     A8B8G8R8 = 121,
     /// Red, green, blue, nothing.
     R8G8B8X8 = 134,
+}
+
+/// `DRM_FORMAT_XRGB8888`.
+pub(crate) const XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
+
+/// `DRM_FORMAT_ARGB8888`.
+pub(crate) const ARGB8888: u32 = u32::from_le_bytes(*b"AR24");
+
+/// `DRM_FORMAT_XBGR8888`.
+pub(crate) const XBGR8888: u32 = u32::from_le_bytes(*b"XB24");
+
+/// `DRM_FORMAT_ABGR8888`.
+pub(crate) const ABGR8888: u32 = u32::from_le_bytes(*b"AB24");
+
+impl Format {
+    /// Returns the format of a resource for pixels of the DRM format `fourcc`, of which alpha is
+    /// `blended`.
+    ///
+    /// Without that alpha is nothing, also for a viewer of the screen, which would blend it.
+    pub(crate) const fn of(fourcc: u32, blended: bool) -> Self {
+        match fourcc {
+            XBGR8888 | ABGR8888 => Self::R8G8B8X8,
+            ARGB8888 if blended => Self::B8G8R8A8,
+            _ => Self::B8G8R8X8,
+        }
+    }
 }
 
 impl From<Format> for U32 {

@@ -49,6 +49,9 @@ pub(super) fn change<'c>(
         (Some(framebuffer), Some(crtc)) if crtc.active() => {
             let modeset = crtc.needs_modeset();
             let changed = update.framebuffer_changed() || modeset || old.src() != new.src();
+            // The same bytes in another format are another picture.
+            let format = old.framebuffer().map(|framebuffer| framebuffer.format());
+            let reformatted = format.is_some_and(|format| format != framebuffer.format());
             let show = |part| Change::Show {
                 framebuffer,
                 part,
@@ -62,9 +65,9 @@ pub(super) fn change<'c>(
                 };
             }
             match update.damage_merged() {
-                Some(part) => show(part),
-                None if changed => show(new.src()),
-                None => Change::Nothing,
+                Some(part) if !reformatted => show(part),
+                _ if changed => show(new.src()),
+                _ => Change::Nothing,
             }
         }
         _ if old.framebuffer().is_some() => Change::Off,
@@ -92,7 +95,7 @@ pub(super) fn wanted_cursor(
         // CAST: the device takes positions left of the screen and above it in two's complement.
         x: (new.crtc_x() as u32).into(),
         y: (new.crtc_y() as u32).into(),
-        resource_id: framebuffer.resource().into(),
+        resource_id: framebuffer.resource(PlaneKind::Cursor).into(),
         // CAST: as above.
         hot_x: (hot_x as u32).into(),
         hot_y: (hot_y as u32).into(),

@@ -20,7 +20,6 @@ use kernel::{
 use crate::{
     command::{
         Command,
-        Format,
         MoveCursor,
         ResourceCreate2d,
         ResourceDetachBacking,
@@ -60,8 +59,7 @@ use super::{
         Caller,
         Screen,
         Step, //
-    },
-    ARGB8888, //
+    }, //
 };
 
 /// Commands that a screen needs at once: create, transfer, scanout and flush. The list of pages is
@@ -233,10 +231,7 @@ impl<'a> Follow<'_, 'a> {
             let layout = resource.layout();
             let create = ResourceCreate2d {
                 resource_id: id.into(),
-                format: match layout.format {
-                    ARGB8888 => Format::B8G8R8A8.into(),
-                    _ => Format::B8G8R8X8.into(),
-                },
+                format: layout.format.into(),
                 width: (layout.pitch / BYTES_PER_PIXEL).into(),
                 height: layout.height.into(),
             };

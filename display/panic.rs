@@ -8,9 +8,12 @@
 //! the commands, see [`crate::virtqueue`]. When they are complete, the interrupt gives the memory
 //! back: never after a panic, but after one that was only tried in debugfs.
 
-use kernel::device::{
-    Bound,
-    Device, //
+use kernel::{
+    device::{
+        Bound,
+        Device, //
+    },
+    drm::kms::PlaneKind, //
 };
 
 use crate::{
@@ -35,7 +38,7 @@ use crate::{
 ///
 /// Context: panic.
 pub(crate) fn flush(adapter: &Adapter<Gpu<'_>>, dev: &Device<Bound>, framebuffer: &Framebuffer) {
-    let resource_id = framebuffer.resource();
+    let resource_id = framebuffer.resource(PlaneKind::Primary);
     if resource_id == NO_RESOURCE || framebuffer.object().sync_for_device_in_panic(dev).is_err() {
         return;
     }

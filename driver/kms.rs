@@ -60,17 +60,15 @@ use kernel::{
 
 use crate::{
     command::{
-        CURSOR_SIZE,
-        NO_RESOURCE, //
+        ARGB8888,
+        CURSOR_SIZE, //
     },
     display::{
         panic,
         Outputs,
         PlaneData,
         Progress,
-        ARGB8888,
-        MAX_SIDE,
-        XRGB8888, //
+        MAX_SIDE, //
     },
     driver::RegistrationData,
     gpu::{
@@ -138,7 +136,8 @@ impl DriverPlane for PlaneData {
             let Some(guard) = device.registration_guard() else {
                 return Ok(());
             };
-            let prepared = guard.registration_data_with(|data| data.display.prepare(framebuffer));
+            let prepared = guard
+                .registration_data_with(|data| data.display.prepare(framebuffer, plane.kind()));
             drop(guard);
             match prepared {
                 // The device still holds too much. On one that works that takes milliseconds.
@@ -294,9 +293,7 @@ impl DriverFramebuffer for FramebufferData {
     type Driver = RustGpuDriver;
 
     fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
-            resource: Atomic::new(NO_RESOURCE),
-        })
+        Self::new()
     }
 
     /// Errors: [`EINVAL`] for lines that are no whole number of pixels: the resources of the host
@@ -428,7 +425,7 @@ fn add_scanout<'a>(
 ) -> Result {
     let crtcs = 1 << scanout;
     let plane = || Ok(PlaneData { scanout });
-    let primary = setup.plane(PlaneKind::Primary, crtcs, &[XRGB8888], plane())?;
+    let primary = setup.plane(PlaneKind::Primary, crtcs, data.formats.fourccs(), plane())?;
     let pointer = setup.plane(PlaneKind::Cursor, crtcs, &[ARGB8888], plane())?;
     let crtc = CrtcData {
         fences: data.adapter.miniport().fences().clone(),

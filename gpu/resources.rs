@@ -4,8 +4,10 @@
 //! of it, and the object behind it, which the device may read until it let go of it or is reset.
 //!
 //! Framebuffers of one object that lie in it in the same way share a resource, and it stays while
-//! the object has a handle. So a client that shows the same buffer in ever new framebuffers, as all
-//! do with the image of a cursor, does not make the host create it anew.
+//! the object has a handle. A framebuffer that is shown on a screen and is the image of a cursor
+//! has one for each: only the alpha of the second counts. So a client that shows the same buffer in
+//! ever new framebuffers, as all do with the image of a cursor, does not make the host create it
+//! anew.
 //!
 //! A resource that nobody uses any more is destroyed in three steps: it is marked, the device is
 //! told as soon as there is room, and when the device has answered it is taken out by the next
@@ -15,7 +17,10 @@
 use kernel::{
     drm::{
         gem::shmem,
-        kms, //
+        kms::{
+            self,
+            PlaneKind, //
+        }, //
     },
     new_mutex,
     num::casts::u32_as_usize,
@@ -39,11 +44,15 @@ use crate::{
         MAX_SCANOUTS,
         NO_RESOURCE, //
     },
-    gpu::RustGpuDriver,
     virtqueue::{
         CommandBuffer,
         DedicatedBuffer, //
     },
+};
+
+use super::framebuffer::{
+    Framebuffer,
+    Layout, //
 };
 
 /// Bytes of a pixel of all formats.
@@ -70,52 +79,6 @@ impl ObjectData {
     /// Returns whether user space has a handle of the object.
     pub(crate) fn has_handles(&self) -> bool {
         self.handles.load(Relaxed) != 0
-    }
-}
-
-/// What the driver keeps with a framebuffer.
-#[pin_data]
-pub(crate) struct FramebufferData {
-    /// Number of the host resource behind it; [`NO_RESOURCE`] until it is prepared for its first
-    /// commit. Changed under the lock of [`ResourceTable`].
-    pub(crate) resource: Atomic<u32>,
-}
-
-impl FramebufferData {
-    /// Returns the number of the resource.
-    ///
-    /// Context: any.
-    pub(crate) fn resource(&self) -> u32 {
-        // A commit that shows the framebuffer prepared it, or waited for the commit that did.
-        self.resource.load(Relaxed)
-    }
-}
-
-/// A framebuffer of this driver.
-pub(crate) type Framebuffer = kms::Framebuffer<RustGpuDriver>;
-
-/// How the pixels of a framebuffer lie in its object. Framebuffers of an object share a resource if
-/// all of this is the same.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Layout {
-    /// Distance of two lines, in bytes.
-    pub(crate) pitch: u32,
-    /// Number of lines.
-    pub(crate) height: u32,
-    /// Pixel format, as fourcc.
-    pub(crate) format: u32,
-    /// Offset of the first line, in bytes.
-    pub(crate) offset: u32,
-}
-
-impl From<&Framebuffer> for Layout {
-    fn from(framebuffer: &Framebuffer) -> Self {
-        Self {
-            pitch: framebuffer.pitch(),
-            height: framebuffer.height(),
-            format: framebuffer.format(),
-            offset: framebuffer.offset(),
-        }
     }
 }
 
@@ -163,12 +126,12 @@ pub(crate) struct Resource {
 }
 
 impl Resource {
-    /// Makes a resource for `framebuffer`, of which the device was not told yet. `list` is the
-    /// command that will tell it of the pages.
-    fn new(framebuffer: &Framebuffer, list: KBox<DedicatedBuffer>) -> Self {
+    /// Makes a resource of which the device was not told yet. `list` is the command that will tell
+    /// it of the pages.
+    fn new(object: &Object, layout: Layout, list: KBox<DedicatedBuffer>) -> Self {
         Self {
-            object: framebuffer.object().into(),
-            layout: framebuffer.into(),
+            object: object.into(),
+            layout,
             framebuffers: 1,
             stage: Stage::Used,
             created: Told::No,
@@ -256,6 +219,12 @@ impl Inner {
             Stage::Leaving => Some(&mut self.leaving),
             Stage::Gone => Some(&mut self.gone),
         }
+    }
+
+    /// Returns the number for a new resource.
+    fn take_id(&mut self) -> u32 {
+        self.last = next_id(self.last, |id| self.resources.get(&id).is_some());
+        self.last
     }
 
     /// Moves a resource to another stage.
@@ -382,28 +351,35 @@ impl ResourceTable {
         inner.unused + inner.leaving < MAX_LEAVING
     }
 
-    /// Returns whether `framebuffer` has a resource of which the device can be told, after giving
-    /// it that of its object if both lie there in the same way.
+    /// Returns a number that no resource has nor will get soon.
     ///
     /// Context: process.
-    pub(crate) fn share(&self, framebuffer: &Framebuffer) -> bool {
+    pub(crate) fn take_id(&self) -> u32 {
+        self.inner.lock().take_id()
+    }
+
+    /// Returns whether `framebuffer` has a resource for planes of this kind of which the device can
+    /// be told, after giving it that of its object if both lie there in the same way.
+    ///
+    /// Context: process.
+    pub(crate) fn share(&self, framebuffer: &Framebuffer, kind: PlaneKind) -> bool {
         let inner = &mut *self.inner.lock();
-        if let Some(resource) = inner.resources.get(&framebuffer.resource()) {
+        if let Some(resource) = inner.resources.get(&framebuffer.resource(kind)) {
             return resource.is_ready();
         }
         let shared = framebuffer.object().resource.load(Relaxed);
         match inner.resources.get_mut(&shared) {
-            Some(resource) if resource.layout == framebuffer.into() => {
+            Some(resource) if resource.layout == Layout::new(framebuffer, kind) => {
                 resource.framebuffers += 1;
-                framebuffer.resource.store(shared, Relaxed);
+                framebuffer.number(kind).store(shared, Relaxed);
                 resource.is_ready()
             }
             _ => false,
         }
     }
 
-    /// Gives `framebuffer` a new resource, or the one that it has a new list. It becomes that of
-    /// its object as well, if that has none.
+    /// Gives `framebuffer` a new resource for planes of this kind, or the one that it has a new
+    /// list. It becomes that of its object as well, if that has none.
     ///
     /// Does nothing if that was done by another caller meanwhile.
     ///
@@ -412,28 +388,28 @@ impl ResourceTable {
         &self,
         node: RBTreeNodeReservation<u32, Resource>,
         framebuffer: &Framebuffer,
+        kind: PlaneKind,
         list: KBox<DedicatedBuffer>,
     ) {
-        if self.share(framebuffer) {
+        if self.share(framebuffer, kind) {
             return;
         }
         let mut inner = self.inner.lock();
-        if let Some(resource) = inner.resources.get_mut(&framebuffer.resource()) {
+        if let Some(resource) = inner.resources.get_mut(&framebuffer.resource(kind)) {
             if !resource.is_ready() {
                 resource.list = Some(list);
             }
             return;
         }
-        let id = next_id(inner.last, |id| inner.resources.get(&id).is_some());
-        inner.last = id;
-        let resource = Resource::new(framebuffer, list);
-        inner.resources.insert(node.into_node(id, resource));
+        let id = inner.take_id();
         let object = framebuffer.object();
+        let resource = Resource::new(object, Layout::new(framebuffer, kind), list);
+        inner.resources.insert(node.into_node(id, resource));
         let shared = object.resource.load(Relaxed);
         if inner.resources.get(&shared).is_none() {
             object.resource.store(id, Relaxed);
         }
-        framebuffer.resource.store(id, Relaxed);
+        framebuffer.number(kind).store(id, Relaxed);
     }
 
     /// Calls `f` with a resource, if there is one of this number.
@@ -443,16 +419,20 @@ impl ResourceTable {
         self.inner.lock().resources.get_mut(&id).map(f)
     }
 
-    /// Takes the resource of a framebuffer that goes. Returns whether it starts to leave.
+    /// Takes the resources of a framebuffer that goes. Returns whether one starts to leave.
     ///
     /// Context: process.
     pub(crate) fn leave(&self, framebuffer: &Framebuffer) -> bool {
         let mut inner = self.inner.lock();
-        let id = framebuffer.resource.xchg(NO_RESOURCE, Relaxed);
-        if let Some(resource) = inner.resources.get_mut(&id) {
-            resource.framebuffers -= 1;
+        let mut leaves = false;
+        for number in framebuffer.numbers() {
+            let id = number.xchg(NO_RESOURCE, Relaxed);
+            if let Some(resource) = inner.resources.get_mut(&id) {
+                resource.framebuffers -= 1;
+            }
+            leaves |= inner.release(id);
         }
-        inner.release(id)
+        leaves
     }
 
     /// The last handle of `object` was closed. Returns whether its resource starts to leave.

@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "kselftest_harness.h"
+#include "display_format.h"
 #include "display_scene.h"
 
 /* Panics in a row, and the most attempts for each of them while the device is busy. */
@@ -113,6 +114,29 @@ TEST_F_TIMEOUT(panic, shown, 300)
 	/* The next flip shows the client's picture again. */
 	ASSERT_EQ(0, flip());
 	EXPECT_TRUE(scene_shows(&scene, "panic-after"));
+}
+
+/* It can be read in each format that the screen can have. */
+TEST_F_TIMEOUT(panic, formats, 300)
+{
+	const struct display *display = &scene.display;
+	struct frame frame;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(screen_formats); i++) {
+		const __u32 format = screen_formats[i];
+
+		ASSERT_EQ(0, frame_create_format(display->fd, &frame, scene.frame.width,
+						 scene.frame.height, format));
+		picture_fill(&scene.picture, i);
+		frame_draw_format(&frame, &scene.picture, format, 0);
+		ASSERT_EQ(0, set_crtc(display, frame.fb, &display->mode, 0, 0));
+		ASSERT_TRUE(scene_shows(&scene, "panic-format-before"));
+		ASSERT_EQ(0, ask_for_panic());
+		EXPECT_TRUE(shows_panic("panic-format")) TH_LOG("%s", format_name(format));
+		ASSERT_EQ(0, gpu_works(null_fd));
+		frame_destroy(display->fd, &frame);
+	}
 }
 
 /* A panic uses up nothing that the next one needs. */

@@ -36,11 +36,11 @@ GUESTS = [
     ("debug", "swiotlb", "modes dumb display display_atomic"),
     ("production", "root-port", "removal"),
     ("production", "msix3", f"{CORE} load.sh"),
-    ("production", "msix3", DISPLAY),
+    ("production", "msix3", f"{DISPLAY} display_format"),
     ("production", "two-heads", "display_heads"),
     ("production", "own",
-     "own display display_cursor display_flip display_hotplug display_random refusals signals "
-     "objects hostile"),
+     "own own_format display display_cursor display_flip display_format display_hotplug "
+     "display_random refusals signals objects hostile"),
     ("production", "own-and-another", "two_devices"),
     ("production", "own-firmware", "firmware"),
     ("production", "own", "stall_matrix lost"),

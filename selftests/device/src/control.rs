@@ -38,6 +38,7 @@ wrong arguments.
   device slow TYPE MS      the queue stands still for so long at each command
   device late TYPE MS      they are answered so much later than the others
   device refuse TYPE CODE  they are answered by an error, a number such as 0x1200
+  device refuse-format N   resources of that format are refused, as by a device without it
   device ignore-kicks      kicks are lost
   device withhold-interrupts
                            interrupts are lost
@@ -176,6 +177,11 @@ fn device(shared: &Shared, words: &mut Words<'_>) -> Answer {
             return Ok(format!("count {}", lock(&shared.gpu).count(kind)));
         }
         "stall" | "never" | "slow" | "late" | "refuse" => rule(shared, &request, words)?,
+        "refuse-format" => {
+            let format = words.number()?;
+            words.end()?;
+            lock(&shared.gpu).refuse_format(format);
+        }
         "fault" => {
             let word = words.word()?;
             let fault = script::fault(word).ok_or_else(|| format!("{word}: no such fault"))?;
@@ -183,6 +189,7 @@ fn device(shared: &Shared, words: &mut Words<'_>) -> Answer {
             lock(&shared.front).script.fault = Some(fault);
         }
         _ => {
+            let mut gpu = lock(&shared.gpu);
             let mut front = lock(&shared.front);
             match request.as_str() {
                 "ignore-kicks" => front.script.ignores_kicks = true,
@@ -192,6 +199,7 @@ fn device(shared: &Shared, words: &mut Words<'_>) -> Answer {
                 "resume" => {
                     front.script = Script::default();
                     front.resumed = true;
+                    gpu.take_formats();
                 }
                 _ => return Err(format!("device {request}: no such request")),
             }
@@ -278,6 +286,8 @@ mod tests {
             ("device refuse flush", "error a word is missing"),
             ("device fault heads", "done device fault"),
             ("device fault tails", "error tails: no such fault"),
+            ("device refuse-format 134", "done device refuse-format"),
+            ("device refuse-format 1 2", "error 2: too much"),
             ("device stall nothing", "error nothing: no such type"),
             ("device stall any 1 2", "error 2: too much"),
             (

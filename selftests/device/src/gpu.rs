@@ -2,7 +2,10 @@
 
 //! The commands of the virtio GPU, without 3D. Where it is up to the device, QEMU's way is taken.
 
-use std::collections::HashMap;
+use std::collections::{
+    HashMap,
+    HashSet, //
+};
 
 use crate::{
     edid,
@@ -118,6 +121,8 @@ pub struct Gpu {
     bytes: u64,
     limit: u64,
     counts: HashMap<u32, u64>,
+    /// Numbers of formats that the device does not know.
+    unknown: HashSet<u32>,
     /// Transfers whose backing was too short, or no memory of the guest.
     pub short: u64,
 }
@@ -136,6 +141,7 @@ impl Gpu {
             bytes: 0,
             limit,
             counts: HashMap::new(),
+            unknown: HashSet::new(),
             short: 0,
         }
     }
@@ -148,6 +154,16 @@ impl Gpu {
             head.shown = None;
             head.cursor = Cursor::default();
         }
+    }
+
+    /// From now on the device does not know a format.
+    pub fn refuse_format(&mut self, number: u32) {
+        self.unknown.insert(number);
+    }
+
+    /// The device knows all formats again.
+    pub fn take_formats(&mut self) {
+        self.unknown.clear();
     }
 
     /// How many commands of a type were executed or refused, or of all types.
@@ -266,7 +282,10 @@ impl Gpu {
         if id == 0 || self.resources.contains_key(&id) {
             return Err(INVALID_RESOURCE);
         }
-        let format = Format::new(format).ok_or(INVALID_PARAMETER)?;
+        let known = !self.unknown.contains(&format);
+        let format = Format::new(format)
+            .filter(|_| known)
+            .ok_or(INVALID_PARAMETER)?;
         let bytes = Resource::bytes(width, height);
         if bytes == 0 {
             return Err(INVALID_PARAMETER);
@@ -453,6 +472,18 @@ mod tests {
         assert_eq!(bench.gpu.held(), (0, 0, 0));
         assert_eq!(bench.gpu.picture(0).map(|picture| picture.0), Some(640));
         assert_eq!(bench.gpu.short, 0);
+    }
+
+    #[test]
+    fn a_format_can_be_unknown() {
+        let mut bench = Bench::new();
+        bench.gpu.refuse_format(134);
+        assert_eq!(bench.run(0x101, &[1, 134, 32, 32]), INVALID_PARAMETER);
+        assert_eq!(bench.run(0x101, &[1, 2, 32, 32]), OK_NODATA);
+        bench.gpu.reset();
+        assert_eq!(bench.run(0x101, &[1, 134, 32, 32]), INVALID_PARAMETER);
+        bench.gpu.take_formats();
+        assert_eq!(bench.run(0x101, &[1, 134, 32, 32]), OK_NODATA);
     }
 
     #[test]

@@ -36,20 +36,35 @@ impl Rect {
     }
 }
 
-/// Where red, green and blue are in a pixel.
+/// Where red, green and blue are in a pixel, and where alpha is, if it has any.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Format([usize; 3]);
+pub struct Format {
+    colours: [usize; 3],
+    alpha: Option<usize>,
+}
 
 impl Format {
     /// The format with this number, as in `enum virtio_gpu_formats`.
     pub fn new(number: u32) -> Option<Self> {
-        match number {
-            1 | 2 => Some(Self([2, 1, 0])),
-            3 | 4 => Some(Self([1, 2, 3])),
-            67 | 134 => Some(Self([0, 1, 2])),
-            68 | 121 => Some(Self([3, 2, 1])),
-            _ => None,
-        }
+        let (colours, alpha) = match number {
+            1 => ([2, 1, 0], Some(3)),
+            2 => ([2, 1, 0], None),
+            3 => ([1, 2, 3], Some(0)),
+            4 => ([1, 2, 3], None),
+            67 => ([0, 1, 2], Some(3)),
+            134 => ([0, 1, 2], None),
+            68 => ([3, 2, 1], None),
+            121 => ([3, 2, 1], Some(0)),
+            _ => return None,
+        };
+        Some(Self { colours, alpha })
+    }
+
+    /// Red, green and blue as they are seen on black: alpha lets that shine through.
+    fn seen(&self, pixel: &[u8]) -> [u8; 3] {
+        let alpha = self.alpha.map_or(255, |at| u32::from(pixel[at]));
+        self.colours
+            .map(|at| (u32::from(pixel[at]) * alpha / 255) as u8)
     }
 }
 
@@ -169,9 +184,8 @@ impl Resource {
         Some(whole)
     }
 
-    /// Red, green and blue of all pixels of a part, row by row.
+    /// Red, green and blue of all pixels of a part as they are seen, row by row.
     pub fn colours(&self, part: &Rect) -> Vec<u8> {
-        let Format([red, green, blue]) = self.format;
         let pitch = self.width as usize * PIXEL;
         let rows = self.pixels.chunks_exact(pitch.max(1));
         rows.skip(part.y as usize)
@@ -181,7 +195,7 @@ impl Resource {
                     .skip(part.x as usize)
                     .take(part.width as usize)
             })
-            .flat_map(|pixel| [pixel[red], pixel[green], pixel[blue]])
+            .flat_map(|pixel| self.format.seen(pixel))
             .collect()
     }
 }
@@ -267,13 +281,18 @@ mod tests {
     #[test]
     fn colours_follow_the_format() {
         for (number, rgb) in [
-            (1, [3, 2, 1]),
-            (4, [2, 3, 4]),
-            (134, [1, 2, 3]),
-            (121, [4, 3, 2]),
+            (2, [30, 20, 10]),
+            (4, [20, 30, 51]),
+            (134, [10, 20, 30]),
+            (68, [51, 30, 20]),
+            // 51 of 255 is a fifth, and 10 is the alpha of the last one.
+            (1, [6, 4, 2]),
+            (67, [2, 4, 6]),
+            (121, [2, 1, 0]),
+            (3, [0, 1, 2]),
         ] {
             let mut resource = Resource::new(2, 1, Format::new(number).unwrap());
-            resource.pixels = vec![0, 0, 0, 0, 1, 2, 3, 4];
+            resource.pixels = vec![0, 0, 0, 0, 10, 20, 30, 51];
             let part = Rect {
                 x: 1,
                 y: 0,

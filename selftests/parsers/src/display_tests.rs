@@ -58,6 +58,19 @@ fn resource_create_2d_is_encoded() {
 }
 
 #[test]
+fn only_what_is_blended_has_alpha() {
+    for (fourcc, screen, cursor) in [
+        (XRGB8888, Format::B8G8R8X8, Format::B8G8R8X8),
+        (ARGB8888, Format::B8G8R8X8, Format::B8G8R8A8),
+        (XBGR8888, Format::R8G8B8X8, Format::R8G8B8X8),
+        (ABGR8888, Format::R8G8B8X8, Format::R8G8B8X8),
+    ] {
+        assert_eq!(Format::of(fourcc, false), screen);
+        assert_eq!(Format::of(fourcc, true), cursor);
+    }
+}
+
+#[test]
 fn resource_unref_is_encoded() {
     let command = ResourceUnref {
         resource_id: 0xaabb_ccdd.into(),

@@ -231,17 +231,17 @@ impl<T: DriverPlane> Plane<T> {
         // fails, the device is never registered, so nothing uses the data.
         unsafe { setup.init(&raw mut (*this).data, data) }?;
 
-        match kind {
-            // SAFETY: The plane is valid and the device is not registered.
-            PlaneKind::Primary => unsafe { bindings::drm_plane_enable_fb_damage_clips(plane) },
-            // SAFETY: As above.
-            PlaneKind::Cursor => to_result(unsafe {
-                bindings::drm_plane_create_blend_mode_property(
-                    plane,
-                    1 << bindings::DRM_MODE_BLEND_PREMULTI,
-                )
-            })?,
-        }
+        let blend_modes = match kind {
+            PlaneKind::Primary => {
+                // SAFETY: The plane is valid and the device is not registered.
+                unsafe { bindings::drm_plane_enable_fb_damage_clips(plane) };
+                1 << bindings::DRM_MODE_BLEND_PREMULTI | 1 << bindings::DRM_MODE_BLEND_PIXEL_NONE
+            }
+            PlaneKind::Cursor => 1 << bindings::DRM_MODE_BLEND_PREMULTI,
+        };
+
+        // SAFETY: As above.
+        to_result(unsafe { bindings::drm_plane_create_blend_mode_property(plane, blend_modes) })?;
 
         // INVARIANT: The plane and its data are initialized, and are released with the device.
         // SAFETY: As above; the device outlives `'s`.

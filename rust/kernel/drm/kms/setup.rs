@@ -242,8 +242,9 @@ impl<'s, T: KmsDriver> Setup<'s, T> {
     /// Makes a plane.
     ///
     /// `possible_crtcs` is a mask of the indices of the CRTCs that can show the plane. `formats`
-    /// are its pixel formats, as fourcc, the preferred one first. A primary plane has the property
-    /// `FB_DAMAGE_CLIPS`, a cursor plane has premultiplied alpha.
+    /// are its pixel formats, as fourcc, the preferred one first. Alpha is premultiplied. A primary
+    /// plane has the property `FB_DAMAGE_CLIPS`, and only black below it: premultiplied pixels are
+    /// seen as they are, as if they had no alpha.
     ///
     /// Errors: [`EINVAL`] for no formats, for more than 64 formats and for more than 32 planes;
     /// [`ENOMEM`]; those of `data`.
