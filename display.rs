@@ -324,6 +324,14 @@ impl<'a> Display<'a> {
         let _ = scheduler::query_current_fence(&*self.adapter, Node::Control);
     }
 
+    /// Returns whether the device shows the last frames of all screens, or will not.
+    ///
+    /// Context: process.
+    pub(crate) fn is_shown(&self) -> bool {
+        let state = self.screens.state.lock();
+        state.screens.iter().all(Screen::is_shown)
+    }
+
     /// Makes the device show the new state of a cursor, whose framebuffer was prepared.
     ///
     /// Context: process; does not allocate, and does not wait for the device.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! [`StartedDevice::suspend`] stops a device for a while, [`StartedDevice::shutdown`] for good, and
-//! [`StartedDevice::restore`] starts it again, with all that it showed.
+//! [`StartedDevice::restore`] starts a suspended one again, with all that it showed.
 //!
 //! A device that sleeps forgets its queues, its resources and what its scanouts show. The driver
 //! keeps the queues, in its own memory. DRM keeps the rest: the framebuffers with their pictures,
@@ -13,6 +13,7 @@
 use kernel::{
     prelude::*,
     sync::rcu,
+    system_state::SystemState,
     time::{
         delay::fsleep,
         ClockSource,
@@ -46,6 +47,9 @@ const DRAIN_STALL_NS: i64 = 100_000_000;
 /// How often the drain looks, in milliseconds.
 const DRAIN_POLL_MS: i64 = 1;
 
+/// How long the last frame may take before the system ends, in nanoseconds.
+const LAST_FRAME_TIMEOUT_NS: i64 = 200_000_000;
+
 impl StartedDevice<'_> {
     /// Saves the state of the outputs and stops the device, until [`Self::restore`].
     ///
@@ -68,14 +72,37 @@ impl StartedDevice<'_> {
         Ok(())
     }
 
-    /// Stops the device for good, before the system restarts.
+    /// Lets go of the device for good, before the system ends. Frees nothing that the device uses.
+    ///
+    /// If the system restarts, also by kexec, the device is reset. If it halts or the power goes
+    /// off, the device is left running: the last messages stay on its screens.
     ///
     /// Context: process, lock of the device held.
     pub(crate) fn shutdown(&self) {
+        self.await_last_frame();
         // User space still runs. All its waits end, and nobody submits more.
-        self.waiters.0.unplug();
-        self.registration.shutdown_outputs();
-        self.engines.stop(&self.waiters.0);
+        let fences = &self.waiters.0;
+        fences.unplug();
+        match SystemState::current() {
+            SystemState::Halt | SystemState::PowerOff => self.engines.let_go(fences, || {}),
+            _ => self.engines.stop(fences),
+        }
+    }
+
+    /// Waits until the screens show what was drawn last, at most 0.2 s. Not on a device that is
+    /// broken or found stalled.
+    fn await_last_frame(&self) {
+        let fences = &self.waiters.0;
+        let deadline = Monotonic::ktime_get().saturating_add(LAST_FRAME_TIMEOUT_NS);
+        while fences.check().is_ok()
+            && !fences.is_stalled()
+            && (self.registration.is_console_drawing() || !self.display.is_shown())
+            && Monotonic::ktime_get() < deadline
+        {
+            // WAIT: last-frame
+            fsleep(Delta::from_millis(DRAIN_POLL_MS));
+            self.display.poll();
+        }
     }
 
     /// Resets the device, starts it and restores everything. Features, queues and interrupts come
@@ -113,12 +140,18 @@ impl Engines<'_> {
         if fences.check().is_ok() {
             self.drain();
         }
+        self.let_go(fences, || self.reset_and_cut_off());
+    }
+
+    /// Disconnects the messages, calls `stop`, and counts the packets that are left as complete.
+    /// Nobody touches the device afterwards. The memory that the device was given is kept.
+    fn let_go(&self, fences: &Fences, stop: impl FnOnce()) {
         let mut rings = self.rings.lock();
         rings.disconnect();
         // Waits for callers that have submitted and are about to kick the device.
         // WAIT: submitters
         rcu::synchronize_rcu();
-        self.reset_and_cut_off();
+        stop();
         scheduler::force_complete(self.adapter.miniport(), &mut rings.states, fences);
     }
 

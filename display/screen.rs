@@ -247,6 +247,11 @@ impl Screen {
             || (self.wanted.is_some() && self.sent_frame != self.damage.number())
     }
 
+    /// Returns whether the device has all that it needs, and has answered. Also if it refuses that.
+    pub(super) fn is_shown(&self) -> bool {
+        (!self.is_behind() && self.progress.batch.is_idle()) || self.refusal.is_set()
+    }
+
     /// Returns whether the device can be told now. It has answered the last commands.
     pub(super) fn can_follow(&mut self, now: impl Fn() -> i64, caller: Caller) -> bool {
         if self.progress.batch.take_refused() {
@@ -382,7 +387,7 @@ mod tests {
         let (step, answer) = send(&mut screen, &mut frames).ok_or(EINVAL)?;
         assert!(step.set_scanout && step.transfer == ALL);
         let first = screen.progress.committed();
-        assert!(!screen.progress.is_done(first));
+        assert!(!screen.progress.is_done(first) && !screen.is_shown());
 
         // Three frames while the device does not answer: nothing is sent.
         for resource in [2, 3, 1] {
@@ -392,13 +397,13 @@ mod tests {
         let last = screen.progress.committed();
         drop(answer);
         assert!(screen.progress.is_done(first));
-        assert!(!screen.progress.is_done(last));
+        assert!(!screen.progress.is_done(last) && !screen.is_shown());
 
         // Then the last one, of which the host lacks what changed since it was shown.
         let (step, answer) = send(&mut screen, &mut frames).ok_or(EINVAL)?;
         assert!(step.transfer == PART && step.flush == PART);
         drop(answer);
-        assert!(screen.progress.is_done(last) && !screen.is_behind());
+        assert!(screen.progress.is_done(last) && screen.is_shown());
         Ok(())
     }
 
@@ -415,7 +420,7 @@ mod tests {
         // Not by the DPC, nor at once.
         assert!(!screen.can_follow(|| 1000, Caller::Dpc));
         assert!(!screen.can_follow(|| 1000, Caller::Clock));
-        assert!(screen.is_refused() && screen.is_behind());
+        assert!(screen.is_refused() && screen.is_behind() && screen.is_shown());
         // Nobody waits for a frame that the device refuses.
         assert!(screen.progress.is_done(screen.progress.committed()));
 
@@ -455,7 +460,7 @@ mod tests {
         screen.update(shown(1), ALL, false);
         assert!(screen.is_behind());
         screen.blank();
-        assert!(!screen.is_behind());
+        assert!(screen.is_shown());
         Ok(())
     }
 }

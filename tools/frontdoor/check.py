@@ -2,6 +2,7 @@
 """Runs the tests of every change. Tables say what runs on which kernel in which machine."""
 
 import concurrent.futures
+import filecmp
 import glob
 import os
 import re
@@ -128,7 +129,8 @@ STATUS = re.compile(r"virtio_set_status vdev \S+ val (\d+)")
 PANIC = "Kernel panic - not syncing: sysrq triggered crash"
 # How a guest ends, what its log says then, and how many seconds longer that may take while the
 # device stands still.
-ENDS = {"restart": "reboot: Restarting system", "panic": "Rebooting in 1 seconds"}
+ENDS = {"restart": "reboot: Restarting system", "panic": "Rebooting in 1 seconds",
+        "halt": "reboot: System halted"}
 END_SLACK = 0.5
 # The size of a disk that has room for the compressed memory of a guest.
 IMAGE_SIZE = 1 << 31
@@ -241,11 +243,32 @@ class Check:
         tally.count(result.status == 0, f"exit status {result.status}")
 
     def shutdown(self, tally, name):
-        """Shuts a guest down and checks that the driver resets the device last."""
+        """Restarts a guest: the driver resets the device last. At the other ends the picture stays.
+        """
         result = self.boot(tally, name, "msix3", vm.scripts("ask", "shutdown"))
         tally.count(result.status == 0, f"exit status {result.status}")
-        statuses = STATUS.findall(cache.read(os.path.join(result.directory, screen.LOG)))
+        statuses = written(result)
         tally.count(statuses[-1:] == ["0"], f"a reset at the end; statuses: {statuses}")
+        for end in ("halt", "poweroff"):
+            self.picture_stays(tally, name, end)
+
+    def picture_stays(self, tally, name, end):
+        """Halts a guest or switches its power off. The screen stays as it is, with the last line of
+        the console, and the device is not reset.
+        """
+        result = vm.boot(self.kernel(name), self.image, "ends", vm.scripts("ask", "end", END=end),
+                         TIMEOUT, append=("kunit.enable=0",))
+        tally.count(result.status is None and not result.timed_out,
+                    f"{end}: the guest ends ({result.output_file})")
+        for line in splat.find(result.console, result.allow):
+            tally.failures.append(line)
+        tally.count(len(result.pictures) == 1, f"{end}: a picture")
+        for file in result.pictures:
+            before = os.path.join(result.directory, "before.png")
+            tally.count(filecmp.cmp(before, file, shallow=False),
+                        f"{end}: {file} is as {before}")
+        statuses = written(result)
+        tally.count("0" not in statuses, f"{end}: no reset; statuses: {statuses}")
 
     def panic(self, tally, name):
         """Lets a guest panic. Its screens show that, and its log shows nothing else."""
@@ -360,6 +383,11 @@ def guests(everything):
     return [(name, scenario, tests) for name, scenario, tests in rows
             if not any((name, scenario) == row[:2] and set(tests.split()) < set(row[2].split())
                        for row in rows)]
+
+
+def written(result):
+    """Returns what was written to the status of a guest's device while that was traced."""
+    return STATUS.findall(cache.read(os.path.join(result.directory, screen.LOG)))
 
 
 def environment(scenario, thorough):

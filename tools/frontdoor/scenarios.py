@@ -74,6 +74,8 @@ SCENARIOS = {
     # the trace as well, as that comes after the panic's words.
     "panic": {"gpu": "virtio-gpu-pci,max_outputs=2", "append": "panic=0 drm.panic_qr_version=38",
               "allow": r"Kernel panic - not syncing: sysrq triggered crash|Call Trace:"},
+    # The kernel's last messages are drawn too.
+    "ends": {"gpu": "virtio-gpu-pci", "append": "console=tty0 console=ttyS0"},
     "two-heads": {"gpu": "virtio-gpu-pci,max_outputs=2"},
     "icount": {"gpu": "virtio-gpu-pci", "smp": 1, "machine": ICOUNT,
                "accel": "tcg,thread=single"},

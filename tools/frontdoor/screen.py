@@ -8,7 +8,7 @@ A request is one line, and so is its answer:
     crc NAME X Y WIDTH HEIGHT   done NAME CRC
     pixel NAME X Y              done NAME RRGGBB
     qr NAME                     done NAME found|none
-    panic NAME                  done NAME
+    panic|halt|poweroff NAME    done NAME
     watch                       done watch
     flushed                     done flushed X,Y,WIDTH,HEIGHT ...
     cursor [HEAD]               done cursor update|move|hide|none X Y
@@ -31,8 +31,8 @@ of all pixels, row by row from the top.
 one. A dump also shows what was transferred to the device and never flushed, and it does not show
 the cursor.
 
-`panic` says that the guest is about to panic. When its console shows that it did, all heads are
-dumped as NAME-HEAD, and the machine is switched off.
+`panic`, `halt` and `poweroff` say that the guest is about to end in that way. When its console
+shows that it did, all heads are dumped as NAME-HEAD, and QEMU is ended.
 
 `watch` starts to follow the display's commands. After it, `flushed` tells what was flushed since
 the last `flushed`, in pixels of the resource; `cursor` the last command of the cursor queue, for
@@ -75,9 +75,13 @@ LARGEST = 1 << 14
 LONGEST_PATH = 100
 LOG = "qemu.log"
 CONSOLE = "console.log"
-PANICKED = "---[ end Kernel panic"
-# Longest that a guest may take to panic, in seconds.
-PANIC_PATIENCE = 60
+# What the console says when a guest has ended.
+ENDED = {"panic": "---[ end Kernel panic", "halt": "reboot: System halted",
+         "poweroff": "reboot: Power down"}
+# Longest that a guest may take to end, in seconds, and how much later it is looked at: a console
+# that still draws has drawn then, and the power is off.
+END_PATIENCE = 60
+END_PAUSE = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
 
 
@@ -93,8 +97,9 @@ class Service:
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.trace = Trace(os.path.join(directory, LOG))
         self.name = self.picture = self.kill = None
-        # The name of the pictures to take after a panic; those that were taken, as paths.
-        self.panic, self.pictures = None, []
+        # How the guest is about to end, and the name of the pictures to take then; those that were
+        # taken, as paths.
+        self.end, self.pictures = None, []
         # QEMU hung, and was killed for it.
         self.hung = False
 
@@ -157,8 +162,8 @@ class Service:
                     self.kill()
                     return
                 lines.write(answer)
-                if self.panic:
-                    self.await_panic(monitor)
+                if self.end:
+                    self.await_end(monitor, *self.end)
         except (EOFError, OSError):
             pass
 
@@ -197,7 +202,18 @@ class Service:
 
     def answer_panic(self, _monitor, name):
         """Waits for a panic, after the answer."""
-        self.panic = valid(name)
+        self.end = "panic", valid(name)
+        return [name]
+
+    def answer_halt(self, _monitor, name):
+        """Waits for a halt, after the answer."""
+        self.end = "halt", valid(name)
+        return [name]
+
+    def answer_poweroff(self, monitor, name):
+        """Waits for the power to go off, after the answer. QEMU stays then."""
+        monitor.execute("set-action", shutdown="pause")
+        self.end = "poweroff", valid(name)
         return [name]
 
     def answer_pointer(self, _monitor, head="0"):
@@ -265,22 +281,23 @@ class Service:
         os.unlink(self.path(name, "ppm"))
         self.name = name
 
-    def has_panicked(self):
-        """Whether the guest panics within its time."""
-        deadline = time.monotonic() + PANIC_PATIENCE
+    def has_ended(self, end):
+        """Whether the guest ends within its time."""
+        deadline = time.monotonic() + END_PATIENCE
         while time.monotonic() < deadline:
             with open(os.path.join(self.directory, CONSOLE), errors="replace",
                       encoding="utf-8") as file:
-                if PANICKED in file.read():
+                if ENDED[end] in file.read():
+                    time.sleep(END_PAUSE)
                     return True
             time.sleep(0.2)
         return False
 
-    def await_panic(self, monitor):
-        """Dumps the heads of a guest that has panicked, and ends it in any case."""
+    def await_end(self, monitor, end, name):
+        """Dumps the heads of a guest that has ended, and ends QEMU in any case."""
         try:
-            for head in range(self.heads if self.has_panicked() else 0):
-                self.dump(monitor, f"{self.panic}-{head}", head)
+            for head in range(self.heads if self.has_ended(end) else 0):
+                self.dump(monitor, f"{name}-{head}", head)
                 self.pictures.append(self.path(self.name))
         finally:
             monitor.execute("quit")

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# The guest ends while its own device stands still, if $STALL is 1: it restarts, or panics if $END
-# says so. The kernel's log tells when that began.
+# The guest ends while its own device stands still, if $STALL is 1. It restarts, or $END says how
+# else. The kernel's log tells when that began.
 
 modprobe rust-gpu
 if [ "$STALL" = 1 ]; then
@@ -10,5 +10,9 @@ if [ "$STALL" = 1 ]; then
 	# Until the driver knows.
 	sleep 2
 fi
+[ "$END" != halt ] || ask halt after || exit 2
 echo "the guest ends" >/dev/kmsg
-[ "$END" != panic ] || echo c >/proc/sysrq-trigger
+case $END in
+panic) echo c >/proc/sysrq-trigger ;;
+halt) busybox halt -f ;;
+esac

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! [`drm::Registration`] suspends, resumes and shuts down the outputs of a device.
+//! [`drm::Registration`] suspends and resumes the outputs of a device.
 //!
-//! C header: [`include/drm/drm_modeset_helper.h`](srctree/include/drm/drm_modeset_helper.h)
+//! C headers: [`include/drm/drm_modeset_helper.h`](srctree/include/drm/drm_modeset_helper.h),
+//! [`include/drm/drm_fb_helper.h`](srctree/include/drm/drm_fb_helper.h)
 
 use super::{
     setup::Ops,
@@ -15,7 +16,7 @@ use crate::{
     prelude::*, //
 };
 
-/// Suspend, resume and shutdown of the outputs. On a device without outputs these do nothing.
+/// Suspend and resume of the outputs. On a device without outputs these do nothing.
 ///
 /// Context: process; they sleep and may commit. The caller must hold no lock that a mode setting
 /// callback takes. The calls must not overlap: call them from callbacks that hold the lock of the
@@ -65,13 +66,21 @@ impl<T: KmsDriver> drm::Registration<'_, T> {
         to_result(unsafe { bindings::drm_mode_config_helper_resume(dev.as_raw()) })
     }
 
-    /// Switches all outputs off, before the system restarts.
-    #[doc(alias = "drm_atomic_helper_shutdown")]
-    pub fn shutdown_outputs(&self) {
-        let dev = self.device();
-        if Ops::has_outputs(dev) {
-            // SAFETY: The device is registered, and its mode setting was set up before.
-            unsafe { bindings::drm_atomic_helper_shutdown(dev.as_raw()) };
+    /// Returns whether the console has drawn something that is not committed yet. That may be
+    /// outdated when this returns.
+    ///
+    /// A driver that leaves the last messages on the screen when the system ends waits for this,
+    /// not without a limit.
+    pub fn is_console_drawing(&self) -> bool {
+        // SAFETY: The device is registered. Its client for the console sets the field and clears it
+        // again, and so does a volatile read.
+        let helper = unsafe { (&raw const (*self.device().as_raw()).fb_helper).read_volatile() };
+        if helper.is_null() {
+            return false;
         }
+
+        // SAFETY: The client has initialized the worker before it has set the field, and lives as
+        // long as the registration.
+        unsafe { bindings::work_busy(&raw mut (*helper).damage_work) != 0 }
     }
 }
