@@ -127,10 +127,12 @@ SCRIPTS = [
 STATUS = re.compile(r"virtio_set_status vdev \S+ val (\d+)")
 # What a kernel says that panics because it was asked to.
 PANIC = "Kernel panic - not syncing: sysrq triggered crash"
-# How a guest ends, what its log says then, and how many seconds longer that may take while the
-# device stands still.
-ENDS = {"restart": "reboot: Restarting system", "panic": "Rebooting in 1 seconds",
-        "halt": "reboot: System halted"}
+# How a guest ends, in which machine, what its log says then, and how many seconds longer that may
+# take while the device stands still.
+ENDS = {"restart": ("own", "reboot: Restarting system"),
+        "panic": ("own", "Rebooting in 1 seconds"),
+        "halt": ("own", "reboot: System halted"),
+        "kexec": ("own-kexec", "Starting new kernel")}
 END_SLACK = 0.5
 # The size of a disk that has room for the compressed memory of a guest.
 IMAGE_SIZE = 1 << 31
@@ -270,6 +272,14 @@ class Check:
         statuses = written(result)
         tally.count("0" not in statuses, f"{end}: no reset; statuses: {statuses}")
 
+    def kexec(self, tally, name):
+        """Lets a guest boot its kernel once more. The device was reset before, and works after."""
+        result = self.boot(tally, name, "kexec", vm.scripts("ask", "kexec", "again"))
+        tally.count(result.status == 0, f"exit status {result.status} ({result.output_file})")
+        tally.count(result.console.count("Linux version") == 2, "two kernels")
+        statuses = written(result)
+        tally.count(statuses[:1] == ["0"], f"a reset first; statuses: {statuses}")
+
     def panic(self, tally, name):
         """Lets a guest panic. Its screens show that, and its log shows nothing else."""
         result = vm.boot(self.kernel(name), self.image, "panic", vm.scripts("ask", "panic"),
@@ -285,14 +295,15 @@ class Check:
     def ending(self, tally, name, end):
         """Ends a guest whose device works, and one whose device stands still. Both are quick."""
         times = []
+        scenario, last = ENDS[end]
         for stall in (0, 1):
-            result = vm.boot(self.kernel(name), self.image, "own",
-                             vm.scripts("ask", "stalled", END=end, STALL=stall), TIMEOUT,
+            result = vm.boot(self.kernel(name), self.image, scenario,
+                             vm.scripts("ask", "kexec", "stalled", END=end, STALL=stall), TIMEOUT,
                              append=("kunit.enable=0", "panic=1"))
             stamps = [re.search(rf"^\[ *([0-9.]+)\].*{words}", result.console, re.M)
-                      for words in ("the guest ends", re.escape(ENDS[end]))]
+                      for words in ("the guest ends", re.escape(last))]
             tally.failures += result.device_problems
-            tally.count(all(stamps), f"{ENDS[end]} ({result.console_file})")
+            tally.count(all(stamps), f"{last} ({result.console_file})")
             if all(stamps):
                 times.append(float(stamps[1].group(1)) - float(stamps[0].group(1)))
         if len(times) == 2:
@@ -358,6 +369,7 @@ class Check:
                 self.step(f"script {name} {scenario}", self.script, name, scenario, scripts,
                           variables)
             self.step(f"shutdown {name}", self.shutdown, name)
+            self.step(f"kexec {name}", self.kexec, name)
             self.step(f"panic {name}", self.panic, name)
             self.step(f"hibernation {name}", self.hibernation, name)
         for end in ENDS if self.everything else ():

@@ -19,6 +19,7 @@ VIRTIO = {"gpu": "virtio-gpu-pci", "disks": "virtio",
 # gpu: the device; machine: more devices before it; append: kernel arguments; smp: vCPUs;
 # accel: QEMU's accelerator, where it matters; expect: interrupt type and number of messages; env:
 # more environment for the tests; allow: lines of the kernel log that are right in this machine.
+# kexec: the guest can boot its kernel once more.
 # device: options of a device of our own (device.py) in place of QEMU's, with so many heads.
 # disks: of virtio in place of NVMe; load: modules that the initramfs loads, in this order.
 SCENARIOS = {
@@ -76,6 +77,8 @@ SCENARIOS = {
               "allow": r"Kernel panic - not syncing: sysrq triggered crash|Call Trace:"},
     # The kernel's last messages are drawn too.
     "ends": {"gpu": "virtio-gpu-pci", "append": "console=tty0 console=ttyS0"},
+    # With the kernel and the initramfs on two more disks.
+    "kexec": {"gpu": "virtio-gpu-pci", "kexec": True},
     "two-heads": {"gpu": "virtio-gpu-pci,max_outputs=2"},
     "icount": {"gpu": "virtio-gpu-pci", "smp": 1, "machine": ICOUNT,
                "accel": "tcg,thread=single"},
@@ -84,6 +87,7 @@ SCENARIOS = {
                         "append": "drm_kms_helper.fbdev_emulation=0"},
     "no-gpu": {"gpu": None},
     "own": {"gpu": None, "device": [], "heads": 1, "expect": "msix 3"},
+    "own-kexec": {"gpu": None, "device": [], "heads": 1, "kexec": True},
     "own-plain": {"gpu": None, "device": ["--no-event-idx", "--no-indirect", "--no-edid"],
                   "heads": 2, "expect": "msix 3"},
     "own-intx": {"gpu": None, "device": ["--vectors=0"], "heads": 2, "expect": "intx 1"},

@@ -127,6 +127,8 @@ def qemu(kernel, guest, scenario, directory, append, screens, disk=None):
                "-initrd", initrd(kernel, guest, spec, directory),
                "-append", " ".join(filter(None, arguments)), *disks(kernel, guest, spec, directory),
                *(namespace(4, disk, "off") if disk else [])]
+    for number, file in enumerate((kernel.image, guest.initramfs) if "kexec" in spec else (), 5):
+        command += namespace(number, file, "on")
     command += spec.get("machine", [])
     if spec["gpu"]:
         command += ["-device", f"{spec['gpu']},id={screen.DEVICE}"]
