@@ -183,7 +183,7 @@ fn start_engines<'a>(
     let features = transport.negotiate()?;
     // Not before the reset: a device that a firmware or another kernel used may still have queues.
     enabled.set_master();
-    let dma = DmaContext::new(pdev.as_ref(), features.has(feature::ORDER_PLATFORM))?;
+    let dma = DmaContext::new(pdev.as_ref(), &features)?;
     let types = IrqTypes::default().with(IrqType::MsiX).with(IrqType::Intx);
     let vectors = pdev.alloc_irq_vectors(1, MessageMap::MAX, types)?;
     let irq_type = vectors.irq_type();

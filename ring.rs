@@ -66,7 +66,7 @@ pub(crate) use self::{
 /// is aligned for it. The ring stays within the [`Layout::total`] bytes that [`Ring::new`] checked.
 pub(crate) trait Memory {
     /// Returns the address of offset 0 as the device sees it.
-    fn dma_address(&self) -> u64;
+    fn device_address(&self) -> u64;
 
     /// Returns the length in bytes.
     fn len(&self) -> usize;
@@ -203,7 +203,7 @@ where
             return Err(ConfigError::ShortMemory);
         }
         let total = u64::try_from(layout.total).map_err(|_| ConfigError::TooLarge)?;
-        let address = memory.dma_address();
+        let address = memory.device_address();
         if address & (DESC_SIZE as u64 - 1) != 0 || address.checked_add(total).is_none() {
             return Err(ConfigError::Address);
         }
@@ -543,17 +543,17 @@ where
 
     /// Returns the device address for `queue_desc`.
     pub(crate) fn descriptor_address(&self) -> u64 {
-        self.memory.dma_address() + self.layout.desc as u64
+        self.memory.device_address() + self.layout.desc as u64
     }
 
     /// Returns the device address for `queue_driver`.
     pub(crate) fn available_address(&self) -> u64 {
-        self.memory.dma_address() + self.layout.avail as u64
+        self.memory.device_address() + self.layout.avail as u64
     }
 
     /// Returns the device address for `queue_device`.
     pub(crate) fn used_address(&self) -> u64 {
-        self.memory.dma_address() + self.layout.used as u64
+        self.memory.device_address() + self.layout.used as u64
     }
 
     /// Returns how many requests are published and not popped.

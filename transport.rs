@@ -26,17 +26,18 @@ use kernel::{
     uapi::RUST_GPU_MAX_SCANOUTS, //
 };
 
+mod addressing;
 pub(crate) mod caps;
 mod handshake;
 mod queues;
 mod regions;
 mod regs;
 
-use self::{
-    caps::Capabilities,
-    regions::Regions, //
-};
 pub(crate) use self::{
+    addressing::{
+        Addressing,
+        PhysAddress, //
+    },
     handshake::Features,
     queues::{
         NotifyAddress,
@@ -48,6 +49,10 @@ pub(crate) use self::{
         feature,
         EVENT_DISPLAY, //
     }, //
+};
+use self::{
+    caps::Capabilities,
+    regions::Regions, //
 };
 
 /// The most capability sets that are accepted. Their ids are bits of a 64-bit mask in the user API.

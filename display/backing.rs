@@ -3,6 +3,7 @@
 //! [`attach_list`] makes the command that tells the device where the pages of an object are.
 
 use kernel::{
+    page::PAGE_SIZE,
     prelude::*,
     scatterlist::SGEntry, //
 };
@@ -18,6 +19,10 @@ use crate::{
         Gpu,
         Object, //
     },
+    transport::{
+        Addressing,
+        PhysAddress, //
+    },
     virtqueue::DedicatedBuffer, //
 };
 
@@ -26,16 +31,54 @@ const MAX_ENTRIES: usize = 16_384;
 
 /// Makes room for RESOURCE_ATTACH_BACKING of the pages of `object`, and writes their list.
 ///
-/// Errors: [`E2BIG`] if there are more pieces than the device takes, [`ENOMEM`], and those of
-/// mapping the object.
+/// The pages of an object stay where they are from here on: mapped for DMA, or only pinned if the
+/// device takes physical addresses.
+///
+/// Errors: [`E2BIG`] if there are more pieces than the device takes; [`EOPNOTSUPP`] if it takes
+/// physical addresses, and those of an imported buffer are not known; [`ENOMEM`], and those of
+/// mapping or pinning the object.
 ///
 /// Context: process.
 pub(super) fn attach_list(gpu: &Gpu<'_>, object: &Object) -> Result<KBox<DedicatedBuffer>> {
+    let dev = gpu.device();
+    match gpu.dma().addressing() {
+        Addressing::Dma(device) => {
+            let table = object.sg_table(dev)?;
+            write_list(gpu, || {
+                table
+                    .iter()
+                    .map(|entry| (device.address(entry.into()), length(entry)))
+            })
+        }
+        Addressing::Physical(device) if object.is_imported() => {
+            let direct = dev.direct_dma().ok_or(EOPNOTSUPP)?;
+            let table = object.sg_table(dev)?;
+            write_list(gpu, || {
+                table.iter().map(|entry| {
+                    let address = PhysAddress::of_import(direct, entry);
+                    (device.address(address), length(entry))
+                })
+            })
+        }
+        Addressing::Physical(device) => {
+            let pages = object.pin()?;
+            write_list(gpu, || {
+                PhysAddress::of_pages(&pages)
+                    .map(|address| (device.address(address), PAGE_SIZE as u64))
+            })
+        }
+    }
+}
+
+/// Does the rest of [`attach_list`] with address and length of all pieces, in order.
+fn write_list<I>(gpu: &Gpu<'_>, pieces: impl Fn() -> I) -> Result<KBox<DedicatedBuffer>>
+where
+    I: Iterator<Item = (u64, u64)>,
+{
     type Attach = ResourceAttachBacking;
 
     let (dev, dma) = (gpu.device(), gpu.dma());
-    let table = object.sg_table(dev)?;
-    let count = merged(table.iter()).count();
+    let count = merged(pieces()).count();
     if count > MAX_ENTRIES {
         return Err(E2BIG);
     }
@@ -43,7 +86,7 @@ pub(super) fn attach_list(gpu: &Gpu<'_>, object: &Object) -> Result<KBox<Dedicat
     let mut buffer = DedicatedBuffer::new(dev, dma, Attach::SIZE, size, GFP_KERNEL)?;
     let len = count * size_of::<MemEntry>();
     buffer.add_payload(dev, dma, len, gpu.max_pieces(), GFP_KERNEL)?;
-    for (index, (address, length)) in merged(table.iter()).enumerate() {
+    for (index, (address, length)) in merged(pieces()).enumerate() {
         let entry = MemEntry {
             addr: address.into(),
             length: length.into(),
@@ -52,6 +95,15 @@ pub(super) fn attach_list(gpu: &Gpu<'_>, object: &Object) -> Result<KBox<Dedicat
         buffer.write_payload(index * size_of::<MemEntry>(), entry.as_bytes())?;
     }
     Ok(buffer)
+}
+
+/// Returns the length of a mapped piece, in bytes.
+#[allow(
+    clippy::useless_conversion,
+    reason = "`resource_size_t` may have 32 bits"
+)]
+fn length(entry: &SGEntry) -> u64 {
+    entry.dma_len().into()
 }
 
 /// Returns the command for a list that [`attach_list`] made.
@@ -65,16 +117,8 @@ pub(super) fn attach_command(id: u32, list: &DedicatedBuffer) -> Result<Resource
 }
 
 /// Returns address and length of each piece, adjacent ones as one.
-#[allow(
-    clippy::useless_conversion,
-    reason = "`dma_addr_t` and `resource_size_t` may have 32 bits"
-)]
-fn merged<'s>(
-    entries: impl Iterator<Item = &'s SGEntry> + 's,
-) -> impl Iterator<Item = (u64, u32)> + 's {
-    let mut entries = entries
-        .map(|entry| (u64::from(entry.dma_address()), u64::from(entry.dma_len())))
-        .peekable();
+fn merged(pieces: impl Iterator<Item = (u64, u64)>) -> impl Iterator<Item = (u64, u32)> {
+    let mut entries = pieces.peekable();
 
     core::iter::from_fn(move || {
         let (address, mut length) = entries.next()?;

@@ -41,7 +41,7 @@ impl gem::DriverObject for ObjectData {
         pitch_align: PITCH_ALIGN,
         args: check_dumb,
     });
-    const IMPORT: Option<gem::ImportArgsFn<Self>> = Some(|_dev, _size| Ok(()));
+    const IMPORT: Option<gem::ImportArgsFn<Self>> = Some(check_import);
 
     fn new(_dev: &RustGpuDevice, _size: usize, _args: ()) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
@@ -78,4 +78,21 @@ fn check_dumb(_dev: &RustGpuDevice, dumb: &gem::DumbBuffer) -> Result {
         return Err(EINVAL);
     }
     Ok(())
+}
+
+/// Refuses buffers of other devices, which only have addresses of the DMA API, on a device that
+/// takes physical ones and for which an IOMMU translates the others.
+///
+/// Errors: [`EOPNOTSUPP`]; [`ENODEV`]: there is no device any more. Context: process.
+fn check_import(dev: &RustGpuDevice<drm::Ioctl>, _size: usize) -> Result {
+    let guard = dev.registration_guard().ok_or(ENODEV)?;
+    let can_import = guard.registration_data_with(|data| {
+        let gpu = data.adapter.miniport();
+        gpu.dma().addressing().can_import(gpu.device())
+    });
+    if can_import {
+        Ok(())
+    } else {
+        Err(EOPNOTSUPP)
+    }
 }

@@ -119,7 +119,7 @@ where
         });
 
         let segment = Segment {
-            address: self.memory.dma_address() + table as u64,
+            address: self.memory.device_address() + table as u64,
             len: u32::from(segments) * DESC_SIZE as u32,
         };
         self.memory

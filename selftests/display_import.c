@@ -23,6 +23,25 @@ static int handle_close(int fd, __u32 handle)
 	return gpu_ioctl(fd, DRM_IOCTL_GEM_CLOSE, &gem_close);
 }
 
+#define VIRTIO_F_ACCESS_PLATFORM	33
+
+/*
+ * Whether imports are refused: a buffer has addresses of the DMA API only, which an IOMMU translates
+ * here, but not for the device.
+ */
+static bool imports_are_refused(int fd)
+{
+	struct drm_rust_gpu_device_info info;
+	struct gpu gpu;
+	char type[32];
+
+	if (!gpu_find(&gpu) || gpu_info(fd, &info) ||
+	    info.driver_features >> VIRTIO_F_ACCESS_PLATFORM & 1)
+		return false;
+	return read_file(path("/sys/bus/pci/devices/%s/iommu_group/type", gpu.pci), type,
+			 sizeof(type)) > 0 && strncmp(type, "identity", 8);
+}
+
 /* Each page of the buffer is apart from the next one in memory. */
 static const char *scattered_create(struct foreign *foreign, __u32 width, __u32 height)
 {
@@ -96,6 +115,11 @@ FIXTURE_SETUP(import)
 	REQUIRE(return, !reason, reason);
 	ASSERT_EQ(0, picture_create(&scene.picture, width, height));
 	scene.frame.map = self->foreign.map;
+	if (imports_are_refused(scene.display.fd)) {
+		ASSERT_EQ(-EOPNOTSUPP, prime_import(scene.display.fd, self->foreign.fd,
+						    &scene.frame.handle));
+		SKIP(return, "refused, as the device does not know the buffer's addresses");
+	}
 	REQUIRE(return, !prime_import(scene.display.fd, self->foreign.fd, &scene.frame.handle),
 		"the driver does not import it");
 	ASSERT_EQ(0, frame_add(scene.display.fd, &scene.frame, width, height, 4 * width, 0));
@@ -242,6 +266,37 @@ TEST_F_TIMEOUT(import, unbound, 180)
 	draw(3);
 	ASSERT_EQ(0, dirty());
 	EXPECT_TRUE(shows("import-rebound-dirty"));
+}
+
+/* A refused import leaves nothing behind: the next buffer of the device is shown. */
+TEST(refused)
+{
+	struct foreign foreign = { .fd = -1, .owner = -1 };
+	struct frame frame;
+	const char *reason;
+	__u32 handle = 0;
+	int i;
+
+	reason = display_screen_open(&scene.display, &scene.screen);
+	REQUIRE(return, !reason, reason);
+	if (!imports_are_refused(scene.display.fd))
+		SKIP(return, "the device knows the addresses of imported buffers");
+	for (i = 0; i < 100; i++) {
+		reason = i % 2 ? vgem_create(&foreign, 64, 64) : udmabuf_create(&foreign, 64, 64);
+		REQUIRE(return, !reason, reason);
+		ASSERT_EQ(-EOPNOTSUPP, prime_import(scene.display.fd, foreign.fd, &handle));
+		EXPECT_EQ(0, handle);
+		foreign_close(&foreign);
+	}
+	ASSERT_EQ(0, picture_create(&scene.picture, scene.display.mode.hdisplay,
+				    scene.display.mode.vdisplay));
+	ASSERT_EQ(0, frame_create(scene.display.fd, &frame, scene.picture.width,
+				  scene.picture.height));
+	scene.frame = frame;
+	draw(1);
+	ASSERT_EQ(0, show());
+	EXPECT_TRUE(shows("import-refused"));
+	close(scene.display.fd);
 }
 
 /* A buffer of the device itself is not treated as imported. */

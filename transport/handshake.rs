@@ -3,6 +3,7 @@
 //! [`Transport`] resets the device, sets its status bits, and negotiates its [`Features`].
 
 use kernel::{
+    guest,
     io::poll::read_poll_timeout,
     prelude::*,
     time::Delta, //
@@ -14,6 +15,7 @@ use crate::transport::regs::{
 };
 
 use super::{
+    Addressing,
     Transport,
     GONE, //
 };
@@ -39,6 +41,8 @@ pub(crate) struct Features {
     pub(crate) device: u64,
     /// What was negotiated.
     pub(crate) driver: u64,
+    /// By which addresses the device accesses memory, which follows from that.
+    pub(crate) addressing: Addressing,
 }
 
 impl Features {
@@ -158,7 +162,8 @@ impl Transport<'_> {
     /// Sets `FAILED` if anything after the reset fails.
     ///
     /// Errors: each with one line in the log. [`ENODEV`]: the device does not answer, is not a
-    /// version 1 device, does not take the features, or is behind an IOMMU and bypasses it.
+    /// version 1 device, does not take the features, or cannot access the encrypted memory of this
+    /// guest.
     /// [`ETIMEDOUT`]: it does not finish the reset.
     ///
     /// Context: process; sleeps; not concurrently with queue set-up.
@@ -178,23 +183,29 @@ impl Transport<'_> {
     /// Does what follows `DRIVER` in [`Self::negotiate`].
     fn negotiate_features(&self) -> Result<Features> {
         let device = self.device_features()?;
-        let features = Features {
-            device,
-            driver: device & WANTED,
-        };
+        let driver = device & WANTED;
+        let has = |bit: u32| driver & (1 << bit) != 0;
 
-        if !features.has(feature::VERSION_1) {
+        if !has(feature::VERSION_1) {
             dev_err!(self.pdev, "device does not offer VIRTIO_F_VERSION_1\n");
             return Err(ENODEV);
         }
-        // Such a device would use addresses of the DMA API as physical addresses.
-        if self.pdev.as_ref().iommu_mapped() && !features.has(feature::ACCESS_PLATFORM) {
+        let Some(addressing) = Addressing::new(
+            has(feature::ACCESS_PLATFORM),
+            guest::is_xen(),
+            guest::has_encrypted_memory(),
+        ) else {
             dev_err!(
                 self.pdev,
-                "device is behind an IOMMU but does not offer VIRTIO_F_ACCESS_PLATFORM\n"
+                "memory is encrypted but device does not offer VIRTIO_F_ACCESS_PLATFORM\n"
             );
             return Err(ENODEV);
-        }
+        };
+        let features = Features {
+            device,
+            driver,
+            addressing,
+        };
 
         self.set_driver_features(features.driver)?;
         self.add_status(|status| status.with_features_ok(true));

@@ -8,13 +8,18 @@
 //! reset, [`DmaContext::abandon`] is called. From then on, dropping an allocation leaks it, so
 //! memory is never freed while the device may still write to it.
 //!
+//! Kind: by the features of the device it is coherent memory of the DMA API, or pages whose
+//! physical address the device takes, see [`Addressing`]. They differ only in how they are
+//! allocated and freed, and in the address.
+//!
 //! Context: DMA memory must not be freed with interrupts off ([`dma_free_attrs()`] warns). So
 //! [`DmaMemory`], and anything that contains it, is dropped in the DPC or in process context, with
 //! no spinlock held.
 //!
 //! Lifetime: an allocation must be gone when the driver is unbound, because IOMMU mappings end
-//! then. The reference to the device that it holds does not ensure that. So an allocation is never
-//! stored in DRM device data, file data, or anything else that a file descriptor keeps alive.
+//! then, and the device belongs to somebody else. The reference to the device that it holds does
+//! not ensure that. So an allocation is never stored in DRM device data, file data, or anything
+//! else that a file descriptor keeps alive.
 //!
 //! Access: the device may write at any time, so there are no references to this memory. Integers
 //! are loaded and stored by single volatile accesses; bytes are copied once, and only the copy is
@@ -29,15 +34,14 @@ use kernel::{
         self,
         Bound, //
     },
-    dma::{
-        Coherent,
-        CoherentView, //
-    },
+    dma::Coherent,
     io::{
         io_project,
         Io,
-        Region, //
+        Region,
+        SysMem, //
     },
+    phys::PhysPages,
     prelude::*,
     sync::{
         aref::ARef,
@@ -58,14 +62,22 @@ use kernel::{
     }, //
 };
 
-use crate::ring::{
-    Memory,
-    Segment, //
+use crate::{
+    ring::{
+        Memory,
+        Segment, //
+    },
+    transport::{
+        feature,
+        Addressing,
+        Features, //
+    }, //
 };
 
 /// What all DMA memory of one device shares.
 pub(crate) struct DmaContext {
     dev: ARef<device::Device>,
+    addressing: Addressing,
     order_platform: bool,
     abandoned: AtomicFlag,
     allocated: Atomic<usize>,
@@ -73,21 +85,28 @@ pub(crate) struct DmaContext {
 }
 
 impl DmaContext {
-    /// Makes the context for `dev`. `order_platform` says whether
-    /// [`ORDER_PLATFORM`](crate::transport::feature::ORDER_PLATFORM) was negotiated.
+    /// Makes the context for `dev`. Its `features` say which addresses and barriers it needs.
     ///
     /// Errors: [`ENOMEM`]. Context: process; may sleep.
-    pub(crate) fn new(dev: &device::Device<Bound>, order_platform: bool) -> Result<Arc<Self>> {
+    pub(crate) fn new(dev: &device::Device<Bound>, features: &Features) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
                 dev: dev.into(),
-                order_platform,
+                addressing: features.addressing,
+                order_platform: features.has(feature::ORDER_PLATFORM),
                 abandoned: AtomicFlag::new(false),
                 allocated: Atomic::new(0),
                 leaked: Atomic::new(0),
             },
             GFP_KERNEL,
         )?)
+    }
+
+    /// Returns by which addresses the device accesses memory.
+    ///
+    /// Context: any.
+    pub(crate) fn addressing(&self) -> Addressing {
+        self.addressing
     }
 
     /// From now on, dropping DMA memory leaks it: the device did not reset, or it is gone. This
@@ -125,12 +144,59 @@ impl Drop for DmaContext {
 /// Sizes of allocations are multiples of this, in bytes, as a [`Region`] requires.
 const GRANULE: usize = size_of::<u64>();
 
-/// Coherent memory shared with the device, accessed at offsets; the kernel's [`Memory`].
+/// What the allocator of the memory gave.
+enum Allocation {
+    Coherent(Coherent<[u8]>),
+    Pages(PhysPages),
+}
+
+impl Allocation {
+    /// Allocates `len` bytes, zeroed, for a device that accesses memory by `addressing`. Returns
+    /// them with their address as the device gets it.
+    fn new(
+        dev: &device::Device<Bound>,
+        addressing: Addressing,
+        len: usize,
+        gfp: Flags,
+    ) -> Result<(Self, u64)> {
+        Ok(match addressing {
+            Addressing::Dma(device) => {
+                let memory = Coherent::zeroed_slice(dev, len, gfp)?;
+                let address = device.address((&memory).into());
+                (Self::Coherent(memory), address)
+            }
+            Addressing::Physical(device) => {
+                let memory = PhysPages::zeroed(len, gfp)?;
+                let address = device.address((&memory).into());
+                (Self::Pages(memory), address)
+            }
+        })
+    }
+
+    fn as_mut_ptr(&self) -> *mut [u8] {
+        match self {
+            Self::Coherent(memory) => memory.as_mut_ptr(),
+            Self::Pages(memory) => memory.as_sys_mem().as_ptr(),
+        }
+    }
+}
+
+/// Memory shared with the device, accessed at offsets; the kernel's [`Memory`].
 ///
 /// An access that is misaligned or beyond the end is not made; a load returns 0. It is a bug of the
 /// caller, so it panics with debug assertions.
+///
+/// # Invariants
+///
+/// `bytes` and `region` are all of the memory of `allocation`. They are not used after that is
+/// dropped.
 pub(crate) struct DmaMemory {
-    memory: ManuallyDrop<Coherent<[u8]>>,
+    /// Views of the memory, whatever kind it is. Private, as they do not have their true lifetime.
+    bytes: SysMem<'static, [u8]>,
+    region: SysMem<'static, Region>,
+    /// Of the first byte, as the device gets it.
+    address: u64,
+    allocation: ManuallyDrop<Allocation>,
     context: Arc<DmaContext>,
 }
 
@@ -151,28 +217,30 @@ impl DmaMemory {
             return Err(EINVAL);
         }
         let len = len.checked_next_multiple_of(GRANULE).ok_or(ENOMEM)?;
-        let memory = Coherent::zeroed_slice(dev, len, gfp)?;
-        context.allocated.add(memory.size(), Relaxed);
+        let (allocation, address) = Allocation::new(dev, context.addressing, len, gfp)?;
+        let bytes = allocation.as_mut_ptr();
+        let region = Region::ptr_try_from_raw_parts_mut(bytes.cast(), len)?;
+        context.allocated.add(len, Relaxed);
 
+        // INVARIANT: Both are made from all of the memory.
+        // SAFETY: It stays where it is as long as the allocation, which is dropped by
+        // `DmaMemory::drop` only. The alignment of `region` was checked.
+        let (bytes, region) = unsafe { (SysMem::new(bytes), SysMem::new(region)) };
         Ok(Self {
-            memory: ManuallyDrop::new(memory),
+            bytes,
+            region,
+            address,
+            allocation: ManuallyDrop::new(allocation),
             context: context.clone(),
         })
-    }
-
-    /// Returns a view that is accessed at byte offsets, checked at run time.
-    #[inline]
-    fn region(&self) -> Result<CoherentView<'_, Region>> {
-        self.memory.as_region()
     }
 
     /// Returns a view of the `len` bytes at `offset`.
     ///
     /// Errors: [`ERANGE`] if they go beyond the end.
-    fn bytes(&self, offset: usize, len: usize) -> Result<CoherentView<'_, [u8]>> {
+    fn bytes(&self, offset: usize, len: usize) -> Result<SysMem<'_, [u8]>> {
         let end = offset.checked_add(len).ok_or(ERANGE)?;
-        let memory: &Coherent<[u8]> = &self.memory;
-        Ok(io_project!(memory, [try: offset..end]))
+        Ok(io_project!(self.bytes, [try: offset..end]))
     }
 
     /// Copies `bytes` to `offset`.
@@ -200,7 +268,7 @@ impl DmaMemory {
     /// Errors: [`EINVAL`] if they are more than fit into one descriptor.
     pub(crate) fn segment(&self, offset: usize, len: usize) -> Result<Segment> {
         Ok(Segment {
-            address: self.dma_address() + u64::try_from(offset)?,
+            address: self.address + u64::try_from(offset)?,
             len: u32::try_from(len)?,
         })
     }
@@ -208,43 +276,38 @@ impl DmaMemory {
 
 impl Memory for DmaMemory {
     #[inline]
-    #[allow(clippy::useless_conversion, reason = "`dma_addr_t` may have 32 bits")]
-    fn dma_address(&self) -> u64 {
-        self.memory.dma_address().into()
+    fn device_address(&self) -> u64 {
+        self.address
     }
 
     #[inline]
     fn len(&self) -> usize {
-        self.memory.size()
+        self.bytes.as_ptr().len()
     }
 
     #[inline]
     fn read_u16(&self, offset: usize) -> u16 {
-        let value = self.region().and_then(|region| region.try_read16(offset));
+        let value = self.region.try_read16(offset);
         debug_assert!(value.is_ok());
         u16::from_le(value.unwrap_or(0))
     }
 
     #[inline]
     fn read_u32(&self, offset: usize) -> u32 {
-        let value = self.region().and_then(|region| region.try_read32(offset));
+        let value = self.region.try_read32(offset);
         debug_assert!(value.is_ok());
         u32::from_le(value.unwrap_or(0))
     }
 
     #[inline]
     fn write_u16(&self, offset: usize, value: u16) {
-        let written = self
-            .region()
-            .and_then(|region| region.try_write16(value.to_le(), offset));
+        let written = self.region.try_write16(value.to_le(), offset);
         debug_assert!(written.is_ok());
     }
 
     #[inline]
     fn write_u32(&self, offset: usize, value: u32) {
-        let written = self
-            .region()
-            .and_then(|region| region.try_write32(value.to_le(), offset));
+        let written = self.region.try_write32(value.to_le(), offset);
         debug_assert!(written.is_ok());
     }
 
@@ -262,10 +325,13 @@ impl Memory for DmaMemory {
     #[inline]
     fn write_desc(&self, offset: usize, segment: Segment, flags: u16, next: u16) {
         let rest = u64::from(segment.len) | u64::from(flags) << 32 | u64::from(next) << 48;
-        let written = self.region().and_then(|region| {
-            region.try_write64(segment.address.to_le(), offset)?;
-            region.try_write64(rest.to_le(), offset + size_of::<u64>())
-        });
+        let written = self
+            .region
+            .try_write64(segment.address.to_le(), offset)
+            .and_then(|()| {
+                self.region
+                    .try_write64(rest.to_le(), offset + size_of::<u64>())
+            });
         debug_assert!(written.is_ok());
     }
 
@@ -299,14 +365,14 @@ impl Memory for DmaMemory {
 
 impl Drop for DmaMemory {
     fn drop(&mut self) {
-        let size = self.memory.size();
+        let size = self.len();
         self.context.allocated.fetch_sub(size, Relaxed);
 
         if self.context.abandoned.load(Acquire) {
             self.context.leaked.add(size, Relaxed);
         } else {
-            // SAFETY: Nothing uses `memory` after this.
-            unsafe { ManuallyDrop::drop(&mut self.memory) };
+            // SAFETY: Nothing uses it, or the views of it, after this.
+            unsafe { ManuallyDrop::drop(&mut self.allocation) };
         }
     }
 }

@@ -34,13 +34,18 @@ SCENARIOS = {
     "vga-held": {"gpu": "virtio-vga", "append": "vga=0x344"},
     "pio-notify": {"gpu": "virtio-gpu-pci,modern-pio-notify=on", "expect": "msix 3"},
     "iommu": {"gpu": "virtio-gpu-pci,iommu_platform=on", "expect": "msix 3", "machine": IOMMU},
+    # Without the feature, as is QEMU's default, the device takes physical addresses.
+    "iommu-physical": {"gpu": "virtio-gpu-pci,iommu_platform=off", "expect": "msix 3",
+                       "machine": IOMMU},
+    "iommu-pt": {"gpu": "virtio-gpu-pci,iommu_platform=on", "expect": "msix 3",
+                 "machine": IOMMU, "append": "iommu=pt"},
+    "iommu-pt-physical": {"gpu": "virtio-gpu-pci,iommu_platform=off", "expect": "msix 3",
+                          "machine": IOMMU, "append": "iommu=pt"},
     # The device reads copies of the buffers. Not for tests of udmabuf, whose segments are too large
     # to be copied.
     "swiotlb": {"gpu": "virtio-gpu-pci,iommu_platform=on", "append": "swiotlb=force",
                 "expect": "msix 3"},
-    "iommu-refused": {"gpu": "virtio-gpu-pci,iommu_platform=off", "machine": IOMMU},
-    "vga-refused": {"gpu": "virtio-vga,iommu_platform=off", "append": "vga=0x344",
-                    "machine": IOMMU},
+    "swiotlb-physical": {"gpu": "virtio-gpu-pci", "append": "swiotlb=force", "expect": "msix 3"},
     "root-port": {"gpu": "virtio-gpu-pci,bus=port0",
                   "expect": "msix 3", "machine": ROOT_PORT, **SLOT},
     "root-port-intx": {"gpu": "virtio-gpu-pci,bus=port0,vectors=0",

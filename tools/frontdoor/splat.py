@@ -12,6 +12,7 @@ BAD = re.compile(
     r"sleeping function called|scheduling while atomic|soft lockup|hard LOCKUP|"
     r"rcu: INFO:|nobody cared|Disabling IRQ|refcount_t:|list_(add|del) corruption|"
     r"unreferenced object|new suspected memory leaks|DEBUG_LOCKS_WARN_ON|unchecked MSR|"
+    r"fault reason 0x|page fault from EP|"
     r"RTNL: assertion|Objects remaining|leaked|rust_kernel: panicked|panicked at")
 PREFIX = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
 

@@ -153,7 +153,7 @@ impl Shared {
 }
 
 impl Memory for Arc<Shared> {
-    fn dma_address(&self) -> u64 {
+    fn device_address(&self) -> u64 {
         BASE
     }
 

@@ -60,7 +60,7 @@ impl Guest<'_> {
 }
 
 impl Memory for Guest<'_> {
-    fn dma_address(&self) -> u64 {
+    fn device_address(&self) -> u64 {
         RING
     }
 

@@ -362,7 +362,7 @@ impl Strict {
 }
 
 impl Memory for Rc<Strict> {
-    fn dma_address(&self) -> u64 {
+    fn device_address(&self) -> u64 {
         self.address
     }
 
