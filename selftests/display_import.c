@@ -26,8 +26,8 @@ static int handle_close(int fd, __u32 handle)
 #define VIRTIO_F_ACCESS_PLATFORM	33
 
 /*
- * Whether imports are refused: a buffer has addresses of the DMA API only, which an IOMMU translates
- * here, but not for the device.
+ * Whether imports are refused: a buffer has addresses of the DMA API only, which an IOMMU
+ * translates here, but not for the device.
  */
 static bool imports_are_refused(int fd)
 {
