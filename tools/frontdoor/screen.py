@@ -99,7 +99,7 @@ class Service:
         self.name = self.picture = self.kill = None
         # How the guest is about to end, and the name of the pictures to take then; those that were
         # taken, as paths.
-        self.end, self.pictures = None, []
+        self.awaited, self.pictures = None, []
         # QEMU hung, and was killed for it.
         self.hung = False
 
@@ -162,8 +162,8 @@ class Service:
                     self.kill()
                     return
                 lines.write(answer)
-                if self.end:
-                    self.await_end(monitor, *self.end)
+                if self.awaited:
+                    self.await_end(monitor, *self.awaited)
         except (EOFError, OSError):
             pass
 
@@ -202,18 +202,18 @@ class Service:
 
     def answer_panic(self, _monitor, name):
         """Waits for a panic, after the answer."""
-        self.end = "panic", valid(name)
+        self.awaited = "panic", valid(name)
         return [name]
 
     def answer_halt(self, _monitor, name):
         """Waits for a halt, after the answer."""
-        self.end = "halt", valid(name)
+        self.awaited = "halt", valid(name)
         return [name]
 
     def answer_poweroff(self, monitor, name):
         """Waits for the power to go off, after the answer. QEMU stays then."""
         monitor.execute("set-action", shutdown="pause")
-        self.end = "poweroff", valid(name)
+        self.awaited = "poweroff", valid(name)
         return [name]
 
     def answer_pointer(self, _monitor, head="0"):
