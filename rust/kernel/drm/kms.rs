@@ -75,6 +75,7 @@ mod commit;
 mod connector;
 mod crtc;
 mod framebuffer;
+mod modes;
 mod panic;
 mod plane;
 mod setup;
@@ -96,9 +97,7 @@ pub use self::{
         Connector,
         ConnectorKind,
         ConnectorStatus,
-        DisplayMode,
-        DriverConnector,
-        ProbedModes, //
+        DriverConnector, //
     },
     crtc::{
         Crtc,
@@ -109,6 +108,10 @@ pub use self::{
         DriverFramebuffer,
         Framebuffer,
         Layout, //
+    },
+    modes::{
+        DisplayMode,
+        ProbedModes, //
     },
     plane::{
         DriverPlane,
@@ -151,9 +154,9 @@ pub struct ModeConfigInfo {
     pub min_width: u32,
     /// Smallest height of a framebuffer, in pixels.
     pub min_height: u32,
-    /// Largest width of a framebuffer or mode, in pixels.
+    /// Largest width of a framebuffer, in pixels. Wider modes are not offered either.
     pub max_width: u32,
-    /// Largest height of a framebuffer or mode, in pixels.
+    /// Largest height of a framebuffer, in pixels. Higher modes are not offered either.
     pub max_height: u32,
     /// Width of the cursor, in pixels; zero for DRM's default.
     pub cursor_width: u32,

@@ -1,39 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! A [`DriverConnector`] implements the connectors of a driver, and [`ProbedModes`] takes the modes
-//! of one.
+//! A [`DriverConnector`] implements the connectors of a driver.
 //!
-//! C headers: [`include/drm/drm_connector.h`](srctree/include/drm/drm_connector.h),
-//! [`include/drm/drm_edid.h`](srctree/include/drm/drm_edid.h)
+//! C header: [`include/drm/drm_connector.h`](srctree/include/drm/drm_connector.h)
 
 use super::{
+    DisplayMode,
     Encoder,
     KmsDriver,
+    ProbedModes,
     Setup, //
 };
 use crate::{
     bindings,
     drm,
     error::to_result,
-    ffi::{
-        c_int,
-        c_uint,
-        c_void, //
-    },
+    ffi::c_int,
     prelude::*,
     types::Opaque, //
 };
 use core::{
-    marker::PhantomData,
     ops::Deref,
     ptr, //
 };
-
-/// Highest refresh rate for which `drm_cvt_mode()` does not overflow, in Hz.
-const MAX_REFRESH: u32 = 240;
-
-/// Largest width and height for which `drm_cvt_mode()` does not overflow, in pixels.
-const MAX_SIZE: u32 = 32767;
 
 /// The kind of a connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,11 +212,8 @@ impl<T: DriverConnector> Connector<T> {
     /// Only the DRM core calls this, as `drm_connector_helper_funcs::get_modes` of a connector of
     /// this type.
     unsafe extern "C" fn get_modes_callback(connector: *mut bindings::drm_connector) -> c_int {
-        // INVARIANT: By the safety requirements the core probes the connector.
-        let mut modes = ProbedModes {
-            connector,
-            _callback: PhantomData,
-        };
+        // SAFETY: By the safety requirements the core probes the connector.
+        let mut modes = unsafe { ProbedModes::from_raw(connector) };
 
         // SAFETY: By the safety requirements.
         T::get_modes(unsafe { Self::from_raw(connector) }, &mut modes)
@@ -257,168 +243,5 @@ impl<T: DriverConnector> Deref for Connector<T> {
 
     fn deref(&self) -> &T {
         &self.data
-    }
-}
-
-/// A display mode.
-///
-/// # Invariants
-///
-/// `self.0` is a valid `struct drm_display_mode`, which does not change.
-#[doc(alias = "drm_display_mode")]
-#[repr(transparent)]
-pub struct DisplayMode(Opaque<bindings::drm_display_mode>);
-
-impl DisplayMode {
-    fn get(&self) -> &bindings::drm_display_mode {
-        // SAFETY: By the type invariants.
-        unsafe { &*self.0.get() }
-    }
-
-    /// Returns the width in pixels.
-    pub fn hdisplay(&self) -> u32 {
-        self.get().hdisplay.into()
-    }
-
-    /// Returns the height in pixels.
-    pub fn vdisplay(&self) -> u32 {
-        self.get().vdisplay.into()
-    }
-
-    /// Returns whether the mode is the preferred one of its connector.
-    pub fn is_preferred(&self) -> bool {
-        u32::from(self.get().type_) & bindings::DRM_MODE_TYPE_PREFERRED != 0
-    }
-}
-
-/// Takes the modes of a connector.
-///
-/// All methods that add modes return their number, and zero if there is no memory.
-///
-/// # Invariants
-///
-/// `connector` is valid, and it is being probed during `'a`: the lock of the mode configuration is
-/// held.
-#[doc(alias = "probed_modes")]
-pub struct ProbedModes<'a> {
-    connector: *mut bindings::drm_connector,
-    _callback: PhantomData<&'a mut bindings::drm_connector>,
-}
-
-impl ProbedModes<'_> {
-    /// Adds the modes of an EDID, which becomes that of the connector.
-    ///
-    /// `bytes` are blocks of 128 bytes, which are checked. An incomplete block at the end is
-    /// ignored. An EDID that the administrator has loaded takes precedence. The connector needs its
-    /// EDID property.
-    #[doc(alias = "drm_edid_read_custom")]
-    #[doc(alias = "drm_edid_connector_update")]
-    #[doc(alias = "drm_edid_connector_add_modes")]
-    pub fn add_edid_modes(&mut self, bytes: &[u8]) -> i32 {
-        /// # Safety
-        ///
-        /// Called by `drm_edid_read_custom()` below, with a pointer to `bytes` as context and
-        /// `len` writable bytes at `buf`.
-        unsafe extern "C" fn read_block(
-            context: *mut c_void,
-            buf: *mut u8,
-            block: c_uint,
-            len: usize,
-        ) -> c_int {
-            // SAFETY: By the safety requirements.
-            let bytes = unsafe { *context.cast::<&[u8]>() };
-            let block = (block as usize)
-                .checked_mul(bindings::EDID_LENGTH as usize)
-                .and_then(|start| bytes.get(start..start.checked_add(len)?));
-            let Some(block) = block else {
-                return EINVAL.to_errno();
-            };
-
-            // SAFETY: Both have `len` bytes: `buf` by the safety requirements, `block` as cut
-            // above.
-            unsafe { ptr::copy_nonoverlapping(block.as_ptr(), buf, len) };
-            0
-        }
-
-        let mut bytes = bytes;
-        // SAFETY: The connector is valid by the type invariants, and `bytes` lives long enough.
-        let edid = unsafe {
-            bindings::drm_edid_read_custom(
-                self.connector,
-                Some(read_block),
-                (&raw mut bytes).cast(),
-            )
-        };
-
-        // SAFETY: The connector is valid and the lock is held by the type invariants. `edid` may
-        // be null, and is not used any more after it is freed.
-        unsafe {
-            // If this fails the connector has no EDID, and no modes are added.
-            bindings::drm_edid_connector_update(self.connector, edid);
-            bindings::drm_edid_free(edid);
-            bindings::drm_edid_connector_add_modes(self.connector)
-        }
-    }
-
-    /// Adds the usual modes of monitors without an EDID, up to a size in pixels. Removes the EDID
-    /// of the connector.
-    #[doc(alias = "drm_add_modes_noedid")]
-    pub fn add_modes_noedid(&mut self, max_width: u32, max_height: u32) -> i32 {
-        // SAFETY: The connector is valid and the lock is held by the type invariants.
-        unsafe {
-            // Without the property the connector has no EDID.
-            bindings::drm_edid_connector_update(self.connector, ptr::null());
-            bindings::drm_add_modes_noedid(self.connector, max_width, max_height)
-        }
-    }
-
-    /// Adds a mode of a size in pixels and a refresh rate in Hz, with the timings of the VESA
-    /// formula CVT.
-    ///
-    /// Adds none if the width or the height is zero or above 32767, or if the rate is zero or above
-    /// 240. Rounds the width down to a multiple of 8.
-    #[doc(alias = "drm_cvt_mode")]
-    pub fn add_cvt_mode(&mut self, width: u32, height: u32, refresh: u32, preferred: bool) -> i32 {
-        let usable = |size| (1..=MAX_SIZE).contains(&size);
-        if !usable(width) || !usable(height) || !(1..=MAX_REFRESH).contains(&refresh) {
-            return 0;
-        }
-
-        // SAFETY: The connector is valid by the type invariants. All numbers were checked above.
-        let mode = unsafe {
-            bindings::drm_cvt_mode(
-                (*self.connector).dev,
-                width as c_int,
-                height as c_int,
-                refresh as c_int,
-                false,
-                false,
-                false,
-            )
-        };
-        if mode.is_null() {
-            return 0;
-        }
-
-        // SAFETY: `mode` is valid and owned, and the connector takes it. By the type invariants its
-        // lock is held.
-        unsafe {
-            if preferred {
-                (*mode).type_ |= bindings::DRM_MODE_TYPE_PREFERRED as u8;
-            }
-            bindings::drm_mode_probed_add(self.connector, mode);
-        }
-        1
-    }
-
-    /// Makes the modes of a size in pixels the preferred ones.
-    #[doc(alias = "drm_set_preferred_mode")]
-    pub fn set_preferred_mode(&mut self, width: u32, height: u32) {
-        let (Ok(width), Ok(height)) = (c_int::try_from(width), c_int::try_from(height)) else {
-            return;
-        };
-
-        // SAFETY: The connector is valid and the lock is held by the type invariants.
-        unsafe { bindings::drm_set_preferred_mode(self.connector, width, height) };
     }
 }

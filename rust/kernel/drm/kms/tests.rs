@@ -37,6 +37,7 @@ use core::{
 };
 
 mod cases;
+mod modes;
 mod user;
 
 const XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
@@ -311,14 +312,21 @@ impl DriverConnector for KunitConnector {
         }
     }
 
-    fn get_modes(_connector: &Connector<Self>, modes: &mut ProbedModes<'_>) -> i32 {
+    fn get_modes(connector: &Connector<Self>, modes: &mut ProbedModes<'_>) -> i32 {
         // Not an EDID, too short, too large.
         let none = modes.add_edid_modes(&[0; 128])
             + modes.add_edid_modes(&[0; 5])
             + modes.add_cvt_mode(u32::MAX, u32::MAX, 60, true);
-        none * 1000
+        let count = modes.add_cvt_mode(WIDTH, HEIGHT, 60, true)
             + modes.add_cvt_mode(WIDTH, HEIGHT, 60, true)
-            + modes.add_cvt_mode(800, 600, 60, false)
+            + modes.add_cvt_mode(800, 600, 60, false);
+
+        // There is no EDID, and no mode is there twice.
+        let device = connector.device();
+        device.expect(modes.add_user_edid_modes() == 0);
+        let sizes = modes.iter().map(|mode| (mode.size(), mode.vrefresh()));
+        device.expect(sizes.eq([((WIDTH, HEIGHT), 60), ((800, 600), 60)]));
+        none * 1000 + count
     }
 
     fn mode_valid(_connector: &Connector<Self>, mode: &DisplayMode) -> bool {

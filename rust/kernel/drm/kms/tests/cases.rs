@@ -351,6 +351,7 @@ mod tests {
         assert_eq!(probe(&fixture.device), (2, 1));
         fixture.device.connected.store(false, Relaxed);
         assert_eq!(probe(&fixture.device), (0, 0));
+        assert_eq!(fixture.device.wrong.load(Relaxed), 0);
         Ok(())
     }
 
