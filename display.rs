@@ -81,8 +81,17 @@ pub(crate) use self::{
     screen::Progress, //
 };
 
+/// Smallest width and height of a mode, in pixels: QEMU refuses scanouts that are smaller.
+pub(crate) const MIN_SIDE: u32 = 16;
+
 /// Largest width and height of a mode, in pixels.
 pub(crate) const MAX_SIDE: u32 = 8192;
+
+/// Largest width and height of a framebuffer, in pixels. It may span several screens.
+pub(crate) const MAX_FRAMEBUFFER_SIDE: u32 = 16384;
+
+/// Size of a scanout for which the device has no wish, in pixels.
+pub(crate) const DEFAULT_SIZE: (u32, u32) = (1024, 768);
 
 /// What the driver keeps with a plane.
 pub(crate) struct PlaneData {

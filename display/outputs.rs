@@ -41,7 +41,11 @@ use crate::{
         GetEdid,
         MAX_SCANOUTS, //
     },
-    display::MAX_SIDE,
+    display::{
+        DEFAULT_SIZE,
+        MAX_SIDE,
+        MIN_SIDE, //
+    },
     gpu::Gpu,
     irq::Adapter,
     scheduler::{
@@ -69,18 +73,33 @@ const START_POLL_MS: u32 = 100;
 pub(crate) struct Output {
     /// Whether something is connected.
     pub(crate) enabled: bool,
-    /// The size that the device asks for, in pixels, at most [`MAX_SIDE`]; 0 for none.
-    pub(crate) size: (u32, u32),
+    /// The size that the device asks for, in pixels, from [`MIN_SIDE`] to [`MAX_SIDE`]; 0 for none.
+    size: (u32, u32),
 }
 
 impl From<&DisplayOne> for Output {
     fn from(one: &DisplayOne) -> Self {
+        let r = &one.r;
+        let size = match (r.width.get(), r.height.get()) {
+            (0, _) | (_, 0) => (0, 0),
+            (width, height) => (
+                width.clamp(MIN_SIDE, MAX_SIDE),
+                height.clamp(MIN_SIDE, MAX_SIDE),
+            ),
+        };
         Self {
             enabled: one.enabled != 0,
-            size: (
-                one.r.width.get().min(MAX_SIDE),
-                one.r.height.get().min(MAX_SIDE),
-            ),
+            size,
+        }
+    }
+}
+
+impl Output {
+    /// Returns the size that the device asks for, or that it gets if it asks for none, in pixels.
+    pub(crate) fn size_or_default(&self) -> (u32, u32) {
+        match self.size {
+            (0, 0) => DEFAULT_SIZE,
+            size => size,
         }
     }
 }
@@ -135,11 +154,6 @@ impl Outputs {
     /// Returns the number of scanouts.
     pub(crate) fn count(&self) -> u32 {
         self.count
-    }
-
-    /// Returns whether the device has EDIDs.
-    pub(crate) fn have_edid(&self) -> bool {
-        self.have_edid
     }
 
     /// Asks a device that is being started for its scanouts and their EDIDs, and keeps the answers.
@@ -397,6 +411,7 @@ pub(crate) fn watch(
 #[kunit_tests(rust_gpu_scanouts)]
 mod tests {
     use super::*;
+    use crate::command::Rect;
 
     fn answer(edid: &[u8]) -> Result<Scanouts> {
         let mut scanouts = Scanouts::default();
@@ -421,5 +436,33 @@ mod tests {
         assert!(outputs.store(Scanouts::default()));
         assert!(!outputs.store(Scanouts::default()));
         Ok(())
+    }
+
+    fn one(x: u32, y: u32, width: u32, height: u32) -> Output {
+        let r = Rect {
+            x: x.into(),
+            y: y.into(),
+            width: width.into(),
+            height: height.into(),
+        };
+        let one = DisplayOne {
+            r,
+            enabled: 1.into(),
+            ..Default::default()
+        };
+        Output::from(&one)
+    }
+
+    #[test]
+    fn sizes_are_those_that_the_device_shows() {
+        for (asked, size) in [
+            ((1366, 768), (1366, 768)),
+            ((1, 1), (16, 16)),
+            ((15, 16), (16, 16)),
+            ((u32::MAX, 8193), (8192, 8192)),
+            ((0, 5), (1024, 768)),
+        ] {
+            assert_eq!(one(0, 0, asked.0, asked.1).size_or_default(), size);
+        }
     }
 }

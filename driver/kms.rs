@@ -22,6 +22,7 @@ use kernel::{
             ConnectorKind,
             ConnectorStatus,
             Crtc,
+            CrtcState,
             DisplayMode,
             DriverConnector,
             DriverCrtc,
@@ -68,7 +69,10 @@ use crate::{
         Outputs,
         PlaneData,
         Progress,
-        MAX_SIDE, //
+        DEFAULT_SIZE,
+        MAX_FRAMEBUFFER_SIDE,
+        MAX_SIDE,
+        MIN_SIDE, //
     },
     driver::RegistrationData,
     gpu::{
@@ -85,11 +89,8 @@ use crate::{
     },
 };
 
-/// Smallest width and height of a framebuffer, in pixels.
-const MIN_SIDE: u32 = 32;
-
-/// Size of a scanout for which the device has no wish, in pixels.
-const DEFAULT_SIZE: (u32, u32) = (1024, 768);
+/// Refresh rate of the mode that the device wishes, in Hz.
+const REFRESH: u32 = 60;
 
 /// How much smaller than the device's wish a preferred mode may be, in pixels: EDIDs round sizes.
 const SIZE_TOLERANCE: u32 = 16;
@@ -217,6 +218,15 @@ impl CrtcData {
 impl DriverCrtc for CrtcData {
     type Driver = RustGpuDriver;
 
+    /// Errors: [`EINVAL`] for a mode of a size that is not offered either.
+    fn atomic_check(_crtc: &Crtc<Self>, new: &CrtcState<'_, RustGpuDriver>) -> Result {
+        match new.mode_size() {
+            (0, 0) => Ok(()),
+            size if is_mode_size(size) => Ok(()),
+            _ => Err(EINVAL),
+        }
+    }
+
     /// Tells the scheduler, and sends the event of a commit that the device has executed. Also if
     /// the device is broken, or takes too long: clients that wait for the event must not hang with
     /// it.
@@ -244,11 +254,19 @@ impl DriverCrtc for CrtcData {
     }
 }
 
+/// Returns whether a screen can have so many pixels, as width and height.
+fn is_mode_size((width, height): (u32, u32)) -> bool {
+    let sides = MIN_SIDE..=MAX_SIDE;
+    sides.contains(&width) && sides.contains(&height)
+}
+
 /// What the driver keeps with a connector.
 pub(crate) struct ConnectorData {
     outputs: Arc<Outputs>,
     /// Index of its scanout.
     scanout: usize,
+    /// The modes of the last probe are from an EDID that the user has loaded. Only probes use it.
+    users_edid: Atomic<bool>,
 }
 
 impl DriverConnector for ConnectorData {
@@ -262,30 +280,42 @@ impl DriverConnector for ConnectorData {
         }
     }
 
+    /// What the user says goes first, then the EDID of the device, then modes that monitors usually
+    /// have. The size that the device wishes is among them, unless the user has said otherwise.
     fn get_modes(connector: &Connector<Self>, modes: &mut ProbedModes<'_>) -> i32 {
-        let count = connector
+        let mut count = modes.add_user_edid_modes();
+        connector.users_edid.store(count > 0, Relaxed);
+        if count > 0 {
+            return count;
+        }
+        count = connector
             .outputs
-            .with_edid(connector.scanout, |edid| modes.add_edid_modes(edid));
-        if let Some(count) = count.filter(|count| *count > 0) {
-            return count;
+            .with_edid(connector.scanout, |edid| modes.add_edid_modes(edid))
+            .unwrap_or(0);
+        if count == 0 {
+            count = modes.add_modes_noedid(MAX_SIDE, MAX_SIDE);
         }
-        let (width, height) = connector.outputs.get(connector.scanout).size;
-        let count = modes.add_modes_noedid(MAX_SIDE, MAX_SIDE);
-        if width == 0 || height == 0 {
-            let (width, height) = DEFAULT_SIZE;
-            modes.set_preferred_mode(width, height);
-            return count;
+        let size = connector.outputs.get(connector.scanout).size_or_default();
+        if !modes
+            .iter()
+            .any(|mode| mode.is_preferred() && mode.size() == size)
+        {
+            count += modes.add_cvt_mode(size.0, size.1, REFRESH, true);
         }
-        count + modes.add_cvt_mode(width, height, 60, true)
+        count
     }
 
+    /// A mode that the device's own EDID prefers has to be near what the device wishes.
     fn mode_valid(connector: &Connector<Self>, mode: &DisplayMode) -> bool {
-        let (width, height) = connector.outputs.get(connector.scanout).size;
-        let mode_size = (mode.hdisplay(), mode.vdisplay());
+        if !is_mode_size(mode.size()) {
+            return false;
+        }
+        let wish = connector.outputs.get(connector.scanout).size_or_default();
         let fits = |mode: u32, wish: u32| mode <= wish && wish - mode <= SIZE_TOLERANCE;
         !mode.is_preferred()
-            || mode_size == DEFAULT_SIZE
-            || (fits(mode_size.0, width) && fits(mode_size.1, height))
+            || connector.users_edid.load(Relaxed)
+            || mode.size() == DEFAULT_SIZE
+            || (fits(mode.hdisplay(), wish.0) && fits(mode.vdisplay(), wish.1))
     }
 }
 
@@ -322,8 +352,8 @@ impl KmsDriver for RustGpuDriver {
     const INFO: ModeConfigInfo = ModeConfigInfo {
         min_width: MIN_SIDE,
         min_height: MIN_SIDE,
-        max_width: MAX_SIDE,
-        max_height: MAX_SIDE,
+        max_width: MAX_FRAMEBUFFER_SIDE,
+        max_height: MAX_FRAMEBUFFER_SIDE,
         cursor_width: CURSOR_SIZE,
         cursor_height: CURSOR_SIZE,
         preferred_depth: 24,
@@ -438,9 +468,10 @@ fn add_scanout<'a>(
     let connector = ConnectorData {
         outputs: data.outputs.clone(),
         scanout: u32_as_usize(scanout),
+        users_edid: Atomic::new(false),
     };
-    let has_edid = data.outputs.have_edid();
+    // Also if the device has no EDIDs: the user may have one.
     setup
-        .connector(ConnectorKind::Virtual, Ok(connector), has_edid)?
+        .connector(ConnectorKind::Virtual, Ok(connector), true)?
         .attach_encoder(encoder)
 }

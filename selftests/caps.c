@@ -107,10 +107,10 @@ TEST_F(caps, limits)
 	struct drm_mode_card_res resources = {};
 
 	ASSERT_EQ(0, gpu_ioctl(self->card, DRM_IOCTL_MODE_GETRESOURCES, &resources));
-	EXPECT_EQ(32, resources.min_width);
-	EXPECT_EQ(32, resources.min_height);
-	EXPECT_EQ(8192, resources.max_width);
-	EXPECT_EQ(8192, resources.max_height);
+	EXPECT_EQ(16, resources.min_width);
+	EXPECT_EQ(16, resources.min_height);
+	EXPECT_EQ(16384, resources.max_width);
+	EXPECT_EQ(16384, resources.max_height);
 }
 
 static __u32 syncobj_create(int fd, __u32 flags)

@@ -37,6 +37,7 @@ struct display {
 	int fd;
 	char card[64];
 	__u32 connector;
+	__u32 connector_number;	/* in its name */
 	__u32 head;		/* number of the connector and of the host's screen */
 	__u32 crtc;
 	__u32 primary;
@@ -152,6 +153,7 @@ static __maybe_unused bool read_connector(struct display *display, __u32 connect
 	    get.count_modes > MAX_MODES || !get.count_modes || get.count_encoders != 1)
 		return false;
 	display->connector = connector;
+	display->connector_number = get.connector_type_id;
 	display->mode_count = get.count_modes;
 	display->mode = display->modes[0];
 	for (i = 0; i < get.count_modes; i++) {

@@ -20,7 +20,7 @@ COLLECTION = "drivers/gpu/rust_gpu"
 CORE = ("ioctl getparam waits permissions dumb caps modes debugfs sync removal hostile flood "
         "stall")
 DISPLAY = ("display display_atomic display_cursor display_errors display_fence display_flip "
-           "display_hotplug display_import display_panic display_sleep display_stall")
+           "display_hotplug display_import display_panic display_sizes display_sleep display_stall")
 # kernel, scenario, tests of the collection. A guest takes three times as long on the debug kernel.
 # Tests that are about the form of the device, more than about locks, run there in check-all only.
 # On our own device hostile comes last: it counts what that test does to the rings as malformed.
@@ -41,9 +41,10 @@ GUESTS = [
     ("production", "msix3", f"{CORE} load.sh"),
     ("production", "msix3", f"{DISPLAY} display_format"),
     ("production", "two-heads", "display_heads"),
+    ("production", "three-heads", "display_sizes"),
     ("production", "own",
      "own own_format display display_cursor display_flip display_format display_hotplug "
-     "display_random refusals signals objects hostile"),
+     "display_random display_sizes refusals signals objects hostile"),
     ("production", "own-and-another", "two_devices"),
     ("production", "own-firmware", "firmware"),
     ("production", "own", "stall_matrix lost"),
@@ -90,6 +91,7 @@ MORE_GUESTS += [
     ("debug", "own", "own display_cursor display_hotplug hostile"),
     ("debug", "own", "stall_matrix"),
     ("debug", "virtio-c", "owner.sh"),
+    ("debug", "three-heads", "display_sizes"),
     ("rt", "up", "modes sync waits"),
     ("rt", "own", "stall_matrix"),
     ("rt", "root-port-debug", "removal"),

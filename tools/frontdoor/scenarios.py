@@ -94,6 +94,7 @@ SCENARIOS = {
     # With the kernel and the initramfs on two more disks.
     "kexec": {"gpu": "virtio-gpu-pci", "kexec": True},
     "two-heads": {"gpu": "virtio-gpu-pci,max_outputs=2"},
+    "three-heads": {"gpu": "virtio-gpu-pci,max_outputs=3,edid=off"},
     "icount": {"gpu": "virtio-gpu-pci", "smp": 1, "machine": ICOUNT,
                "accel": "tcg,thread=single"},
     "icount-handover": {"gpu": "virtio-gpu-pci", "smp": 1, "machine": ICOUNT,

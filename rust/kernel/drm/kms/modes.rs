@@ -241,17 +241,6 @@ impl ProbedModes<'_> {
         }
         1
     }
-
-    /// Makes the modes of a size in pixels the preferred ones.
-    #[doc(alias = "drm_set_preferred_mode")]
-    pub fn set_preferred_mode(&mut self, width: u32, height: u32) {
-        let (Ok(width), Ok(height)) = (c_int::try_from(width), c_int::try_from(height)) else {
-            return;
-        };
-
-        // SAFETY: The connector is valid and the lock is held by the type invariants.
-        unsafe { bindings::drm_set_preferred_mode(self.connector, width, height) };
-    }
 }
 
 /// Makes a mode of exactly this size in pixels and refresh rate in Hz, with the timings of CVT if
