@@ -358,6 +358,8 @@ impl KmsDriver for RustGpuDriver {
         cursor_height: CURSOR_SIZE,
         preferred_depth: 24,
         async_page_flip: true,
+        hotplug_mode_update: false,
+        suggested_offsets: false,
     };
     const CURSOR_HOTSPOT: bool = true;
 

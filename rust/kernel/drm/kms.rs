@@ -166,6 +166,12 @@ pub struct ModeConfigInfo {
     pub preferred_depth: u32,
     /// Whether a flip may happen outside of vblank, see [`CrtcUpdate::async_flip`].
     pub async_page_flip: bool,
+    /// Whether connectors have the property `hotplug_mode_update`, as in virtual machines: user
+    /// space should set the preferred mode anew after each hotplug event.
+    pub hotplug_mode_update: bool,
+    /// Whether connectors have the properties `suggested X` and `suggested Y`, with
+    /// [`DriverConnector::suggested_offset`].
+    pub suggested_offsets: bool,
 }
 
 /// A DRM driver that sets modes.

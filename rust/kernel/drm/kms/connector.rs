@@ -47,7 +47,8 @@ pub enum ConnectorStatus {
 
 /// The callbacks and the data of a driver for its connectors.
 ///
-/// Context of all methods: process, may sleep; the lock of the mode configuration is held.
+/// Context of all methods: process, may sleep; the lock of the connectors is held, and for all but
+/// [`Self::suggested_offset`] that of the mode configuration.
 #[doc(alias = "drm_connector_funcs")]
 #[doc(alias = "drm_connector_helper_funcs")]
 pub trait DriverConnector: Send + Sync + Sized + 'static {
@@ -63,6 +64,17 @@ pub trait DriverConnector: Send + Sync + Sized + 'static {
     /// Returns whether the driver can use a mode.
     fn mode_valid(_connector: &Connector<Self>, _mode: &DisplayMode) -> bool {
         true
+    }
+
+    /// Returns where the output should be on the desktop: the left and the upper edge, in pixels.
+    ///
+    /// Called if [`ModeConfigInfo::suggested_offsets`] is set: when the connector is made, and for
+    /// all connectors before each [`hotplug_event`](drm::Device::hotplug_event). During the first
+    /// one the connector has its data, and nothing else.
+    ///
+    /// [`ModeConfigInfo::suggested_offsets`]: super::ModeConfigInfo::suggested_offsets
+    fn suggested_offset(_connector: &Connector<Self>) -> (u32, u32) {
+        (0, 0)
     }
 }
 
@@ -139,7 +151,59 @@ impl<T: DriverConnector> Connector<T> {
 
         // INVARIANT: The connector and its data are initialized, and are released with the device.
         // SAFETY: As above; the device outlives `'s`.
-        Ok(unsafe { &*this })
+        let this = unsafe { &*this };
+        this.attach_properties(setup);
+        Ok(this)
+    }
+
+    /// Attaches the properties that [`KmsDriver::INFO`] wants.
+    fn attach_properties(&self, setup: &Setup<'_, T::Driver>) {
+        // SAFETY: The connector is valid.
+        let object = unsafe { &raw mut (*self.as_raw()).base };
+
+        if let Some(property) = setup.hotplug_mode_update() {
+            // SAFETY: Both are valid, of the same device, which is not registered.
+            unsafe { bindings::drm_object_attach_property(object, property, 1) };
+        }
+        if <T::Driver as KmsDriver>::INFO.suggested_offsets {
+            let (x, y) = T::suggested_offset(self);
+
+            // SAFETY: As above. The set-up has made the properties before.
+            unsafe {
+                let config = &raw const (*setup.as_raw()).mode_config;
+                let (for_x, for_y) = (
+                    (*config).suggested_x_property,
+                    (*config).suggested_y_property,
+                );
+                bindings::drm_object_attach_property(object, for_x, x.into());
+                bindings::drm_object_attach_property(object, for_y, y.into());
+            }
+        }
+    }
+
+    /// Sets the suggested offset anew.
+    ///
+    /// # Safety
+    ///
+    /// The set-up of the device must be complete, [`ModeConfigInfo::suggested_offsets`] set, and
+    /// the lock of the connectors held.
+    ///
+    /// [`ModeConfigInfo::suggested_offsets`]: super::ModeConfigInfo::suggested_offsets
+    unsafe fn update_suggested_offset(&self) {
+        let (x, y) = T::suggested_offset(self);
+
+        // SAFETY: By the safety requirements the connector has both properties, and nobody reads
+        // their values at the same time.
+        unsafe {
+            let object = &raw mut (*self.as_raw()).base;
+            let config = &raw const (*(*self.as_raw()).dev).mode_config;
+            let (for_x, for_y) = (
+                (*config).suggested_x_property,
+                (*config).suggested_y_property,
+            );
+            bindings::drm_object_property_set_value(object, for_x, x.into());
+            bindings::drm_object_property_set_value(object, for_y, y.into());
+        }
     }
 
     /// # Safety
@@ -243,5 +307,40 @@ impl<T: DriverConnector> Deref for Connector<T> {
 
     fn deref(&self) -> &T {
         &self.data
+    }
+}
+
+/// Sets the suggested offsets of all connectors anew, if the driver has these properties. Whoever
+/// reads them gets those from before or those from after, of all connectors.
+///
+/// # Safety
+///
+/// The set-up of the device must be complete.
+///
+/// Context: process, may sleep. The lock of the connectors must not be held.
+pub(super) unsafe fn update_suggested_offsets<T: KmsDriver>(dev: &drm::Device<T>) {
+    if !<T as KmsDriver>::INFO.suggested_offsets {
+        return;
+    }
+
+    let raw = dev.as_raw();
+    let mut iter: bindings::drm_connector_list_iter = pin_init::zeroed();
+
+    // SAFETY: The device is valid and its mode setting was set up, by the safety requirements. All
+    // of its connectors were made by `Setup::connector`.
+    unsafe {
+        let lock = &raw mut (*raw).mode_config.connection_mutex;
+        // Without a context this waits, and cannot fail.
+        bindings::drm_modeset_lock(lock, ptr::null_mut());
+        bindings::drm_connector_list_iter_begin(raw, &mut iter);
+        loop {
+            let connector = bindings::drm_connector_list_iter_next(&mut iter);
+            if connector.is_null() {
+                break;
+            }
+            Connector::<T::Connector>::from_raw(connector).update_suggested_offset();
+        }
+        bindings::drm_connector_list_iter_end(&mut iter);
+        bindings::drm_modeset_unlock(lock);
     }
 }

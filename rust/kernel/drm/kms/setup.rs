@@ -9,6 +9,7 @@ use super::{
     atomic,
     closing,
     commit,
+    connector,
     Connector,
     ConnectorKind,
     Crtc,
@@ -122,8 +123,19 @@ impl<T: KmsDriver> Ops<T> {
         config.fb_modifiers_not_supported = true;
         config.quirk_addfb_prefer_host_byte_order = true;
 
+        let hotplug_mode_update = match info.hotplug_mode_update {
+            // SAFETY: `raw` is valid, and its configuration initialized.
+            true => unsafe { hotplug_mode_update_property(raw) }?,
+            false => ptr::null_mut(),
+        };
+        if info.suggested_offsets {
+            // SAFETY: As above.
+            to_result(unsafe { bindings::drm_mode_create_suggested_offset_properties(raw) })?;
+        }
+
         let setup = Setup {
             dev,
+            hotplug_mode_update,
             primaries: Cell::new(0),
             error: Cell::new(None),
             _scope: PhantomData,
@@ -194,6 +206,31 @@ impl<T: KmsDriver> Ops<T> {
     }
 }
 
+/// Makes the property `hotplug_mode_update`, of which DRM has no more than the name.
+///
+/// # Safety
+///
+/// `dev` must be a valid device with an initialized mode configuration.
+unsafe fn hotplug_mode_update_property(
+    dev: *mut bindings::drm_device,
+) -> Result<*mut bindings::drm_property> {
+    // SAFETY: By the safety requirements. The property is destroyed with the configuration.
+    let property = unsafe {
+        bindings::drm_property_create_range(
+            dev,
+            bindings::DRM_MODE_PROP_IMMUTABLE,
+            c"hotplug_mode_update".as_char_ptr(),
+            0,
+            1,
+        )
+    };
+
+    if property.is_null() {
+        return Err(ENOMEM);
+    }
+    Ok(property)
+}
+
 /// The kind of an encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -226,8 +263,10 @@ impl Encoder {
 /// # Invariants
 ///
 /// `dev` was initialized with `drmm_mode_config_init()` and is not yet registered.
+/// `hotplug_mode_update` is null or a property of it.
 pub struct Setup<'s, T: KmsDriver> {
     dev: &'s drm::Device<T>,
+    hotplug_mode_update: *mut bindings::drm_property,
     primaries: Cell<u32>,
     error: Cell<Option<Error>>,
     _scope: PhantomData<fn(&'s ()) -> &'s ()>,
@@ -341,6 +380,11 @@ impl<'s, T: KmsDriver> Setup<'s, T> {
         self.dev.as_raw()
     }
 
+    /// Returns the property of that name, if the driver wants it.
+    pub(super) fn hotplug_mode_update(&self) -> Option<*mut bindings::drm_property> {
+        (!self.hotplug_mode_update.is_null()).then_some(self.hotplug_mode_update)
+    }
+
     /// Calls `make` and records its error: DRM may know the incomplete object, so the set-up must
     /// fail.
     fn record_error<R>(&self, make: impl FnOnce() -> Result<R>) -> Result<R> {
@@ -429,6 +473,9 @@ impl<T: KmsDriver> drm::Device<T> {
     /// Tells user space and the in-kernel clients that an output has changed. Does nothing if the
     /// device is not registered.
     ///
+    /// Before that it takes over what the driver
+    /// [suggests](super::DriverConnector::suggested_offset) for all connectors.
+    ///
     /// The clients may set a mode before this returns. Unplugging the device waits for that, but
     /// unplugging another one does not.
     ///
@@ -436,31 +483,52 @@ impl<T: KmsDriver> drm::Device<T> {
     /// lock held that one takes.
     #[doc(alias = "drm_kms_helper_hotplug_event")]
     pub fn hotplug_event(&self) {
+        if !self.while_registered(|_| ()) {
+            return;
+        }
+
+        // In no section, as locks may take long.
+        //
+        // SAFETY: The device was registered, so its set-up is complete. Its connectors live as long
+        // as the device.
+        unsafe { connector::update_suggested_offsets(self) };
+
+        // SAFETY: The device is registered.
+        let registered = self.while_registered(|raw| unsafe {
+            bindings::drm_sysfs_hotplug_event(raw);
+        });
+
+        // The clients need no section either: their list has a lock of its own, which is held while
+        // they set modes, and with which the unplug empties the list.
+        if registered {
+            // SAFETY: The device is valid, and its mode setting was set up.
+            unsafe { bindings::drm_client_dev_hotplug(self.as_raw()) };
+        }
+    }
+
+    /// Calls `f`, during which the device stays registered, and returns `true`. If it is not
+    /// registered any more, or not yet, or sets no modes, it only returns `false`.
+    ///
+    /// The unplug of any device waits for `f`, so that must not take long.
+    fn while_registered(&self, f: impl FnOnce(*mut bindings::drm_device)) -> bool {
+        let raw = self.as_raw();
         let mut idx = 0;
 
-        // SAFETY: `self.as_raw()` is a valid `struct drm_device`.
-        if !unsafe { bindings::drm_dev_enter(self.as_raw(), &mut idx) } {
-            return;
+        // SAFETY: `raw` is a valid `struct drm_device`.
+        if !unsafe { bindings::drm_dev_enter(raw, &mut idx) } {
+            return false;
         }
 
         // SAFETY: As above. The flag is set when the registration is complete, and the unplug that
         // clears it waits for the section entered above. The device is registered until then, so
         // its mode setting was set up before.
-        let registered = T::KMS.is_some() && unsafe { (*self.as_raw()).registered };
+        let registered = T::KMS.is_some() && unsafe { (*raw).registered };
         if registered {
-            // SAFETY: The device is registered.
-            unsafe { bindings::drm_sysfs_hotplug_event(self.as_raw()) };
+            f(raw);
         }
 
         // SAFETY: `idx` is from `drm_dev_enter()` above.
         unsafe { bindings::drm_dev_exit(idx) };
-
-        // The unplug of any device waits for such sections, so nothing that takes long may be in
-        // one. The clients need none: their list has a lock of its own, which is held while they
-        // set modes, and with which the unplug empties the list.
-        if registered {
-            // SAFETY: The device is valid, and its mode setting was set up.
-            unsafe { bindings::drm_client_dev_hotplug(self.as_raw()) };
-        }
+        registered
     }
 }

@@ -144,6 +144,8 @@ struct KunitData {
     connected: Atomic<bool>,
     /// What the next probe of the output does: [`HOLD`], [`HELD`] or [`LET_GO`], or nothing.
     probe: Atomic<i32>,
+    /// Where the output should be, to the right and down.
+    offset: Atomic<i32>,
     primary: Atomic<*mut bindings::drm_plane>,
     crtc: Atomic<*mut bindings::drm_crtc>,
     connector: Atomic<*mut bindings::drm_connector>,
@@ -170,6 +172,7 @@ impl KunitData {
             // Without a monitor the console does not interfere.
             connected: Atomic::new(false),
             probe: Atomic::new(0),
+            offset: Atomic::new(0),
             primary: Atomic::new(ptr::null_mut()),
             crtc: Atomic::new(ptr::null_mut()),
             connector: Atomic::new(ptr::null_mut()),
@@ -329,6 +332,11 @@ impl DriverConnector for KunitConnector {
         none * 1000 + count
     }
 
+    fn suggested_offset(connector: &Connector<Self>) -> (u32, u32) {
+        let offset = connector.device().offset.load(Relaxed) as u32;
+        (offset, 2 * offset)
+    }
+
     fn mode_valid(_connector: &Connector<Self>, mode: &DisplayMode) -> bool {
         mode.is_preferred() && mode.hdisplay() == WIDTH
     }
@@ -368,6 +376,8 @@ impl KmsDriver for KunitDriver {
         cursor_height: 64,
         preferred_depth: 24,
         async_page_flip: true,
+        hotplug_mode_update: true,
+        suggested_offsets: true,
     };
     const CURSOR_HOTSPOT: bool = true;
 

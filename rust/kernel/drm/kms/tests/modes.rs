@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The tests of modes.
+//! The tests of modes, and of what tells user space where to use them.
 
-use super::*;
+use super::{
+    user::connector_property,
+    *, //
+};
 use crate::drm::kms::modes::cvt_mode;
 
 #[kunit_tests(rust_drm_kms_modes)]
@@ -59,6 +62,23 @@ mod tests {
         for (width, height) in [(0, 1), (1, 0), (32768, 1), (1, 32768)] {
             assert_eq!(fault(&fixture.device, width, height), Some("none"));
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_hotplug_event_follows_the_suggestions() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-offset", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+        let device = &*fixture.device;
+        let offset =
+            || [c"suggested X", c"suggested Y"].map(|name| connector_property(device, name));
+
+        assert_eq!(connector_property(device, c"hotplug_mode_update"), Some(1));
+        assert_eq!(offset(), [Some(0), Some(0)]);
+        device.offset.store(3, Relaxed);
+        assert_eq!(offset(), [Some(0), Some(0)]);
+        device.hotplug_event();
+        assert_eq!(offset(), [Some(3), Some(6)]);
         Ok(())
     }
 }

@@ -312,3 +312,27 @@ pub(super) fn probe(device: &drm::Device<KunitDriver>) -> (i32, i32) {
         (found, valid)
     }
 }
+
+/// Returns the value of a property of the output that does not belong to its state.
+pub(super) fn connector_property(device: &drm::Device<KunitDriver>, name: &CStr) -> Option<u64> {
+    let connector = device.connector.load(Relaxed);
+
+    // SAFETY: The device is set up, and this is its connector, whose properties stay the same. The
+    // lock that is held guards their values.
+    unsafe {
+        let lock = &raw mut (*device.as_raw()).mode_config.connection_mutex;
+        let object = &raw mut (*connector).base;
+        let properties = (*object).properties;
+        let mut value = None;
+
+        bindings::drm_modeset_lock(lock, ptr::null_mut());
+        for index in 0..(*properties).count as usize {
+            let property = (*properties).properties[index];
+            if CStr::from_char_ptr((*property).name.as_ptr()) == name {
+                value = Some((*properties).values[index]);
+            }
+        }
+        bindings::drm_modeset_unlock(lock);
+        value
+    }
+}
