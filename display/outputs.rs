@@ -16,6 +16,7 @@ use kernel::{
         Device, //
     },
     kthread, new_mutex,
+    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         atomic::{
@@ -68,6 +69,10 @@ const RETRY_INTERVAL_NS: i64 = 500_000_000;
 /// How often the wait for the first answers looks whether the device broke, in milliseconds.
 const START_POLL_MS: u32 = 100;
 
+/// Largest distance of an edge of a scanout from the corner of the desktop, in pixels: X counts
+/// with 16 bits.
+const MAX_PLACE: u32 = 32767;
+
 /// What is known of one scanout.
 #[derive(Clone, Copy, Default, PartialEq)]
 pub(crate) struct Output {
@@ -75,6 +80,8 @@ pub(crate) struct Output {
     pub(crate) enabled: bool,
     /// The size that the device asks for, in pixels, from [`MIN_SIDE`] to [`MAX_SIDE`]; 0 for none.
     size: (u32, u32),
+    /// Where the device has its left upper corner, in pixels.
+    place: (u32, u32),
 }
 
 impl From<&DisplayOne> for Output {
@@ -90,6 +97,7 @@ impl From<&DisplayOne> for Output {
         Self {
             enabled: one.enabled != 0,
             size,
+            place: (r.x.get(), r.y.get()),
         }
     }
 }
@@ -101,6 +109,48 @@ impl Output {
             (0, 0) => DEFAULT_SIZE,
             size => size,
         }
+    }
+
+    /// Returns whether it is on the desktop.
+    fn is_placed(&self) -> bool {
+        self.place.0 <= MAX_PLACE && self.place.1 <= MAX_PLACE
+    }
+
+    /// Returns whether both have pixels at the same place.
+    fn overlaps(&self, other: &Self) -> bool {
+        let meet = |place: u32, size: u32, other_place: u32, other_size: u32| {
+            place < other_place.saturating_add(other_size)
+                && other_place < place.saturating_add(size)
+        };
+        let (size, other_size) = (self.size_or_default(), other.size_or_default());
+        meet(self.place.0, size.0, other.place.0, other_size.0)
+            && meet(self.place.1, size.1, other.place.1, other_size.1)
+    }
+}
+
+/// Returns where the output `index` should be on the desktop, in pixels: where the device has it.
+/// If the device has outputs on top of each other, as by default all of QEMU's are, or out of
+/// reach, it does not care: then all are side by side, from left to right in their order.
+fn place(outputs: &[Output], index: usize) -> (u32, u32) {
+    let enabled = || {
+        outputs
+            .iter()
+            .enumerate()
+            .filter(|(_, output)| output.enabled)
+    };
+    let apart = enabled().all(|(index, output)| {
+        output.is_placed() && enabled().all(|(other, o)| other == index || !output.overlaps(o))
+    });
+    match outputs.get(index) {
+        Some(output) if output.enabled && apart => output.place,
+        Some(output) if output.enabled => {
+            let before = enabled().take_while(|(other, _)| *other < index);
+            (
+                before.map(|(_, output)| output.size_or_default().0).sum(),
+                0,
+            )
+        }
+        _ => (0, 0),
     }
 }
 
@@ -292,6 +342,15 @@ impl Outputs {
         state.outputs.get(scanout).copied().unwrap_or_default()
     }
 
+    /// Returns where `scanout` should be on the desktop: its left and upper edge, in pixels.
+    ///
+    /// Context: process.
+    pub(crate) fn place(&self, scanout: usize) -> (u32, u32) {
+        let state = self.state.lock();
+        let outputs = state.outputs.get(..u32_as_usize(self.count));
+        place(outputs.unwrap_or_default(), scanout)
+    }
+
     /// Runs `f` on the EDID of `scanout`, if there is one.
     ///
     /// Context: process.
@@ -451,6 +510,53 @@ mod tests {
             ..Default::default()
         };
         Output::from(&one)
+    }
+
+    fn places(outputs: [Output; 3]) -> [(u32, u32); 3] {
+        [0, 1, 2].map(|index| place(&outputs, index))
+    }
+
+    #[test]
+    fn places_are_those_of_the_device() {
+        let off = Output::default();
+        let (left, right) = (one(0, 0, 800, 600), one(800, 0, 640, 480));
+
+        assert_eq!(places([left, right, off]), [(0, 0), (800, 0), (0, 0)]);
+        assert_eq!(places([right, left, off]), [(800, 0), (0, 0), (0, 0)]);
+        let below = one(100, 600, 640, 480);
+        assert_eq!(places([left, below, right]), [(0, 0), (100, 600), (800, 0)]);
+        // What is off does not count.
+        let hidden = Output {
+            enabled: false,
+            ..left
+        };
+        assert_eq!(places([left, hidden, right]), [(0, 0), (0, 0), (800, 0)]);
+    }
+
+    #[test]
+    fn what_overlaps_is_side_by_side() {
+        let off = Output::default();
+        let (first, second) = (one(0, 0, 800, 600), one(0, 0, 640, 480));
+
+        assert_eq!(
+            places([first, second, second]),
+            [(0, 0), (800, 0), (1440, 0)]
+        );
+        assert_eq!(places([second, off, first]), [(0, 0), (0, 0), (640, 0)]);
+        // By a pixel, and too far away.
+        for other in [
+            one(799, 599, 640, 480),
+            one(32768, 0, 1, 1),
+            one(0, u32::MAX, 1, 1),
+        ] {
+            assert_eq!(places([first, other, off]), [(0, 0), (800, 0), (0, 0)]);
+        }
+        // Without a size.
+        let unsized_ = one(0, 0, 0, 0);
+        assert_eq!(
+            places([unsized_, unsized_, off]),
+            [(0, 0), (1024, 0), (0, 0)]
+        );
     }
 
     #[test]

@@ -317,6 +317,10 @@ impl DriverConnector for ConnectorData {
             || mode.size() == DEFAULT_SIZE
             || (fits(mode.hdisplay(), wish.0) && fits(mode.vdisplay(), wish.1))
     }
+
+    fn suggested_offset(connector: &Connector<Self>) -> (u32, u32) {
+        connector.outputs.place(connector.scanout)
+    }
 }
 
 impl DriverFramebuffer for FramebufferData {
@@ -358,8 +362,8 @@ impl KmsDriver for RustGpuDriver {
         cursor_height: CURSOR_SIZE,
         preferred_depth: 24,
         async_page_flip: true,
-        hotplug_mode_update: false,
-        suggested_offsets: false,
+        hotplug_mode_update: true,
+        suggested_offsets: true,
     };
     const CURSOR_HOTSPOT: bool = true;
 

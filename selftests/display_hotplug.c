@@ -6,15 +6,12 @@
  *
  * Environment: see display_screen.h
  */
-#include <linux/netlink.h>
 #include <pthread.h>
-#include <sys/socket.h>
 
 #include "kselftest_harness.h"
+#include "display_hotplug.h"
 #include "display_kms.h"
 
-/* Longest that a change may take from the host to user space, on a busy host as well. */
-#define HOTPLUG_MS	(GPU_PATIENCE_NS / NSEC_PER_MSEC)
 /* After so long without an event, no more are expected. */
 #define QUIET_MS	1000
 /* How much a mode may differ from the size that was asked for: EDIDs round sizes. */
@@ -55,65 +52,12 @@ static int ask_size(const struct size *size)
 	return strcmp(answer, want) ? -EPROTO : 0;
 }
 
-/* Opens the kernel's uevents. Returns a descriptor, or -errno. */
-static int uevents_open(void)
-{
-	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
-	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-			NETLINK_KOBJECT_UEVENT);
-	int ret;
-
-	if (fd < 0)
-		return -errno;
-	if (!bind(fd, (struct sockaddr *)&address, sizeof(address)))
-		return fd;
-	ret = -errno;
-	close(fd);
-	return ret;
-}
-
-static bool has_line(const char *message, size_t len, const char *line)
-{
-	const char *end = message + len;
-
-	for (; message < end; message += strlen(message) + 1) {
-		if (!strcmp(message, line))
-			return true;
-	}
-	return false;
-}
-
-/* Waits for a hotplug uevent of the card. Returns 0 or -errno. */
-static int wait_hotplug(int milliseconds)
-{
-	struct pollfd poll_uevents = { .fd = scene.uevents, .events = POLLIN };
-	__s64 deadline = now_ns() + milliseconds * NSEC_PER_MSEC;
-	const char *card = path("DEVNAME=%s", scene.display.card + strlen("/dev/"));
-	char message[8192];
-	ssize_t len;
-
-	for (;;) {
-		__s64 left = (deadline - now_ns()) / NSEC_PER_MSEC;
-
-		if (left <= 0 || poll(&poll_uevents, 1, left) <= 0)
-			return -ETIMEDOUT;
-		len = recv(scene.uevents, message, sizeof(message) - 1, 0);
-		if (len < 0)
-			return -errno;
-		message[len] = '\0';
-		if (has_line(message, len, "ACTION=change") &&
-		    has_line(message, len, "DEVTYPE=drm_minor") &&
-		    has_line(message, len, "HOTPLUG=1") && has_line(message, len, card))
-			return 0;
-	}
-}
-
 /* Counts hotplug uevents until there are no more. */
 static unsigned int count_hotplugs(void)
 {
 	unsigned int count = 0;
 
-	while (!wait_hotplug(QUIET_MS))
+	while (!wait_hotplug(scene.uevents, scene.display.card, QUIET_MS))
 		count++;
 	return count;
 }
@@ -145,7 +89,7 @@ static int wait_for_size(const struct size *size)
 	int count = 0, ret;
 
 	do {
-		ret = wait_hotplug(HOTPLUG_MS);
+		ret = wait_hotplug(scene.uevents, scene.display.card, HOTPLUG_MS);
 		if (ret) {
 			fprintf(stderr, "# the mode is %s, should be near %ux%u: %s\n",
 				mode->name, size->width, size->height, strerror(-ret));
@@ -229,7 +173,7 @@ TEST_F_TIMEOUT(hotplug, nothing, 60)
 	struct size first = scene.first;
 
 	EXPECT_TRUE(sets_and_shows("hotplug-nothing", 1));
-	EXPECT_EQ(-ETIMEDOUT, wait_hotplug(QUIET_MS));
+	EXPECT_EQ(-ETIMEDOUT, wait_hotplug(scene.uevents, scene.display.card, QUIET_MS));
 	EXPECT_TRUE(prefers(&first));
 }
 

@@ -7,6 +7,7 @@
  */
 #include "kselftest_harness.h"
 #include "display_device.h"
+#include "display_hotplug.h"
 #include "display_scene.h"
 
 #define REFRESH		60

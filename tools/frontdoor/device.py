@@ -2,8 +2,8 @@
 """The guest's GPU in a process of its own (selftests/device), which misbehaves on command.
 
 `device --help` of the program lists the requests. Of those about the screen it answers `pointer`,
-`resize` and `unplug` in QEMU's place. A request `device ...` of the guest goes to it as it is. A
-dump of the screen is NAME.ppm only.
+`resize` and `unplug` in QEMU's place, and `place`, which QEMU has not. A request `device ...` of
+the guest goes to it as it is. A dump of the screen is NAME.ppm only.
 """
 
 import contextlib
@@ -117,6 +117,10 @@ class Screens(Service):
     def answer_unplug(self, _monitor, head="0"):
         """Unplugs a head."""
         return self.ask("unplug", head)
+
+    def answer_place(self, _monitor, *numbers):
+        """Tells the guest where the heads are on the user's desktop."""
+        return self.ask("place", *numbers)
 
     def dump(self, _monitor, name, head):
         """Dumps what the device shows."""

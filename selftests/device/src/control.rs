@@ -33,6 +33,7 @@ wrong arguments.
   pointer [HEAD]           the cursor's image: width, height, hot spot, CRC of its bytes
   resize WIDTH HEIGHT [HEAD], unplug [HEAD]
                            the size that the user wants
+  place X Y [X Y ...]      where the user has the heads, from the first on
   device stall TYPE [N]    the queue stands still at the N-th command of the type from now
   device never TYPE [N]    from the N-th on they are executed and not answered, the others are
   device slow TYPE MS      the queue stands still for so long at each command
@@ -71,11 +72,15 @@ impl Words<'_> {
         parsed.map_err(|error| format!("{word}: {error}"))
     }
 
+    fn is_empty(&self) -> bool {
+        self.0.clone().next().is_none()
+    }
+
     /// A number that may be left out.
     fn number_or(&mut self, otherwise: u32) -> Result<u32, String> {
-        match self.0.clone().next() {
-            Some(_) => self.number(),
-            None => Ok(otherwise),
+        match self.is_empty() {
+            false => self.number(),
+            true => Ok(otherwise),
         }
     }
 
@@ -115,6 +120,10 @@ fn dispatch(shared: &Shared, request: &str) -> Answer {
             let size = (words.number()?, words.number()?);
             resize(shared, size, &mut words)?;
             Ok(format!("resized {} {}", size.0, size.1))
+        }
+        "place" => {
+            place(shared, &mut words)?;
+            Ok("placed".into())
         }
         "unplug" => {
             resize(shared, (0, 0), &mut words)?;
@@ -163,6 +172,18 @@ fn resize(shared: &Shared, size: (u32, u32), words: &mut Words<'_>) -> Result<()
     let head = head(words)?;
     let mut gpu = lock(&shared.gpu);
     if gpu.resize(head, size).ok_or("no such head")? {
+        lock(&shared.front).displays_changed();
+    }
+    Ok(())
+}
+
+fn place(shared: &Shared, words: &mut Words<'_>) -> Result<(), String> {
+    let mut places = Vec::new();
+    while !words.is_empty() {
+        places.push((words.number()?, words.number()?));
+    }
+    let mut gpu = lock(&shared.gpu);
+    if gpu.place(&places).ok_or("no such head")? {
         lock(&shared.front).displays_changed();
     }
     Ok(())
@@ -280,6 +301,9 @@ mod tests {
             ("resize 800 600", "done resized 800 600"),
             ("resize 800 600 2", "error no such head"),
             ("unplug 1", "done unplugged"),
+            ("place 640 0 0 0", "done placed"),
+            ("place 640 0 0 0 0 0", "error no such head"),
+            ("place 640", "error a word is missing"),
             ("pointer", "error no image"),
             ("device stall transfer 3", "done device stall"),
             ("device refuse flush 0x1200", "done device refuse"),

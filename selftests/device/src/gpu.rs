@@ -65,6 +65,8 @@ pub struct Cursor {
 struct Head {
     /// The wanted size; zero if nothing is plugged in.
     size: (u32, u32),
+    /// Where the left upper corner should be.
+    place: (u32, u32),
     /// The resource that is shown and the part of it, if the head is on.
     shown: Option<(u32, Rect)>,
     cursor: Cursor,
@@ -132,6 +134,7 @@ impl Gpu {
     pub fn new(heads: usize, size: (u32, u32), limit: u64) -> Self {
         let head = Head {
             size,
+            place: (0, 0),
             shown: None,
             cursor: Cursor::default(),
         };
@@ -197,6 +200,17 @@ impl Gpu {
         Some(changes)
     }
 
+    /// Changes where the heads should be, from the first on. Returns what [`Self::resize`] does.
+    pub fn place(&mut self, places: &[(u32, u32)]) -> Option<bool> {
+        let heads = self.heads.get_mut(..places.len())?;
+        let mut changes = false;
+        for (head, place) in heads.iter_mut().zip(places) {
+            changes |= head.place != *place;
+            head.place = *place;
+        }
+        Some(changes)
+    }
+
     /// The cursor of a head.
     pub fn cursor(&self, head: usize) -> Option<&Cursor> {
         self.heads.get(head).map(|head| &head.cursor)
@@ -257,8 +271,10 @@ impl Gpu {
     fn display_info(&self) -> Vec<u8> {
         let mut data = Vec::new();
         for number in 0..MAX_HEADS {
-            let (width, height) = self.heads.get(number).map_or((0, 0), |head| head.size);
-            for field in [0, 0, width, height, u32::from(width > 0), 0] {
+            let head = self.heads.get(number);
+            let (width, height) = head.map_or((0, 0), |head| head.size);
+            let (x, y) = head.map_or((0, 0), |head| head.place);
+            for field in [x, y, width, height, u32::from(width > 0), 0] {
                 data.extend_from_slice(&field.to_le_bytes());
             }
         }
@@ -544,8 +560,12 @@ mod tests {
         assert_eq!(bench.gpu.resize(1, (0, 0)), Some(true));
         assert_eq!(bench.gpu.resize(1, (0, 0)), Some(false));
         assert_eq!(bench.gpu.resize(2, (1, 1)), None);
+        assert_eq!(bench.gpu.place(&[(3, 4), (0, 0)]), Some(true));
+        assert_eq!(bench.gpu.place(&[(3, 4)]), Some(false));
+        assert_eq!(bench.gpu.place(&[(3, 4); 3]), None);
         let info = bench.gpu.display_info();
         assert_eq!(info.len(), 24 * MAX_HEADS);
+        assert_eq!(info[..8], [3, 0, 0, 0, 4, 0, 0, 0]);
         assert_eq!(info[8..20], [0, 5, 0, 0, 0x20, 3, 0, 0, 1, 0, 0, 0]);
         assert_eq!(info[24..], [0; 24 * 15]);
     }
