@@ -11,7 +11,7 @@ export KDIR KERNEL_TARBALL FORCE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run check check-all shell lint tree untree bench igt clients clean distclean
+.PHONY: help run check check-all shell lint deb tree untree bench igt clients clean distclean
 
 define HELP
 rust_gpu: a DRM driver in Rust for the virtio GPU.
@@ -21,6 +21,7 @@ rust_gpu: a DRM driver in Rust for the virtio GPU.
   make check-all           all tests on all kernels (also PREEMPT_RT and kmemleak)
   make shell               the same guest as `make run`, interactive on its serial console
   make lint                rustfmt, CLIPPY=1, checkpatch --strict, W=1, rustdoc, shellcheck, pylint
+  make deb                 Debian packages of a kernel with the driver, for your own guest
   make tree KDIR=~/linux   put the driver into your own Linux 7.3 tree
   make untree KDIR=...     take it out again, without a trace
   make bench               speed and memory, on the production kernel
@@ -31,16 +32,17 @@ rust_gpu: a DRM driver in Rust for the virtio GPU.
 
 On the command line or in the environment:
 
-  KDIR=DIR                 run, check: take the kernel source from DIR, which is not touched
-  KERNEL_TARBALL=FILE      run, check: take it from a tarball; by default it is Debian's package
+  KDIR=DIR                 run, check, deb: take the kernel source from DIR, which is not touched
+  KERNEL_TARBALL=FILE      run, check, deb: take it from a tarball; by default it is Debian's package
   KERNEL=NAME              run, shell: production (default), debug, rt, kmemleak
   SCENARIO=NAME            run, shell: the machine, see tools/frontdoor/scenarios.py ($(SCENARIO))
+  CONFIG=FILE              deb: a configuration fragment, laid over tools/config/deb.config
   MINUTES=N                clients: how long a session with a resizing window lasts ($(MINUTES))
   RUST_GPU_CACHE=DIR       everything heavy (default: ~/.cache/rust_gpu, about 8 GB)
   RUST_GPU_ACCEL=NAME      QEMU's accelerator: kvm or tcg (default: kvm where it surely works)
   FORCE=1                  tree, untree: lose what you changed in the driver's files there
 
-run, check and shell need root on Debian 12 or 13, and install what they need with apt.
+run, check, shell and deb need root on Debian 12 or 13, and install what they need with apt.
 endef
 
 help:
@@ -52,6 +54,9 @@ run shell:
 
 check lint bench igt clean distclean:
 	@$(FRONT) $@
+
+deb:
+	@$(FRONT) $@ $(if $(CONFIG),--config '$(CONFIG)')
 
 clients:
 	@$(FRONT) $@ --minutes $(MINUTES)

@@ -5,7 +5,7 @@ import argparse
 import os
 import sys
 
-from . import (bench, buildroot, cache, check, clean, clients, guest, host, igt, integrate,
+from . import (bench, buildroot, cache, check, clean, clients, deb, guest, host, igt, integrate,
                kernel, lint, source, vm)
 from .scenarios import SCENARIOS
 from .stage import Failure, say
@@ -103,6 +103,13 @@ def command_clients(args):
     return clients.main(built, image, args.only or clients.CLIENTS, args.driver, args.minutes)
 
 
+def command_deb(args):
+    """Makes packages of a kernel, to install in a Debian guest."""
+    status = deb.main(*prepare(), args.config and os.path.abspath(os.path.expanduser(args.config)))
+    cache.write(cache.path("filled"), "")
+    return status
+
+
 def command_lint(_args):
     """Runs the linters."""
     return lint.main(*prepare())
@@ -185,6 +192,8 @@ def parser():
     command.add_argument("--minutes", type=int, default=1,
                          help="how long Weston and Xorg resize their window (%(default)s)")
     command.add_argument("--driver", choices=igt.DRIVERS, default="rust")
+    command = add("deb", command_deb)
+    command.add_argument("--config", help="a fragment that is laid over tools/config/deb.config")
     for name, function in (("tree", command_tree), ("untree", command_untree)):
         add(name, function).add_argument("kdir", nargs="?")
     add("clean", command_clean)

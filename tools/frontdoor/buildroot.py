@@ -11,7 +11,7 @@ BACKPORTS = ["rustc", "rust-src", "rustfmt", "rust-clippy", "cargo"]
 PACKAGES = """
     make gcc libc6-dev bc bison flex libelf-dev libssl-dev clang-22 lld-22 llvm-22 libclang-22-dev
     cpio kmod xz-utils zstd python3 perl git rsync patch e2fsprogs shellcheck pylint zbar-tools
-    ca-certificates
+    ca-certificates dpkg-dev debhelper
 """.split()
 # Mixing the suites breaks QEMU's dependencies, so QEMU comes from backports as a whole.
 QEMU = ["qemu-system-x86", "qemu-utils"]

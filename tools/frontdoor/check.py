@@ -10,8 +10,8 @@ import subprocess
 import time
 import zlib
 
-from . import buildroot, cache, guest, host, kernel, lint, picture, screen, source, splat, tap, \
-    treetest, vm
+from . import buildroot, cache, debtest, guest, host, kernel, lint, picture, screen, source, \
+    splat, tap, treetest, vm
 from .scenarios import SCENARIOS
 from .progress import Status
 from .stage import Failure, activity, end_of, say
@@ -259,6 +259,10 @@ class Check:
         result = self.boot(tally, name, scenario, vm.scripts(*scripts.split(), **variables))
         tally.count(result.status == 0, f"exit status {result.status}")
 
+    def initramfs(self, tally, name):
+        """Whether the programs that make an initramfs find the driver."""
+        debtest.initramfs(tally, self.kernel(name))
+
     def shutdown(self, tally, name):
         """Restarts a guest: the driver resets the device last. At the other ends the picture stays.
         """
@@ -365,6 +369,7 @@ class Check:
         """Plans all steps. Quick ones that are likely to fail come first."""
         self.step("lint", lint.steps, self.root, self.tree)
         self.step("tree", treetest.steps, self.tree)
+        self.step("deb", debtest.configuration, self.root, self.tree)
         crates = sorted(glob.glob(os.path.join(cache.REPO, "selftests/*/Cargo.toml")))
         for crate in crates:
             directory = os.path.dirname(crate)
@@ -377,6 +382,7 @@ class Check:
             self.step(f"kselftest {name} {scenario}", self.kselftest, name, scenario, tests)
         for name, scenario, tests in THOROUGH_GUESTS if self.everything else ():
             self.step(f"thorough {name} {scenario}", self.kselftest, name, scenario, tests, True)
+        self.step("initramfs production", self.initramfs, "production")
         self.step("script production nomodeset", self.script, "production", "nomodeset",
                   "nomodeset", {})
         for name in ("production", "debug") if self.everything else ("production",):

@@ -9,7 +9,7 @@ from .stage import say
 
 def built():
     """Removes builds, logs and runs; keeps the build root, the sources and the guests' images."""
-    remove(name for name in entries() if name in ("runs", "logs", "cargo-target"))
+    remove(name for name in entries() if name in ("runs", "logs", "cargo-target", "deb"))
     for name in entries():
         if name.startswith("kernel-"):
             outputs = [os.path.join(name, output) for output in os.listdir(cache.path(name))

@@ -32,10 +32,13 @@ OBJECTS = 1750
 class Kernel:
     """A kernel that a guest can boot: its paths."""
 
-    def __init__(self, root, source, name):
+    def __init__(self, root, source, name, config=None):
         self.root = root
         self.source = source
         self.name = name
+        self.config = fragments(name) if config is None else config
+        # Where its fragments are.
+        self.where = "tools/config/"
         self.output = source.output(name)
         self.image = os.path.join(self.output, "arch/x86/boot/bzImage")
         self.medium = os.path.join(self.output, "medium.ext4")
@@ -77,7 +80,7 @@ def get(root, source, name):
             with stage(f"kernel {name}", doing, kernel.log, progress_of(kernel, cold)):
                 build(kernel)
             if cold:
-                cache.write(known_objects(name), str(len(list(objects(kernel)))))
+                remember_objects(kernel)
             cache.write(done, want)
     return kernel
 
@@ -95,10 +98,15 @@ def known_objects(name):
     return cache.path("known", f"objects-{name}")
 
 
-def progress_of(kernel, cold):
+def remember_objects(kernel):
+    """Keeps how many objects a kernel has, which was built from nothing."""
+    cache.write(known_objects(kernel.name), str(len(list(objects(kernel)))))
+
+
+def progress_of(kernel, cold, about=OBJECTS):
     """A function that tells how far a build is, by its objects."""
     there = set(objects(kernel))
-    total = int(cache.read(known_objects(kernel.name)) or OBJECTS) - len(there) if cold else 0
+    total = int(cache.read(known_objects(kernel.name)) or about) - len(there) if cold else 0
     start = time.time()
 
     def look():
@@ -117,13 +125,18 @@ def is_newer(name, start):
 
 
 def state(root, source, name):
-    """Returns a key of what the content of a built kernel depends on."""
+    """Returns a key of what the content of a built kernel and its medium depends on."""
+    return cache.key(sources_state(root, source), fragments(name),
+                     *(cache.file_hash(os.path.join(GUEST, name)) for name in GUEST_FILES))
+
+
+def sources_state(root, source):
+    """Returns a key of the tools and the sources."""
     record = cache.read(os.path.join(source.tree, integrate.RECORD, "record.json"))
     after = [cache.file_hash(os.path.join(source.tree, file))
              for file in integrate.patched_files()]
     marks = [f"{entry.st_mtime_ns}" for entry in [os.stat(os.path.join(source.tree, "Makefile"))]]
-    return cache.key(root.path, record, *after, *marks, fragments(name),
-                     *(cache.file_hash(os.path.join(GUEST, name)) for name in GUEST_FILES))
+    return cache.key(root.path, record, *after, *marks)
 
 
 def fragments(name):
@@ -134,7 +147,7 @@ def fragments(name):
 
 def configure(kernel):
     """Writes .config if a fragment has changed, and checks the result."""
-    text = fragments(kernel.name)
+    text = kernel.config
     note = os.path.join(kernel.output, "fragments.config")
     if cache.read(note) != text or not os.path.exists(os.path.join(kernel.output, ".config")):
         os.makedirs(kernel.output, exist_ok=True)
@@ -152,20 +165,26 @@ def configure(kernel):
 
 def check_config(kernel, text):
     """Fails if symbols do not have the values of the fragments, and lists them."""
-    have = symbols(cache.read(os.path.join(kernel.output, ".config")))
-    lost = [f"CONFIG_{name}={value} (is {have.get(name, 'n')})"
-            for name, value in symbols(text).items() if have.get(name, "n") != value]
-    if lost:
+    found = lost(cache.read(os.path.join(kernel.output, ".config")), text)
+    if found:
         cache.remove(os.path.join(kernel.output, "fragments.config"))
-        raise Failure(f"kernel {kernel.name}: Kconfig did not take " + ", ".join(lost),
-                      "the dependencies of these symbols, in tools/config/", kernel.log)
+        raise Failure(f"kernel {kernel.name}: Kconfig did not take " + ", ".join(found),
+                      f"the dependencies of these symbols, in {kernel.where}", kernel.log)
+
+
+def lost(config, text):
+    """Returns the settings of fragments that a configuration does not have."""
+    have = symbols(config)
+    return [f"CONFIG_{name}={value} (is {have.get(name, 'n')})"
+            for name, value in symbols(text).items() if have.get(name, "n") != value]
 
 
 def symbols(text):
     """Returns the symbols of a configuration with their last values."""
     found = {}
-    for name, value in re.findall(r"^CONFIG_(\w+)=(.*)$", text, re.M):
-        found[name] = value
+    for name, value, unset in re.findall(r"^(?:# )?CONFIG_(\w+)(?:=(.*)| (is not set))$", text,
+                                         re.M):
+        found[name] = "n" if unset else value
     return found
 
 
