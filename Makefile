@@ -38,7 +38,7 @@ On the command line or in the environment:
   SCENARIO=NAME            run, shell: the machine, see tools/frontdoor/scenarios.py ($(SCENARIO))
   CONFIG=FILE              deb: a configuration fragment, laid over tools/config/deb.config
   MINUTES=N                clients: how long a session with a resizing window lasts ($(MINUTES))
-  RUST_GPU_CACHE=DIR       everything heavy (default: ~/.cache/rust_gpu, about 8 GB)
+  RUST_GPU_CACHE=DIR       everything heavy (default: ~/.cache/rust_gpu, about 11 GB)
   RUST_GPU_ACCEL=NAME      QEMU's accelerator: kvm or tcg (default: kvm where it surely works)
   FORCE=1                  tree, untree: lose what you changed in the driver's files there
 

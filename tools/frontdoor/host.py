@@ -10,7 +10,7 @@ import urllib.request
 from . import cache
 from .stage import Failure, run, stage
 
-NEED = 8 << 30
+NEED = 11 << 30
 PACKAGES = {
     "mmdebstrap": "/usr/bin/mmdebstrap",
     "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
