@@ -12,7 +12,7 @@ from .stage import Failure, say, stage
 
 FRAGMENT = os.path.join(kernel.CONFIGS, "deb.config")
 # About as many objects as it has, for the first build.
-OBJECTS = 5000
+OBJECTS = 3400
 # Of what the tree's bindeb-pkg makes, neither headers for user space nor debugging symbols.
 # Its build dependencies include what this configuration does not use: a C++ compiler, libdw.
 FLAGS = "--no-check-builddeps --rules-target=binary-image,binary-headers"
