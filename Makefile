@@ -11,7 +11,7 @@ export KDIR KERNEL_TARBALL FORCE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run check check-all shell lint deb tree untree bench igt clients clean distclean
+.PHONY: help run check check-all shell lint deb tree untree bench igt clients guest clean distclean
 
 define HELP
 rust_gpu: a DRM driver in Rust for the virtio GPU.
@@ -27,6 +27,7 @@ rust_gpu: a DRM driver in Rust for the virtio GPU.
   make bench               speed and memory, on the production kernel
   make igt                 Debian's IGT on the C driver and on this one, differences (an hour)
   make clients             modetest, Weston and Xorg: do the screens show what they drew?
+  make guest               Debian guests: the packages of `make deb` installed and removed, desktops
   make clean               remove what was built, keep the build root and the sources
   make distclean           remove the whole cache
 
@@ -34,6 +35,7 @@ On the command line or in the environment:
 
   KDIR=DIR                 run, check, deb: take the kernel source from DIR, which is not touched
   KERNEL_TARBALL=FILE      run, check, deb: take it from a tarball; by default it is Debian's package
+  DEBS=DIR                 guest: take packages from DIR, in place of those of `make deb`
   KERNEL=NAME              run, shell: production (default), debug, rt, kmemleak
   SCENARIO=NAME            run, shell: the machine, see tools/frontdoor/scenarios.py ($(SCENARIO))
   CONFIG=FILE              deb: a configuration fragment, laid over tools/config/deb.config
@@ -42,7 +44,7 @@ On the command line or in the environment:
   RUST_GPU_ACCEL=NAME      QEMU's accelerator: kvm or tcg (default: kvm where it surely works)
   FORCE=1                  tree, untree: lose what you changed in the driver's files there
 
-run, check, shell and deb need root on Debian 12 or 13, and install what they need with apt.
+run, check, shell, deb, clients and guest need root on Debian 12 or 13, and install what they need with apt.
 endef
 
 help:
@@ -60,6 +62,9 @@ deb:
 
 clients:
 	@$(FRONT) $@ --minutes $(MINUTES)
+
+guest:
+	@$(FRONT) $@ $(if $(DEBS),--debs '$(DEBS)')
 
 check-all:
 	@$(FRONT) check --all

@@ -5,8 +5,8 @@ import argparse
 import os
 import sys
 
-from . import (bench, buildroot, cache, check, clean, clients, deb, guest, host, igt, integrate,
-               kernel, lint, source, vm)
+from . import (bench, buildroot, cache, check, clean, clients, deb, debiantest, guest, host, igt,
+               integrate, kernel, lint, source, vm)
 from .scenarios import SCENARIOS
 from .stage import Failure, say
 
@@ -110,6 +110,11 @@ def command_deb(args):
     return status
 
 
+def command_guest(args):
+    """Installs the packages of `make deb` in Debian guests, and runs desktops there."""
+    return debiantest.main(*prepare(), args.only or debiantest.PARTS, args.debs)
+
+
 def command_lint(_args):
     """Runs the linters."""
     return lint.main(*prepare())
@@ -194,6 +199,9 @@ def parser():
     command.add_argument("--driver", choices=igt.DRIVERS, default="rust")
     command = add("deb", command_deb)
     command.add_argument("--config", help="a fragment that is laid over tools/config/deb.config")
+    command = add("guest", command_guest)
+    command.add_argument("--only", choices=debiantest.PARTS, action="append")
+    command.add_argument("--debs", help="a folder with packages, in place of those of `make deb`")
     for name, function in (("tree", command_tree), ("untree", command_untree)):
         add(name, function).add_argument("kdir", nargs="?")
     add("clean", command_clean)

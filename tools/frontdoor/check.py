@@ -10,8 +10,8 @@ import subprocess
 import time
 import zlib
 
-from . import buildroot, cache, debtest, guest, host, kernel, lint, picture, screen, source, \
-    splat, tap, treetest, vm
+from . import buildroot, cache, debiantest, debtest, guest, host, kernel, lint, picture, screen, \
+    source, splat, tap, treetest, vm
 from .scenarios import SCENARIOS
 from .progress import Status
 from .stage import Failure, activity, end_of, say
@@ -351,6 +351,11 @@ class Check:
             cache.remove(disk)
         tally.count(result.status == 0, f"exit status {result.status} ({result.output_file})")
 
+    def debian(self, tally, name):
+        """Runs a part of `make guest`."""
+        folder = debiantest.packages(self.root, self.tree)
+        debiantest.part(tally, self.root, name, folder)
+
     def cargo(self, tally, crate):
         """Runs the tests of a crate in user space."""
         log = cache.log(f"cargo-{os.path.basename(crate)}")
@@ -395,6 +400,8 @@ class Check:
             self.step(f"hibernation {name}", self.hibernation, name)
         for end in ENDS if self.everything else ():
             self.step(f"{end} production own", self.ending, "production", end)
+        for name in debiantest.PARTS if self.everything else ():
+            self.step(f"guest {name}", self.debian, name)
 
     def run(self, jobs):
         """Runs the planned steps, `jobs` at a time, and returns the sum of their results."""

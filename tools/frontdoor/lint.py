@@ -7,7 +7,8 @@ import re
 import shlex
 import subprocess
 
-from . import cache, integrate, kernel, pystyle, rooms, roomstest, sizes, tap, waits, words
+from . import (bootpath, cache, integrate, kernel, pystyle, rooms, roomstest, sizes, tap, waits,
+               words)
 from .stage import Failure, say
 
 KERNEL = "lint"
@@ -71,6 +72,7 @@ def rules(tally):
     report(tally, "sizes", list(sizes.check(sources)))
     report(tally, "waits", waits.check({**rooms.driver_sources(), **waits.more_sources()},
                                        sources[waits.DOCUMENT]))
+    report(tally, "README's commands", list(bootpath.missing()))
     for name, check in (("rooms", roomstest), ("names and phrases", words), ("sizes", sizes),
                         ("waits", waits)):
         report(tally, f"{name}: self-test", list(check.failures()))
