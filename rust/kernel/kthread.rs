@@ -64,8 +64,36 @@ impl Context {
     ///
     /// Context: the thread; sleeps. `condition` must not sleep, as it runs with the task marked as
     /// about to sleep. It may take spinlocks.
-    pub fn wait_until(&self, mut condition: impl FnMut() -> bool) -> bool {
-        let reached = loop {
+    pub fn wait_until(&self, condition: impl FnMut() -> bool) -> bool {
+        self.wait_until_timeout(Jiffies::MAX, condition)
+    }
+
+    /// Sleeps for `timeout`, in jiffies, or until the thread is asked to stop.
+    ///
+    /// Returns `false` if the thread was asked to stop, also if the time is over by then. Wake-ups
+    /// do not end the sleep. It does not count as load, as in [`Context::wait_until`].
+    ///
+    /// Context: the thread; sleeps.
+    pub fn sleep(&self, timeout: Jiffies) -> bool {
+        self.wait_until_timeout(timeout, || false)
+    }
+
+    /// Sleeps until `condition` holds, at most for `timeout`, in jiffies, or until the thread is
+    /// asked to stop.
+    ///
+    /// Returns `false` if the thread was asked to stop, also if `condition` holds or the time is
+    /// over by then. `condition` and its wake-ups are as in [`Context::wait_until`].
+    ///
+    /// Context: as there.
+    pub fn wait_until_timeout(
+        &self,
+        timeout: Jiffies,
+        mut condition: impl FnMut() -> bool,
+    ) -> bool {
+        // `schedule_timeout()` takes a `long`; its largest value is no timeout.
+        let mut left = c_long::try_from(timeout).unwrap_or(c_long::MAX);
+
+        let goes_on = loop {
             // PAIRING: The full barrier in `set_current_state()` orders the store of the state
             // before the loads of the stop flag and of what `condition` looks at; it pairs with the
             // one in `wake_up_process()` between the waker's stores and its load of the state.
@@ -76,49 +104,20 @@ impl Context {
             if self.should_stop() {
                 break false;
             }
-            if condition() {
+            if left <= 0 || condition() {
                 break true;
-            }
-
-            // SAFETY: Kernel threads run in process context; no lock is held here.
-            unsafe { bindings::schedule() };
-        };
-
-        // SAFETY: The current task owns its state.
-        unsafe { bindings::__set_current_state(bindings::TASK_RUNNING) };
-
-        reached
-    }
-
-    /// Sleeps for `timeout`, in jiffies, or until the thread is asked to stop.
-    ///
-    /// Returns `false` if the thread was asked to stop, also if the time is over by then. Wake-ups
-    /// do not end the sleep. It does not count as load, as in [`Context::wait_until`].
-    ///
-    /// Context: the thread; sleeps.
-    pub fn sleep(&self, timeout: Jiffies) -> bool {
-        // `schedule_timeout()` takes a `long`.
-        let mut left = c_long::try_from(timeout).unwrap_or(c_long::MAX);
-
-        while left > 0 {
-            // PAIRING: As in `wait_until`, for the stop flag.
-            //
-            // SAFETY: The current task is a kernel thread, which owns its state.
-            unsafe { bindings::set_current_state(TASK_INTERRUPTIBLE as c_uint) };
-
-            if self.should_stop() {
-                // SAFETY: The current task owns its state.
-                unsafe { bindings::__set_current_state(bindings::TASK_RUNNING) };
-                return false;
             }
 
             // Returns with the state of a running task.
             //
             // SAFETY: Kernel threads run in process context; no lock is held here.
             left = unsafe { bindings::schedule_timeout(left) };
-        }
+        };
 
-        !self.should_stop()
+        // SAFETY: The current task owns its state.
+        unsafe { bindings::__set_current_state(bindings::TASK_RUNNING) };
+
+        goes_on
     }
 }
 
@@ -530,6 +529,36 @@ mod tests {
         drop(thread);
 
         assert_eq!(slept.load(Relaxed), 4);
+        Ok(())
+    }
+
+    #[test]
+    fn wait_ends_with_condition_or_time() -> Result {
+        let condition = Atomic::<u32>::new(0);
+        let results = Atomic::<u32>::new(0);
+        let waits = completion()?;
+
+        // SAFETY: `thread` is not leaked.
+        let thread = unsafe {
+            Kthread::new(c"kunit", |context| {
+                let time = context.wait_until_timeout(msecs_to_jiffies(10), || false);
+                results.store(u32::from(time), Relaxed);
+                waits.complete_all();
+                let held =
+                    context.wait_until_timeout(Jiffies::MAX, || condition.load(Relaxed) == 1);
+                results.store(2 + u32::from(held), Relaxed);
+                let stopped = context.wait_until_timeout(Jiffies::MAX, || false);
+                results.store(4 + u32::from(stopped), Relaxed);
+            })
+        }?;
+        waits.wait_for_completion();
+        assert_eq!(results.load(Relaxed), 1);
+        condition.store(1, Relaxed);
+        thread.wake();
+        assert!(becomes(&results, 3));
+        drop(thread);
+
+        assert_eq!(results.load(Relaxed), 4);
         Ok(())
     }
 
