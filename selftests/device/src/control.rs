@@ -35,6 +35,8 @@ wrong arguments.
                            the size that the user wants
   place X Y [X Y ...]      where the user has the heads, from the first on
   device stall TYPE [N]    the queue stands still at the N-th command of the type from now
+  device hang TYPE [N]     it does so at that one only: no more after a reset
+  device spoil TYPE [N]    the queue has a wrong used index after the N-th
   device never TYPE [N]    from the N-th on they are executed and not answered, the others are
   device slow TYPE MS      the queue stands still for so long at each command
   device late TYPE MS      they are answered so much later than the others
@@ -45,6 +47,7 @@ wrong arguments.
                            interrupts are lost
   device fault FAULT       a driver that starts finds that fault
   device needs-reset       sets that bit of the status
+  device reset             resets the device, and nobody has asked for that
   device gone              all registers read as ones
   device resume            ends all that, except needs-reset; what is held goes on
   device count TYPE        how many commands of the type there were
@@ -197,7 +200,9 @@ fn device(shared: &Shared, words: &mut Words<'_>) -> Answer {
             let kind = words.kind()?;
             return Ok(format!("count {}", lock(&shared.gpu).count(kind)));
         }
-        "stall" | "never" | "slow" | "late" | "refuse" => rule(shared, &request, words)?,
+        "stall" | "hang" | "spoil" | "never" | "slow" | "late" | "refuse" => {
+            rule(shared, &request, words)?
+        }
         "refuse-format" => {
             let format = words.number()?;
             words.end()?;
@@ -217,6 +222,7 @@ fn device(shared: &Shared, words: &mut Words<'_>) -> Answer {
                 "withhold-interrupts" => front.script.withholds_interrupts = true,
                 "gone" => front.script.gone = true,
                 "needs-reset" => front.needs_reset(),
+                "reset" => front.reset(),
                 "resume" => {
                     front.script = Script::default();
                     front.resumed = true;
@@ -236,6 +242,16 @@ fn rule(shared: &Shared, request: &str, words: &mut Words<'_>) -> Result<(), Str
         let number = words.number()?;
         Ok::<_, String>(Duration::from_millis(number.into()))
     };
+    if let Some(act) = match request {
+        "hang" => Some(Act::Stall),
+        "spoil" => Some(Act::Spoil),
+        _ => None,
+    } {
+        let nth = words.number_or(1)?;
+        words.end()?;
+        lock(&shared.front).script.add_one(kind, nth.into(), act);
+        return Ok(());
+    }
     let (from, act) = match request {
         "stall" => (words.number_or(1)?, Act::Stall),
         "never" => (words.number_or(1)?, Act::Never),
@@ -319,6 +335,9 @@ mod tests {
                 "error x: invalid digit found in string",
             ),
             ("device count any", "done device count 0"),
+            ("device hang flush 2", "done device hang"),
+            ("device spoil attach", "done device spoil"),
+            ("device reset", "done device reset"),
             ("device dance", "error device dance: no such request"),
             ("dance", "error dance: no such request"),
             ("", "error a word is missing"),

@@ -295,7 +295,24 @@ impl Work<'_> {
                 waiting.answer = Some(gpu::answer(&waiting.chain.request, error, &[]));
                 self.finish(lane, waiting)?;
             }
+            Some(Act::Spoil) => {
+                note(&format!("spoils the ring at {kind:#x}"));
+                self.finish(lane, waiting)?;
+                self.spoil(lane)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Writes a used index that is ahead of all that the queue ever had, and interrupts.
+    fn spoil(&self, lane: &mut Lane) -> Result<(), Malformed> {
+        let none = Ranges::default();
+        let index = lane.queue.next_used().wrapping_add(2 * lane.queue.size());
+        self.source
+            .view(&none)
+            .write_obj(index.to_le(), GuestAddress(lane.queue.used_ring() + 2))
+            .map_err(|_| Malformed("ring"))?;
+        lock(&self.shared.front).queue_used(self.number);
         Ok(())
     }
 

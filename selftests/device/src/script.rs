@@ -43,6 +43,8 @@ pub enum Act {
     Never,
     /// The command is not executed, and answered by this error.
     Refuse(u32),
+    /// The command is executed, and the queue then has a used index that cannot be.
+    Spoil,
 }
 
 /// A rule for the commands of one type, or of all.
@@ -51,6 +53,8 @@ struct Rule {
     kind: Option<u32>,
     /// The rule begins with this command, counted from 1.
     from: u64,
+    /// It ends with this one.
+    to: u64,
     seen: u64,
     act: Act,
     fired: u64,
@@ -117,9 +121,19 @@ pub struct Script {
 impl Script {
     /// Adds a rule, for the `from`-th command of the type from now and all later ones.
     pub fn add(&mut self, kind: Option<u32>, from: u64, act: Act) {
+        self.add_some(kind, from, u64::MAX, act);
+    }
+
+    /// Adds a rule for the `nth` command of the type from now, and no other.
+    pub fn add_one(&mut self, kind: Option<u32>, nth: u64, act: Act) {
+        self.add_some(kind, nth, nth, act);
+    }
+
+    fn add_some(&mut self, kind: Option<u32>, from: u64, to: u64, act: Act) {
         self.rules.push(Rule {
             kind,
             from,
+            to,
             seen: 0,
             act,
             fired: 0,
@@ -134,7 +148,7 @@ impl Script {
                 continue;
             }
             rule.seen += 1;
-            if chosen.is_none() && rule.seen >= rule.from {
+            if chosen.is_none() && (rule.from..=rule.to).contains(&rule.seen) {
                 rule.fired += 1;
                 chosen = Some(rule.act);
             }
@@ -173,6 +187,16 @@ mod tests {
             assert_eq!(script.decide(TRANSFER), expected);
         }
         assert_eq!(script.fired(), 2);
+    }
+
+    #[test]
+    fn a_rule_may_be_for_one_command() {
+        let mut script = Script::default();
+        script.add_one(None, 2, Act::Spoil);
+        for expected in [None, Some(Act::Spoil), None] {
+            assert_eq!(script.decide(FLUSH), expected);
+        }
+        assert_eq!(script.fired(), 1);
     }
 
     #[test]

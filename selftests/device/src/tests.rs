@@ -351,6 +351,21 @@ fn a_reset_drops_what_is_held() {
 }
 
 #[test]
+fn a_hang_ends_with_the_reset() {
+    let mut driver = Driver::new(0);
+    driver.ask("device hang create");
+    driver.push(CREATE, &[1, 1, 16, 16]);
+    driver.kick();
+    assert!(driver.used().is_empty());
+    driver.ask("device reset");
+    driver.turn();
+    driver.start(0);
+    driver.push(CREATE, &[1, 1, 16, 16]);
+    driver.kick();
+    assert_eq!((driver.used(), driver.answer(0)), (vec![0], OK_NODATA));
+}
+
+#[test]
 fn nothing_is_done_after_needs_reset_and_while_it_is_gone() {
     for request in ["device needs-reset", "device gone"] {
         let mut driver = Driver::new(0);
