@@ -28,6 +28,7 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
+        atomic::Relaxed,
         Arc, //
     },
     time::{
@@ -73,6 +74,7 @@ use crate::{
 mod engines;
 pub(crate) mod owner;
 mod power;
+mod recover;
 
 use self::engines::Engines;
 
@@ -105,7 +107,8 @@ pub(crate) struct StartedDevice<'a> {
     _submission_thread: Kthread<'a>,
     _watchdog_thread: Kthread<'a>,
     display: Arc<Display<'a>>,
-    engines: Engines<'a>,
+    /// The thread of the watchdog had the other reference.
+    engines: Arc<Engines<'a>>,
 }
 
 impl<'a> StartedDevice<'a> {
@@ -125,10 +128,10 @@ impl<'a> StartedDevice<'a> {
         let data = DriverData::new(fences.clone());
         let unregistered = drm::UnregisteredDevice::new(pdev, Ok(data))?;
         let drm: ARef<RustGpuDevice> = ARef::from(&*unregistered);
-        let (mut engines, irq_type) = start_engines(core, &fences, drm.clone())?;
+        let (engines, irq_type) = start_engines(core, &fences, drm.clone())?;
         let adapter = engines.adapter.clone();
         let submission_thread = start_submission_thread(&adapter)?;
-        let watchdog_thread = start_watchdog_thread(&adapter, &fences)?;
+        let watchdog_thread = start_watchdog_thread(&engines, &fences)?;
         let (info, outputs, formats) = identify(&engines, &fences, irq_type)?;
         // SAFETY: A local here, and then a field of what is returned: it is not forgotten.
         let service = unsafe { Service::new(adapter.clone())? };
@@ -148,7 +151,8 @@ impl<'a> StartedDevice<'a> {
         let registration = register(pdev, unregistered, data)?;
         registered.signal();
         let waiters = StopWaiters(fences.clone());
-        engines.started = true;
+        engines.started.store(true, Relaxed);
+        engines.set_can_recover(true);
         owner::mention_3d(pdev, adapter.miniport().features());
         Ok(Self {
             waiters,
@@ -170,7 +174,7 @@ fn start_engines<'a>(
     core: &'a pci::Device<Core<'_>>,
     fences: &Arc<Fences>,
     drm: ARef<RustGpuDevice>,
-) -> Result<(Engines<'a>, IrqType)> {
+) -> Result<(Arc<Engines<'a>>, IrqType)> {
     let pdev: &'a pci::Device<Bound> = core;
     let enabled = pdev.enable()?;
     // SAFETY: Nothing was allocated or mapped yet, and probe runs alone.
@@ -201,7 +205,7 @@ fn start_engines<'a>(
     let adapter = Adapter::new(gpu, map.vectors())?;
     // SAFETY: The caller does not forget it.
     let engines = unsafe { Engines::start(adapter, vectors, dma, drm, enabled)? };
-    Ok((engines, irq_type))
+    Ok((Arc::new(engines, GFP_KERNEL)?, irq_type))
 }
 
 /// Starts the submission thread.
@@ -216,17 +220,18 @@ fn start_submission_thread<'a>(adapter: &Arc<Adapter<Gpu<'a>>>) -> Result<Kthrea
     }
 }
 
-/// Starts the thread of the clock that finds stalls.
+/// Starts the thread of the clock that finds stalls, and resets a device that hangs.
 #[inline(never)]
 fn start_watchdog_thread<'a>(
-    adapter: &Arc<Adapter<Gpu<'a>>>,
+    engines: &Arc<Engines<'a>>,
     fences: &Arc<Fences>,
 ) -> Result<Kthread<'a>> {
-    let (adapter, fences) = (adapter.clone(), fences.clone());
+    let (engines, fences) = (engines.clone(), fences.clone());
     // SAFETY: The caller does not forget it.
     unsafe {
         Kthread::new(c"rust_gpu_watchdog", move |context: &kthread::Context| {
-            scheduler::watchdog_thread(&*adapter, &fences, context)
+            let recover = |hang| engines.recover(&fences, hang);
+            scheduler::watchdog_thread(&*engines.adapter, &fences, recover, context)
         })
     }
 }
@@ -253,7 +258,7 @@ fn identify(
     if answer.as_ref().is_err_and(|error| *error == ETIMEDOUT) {
         dev_warn!(gpu.device(), "device does not answer: reset\n");
         engines.stop(fences);
-        engines.restart(fences, || {})?;
+        engines.restart(fences)?;
         answer = outputs.start(adapter, fences, begin + ANSWER_TIMEOUT_NS);
     }
     let display = answer.inspect_err(|error| {

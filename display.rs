@@ -6,7 +6,8 @@
 //! A commit changes the state of screens and cursors and then calls [`State::follow`], which sends
 //! what the device lacks, as far as there is room. The DPC calls it when there is room again, and
 //! the clock when something that the device refused is tried again. Nobody waits. A restore after a
-//! reset is [`Display::invalidate`]: the device was told nothing, so it lacks everything.
+//! reset is [`Deferred::reset`] and [`Deferred::restart`]: the device was told nothing, so it lacks
+//! everything.
 //!
 //! Each framebuffer that is shown has a resource of the host with the framebuffer's own pitch: the
 //! device reads lines at the pitch of the resource. The resource reads from the pages of the
@@ -105,6 +106,10 @@ struct State {
     cursors: KVec<Cursor>,
     /// Commands on their way to the control queue, in their order.
     packets: Fifo<Packet>,
+    /// The device was reset, and not started since: it takes nothing.
+    stopped: bool,
+    /// Scanouts whose vertical retraces are reported, one bit each.
+    vsync_targets: u32,
 }
 
 impl State {
@@ -143,8 +148,8 @@ impl State {
     ///
     /// Returns whether the clock is needed: the device refuses something.
     fn follow(&mut self, adapter: &Adapter<Gpu<'_>>, caller: Caller, interrupt: Interrupt) -> bool {
-        if adapter.miniport().fences().check().is_err() {
-            // Broken or gone: it takes nothing.
+        if self.stopped || adapter.miniport().fences().check().is_err() {
+            // Stopped, broken or gone: it takes nothing.
             return false;
         }
         let mut follow = Follow {
@@ -162,6 +167,28 @@ impl State {
         follow.destroy_unused(&self.screens, &self.cursors);
         follow.send(interrupt);
         self.screens.iter().any(Screen::is_refused) || self.cursors.iter().any(Cursor::is_refused)
+    }
+
+    /// Turns the reporting of vertical retraces of a scanout on or off.
+    fn control_vsync(&mut self, adapter: &Adapter<Gpu<'_>>, target: u32, on: bool) {
+        let bit = 1u32.checked_shl(target).unwrap_or(0);
+        match on {
+            true => self.vsync_targets |= bit,
+            false => self.vsync_targets &= !bit,
+        }
+        scheduler::control_vsync(adapter, target, on);
+    }
+
+    /// Returns the resource that a screen or a cursor should show. All have numbers; [`None`] is
+    /// after the last one.
+    fn wanted(&self, index: usize) -> Option<u32> {
+        match self.screens.get(index) {
+            Some(screen) => Some(screen.wanted_resource()),
+            None => self
+                .cursors
+                .get(index - self.screens.len())
+                .map(Cursor::resource),
+        }
     }
 }
 
@@ -185,6 +212,27 @@ struct Screens {
     state: Mutex<State>,
 }
 
+impl Screens {
+    /// Makes the lists of pages that the device needs for what screens and cursors show: it was
+    /// reset, and nobody commits a picture that does not change. Returns whether all are there.
+    fn make_lists(&self, gpu: &Gpu<'_>) -> bool {
+        let mut complete = true;
+        for index in 0.. {
+            let Some(id) = self.state.lock().wanted(index) else {
+                break;
+            };
+            let Some(object) = gpu.resources().lacks_list(id) else {
+                continue;
+            };
+            match attach_list(gpu, &object) {
+                Ok(list) => gpu.resources().set_list(id, list),
+                Err(_) => complete = false,
+            }
+        }
+        complete
+    }
+}
+
 impl Deferred for Screens {
     /// Sends what found no room before, or had to wait for an answer.
     fn run(&self, adapter: &Adapter<Gpu<'_>>) {
@@ -194,11 +242,36 @@ impl Deferred for Screens {
         }
     }
 
+    fn reset(&self, adapter: &Adapter<Gpu<'_>>) {
+        let mut state = self.state.lock();
+        state.stopped = true;
+        while state.packets.pop().is_some() {}
+        state.screens.iter_mut().for_each(Screen::invalidate);
+        state.cursors.iter_mut().for_each(Cursor::invalidate);
+        drop(state);
+        adapter.miniport().resources().invalidate();
+    }
+
+    fn restart(&self, adapter: &Adapter<Gpu<'_>>) {
+        // What has no memory now is tried again at each tick.
+        self.make_lists(adapter.miniport());
+        let mut state = self.state.lock();
+        state.stopped = false;
+        for target in 0..u32::BITS {
+            let on = state.vsync_targets & (1 << target) != 0;
+            scheduler::control_vsync(adapter, target, on);
+        }
+        if state.follow(adapter, Caller::Clock, Interrupt::Wanted) {
+            adapter.miniport().arm_watchdog();
+        }
+    }
+
     /// Sends what the device refused before. Frees what the device let go of.
     fn tick(&self, adapter: &Adapter<Gpu<'_>>) -> bool {
         adapter.miniport().resources().sweep();
+        let complete = self.make_lists(adapter.miniport());
         let mut state = self.state.lock();
-        state.follow(adapter, Caller::Clock, Interrupt::Wanted)
+        state.follow(adapter, Caller::Clock, Interrupt::Wanted) || !complete
     }
 }
 
@@ -224,6 +297,8 @@ impl<'a> Display<'a> {
             screens,
             cursors,
             packets: Fifo::new(PACKETS)?,
+            stopped: false,
+            vsync_targets: 0,
         };
         let screens = Arc::pin_init(
             pin_init!(Screens {
@@ -305,13 +380,12 @@ impl<'a> Display<'a> {
     ///
     /// Context: process; does not allocate, and does not wait for the device.
     pub(crate) fn commit(&self, commit: &Commit<'_, RustGpuDriver>, interrupt: Interrupt) {
+        let mut state = self.screens.state.lock();
         for update in commit.crtcs() {
             if update.old_active() != update.active() {
-                let target = update.crtc().index();
-                scheduler::control_vsync(&*self.adapter, target, update.active());
+                state.control_vsync(&self.adapter, update.crtc().index(), update.active());
             }
         }
-        let mut state = self.screens.state.lock();
         for update in commit.planes() {
             state.update(&update, &change(commit, &update));
         }
@@ -351,17 +425,5 @@ impl<'a> Display<'a> {
             update_cursor(cursor, update, false);
         }
         self.follow(&mut state, Interrupt::Wanted);
-    }
-
-    /// Forgets what the device was told: it was reset and knows nothing of it.
-    ///
-    /// Context: process.
-    pub(crate) fn invalidate(&self) {
-        let mut state = self.screens.state.lock();
-        while state.packets.pop().is_some() {}
-        state.screens.iter_mut().for_each(Screen::invalidate);
-        state.cursors.iter_mut().for_each(Cursor::invalidate);
-        drop(state);
-        self.gpu().resources().invalidate();
     }
 }

@@ -150,7 +150,7 @@ impl drm::Driver for RustGpuDriver {
             RUST_GPU_QUERY_FENCE,
             drm_rust_gpu_query_fence,
             AUTH | RENDER_ALLOW,
-            ioctl::query_fence
+            unguarded ioctl::query_fence
         ),
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The C side of rust_gpu: it exports a symbol, defines a static key, and has
- * the module parameter for that key and an alias. A Rust module cannot do these
- * by itself.
+ * the module parameters that can be written at any time and an alias. A Rust
+ * module cannot do these by itself.
  */
 #include <linux/export.h>
 #include <linux/jump_label.h>
@@ -49,3 +49,64 @@ static const struct kernel_param_ops hold_time_ops = {
 
 module_param_cb(hold_time, &hold_time_ops, NULL, 0644);
 MODULE_PARM_DESC(hold_time, "Measure how long the lock of each interrupt message is held (default: N)");
+
+/* Read by scheduler/policy.rs. */
+unsigned int rust_gpu_tdr_level = 3;
+unsigned int rust_gpu_tdr_delay_ms = 2000;
+unsigned int rust_gpu_tdr_limit_count = 5;
+unsigned int rust_gpu_tdr_limit_ms = 60000;
+
+/* As param_set_uint_minmax(), with one error for all that is wrong. */
+static int set_within(const char *val, const struct kernel_param *kp, unsigned int min,
+		      unsigned int max)
+{
+	return param_set_uint_minmax(val, kp, min, max) ? -EINVAL : 0;
+}
+
+static int tdr_level_set(const char *val, const struct kernel_param *kp)
+{
+	unsigned int level;
+
+	/* 2 is TdrLevelRecoverVGA in Windows. */
+	if (kstrtouint(val, 0, &level) || level == 2)
+		return -EINVAL;
+	return set_within(val, kp, 0, 3);
+}
+
+static int tdr_time_set(const char *val, const struct kernel_param *kp)
+{
+	return set_within(val, kp, 100, 3600000);
+}
+
+static int tdr_count_set(const char *val, const struct kernel_param *kp)
+{
+	/* The driver remembers when the last 32 were. */
+	return set_within(val, kp, 0, 32);
+}
+
+static const struct kernel_param_ops tdr_level_ops = {
+	.set = tdr_level_set,
+	.get = param_get_uint,
+};
+
+static const struct kernel_param_ops tdr_time_ops = {
+	.set = tdr_time_set,
+	.get = param_get_uint,
+};
+
+static const struct kernel_param_ops tdr_count_ops = {
+	.set = tdr_count_set,
+	.get = param_get_uint,
+};
+
+module_param_cb(tdr_level, &tdr_level_ops, &rust_gpu_tdr_level, 0644);
+MODULE_PARM_DESC(tdr_level, "A device that hangs: 0: is looked at and kicked, 1: counts as broken, 3: is reset and goes on (default: 3)");
+
+module_param_cb(tdr_delay_ms, &tdr_time_ops, &rust_gpu_tdr_delay_ms, 0644);
+MODULE_PARM_DESC(tdr_delay_ms, "A device hangs after twice this time without progress, in ms (default: 2000)");
+
+module_param_cb(tdr_limit_count, &tdr_count_ops, &rust_gpu_tdr_limit_count, 0644);
+MODULE_PARM_DESC(tdr_limit_count, "Resets within tdr_limit_ms after which a device counts as broken, 0: no limit (default: 5)");
+
+module_param_cb(tdr_limit_ms, &tdr_time_ops, &rust_gpu_tdr_limit_ms, 0644);
+MODULE_PARM_DESC(tdr_limit_ms, "See tdr_limit_count, in ms (default: 60000)");

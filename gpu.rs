@@ -49,6 +49,7 @@ use crate::{
         self,
         Fences,
         Hardware,
+        Level,
         Node,
         PerNode,
         Watchdog,
@@ -125,6 +126,17 @@ pub(crate) trait Deferred: Send + Sync {
     /// Context: process (the DPC), after the retired requests were handled and before waiters are
     /// woken. Must not wait for the device.
     fn run(&self, adapter: &Adapter<Gpu<'_>>);
+
+    /// Forgets what the device was told: it was reset. Sends nothing until [`Self::restart`].
+    ///
+    /// Context: process, the messages disconnected, lock of the rings held. Must not wait for the
+    /// device.
+    fn reset(&self, adapter: &Adapter<Gpu<'_>>);
+
+    /// Tells the device what it lacks, as it was started after a [reset](Self::reset).
+    ///
+    /// Context: process, lock of the rings held. Must not wait for the device.
+    fn restart(&self, adapter: &Adapter<Gpu<'_>>);
 
     /// Does what is due at each tick of the watchdog. Returns true if the clock has to go on for
     /// it, see [`Gpu::arm_watchdog`].
@@ -258,6 +270,11 @@ impl<'a> Gpu<'a> {
     /// Context: process.
     pub(crate) fn set_deferred(&self, deferred: Arc<dyn Deferred>) {
         self.deferred.populate(deferred);
+    }
+
+    /// Returns the work of a higher layer.
+    pub(crate) fn deferred(&self) -> Option<&dyn Deferred> {
+        self.deferred.as_ref().map(|deferred| &**deferred)
     }
 
     /// Starts the clock that calls [`Deferred::tick`], unless it runs.
@@ -437,8 +454,14 @@ impl Gpu<'_> {
         }
     }
 
-    /// Ends all waits and logs one line, the first time that the device is found broken.
+    /// Has the device reset, as a ring is broken. If that is not to be done, or the device is gone,
+    /// ends all waits and logs one line, the first time that the device is found broken.
     fn report_broken(&self, node: Node, cause: Broken) {
+        let resets = self.policy().level != Level::Look && self.watchdog.can_recover();
+        if resets && cause != Broken::Reset && self.fences.check().is_ok() {
+            self.watchdog.report_broken();
+            return;
+        }
         if self.fences.wedge() {
             dev_err!(
                 self.dev,
@@ -517,7 +540,7 @@ impl Miniport for Gpu<'_> {
             self.finish(adapter, node);
         }
         if self.deferred_due.load(Acquire) && self.deferred_due.xchg(false, Full) {
-            if let Some(deferred) = self.deferred.as_ref() {
+            if let Some(deferred) = self.deferred() {
                 deferred.run(adapter);
             }
         }

@@ -47,6 +47,7 @@ mod fence;
 mod fifo;
 mod node;
 mod notify;
+mod policy;
 mod queue;
 mod submission;
 #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
@@ -73,6 +74,10 @@ pub(crate) use self::{
         InterruptType,
         Notify, //
     },
+    policy::{
+        Level,
+        Policy, //
+    },
     queue::{
         Engine,
         Interrupt,
@@ -82,6 +87,7 @@ pub(crate) use self::{
     submission::submission_thread,
     watchdog::{
         watchdog_thread,
+        Hang,
         Health,
         Watchdog, //
     },
@@ -121,6 +127,13 @@ pub(crate) trait Hardware: Miniport {
 
     /// Returns the clock.
     fn watchdog(&self) -> &Watchdog;
+
+    /// Returns what is done about a device that hangs.
+    ///
+    /// Context: any.
+    fn policy(&self) -> Policy {
+        Policy::current()
+    }
 
     /// Returns what the status of the device says.
     ///
@@ -285,6 +298,7 @@ pub(crate) fn force_complete<H: Hardware>(hardware: &H, states: &mut [H::State],
             return;
         };
         *completed = queue.force_complete();
+        fences.set_stalled(node, false);
     }
     let state = states.get_mut(u32_as_usize(hardware.notify_message()));
     if let Some(notify) = state.and_then(H::notify) {

@@ -13,6 +13,10 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Mutex, //
     },
@@ -39,6 +43,8 @@ use crate::{
         Virtqueue, //
     },
 };
+
+use super::recover::History;
 
 /// The interrupts of a started device.
 ///
@@ -77,6 +83,8 @@ pub(super) struct Rings<'a> {
     pub(super) interrupts: Interrupts<'a>,
     /// States that are not in the messages: before connect and after disconnect.
     pub(super) states: KVec<State>,
+    /// When the device was reset because it hung.
+    pub(super) history: History,
 }
 
 impl Rings<'_> {
@@ -93,8 +101,8 @@ impl Rings<'_> {
 ///
 /// The fields are dropped in order: interrupts, rings, BARs (with the adapter), bus.
 pub(super) struct Engines<'a> {
-    /// Taken by start, stop, sleep and resume, which the driver core runs one at a time. Message
-    /// locks are taken under it.
+    /// Taken by start, stop, sleep and resume, which the driver core runs one at a time, and by a
+    /// recovery. The locks of the screens and of messages are taken under it.
     pub(super) rings: Pin<KBox<Mutex<Rings<'a>>>>,
     pub(super) adapter: Arc<Adapter<Gpu<'a>>>,
     dma: Arc<DmaContext>,
@@ -102,7 +110,7 @@ pub(super) struct Engines<'a> {
     drm: ARef<RustGpuDevice>,
     pub(super) enabled: pci::Enabled<'a>,
     /// Whether the start of the device succeeded.
-    pub(super) started: bool,
+    pub(super) started: Atomic<bool>,
 }
 
 impl<'a> Engines<'a> {
@@ -128,6 +136,7 @@ impl<'a> Engines<'a> {
         let rings = Rings {
             interrupts,
             states: KVec::new(),
+            history: History::new(),
         };
         let this = Self {
             rings: KBox::pin_init(new_mutex!(rings, "rust_gpu::Rings"), GFP_KERNEL)?,
@@ -135,10 +144,12 @@ impl<'a> Engines<'a> {
             dma,
             drm,
             enabled,
-            started: false,
+            started: Atomic::new(false),
         };
         let mut guard = this.rings.lock();
-        let Rings { interrupts, states } = &mut *guard;
+        let Rings {
+            interrupts, states, ..
+        } = &mut *guard;
         make_states(&this.adapter, &this.dma, states)?;
         set_up_queues(&this.adapter, states)?;
         interrupts.connection.connect(states)?;
@@ -163,7 +174,7 @@ impl<'a> Engines<'a> {
             // A reference that is never dropped.
             core::mem::forget(self.drm.clone());
         }
-        if self.started {
+        if self.started.load(Relaxed) {
             self.transport().stopped();
         }
     }
@@ -171,7 +182,7 @@ impl<'a> Engines<'a> {
 
 impl Drop for Engines<'_> {
     fn drop(&mut self) {
-        // Nobody submits any more: the DRM device, the service and the submission thread are gone.
+        // Nobody submits any more: the DRM device, the service and the threads are gone.
         // The device is reset between the two halves of disconnecting. Synchronised routines are
         // refused before that. Handlers are freed after it; until then they acknowledge a line
         // interrupt.

@@ -60,6 +60,7 @@ impl StartedDevice<'_> {
     /// Context: process, user space frozen (suspend, hibernation), lock of the device held.
     pub(crate) fn suspend(&self) -> Result {
         let fences = &self.waiters.0;
+        self.engines.set_can_recover(false);
         // The outputs are switched off when the events of their last flips were sent. Those of a
         // stuck device would take long; a broken one holds nobody up.
         let stuck = !self.engines.drain() && fences.wedge();
@@ -67,6 +68,7 @@ impl StartedDevice<'_> {
             if stuck {
                 fences.unwedge();
             }
+            self.engines.set_can_recover(true);
         })?;
         self.engines.stop(fences);
         Ok(())
@@ -118,11 +120,11 @@ impl StartedDevice<'_> {
     /// Context: process, lock of the device held.
     pub(crate) fn restore(&self) -> Result {
         let fences = &self.waiters.0;
-        let forget = || self.display.invalidate();
-        let started = self.engines.restart(fences, forget).inspect_err(|_| {
+        let started = self.engines.restart(fences).inspect_err(|_| {
             self.engines.reset_and_cut_off();
             fences.wedge();
         });
+        self.engines.set_can_recover(true);
         // Also on a broken device, which takes no commands: DRM needs its state back.
         let shown = self.registration.resume_outputs();
         self.engines.adapter.miniport().display_event().signal();
@@ -147,18 +149,33 @@ impl Engines<'_> {
     /// Nobody touches the device afterwards. The memory that the device was given is kept.
     fn let_go(&self, fences: &Fences, stop: impl FnOnce()) {
         let mut rings = self.rings.lock();
-        rings.disconnect();
-        // Waits for callers that have submitted and are about to kick the device.
-        // WAIT: submitters
-        rcu::synchronize_rcu();
+        self.disconnect(&mut rings);
         stop();
         scheduler::force_complete(self.adapter.miniport(), &mut rings.states, fences);
     }
 
-    /// Resets the device and takes the bus from it, also if the reset fails: resume restores what
-    /// the device had, and must not give it the bus before its next reset. Its memory is kept for
-    /// the next start, so nothing is abandoned.
-    fn reset_and_cut_off(&self) {
+    /// Says whether a device that hangs may be reset. Waits for the end of a reset.
+    ///
+    /// Context: process.
+    pub(super) fn set_can_recover(&self, on: bool) {
+        let _rings = self.rings.lock();
+        self.adapter.miniport().watchdog().set_can_recover(on);
+    }
+
+    /// Disconnects the messages. Nobody but the caller touches the device afterwards.
+    ///
+    /// Context: process, not the DPC.
+    pub(super) fn disconnect(&self, rings: &mut Rings<'_>) {
+        rings.disconnect();
+        // Waits for callers that have submitted and are about to kick the device.
+        // WAIT: submitters
+        rcu::synchronize_rcu();
+    }
+
+    /// Resets the device and takes the bus from it, also if the reset fails: a later start restores
+    /// what the device had, and must not give it the bus before its next reset. Its memory is kept
+    /// for that, so nothing is abandoned.
+    pub(super) fn reset_and_cut_off(&self) {
         // On failure the device has lost the bus as well.
         let _ = self.transport().reset();
         self.enabled.clear_master();
@@ -198,11 +215,25 @@ impl Engines<'_> {
         Ok(progress)
     }
 
-    /// Undoes [`Self::stop`]: negotiates the same features, and starts with empty queues and
-    /// without resources. Calls `forget` after the reset, when the device has no resource any more.
+    /// Undoes [`Self::stop`]: resets the device, and starts it as [`Self::start_again`] does.
     ///
-    /// Errors: [`EIO`] if the device has other features than before, and those of the steps.
-    pub(super) fn restart(&self, fences: &Fences, forget: impl FnOnce()) -> Result {
+    /// Errors: those of the steps. Context: process.
+    pub(super) fn restart(&self, fences: &Fences) -> Result {
+        let mut rings = self.rings.lock();
+        self.negotiate()?;
+        self.start_again(&mut rings)?;
+        drop(rings);
+        fences.unwedge();
+        self.adapter.miniport().submission_event().signal();
+        Ok(())
+    }
+
+    /// Resets the device, negotiates the same features, and gives it the bus.
+    ///
+    /// Errors: [`EIO`] if the device has other features than before, and those of
+    /// [`Transport::negotiate`](crate::transport::Transport::negotiate). Context: process, the
+    /// messages disconnected.
+    pub(super) fn negotiate(&self) -> Result {
         let gpu = self.adapter.miniport();
         let features = gpu.transport().negotiate()?;
         // Not before the reset, which ends what the device was doing.
@@ -211,21 +242,32 @@ impl Engines<'_> {
             dev_err!(gpu.device(), "device has other features than before\n");
             return Err(EIO);
         }
-        forget();
+        Ok(())
+    }
 
-        let mut guard = self.rings.lock();
-        let Rings { interrupts, states } = &mut *guard;
+    /// Starts a device that was reset, with empty queues and without resources, and tells it what
+    /// its screens should show.
+    ///
+    /// Errors: those of the steps. Context: process, after [`Self::negotiate`].
+    pub(super) fn start_again(&self, rings: &mut Rings<'_>) -> Result {
+        let gpu = self.adapter.miniport();
+        let deferred = gpu.deferred();
+        if let Some(deferred) = deferred {
+            deferred.reset(&self.adapter);
+        }
+        let Rings {
+            interrupts, states, ..
+        } = rings;
         for state in states.iter_mut() {
             state.restart()?;
         }
         set_up_queues(&self.adapter, states)?;
         interrupts.connection.connect(states)?;
-        drop(guard);
-
         gpu.transport().driver_ok();
         self.kick_early()?;
-        fences.unwedge();
-        gpu.submission_event().signal();
+        if let Some(deferred) = deferred {
+            deferred.restart(&self.adapter);
+        }
         Ok(())
     }
 

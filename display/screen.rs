@@ -235,6 +235,11 @@ impl Screen {
         self.wanted
     }
 
+    /// Returns the resource that it should show.
+    pub(super) fn wanted_resource(&self) -> u32 {
+        self.wanted.map_or(NO_RESOURCE, |shown| shown.resource)
+    }
+
     /// Returns whether the device was told to show a resource.
     pub(super) fn shows(&self, id: u32) -> bool {
         let told = self.told.flatten();

@@ -48,14 +48,9 @@ use crate::{
 // The device describes as many scanouts as the user API has room for.
 const _: () = assert!(MAX_SCANOUTS == u32_as_usize(uapi::RUST_GPU_MAX_SCANOUTS));
 
-/// Longest time that a submitter waits for room, in nanoseconds.
+/// Longest time that a submitter waits for room, and a question for the end of a reset, in
+/// nanoseconds.
 const SUBMIT_TIMEOUT_NS: i64 = 10_000_000_000;
-
-/// Turns the status of a synchronised routine into the errno of an ioctl. The device is stopped:
-/// [`ENODEV`].
-fn gone(_: Status) -> Error {
-    ENODEV
-}
 
 /// Handles `DRM_IOCTL_RUST_GPU_DEVICE_INFO`: tells what the device said about itself, and its
 /// messages.
@@ -157,6 +152,28 @@ pub(super) fn with_adapter<R>(
     guard.registration_data_with(|data| f(&data.adapter))
 }
 
+/// Runs `f` on the adapter. While the device is being reset and is not connected, waits for the end
+/// of that, at most until `deadline_ns` of CLOCK_MONOTONIC.
+///
+/// Errors: [`ETIME`] at the deadline; [`ERESTARTSYS`] after a signal; [`ENODEV`], [`EIO`] if the
+/// device is gone or broken.
+fn when_connected<R>(
+    dev: &RustGpuDevice<drm::Ioctl>,
+    deadline_ns: i64,
+    f: impl Fn(&Adapter<Gpu<'_>>) -> Result<R, Status>,
+) -> Result<R> {
+    let fences: &Fences = &dev.fences;
+    loop {
+        // Before the attempt, so that a connection after it is not missed.
+        let mark = fences.generation();
+        if let Ok(found) = with_adapter(dev, |adapter| Ok(f(adapter)))? {
+            return Ok(found);
+        }
+        // WAIT: reconnection
+        fences.wait_change_until(mark, deadline_ns)?;
+    }
+}
+
 /// Handles `DRM_IOCTL_RUST_GPU_SUBMIT_NULL`: submits null packets, and waits for room unless told
 /// not to.
 ///
@@ -214,8 +231,8 @@ pub(crate) fn submit_null(
     Ok(0)
 }
 
-/// Submits up to `wanted` null packets, as many as `client` and the queue have places for. Returns
-/// how many, and the fence of the last one.
+/// Submits up to `wanted` null packets, as many as `client` and the queue have places for: none
+/// while the device is being reset. Returns how many, and the fence of the last one.
 fn submit_some(
     dev: &RustGpuDevice<drm::Ioctl>,
     node: Node,
@@ -225,7 +242,10 @@ fn submit_some(
     dev.fences.check()?;
     let granted = client.reserve(wanted);
     let result = with_adapter(dev, |adapter| {
-        scheduler::submit_null(adapter, node, granted, client).map_err(gone)
+        match scheduler::submit_null(adapter, node, granted, client) {
+            Ok(submitted) => Ok(submitted),
+            Err(_) => dev.fences.check().map(|()| (0, 0)),
+        }
     });
     let taken = result.as_ref().map_or(0, |(taken, _)| *taken);
     client.give_back(granted - taken);
@@ -248,9 +268,10 @@ pub(crate) fn wait_fence(
         return Err(EINVAL);
     }
     let fences: &Fences = &dev.fences;
-    if args.fence > fences.completed(node) {
-        let (_, submitted) = with_adapter(dev, |adapter| {
-            scheduler::known_fences(adapter, node).map_err(gone)
+    args.completed = fences.completed(node);
+    if args.fence > args.completed {
+        let (_, submitted) = when_connected(dev, args.deadline_ns, |adapter| {
+            scheduler::known_fences(adapter, node)
         })?;
         if args.fence > submitted {
             return Err(EINVAL);
@@ -264,11 +285,11 @@ pub(crate) fn wait_fence(
 
 /// Handles `DRM_IOCTL_RUST_GPU_QUERY_FENCE`, `DxgkDdiQueryCurrentFence`.
 ///
-/// Errors: [`EINVAL`] for a node out of range or flags, [`ENODEV`] if the device is stopped.
+/// Errors: [`EINVAL`] for a node out of range or flags; [`ENODEV`] if the device is gone; while it
+/// is being reset those of [`when_connected`].
 #[doc(alias = "DxgkDdiQueryCurrentFence")]
 pub(crate) fn query_fence(
-    _dev: &RustGpuDevice<drm::Registered>,
-    data: &RegistrationData<'_>,
+    dev: &RustGpuDevice<drm::Ioctl>,
     args: &mut uapi::drm_rust_gpu_query_fence,
     _file: &drm::File<File>,
 ) -> Result<u32> {
@@ -276,8 +297,10 @@ pub(crate) fn query_fence(
     if args.flags != 0 {
         return Err(EINVAL);
     }
-    let (completed, submitted) =
-        scheduler::query_current_fence(&*data.adapter, node).map_err(gone)?;
+    let deadline = Monotonic::ktime_get().saturating_add(SUBMIT_TIMEOUT_NS);
+    let (completed, submitted) = when_connected(dev, deadline, |adapter| {
+        scheduler::query_current_fence(adapter, node)
+    })?;
     args.completed = completed;
     args.submitted = submitted;
     Ok(0)

@@ -204,6 +204,7 @@ fn show_watchdog(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt:
     )?;
     writeln!(f, "lost kicks: {}", counters.lost_kicks.load(Relaxed))?;
     writeln!(f, "resets: {}", counters.resets.load(Relaxed))?;
+    writeln!(f, "recoveries: {}", counters.recoveries.load(Relaxed))?;
     writeln!(f, "ticks: {}", counters.ticks.load(Relaxed))
 }
 

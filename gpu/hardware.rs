@@ -96,7 +96,7 @@ impl Hardware for Gpu<'_> {
     }
 
     fn tick(adapter: &Adapter<Self>) -> bool {
-        let deferred = adapter.miniport().deferred.as_ref();
+        let deferred = adapter.miniport().deferred();
         deferred.is_some_and(|deferred| deferred.tick(adapter))
     }
 

@@ -302,7 +302,7 @@ impl ResourceTable {
     }
 
     /// Forgets what the device was told: it was reset and has no resource any more. Those that are
-    /// in use are made again when they are shown next.
+    /// in use are made again when they are shown next, or with [`Self::set_list`].
     ///
     /// Context: process.
     pub(crate) fn invalidate(&self) {
@@ -410,6 +410,31 @@ impl ResourceTable {
             object.resource.store(id, Relaxed);
         }
         framebuffer.number(kind).store(id, Relaxed);
+    }
+
+    /// Returns the object of a resource in use for which there is no list that tells the device of
+    /// the pages: the device was reset.
+    ///
+    /// Context: process. The reference must not be dropped under a lock.
+    pub(crate) fn lacks_list(&self, id: u32) -> Option<ARef<Object>> {
+        let inner = self.inner.lock();
+        let resource = inner.resources.get(&id)?;
+        let lacks = resource.stage == Stage::Used && !resource.is_ready();
+        lacks.then(|| resource.object.clone())
+    }
+
+    /// Gives a resource its list, unless it has one by now.
+    ///
+    /// Context: process.
+    pub(crate) fn set_list(&self, id: u32, list: KBox<DedicatedBuffer>) {
+        let mut inner = self.inner.lock();
+        let unused = match inner.resources.get_mut(&id) {
+            Some(resource) if !resource.is_ready() => resource.list.replace(list),
+            _ => Some(list),
+        };
+        // Outside of the lock.
+        drop(inner);
+        drop(unused);
     }
 
     /// Calls `f` with a resource, if there is one of this number.

@@ -207,8 +207,10 @@ impl Fences {
         self.state.cmpxchg(from as u32, to as u32, Release).is_ok()
     }
 
-    /// Wakes all waiters.
-    fn wake(&self) {
+    /// Wakes all waiters, to look again.
+    ///
+    /// Context: process.
+    pub(crate) fn wake(&self) {
         let sleep = self.sleep.lock();
         self.generation.fetch_add(1, Full);
         drop(sleep);

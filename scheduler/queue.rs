@@ -302,6 +302,7 @@ impl<E: Engine> NodeQueue<E> {
     /// stopped and reports nothing any more.
     pub(super) fn force_complete(&mut self) -> u64 {
         self.forced = self.submitted;
+        self.stalled = false;
         for lane in [&mut self.driver, &mut self.clients] {
             while lane.dispatched.pop().is_some() {}
         }
@@ -347,10 +348,25 @@ impl<E: Engine> NodeQueue<E> {
         self.completions
     }
 
+    /// Returns the last fence that was [complete by force](Self::force_complete).
+    pub(super) fn forced(&self) -> u64 {
+        self.forced
+    }
+
+    /// Returns the fence ids of the oldest packets that the engine has, of each lane.
+    pub(super) fn oldest_dispatched(&self) -> [Option<u64>; 2] {
+        [&self.driver, &self.clients].map(|lane| lane.dispatched.front().copied())
+    }
+
+    /// Returns how many packets the engine has.
+    pub(super) fn in_flight(&self) -> u64 {
+        // CAST: never lossy.
+        (self.driver.dispatched.len() + self.clients.dispatched.len()) as u64
+    }
+
     /// Returns whether the engine has packets that it may complete.
     pub(super) fn is_busy(&self) -> bool {
-        let dispatched = self.driver.dispatched.len() + self.clients.dispatched.len();
-        dispatched != 0
+        self.in_flight() != 0
             && self
                 .engine
                 .as_ref()

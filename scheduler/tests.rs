@@ -40,10 +40,12 @@ use crate::{
         Hardware,
         Health,
         Interrupt,
+        Level,
         Node,
         NodeQueue,
         Notify,
         PerNode,
+        Policy,
         Watchdog, //
     },
 };
@@ -110,6 +112,8 @@ struct Fake {
     recovered: Atomic<u32>,
     /// The clock has to go on.
     more: Atomic<bool>,
+    /// A device that hangs is reset.
+    resets: Atomic<bool>,
 }
 
 struct FakeState {
@@ -178,6 +182,16 @@ impl Hardware for Fake {
 
     fn watchdog(&self) -> &Watchdog {
         &self.watchdog
+    }
+
+    fn policy(&self) -> Policy {
+        Policy {
+            level: match self.resets.load(Relaxed) {
+                true => Level::Recover,
+                false => Level::Look,
+            },
+            ..Policy::current()
+        }
     }
 
     fn health(&self) -> Health {
@@ -265,6 +279,7 @@ impl Rig {
             broken: Atomic::new(0),
             recovered: Atomic::new(0),
             more: Atomic::new(false),
+            resets: Atomic::new(true),
         };
         let vectors = Vectors {
             count: 2,

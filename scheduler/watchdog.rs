@@ -4,14 +4,19 @@
 //!
 //! Its clock counts its own ticks, not time: a guest that was stopped has missed none. It stops at
 //! a tick when no engine has packets, none was submitted since the tick before, and the miniport
-//! has no work for it. For each node with an engine it counts the ticks in which the engine had
-//! packets and completed none:
+//! has no work for it. A tick is a quarter of [`Policy::delay_ms`](super::Policy::delay_ms).
+//!
+//! For each node with an engine it counts the ticks in which the engine had packets and completed
+//! none:
 //!
 //! 1. At the first one it looks at the engine and at the device.
 //! 2. From the second one on the node is stalled. The clock kicks it at each tick, until it
 //!    completes something.
+//! 3. At the seventh one, which is the eighth at which it sees the packet, the device hangs. The
+//!    same goes for a packet that is not complete so long after all that were in the engine before
+//!    it. The thread has the device reset, unless [`Level::Look`] forbids that.
 //!
-//! Nothing is reset here.
+//! A device that was reset, asks for a reset or breaks its ring hangs at once.
 //!
 //! # Counters
 //!
@@ -36,10 +41,7 @@ use kernel::{
         },
         rcu, //
     },
-    time::{
-        msecs_to_jiffies,
-        Msecs, //
-    },
+    time::msecs_to_jiffies, //
 };
 
 use crate::irq::{
@@ -51,19 +53,20 @@ use super::{
     Engine,
     Fences,
     Hardware,
+    Level,
     Node,
     NodeQueue,
     PerNode, //
 };
-
-/// Half of a tick, in milliseconds.
-const BEAT_MS: Msecs = 250;
 
 /// Beats of a tick.
 const BEATS: u32 = 2;
 
 /// A node is stalled after so many ticks without a completion.
 const STALLED: u32 = 2;
+
+/// A device hangs after so many. At the tick before the first one the packet was there already.
+const TIMEOUT: u32 = 7;
 
 /// What the status of a device says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +81,17 @@ pub(crate) enum Health {
     Gone,
 }
 
+/// Why a device has to be reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hang {
+    /// The engine of this node takes too long.
+    Timeout(Node),
+    /// Somebody else has reset the device.
+    Reset,
+    /// A ring is broken, or the device asks for a reset.
+    Broken,
+}
+
 /// What the clock does; a value of [`Watchdog::state`].
 const STOPPED: u32 = 0;
 /// It runs, and nobody has armed it since its last tick.
@@ -89,8 +103,12 @@ const ARMED: u32 = 2;
 pub(crate) struct Watchdog {
     /// [`STOPPED`], [`RUNNING`] or [`ARMED`]. Submitters arm it, the thread does the rest.
     state: Atomic<u32>,
-    /// Wakes the thread when the clock has to run.
+    /// Wakes the thread when the clock has to run, or the device broke.
     start: Event,
+    /// A device that hangs may be reset: it is neither probed nor asleep.
+    can_recover: Atomic<bool>,
+    /// A ring broke, and the thread has not seen it.
+    broke: Atomic<bool>,
     counters: Counters,
 }
 
@@ -104,6 +122,8 @@ pub(crate) struct Counters {
     pub(crate) lost_kicks: Atomic<u64>,
     /// Times that the device was found reset, with packets in its queues.
     pub(crate) resets: Atomic<u64>,
+    /// Times that the device was reset because it hung.
+    pub(crate) recoveries: Atomic<u64>,
     /// Ticks. None comes while the device is idle.
     pub(crate) ticks: Atomic<u64>,
 }
@@ -114,11 +134,14 @@ impl Watchdog {
         Self {
             state: Atomic::new(STOPPED),
             start: Event::new(),
+            can_recover: Atomic::new(false),
+            broke: Atomic::new(false),
             counters: Counters {
                 stalls: Atomic::new(0),
                 lost_interrupts: Atomic::new(0),
                 lost_kicks: Atomic::new(0),
                 resets: Atomic::new(0),
+                recoveries: Atomic::new(0),
                 ticks: Atomic::new(0),
             },
         }
@@ -134,6 +157,36 @@ impl Watchdog {
         if self.state.load(Relaxed) != ARMED && self.state.xchg(ARMED, Relaxed) == STOPPED {
             self.start.signal();
         }
+    }
+
+    /// Says whether a device that hangs may be reset.
+    ///
+    /// Context: process, the lock held under which the device is started, stopped and reset.
+    pub(crate) fn set_can_recover(&self, on: bool) {
+        self.can_recover.store(on, Relaxed);
+    }
+
+    /// Returns whether a device that hangs may be reset.
+    ///
+    /// Context: any. With the lock of [`Self::set_can_recover`] the answer stays true.
+    pub(crate) fn can_recover(&self) -> bool {
+        self.can_recover.load(Relaxed)
+    }
+
+    /// Has the device reset, as a ring broke.
+    ///
+    /// Context: any but NMI.
+    pub(crate) fn report_broken(&self) {
+        self.broke.store(true, Relaxed);
+        // Fully ordered, as is what the thread does before it looks.
+        self.start.signal();
+    }
+
+    /// Returns whether a ring broke since the last call.
+    ///
+    /// Context: any.
+    pub(crate) fn take_broken(&self) -> Option<Hang> {
+        self.broke.xchg(false, Relaxed).then_some(Hang::Broken)
     }
 
     /// Returns whether the clock was started since the last call.
@@ -153,12 +206,14 @@ fn count(counter: &Atomic<u64>) {
     counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
 }
 
-/// Runs the clock of a device until the thread is stopped.
+/// Runs the clock of a device until the thread is stopped. Calls `recover` if the device hangs,
+/// which returns whether the device was reset and started.
 ///
 /// Context: process, a thread of its own.
 pub(crate) fn watchdog_thread<H: Hardware>(
     adapter: &Adapter<H>,
     fences: &Fences,
+    recover: impl Fn(Hang) -> bool,
     thread: &kthread::Context,
 ) {
     let mut clock = Clock::new();
@@ -166,11 +221,50 @@ pub(crate) fn watchdog_thread<H: Hardware>(
     // WAIT: idle-threads
     while watchdog.start.wait(thread) {
         clock.start();
-        while let Some(beats) = clock.beat(adapter, fences) {
+        loop {
+            let mut next = clock.beat(adapter, fences);
+            let hang = clock.take_hang();
+            if hang
+                .or_else(|| watchdog.take_broken())
+                .is_some_and(&recover)
+            {
+                count(&watchdog.counters.recoveries);
+                clock.start();
+                next = Some(0);
+            }
+            let Some(beats) = next else {
+                break;
+            };
+            let time = msecs_to_jiffies(beats * adapter.miniport().policy().beat_ms());
             // WAIT: tick
-            if !thread.sleep(msecs_to_jiffies(beats * BEAT_MS)) {
+            if !thread.wait_until_timeout(time, || watchdog.broke.load(Relaxed)) {
                 return;
             }
+        }
+    }
+}
+
+/// The oldest packet of a lane, as the clock sees it.
+#[derive(Clone, Copy, Default)]
+struct Oldest {
+    fence: Option<u64>,
+    /// As many completions as there are when all packets are complete that the engine had when it
+    /// was first seen.
+    turn: u64,
+    /// Ticks since then at which it was still there.
+    ticks: u32,
+}
+
+impl Oldest {
+    fn look(&mut self, fence: Option<u64>, completions: u64, in_flight: u64) {
+        if self.fence != fence {
+            *self = Self {
+                fence,
+                turn: completions.wrapping_add(in_flight),
+                ticks: 0,
+            };
+        } else if fence.is_some() && completions.wrapping_sub(self.turn) <= u64::MAX / 2 {
+            self.ticks = self.ticks.saturating_add(1);
         }
     }
 }
@@ -178,6 +272,9 @@ pub(crate) fn watchdog_thread<H: Hardware>(
 /// What the clock knows of a node.
 #[derive(Clone, Copy, Default)]
 struct Watch {
+    /// The last fence that was complete by force.
+    forced: u64,
+    oldest: [Oldest; 2],
     /// Completions at the last tick, if the engine had packets then.
     completions: Option<u64>,
     /// Ticks in which the engine had packets and completed none.
@@ -187,6 +284,18 @@ struct Watch {
     /// A used element is there for which no interrupt came: the completions before it, and for how
     /// many beats it is there.
     overdue: Option<(u64, u32)>,
+}
+
+impl Watch {
+    /// Returns whether a packet of the engine takes too long.
+    fn is_late<E: Engine>(&self, queue: &NodeQueue<E>) -> bool {
+        let stands_still = self.ticks >= TIMEOUT && stands_still(queue, self);
+        let fences = queue.oldest_dispatched();
+        let mut lanes = self.oldest.iter().zip(fences);
+        let overtaken =
+            lanes.any(|(oldest, fence)| oldest.ticks >= TIMEOUT && oldest.fence == fence);
+        queue.is_busy() && (stands_still || overtaken)
+    }
 }
 
 /// What follows from a look at a node.
@@ -206,6 +315,8 @@ struct Found {
     ask: bool,
     /// Kick the node.
     kick: bool,
+    /// A packet takes too long.
+    late: bool,
     /// The engine has packets.
     busy: bool,
 }
@@ -215,6 +326,8 @@ pub(super) struct Clock {
     /// Beats since the clock was started.
     beats: u32,
     watches: PerNode<Watch>,
+    /// The device hangs.
+    hang: Option<Hang>,
 }
 
 impl Clock {
@@ -223,7 +336,13 @@ impl Clock {
         Self {
             beats: 0,
             watches: PerNode::default(),
+            hang: None,
         }
+    }
+
+    /// Returns why the device has to be reset, if the last beat found that.
+    pub(super) fn take_hang(&mut self) -> Option<Hang> {
+        self.hang.take()
     }
 
     /// Begins to count anew.
@@ -285,11 +404,13 @@ impl Clock {
         tick: bool,
     ) -> bool {
         let hardware = adapter.miniport();
+        let may_reset = hardware.policy().level != Level::Look;
         let watch = &mut self.watches[node];
         // Stop waits for this section, as the device must not be touched after it.
         let section = rcu::read_lock();
         let found = adapter.synchronize_execution(hardware.message_of(node), |state| {
-            let found = look::<H>(state, node, watch, tick)?;
+            let mut found = look::<H>(state, node, watch, tick)?;
+            found.late &= may_reset;
             if found.stalled || found.ended {
                 fences.set_stalled(node, found.stalled);
             }
@@ -304,10 +425,16 @@ impl Clock {
         if found.kick {
             hardware.kick(node);
         }
-        let health = match found.ask {
+        let health = match found.ask || found.late {
             true => hardware.health(),
             false => Health::Good,
         };
+        // That may have taken a while, in which the device went on.
+        let late = found.late
+            && adapter.synchronize_execution(hardware.message_of(node), |state| {
+                H::poll(state);
+                H::node(state, node).is_some_and(|queue| watch.is_late(queue))
+            }) == Ok(true);
         drop(section);
 
         let counters = &hardware.watchdog().counters;
@@ -324,8 +451,11 @@ impl Clock {
         if found.recovered {
             hardware.recovered();
         }
-        if matches!(health, Health::NeedsReset | Health::Gone) {
-            H::break_engines(adapter, health);
+        match health {
+            Health::NeedsReset | Health::Gone => H::break_engines(adapter, health),
+            Health::Reset if may_reset => self.hang = Some(Hang::Reset),
+            _ if late => self.hang = Some(Hang::Timeout(node)),
+            _ => {}
         }
         found.busy
     }
@@ -338,6 +468,14 @@ fn look<H: Hardware>(
     watch: &mut Watch,
     tick: bool,
 ) -> Option<Found> {
+    let forced = H::node(state, node)?.forced();
+    if watch.forced != forced {
+        // The engine was emptied.
+        *watch = Watch {
+            forced,
+            ..Watch::default()
+        };
+    }
     let mut found = Found {
         lost_interrupt: find_lost_interrupt(state, node, watch)?,
         ..Found::default()
@@ -366,6 +504,11 @@ fn look<H: Hardware>(
     queue.set_stalled(watch.ticks >= STALLED);
     watch.kicked = found.kick;
     watch.completions = busy.then_some(completions);
+    let in_flight = queue.in_flight();
+    for (oldest, fence) in watch.oldest.iter_mut().zip(queue.oldest_dispatched()) {
+        oldest.look(fence, completions, in_flight);
+    }
+    found.late = watch.is_late(queue);
     found.busy = busy;
     Some(found)
 }

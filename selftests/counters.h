@@ -6,7 +6,7 @@
 #include "rust_gpu_test.h"
 
 struct watchdog {
-	__s64 stalled, stalls, lost_interrupts, lost_kicks, resets, ticks;
+	__s64 stalled, stalls, lost_interrupts, lost_kicks, resets, recoveries, ticks;
 };
 
 /* What the watchdog has counted. */
@@ -20,6 +20,7 @@ static __maybe_unused struct watchdog read_watchdog(const struct gpu *gpu)
 		.lost_interrupts = file_number(file, "lost interrupts: "),
 		.lost_kicks = file_number(file, "lost kicks: "),
 		.resets = file_number(file, "resets: "),
+		.recoveries = file_number(file, "recoveries: "),
 		.ticks = file_number(file, "ticks: "),
 	};
 }

@@ -10,6 +10,7 @@
 #include "display_scene.h"
 #include "pci_function.h"
 #include "rust_gpu_test.h"
+#include "tdr.h"
 
 #define SEEDS		6
 #define IMAGES		400
@@ -38,6 +39,7 @@ FIXTURE_SETUP(display_stall)
 	REQUIRE(return, !reason, reason);
 	ASSERT_NE(0, scene.frame.fb);
 	REQUIRE(return, gpu_find(&self->gpu), NO_GPU);
+	ASSERT_EQ(0, tdr_level(TDR_LOOK));
 	ASSERT_EQ(0, scene_show(&scene, 1));
 	ASSERT_TRUE(scene_shows(&scene, "stall-before"));
 }
@@ -46,6 +48,7 @@ FIXTURE_TEARDOWN(display_stall)
 {
 	/* Also after a test that failed. */
 	set_bus_master(&self->gpu, true);
+	tdr_level(TDR_RECOVER);
 	scene_close(&scene);
 }
 
@@ -91,6 +94,31 @@ TEST_F_TIMEOUT(display_stall, the_last_frame_is_shown, 300)
 	EXPECT_GE(time, 0);
 	TH_LOG("shown after %lld ms", (long long)time / NSEC_PER_MSEC);
 	frame_destroy(display->fd, &other);
+}
+
+/*
+ * With the bus the device loses DRIVER_OK. That is found with the next commit, the device is
+ * reset, and the screen shows that commit: nobody draws afterwards.
+ */
+TEST_F_TIMEOUT(display_stall, a_reset_is_recovered_from, 120)
+{
+	const struct watchdog before = read_watchdog(&self->gpu);
+	struct rect all = picture_rect(&scene.picture);
+	struct watchdog after;
+	__s64 time;
+
+	REQUIRE(return, before.recoveries >= 0, "no debugfs");
+	ASSERT_EQ(0, tdr_level(TDR_RECOVER));
+	ASSERT_EQ(0, set_bus_master(&self->gpu, false));
+	scene_paint(&scene, 2);
+	ASSERT_EQ(0, dirty_fb(scene.display.fd, scene.frame.fb, &all, 1));
+	time = time_until_shown("stall-recovered");
+	TH_LOG("shown %lld ms after the event", (long long)time / NSEC_PER_MSEC);
+	EXPECT_GE(time, 0);
+	EXPECT_LE(time, STALL_NS);
+	after = read_watchdog(&self->gpu);
+	EXPECT_EQ(before.recoveries + 1, after.recoveries);
+	EXPECT_EQ(before.resets + 1, after.resets);
 }
 
 /* Shows new images of a cursor, and destroys them. Returns 0 or -errno. */

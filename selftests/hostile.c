@@ -10,6 +10,7 @@
 #include "kernel_log.h"
 #include "pci_function.h"
 #include "rust_gpu_test.h"
+#include "tdr.h"
 
 /* virtio 1.3, 4.1.4. */
 #define COMMON_CFG		1
@@ -265,6 +266,8 @@ FIXTURE_SETUP(hostile)
 		SKIP(return, "no /dev/mem (CONFIG_DEVMEM)");
 	if (!access(path("/sys/bus/pci/devices/%s/iommu", self->gpu.pci), F_OK))
 		SKIP(return, "the device's addresses are translated by an IOMMU");
+	/* A broken device stays broken. */
+	ASSERT_EQ(0, tdr_level(TDR_LOOK));
 	ASSERT_EQ(0, gpu_works(self->fd));
 	ASSERT_TRUE(device_open(&self->gpu, &self->device));
 	self->log = log_open();
@@ -283,6 +286,8 @@ FIXTURE_TEARDOWN(hostile)
 	/* Also after a test that failed: the next one needs a working device. */
 	if (gpu.pci[0] && !gpu_unbind(&gpu))
 		gpu_bind(&gpu);
+	if (gpu.pci[0])
+		tdr_level(TDR_RECOVER);
 }
 
 /* Waits until the driver finds the device broken. Returns 0 or -errno. */

@@ -9,6 +9,7 @@
 #include "counters.h"
 #include "display_device.h"
 #include "display_scene.h"
+#include "tdr.h"
 
 /* An image of the cursor is at the start of an object of 64 MiB. */
 #define OBJECT_SIDE	4096
@@ -68,6 +69,7 @@ FIXTURE_SETUP(objects)
 	REQUIRE(return, !reason, reason);
 	REQUIRE(return, device_state(scene.screen, "commands") >= 0, NO_OWN_DEVICE);
 	REQUIRE(return, gpu_find(&self->gpu), NO_GPU);
+	ASSERT_EQ(0, tdr_level(TDR_LOOK));
 	ASSERT_NE(0, scene.frame.fb);
 	ASSERT_EQ(0, scene_show(&scene, 1));
 	self->resources = count_resources(&self->gpu);
@@ -85,6 +87,7 @@ FIXTURE_TEARDOWN(objects)
 	/* Also after a test that failed: the next one needs a device that takes commands. */
 	if (!gpu_unbind(&self->gpu))
 		EXPECT_EQ(0, gpu_bind(&self->gpu));
+	EXPECT_EQ(0, tdr_level(TDR_RECOVER));
 }
 
 /* Shows a new object as the cursor, and destroys it. Returns 0 or -errno. */

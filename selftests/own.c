@@ -8,6 +8,7 @@
 #include "kselftest_harness.h"
 #include "display_device.h"
 #include "display_scene.h"
+#include "tdr.h"
 
 #define STALL_NS	(3 * NSEC_PER_SEC)
 #define FRAMES		3
@@ -34,6 +35,7 @@ FIXTURE_TEARDOWN(own)
 {
 	EXPECT_EQ(0, device_resume(scene.screen));
 	EXPECT_TRUE(device_is_sound(scene.screen));
+	EXPECT_EQ(0, tdr_level(TDR_RECOVER));
 	scene_close(&scene);
 }
 
@@ -139,6 +141,7 @@ TEST_F_TIMEOUT(own, last_frame_after_stall, 120)
 		picture_fill(&scene.picture, 10 + i);
 		frame_draw(&frames[i], &scene.picture);
 	}
+	ASSERT_EQ(0, tdr_level(TDR_LOOK));
 	before = flip_interval(frames);
 	ASSERT_LT(0, before);
 	ASSERT_TRUE(device_wait(scene.screen, "held-control", 0));

@@ -11,6 +11,7 @@
 #include "display_device.h"
 #include "display_scene.h"
 #include "kernel_log.h"
+#include "tdr.h"
 
 #define FRAMES		3
 #define IMAGES		2
@@ -307,6 +308,7 @@ FIXTURE_SETUP(broken)
 	reason = scene_open(&scene);
 	REQUIRE(return, !reason, reason);
 	REQUIRE(return, device_state(scene.screen, "commands") >= 0, NO_OWN_DEVICE);
+	ASSERT_EQ(0, tdr_level(TDR_LOOK));
 	ASSERT_NE(0, scene.frame.fb);
 	ASSERT_EQ(0, scene_show(&scene, 1));
 	self->log = log_open();
@@ -320,6 +322,7 @@ FIXTURE_TEARDOWN(broken)
 	close(self->console);
 	close(self->log);
 	EXPECT_EQ(0, bind_anew(&self->gpu));
+	EXPECT_EQ(0, tdr_level(TDR_RECOVER));
 }
 
 /* Writes to the console, which draws that into its framebuffer. */

@@ -15,6 +15,7 @@
 #include "pci_function.h"
 #include "rust_gpu_test.h"
 #include "counters.h"
+#include "tdr.h"
 
 #define FRAMES		2
 /* A device that works is used for a while, and then it is idle, again and again. */
@@ -74,6 +75,7 @@ FIXTURE_TEARDOWN(stall)
 
 	/* Also after a test that failed. */
 	set_bus_master(&self->gpu, true);
+	tdr_level(TDR_RECOVER);
 	if (self->display.fd >= 0) {
 		for (i = 0; i < FRAMES; i++)
 			frame_destroy(self->display.fd, &self->frames[i]);
@@ -213,6 +215,7 @@ TEST_F_TIMEOUT(stall, is_not_seen_on_a_healthy_device, 1200)
 	EXPECT_LE(after.lost_interrupts, before.lost_interrupts + pauses);
 	EXPECT_EQ(before.lost_kicks, after.lost_kicks);
 	EXPECT_EQ(before.resets, after.resets);
+	EXPECT_EQ(before.recoveries, after.recoveries);
 	EXPECT_GT(after.ticks, before.ticks);
 }
 
@@ -224,6 +227,7 @@ TEST_F_TIMEOUT(stall, ends_when_the_device_goes_on, 180)
 	__s64 end;
 	int i, j;
 
+	ASSERT_EQ(0, tdr_level(TDR_LOOK));
 	for (i = 0; i < STALLS; i++) {
 		ASSERT_EQ(0, gpu_quiesce(self->fd));
 		before = read_watchdog(&self->gpu);

@@ -13,6 +13,7 @@
 #include "display_scene.h"
 #include "kernel_log.h"
 #include "stall_drawing.h"
+#include "tdr.h"
 
 #define KILLS		10
 /* How much longer the median may be than with a device that works, and the longest exit. */
@@ -99,6 +100,7 @@ FIXTURE_SETUP(stall)
 	self->cell.log = -1;
 	REQUIRE(return, !geteuid(), "not root");
 	REQUIRE(return, gpu_present(&self->cell.gpu), NO_GPU);
+	ASSERT_EQ(0, tdr_level(TDR_LOOK));
 	self->cell.screen = screen_open();
 	REQUIRE(return, self->cell.screen >= 0, NO_SCREEN);
 	REQUIRE(return, device_state(self->cell.screen, "commands") >= 0, NO_OWN_DEVICE);
@@ -114,6 +116,7 @@ FIXTURE_TEARDOWN(stall)
 	EXPECT_EQ(0, screen_ask(self->cell.screen, answer, sizeof(answer), "resize 1280 800"));
 	EXPECT_TRUE(device_wait(self->cell.screen, variant->type.held, 0));
 	EXPECT_TRUE(device_is_sound(self->cell.screen));
+	EXPECT_EQ(0, tdr_level(TDR_RECOVER));
 	close(self->cell.screen);
 	close(self->cell.log);
 }

@@ -11,6 +11,7 @@
 #include "kernel_log.h"
 #include "stall_user.h"
 #include "stall_ways.h"
+#include "tdr.h"
 
 /* Lines in the log, for each time that the device stands still. */
 #define LINES		2
@@ -112,6 +113,7 @@ FIXTURE_SETUP(users)
 	self->log = -1;
 	REQUIRE(return, !geteuid(), "not root");
 	REQUIRE(return, gpu_present(&self->gpu), NO_GPU);
+	ASSERT_EQ(0, tdr_level(TDR_LOOK));
 	self->screen = screen_open();
 	REQUIRE(return, self->screen >= 0, NO_SCREEN);
 	REQUIRE(return, device_state(self->screen, "commands") >= 0, NO_OWN_DEVICE);
@@ -126,6 +128,7 @@ FIXTURE_TEARDOWN(users)
 	EXPECT_EQ(0, device_resume(self->screen));
 	EXPECT_TRUE(device_wait(self->screen, "held-control", 0));
 	EXPECT_TRUE(device_is_sound(self->screen));
+	EXPECT_EQ(0, tdr_level(TDR_RECOVER));
 	screen_ask(self->screen, answer, sizeof(answer), "unplug 1");
 	close(self->screen);
 	close(self->log);

@@ -7,6 +7,7 @@
  */
 #include "kselftest_harness.h"
 #include "display_device.h"
+#include "tdr.h"
 
 #define ROUNDS		5
 /* How much longer it may take to unbind the device that works. */
@@ -100,6 +101,7 @@ FIXTURE_SETUP(two_devices)
 
 	REQUIRE(return, !geteuid(), "not root");
 	REQUIRE(return, gpu_present(&gpu), NO_GPU);
+	ASSERT_EQ(0, tdr_level(TDR_LOOK));
 	self->screen = screen_open();
 	REQUIRE(return, self->screen >= 0, NO_SCREEN);
 	resets = device_state(self->screen, "resets");
@@ -126,6 +128,7 @@ FIXTURE_TEARDOWN(two_devices)
 	EXPECT_TRUE(device_wait(self->screen, "held-control", 0));
 	EXPECT_EQ(0, screen_ask(self->screen, answer, sizeof(answer), "resize 1280 800"));
 	EXPECT_TRUE(device_is_sound(self->screen));
+	EXPECT_EQ(0, tdr_level(TDR_RECOVER));
 	close(self->screen);
 }
 

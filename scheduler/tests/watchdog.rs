@@ -8,7 +8,9 @@ use kernel::{
 };
 
 use crate::scheduler::{
+    self,
     watchdog::Clock,
+    Hang,
     Hardware,
     Health,
     Node, //
@@ -225,6 +227,127 @@ mod suite {
         assert_eq!(stall(Health::NeedsReset), 1);
         assert_eq!(stall(Health::Gone), 2);
         assert_eq!(rig.counted(), [0, 0, 0, 1]);
+        Ok(())
+    }
+
+    /// Counts the ticks until the device hangs.
+    fn ticks_until_hang(rig: &Rig, clock: &mut Clock, most: u32) -> Option<(u32, Hang)> {
+        (0..most).find_map(|tick| {
+            rig.beat(clock, 2);
+            Some((tick + 1, clock.take_hang()?))
+        })
+    }
+
+    #[test]
+    fn an_engine_that_stands_still_hangs() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let mut clock = Clock::new();
+        let hang = Some((8, Hang::Timeout(Node::Control)));
+
+        assert!(rig.command(Node::Control, 2).is_ok());
+        clock.start();
+        assert_eq!(ticks_until_hang(&rig, &mut clock, 20), hang);
+        // Nobody has reset it: once in a tick.
+        assert!(rig.beat(&mut clock, 2));
+        assert!(clock.take_hang().is_some() && clock.take_hang().is_none());
+
+        // Not if it goes on, at the last moment too.
+        assert_eq!(rig.complete(1), Ok(Some(1)));
+        assert_eq!(ticks_until_hang(&rig, &mut clock, 7), None);
+        assert_eq!(rig.complete(1), Ok(Some(2)));
+        assert_eq!(ticks_until_hang(&rig, &mut clock, 7), None);
+
+        // Nor if that is not wanted. Then the status is read no more than once.
+        rig.fake().resets.store(false, Relaxed);
+        let reads = rig.fake().health_reads.load(Relaxed);
+        assert!(rig.command(Node::Control, 1).is_ok());
+        clock.start();
+        assert_eq!(ticks_until_hang(&rig, &mut clock, 30), None);
+        assert_eq!(rig.fake().health_reads.load(Relaxed), reads + 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_slow_engine_does_not_hang() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let mut clock = Clock::new();
+
+        // Three ticks for each packet, and the last one waits for all.
+        assert!(rig.command(Node::Control, 8).is_ok());
+        clock.start();
+        for fence in 1..=8 {
+            assert_eq!(ticks_until_hang(&rig, &mut clock, 3), None);
+            assert_eq!(rig.complete(1), Ok(Some(fence)));
+        }
+        assert_eq!(ticks_until_hang(&rig, &mut clock, 10), None);
+        assert_eq!(rig.counted()[1..], [0, 8, 0]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_packet_that_all_others_overtake_hangs() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let mut clock = Clock::new();
+        let complete_newest = || {
+            rig.with_control(|queue| {
+                let newest = queue.submitted();
+                queue.complete(newest);
+                Some(())
+            })
+        };
+
+        assert!(rig.command(Node::Control, 1).is_ok());
+        clock.start();
+        let mut hang = None;
+        for tick in 1..20 {
+            rig.beat(&mut clock, 2);
+            hang = clock.take_hang().map(|hang| (tick, hang));
+            if hang.is_some() {
+                break;
+            }
+            assert!(rig.submit(Node::Control, 1).is_ok());
+            assert!(complete_newest().is_ok());
+        }
+        assert_eq!(hang, Some((8, Hang::Timeout(Node::Control))));
+        assert_eq!(rig.counted(), [0; 4]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_reset_is_no_longer_in_the_dark() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let mut clock = Clock::new();
+
+        rig.fake().health.store(Health::Reset as u32, Relaxed);
+        assert!(rig.command(Node::Control, 1).is_ok());
+        clock.start();
+        let hang = Some((2, Hang::Reset));
+        assert_eq!(ticks_until_hang(&rig, &mut clock, 20), hang);
+        Ok(())
+    }
+
+    #[test]
+    fn an_engine_that_was_emptied_begins_anew() -> Result {
+        let rig = Rig::new()?;
+        let mut connection = rig.connect()?;
+        let mut clock = Clock::new();
+
+        assert!(rig.command(Node::Control, 1).is_ok());
+        clock.start();
+        assert_eq!(ticks_until_hang(&rig, &mut clock, 7), None);
+        assert!(rig.is_stalled());
+        let mut states = connection.disconnect();
+        scheduler::force_complete(rig.fake(), &mut states, &rig.fake().fences);
+        connection.connect(&mut states)?;
+        assert!(!rig.is_stalled());
+        assert!(rig.command(Node::Control, 1).is_ok());
+        let hang = Some((8, Hang::Timeout(Node::Control)));
+        assert_eq!(ticks_until_hang(&rig, &mut clock, 20), hang);
+        assert_eq!(rig.counted(), [2, 0, 0, 0]);
         Ok(())
     }
 

@@ -48,6 +48,7 @@ GUESTS = [
     ("production", "own-and-another", "two_devices"),
     ("production", "own-firmware", "firmware"),
     ("production", "own", "stall_matrix lost"),
+    ("production", "own", "recover recover_ends"),
     ("production", "own-two-heads", "display_places stall_users"),
     ("production", "handover", "handover.sh owner.sh"),
     ("production", "virtio", "owner.sh"),
@@ -90,6 +91,7 @@ MORE_GUESTS += [
     ("debug", "root-port-debug", "removal"),
     ("debug", "own", "own display_cursor display_hotplug hostile"),
     ("debug", "own", "stall_matrix"),
+    ("debug", "own", "recover recover_ends"),
     ("debug", "virtio-c", "owner.sh"),
     ("debug", "three-heads", "display_sizes display_places"),
     ("rt", "up", "modes sync waits"),
@@ -111,13 +113,14 @@ MORE_GUESTS += [
     ("kmemleak", "iommu", "removal dumb display"),
     ("kmemleak", "iommu-physical", "removal dumb display display_import"),
     ("kmemleak", "root-port-debug", "removal"),
-    ("kmemleak", "own", "own lost objects refusals"),
+    ("kmemleak", "own", "own lost objects refusals recover"),
     ("kmemleak", "own-firmware", "firmware"),
 ]
 # Tests that repeat something: more often, once.
 THOROUGH_GUESTS = [
     ("production", "msix3", "flood stall"),
     ("production", "own", "lost objects refusals signals"),
+    ("production", "own", "recover"),
 ]
 TIMEOUT = 900
 

@@ -4,7 +4,7 @@
 # The guest's own device stands still, is gone then, and is removed: that takes no longer than a
 # reset may.
 
-modprobe rust-gpu
+modprobe rust-gpu tdr_level=0
 pci=$(basename "$(readlink -f /sys/class/drm/card0/device)")
 stand_still || exit 1
 ask device gone || exit 4

@@ -5,7 +5,7 @@
 # else. The kernel's log tells when that began.
 
 is_second_kernel && exit 0
-modprobe rust-gpu
+modprobe rust-gpu tdr_level=0
 if [ "$END" = kexec ]; then
 	load_kernel || exit 3
 fi

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! [`Engines::recover`] resets a device that hangs, starts it again, and lets its screens follow.
+//! The thread of the watchdog runs it.
+//!
+//! What was under way counts as complete, and DRM does not notice: what the screens should show is
+//! state, and the device is told all of it. No lock of DRM is taken and no event is sent.
+//!
+//! A device that does not come back, or hangs again and again, counts as broken: it has lost the
+//! bus, and stays so until it is bound anew or the system has slept.
+
+use core::fmt;
+use kernel::{
+    prelude::*,
+    time::{
+        ClockSource,
+        Monotonic, //
+    },
+};
+
+use crate::{
+    ring::Broken,
+    scheduler::{
+        self,
+        Fences,
+        Hang,
+        Hardware,
+        Level,
+        Node,
+        Policy, //
+    },
+};
+
+use super::engines::{
+    Engines,
+    Rings, //
+};
+
+const NSEC_PER_MSEC: i64 = 1_000_000;
+
+/// Most lines about resets within the time of the limit, if there is no limit.
+const LINES: u32 = 5;
+
+/// When a device was reset because it hung, as far as the limit needs that.
+pub(super) struct History {
+    /// In nanoseconds of CLOCK_MONOTONIC. The oldest one is replaced next.
+    times: [Option<i64>; Policy::MAX_COUNT],
+    next: usize,
+}
+
+impl History {
+    /// It never was.
+    pub(super) const fn new() -> Self {
+        Self {
+            times: [None; Policy::MAX_COUNT],
+            next: 0,
+        }
+    }
+
+    /// Returns how often it was, not longer ago than `span_ms`.
+    fn count(&self, now: i64, span_ms: u32) -> u32 {
+        let oldest = now.saturating_sub(i64::from(span_ms) * NSEC_PER_MSEC);
+        let lately = |time: &&Option<i64>| time.is_some_and(|time| time >= oldest);
+        // CAST: at most `MAX_COUNT`.
+        self.times.iter().filter(lately).count() as u32
+    }
+
+    fn add(&mut self, now: i64) {
+        if let Some(time) = self.times.get_mut(self.next) {
+            *time = Some(now);
+        }
+        self.next = (self.next + 1) % self.times.len();
+    }
+}
+
+/// Why a device hangs, for the log.
+struct Cause {
+    hang: Hang,
+    /// The first queue that is broken.
+    broken: Option<(Node, Broken)>,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.hang, &self.broken) {
+            (Hang::Timeout(node), _) => write!(f, "{node:?} queue hangs"),
+            (Hang::Reset, _) => f.write_str("device was reset"),
+            (Hang::Broken, Some((node, cause))) => write!(f, "{node:?} queue is broken: {cause}"),
+            (Hang::Broken, None) => f.write_str("queue is broken"),
+        }
+    }
+}
+
+impl Engines<'_> {
+    /// Resets a device that hangs, starts it again, and lets its screens follow. Logs one line.
+    ///
+    /// If the policy forbids that, or it fails, the device counts as broken ([`EIO`] for waiters).
+    /// Does nothing if the device sleeps, is broken already, or is removed.
+    ///
+    /// Returns whether the device was started again.
+    ///
+    /// Context: process (the watchdog), no lock held.
+    #[doc(alias = "DxgkDdiResetFromTimeout")]
+    #[doc(alias = "DxgkDdiRestartFromTimeout")]
+    pub(super) fn recover(&self, fences: &Fences, hang: Hang) -> bool {
+        let gpu = self.adapter.miniport();
+        let (policy, begin) = (gpu.policy(), Monotonic::ktime_get());
+        let mut rings = self.rings.lock();
+        // A ring broke when the level was another one: see below.
+        let is_left_alone = policy.level == Level::Look && hang != Hang::Broken;
+        if !gpu.watchdog().can_recover() || fences.check().is_err() || is_left_alone {
+            return false;
+        }
+        self.disconnect(&mut rings);
+        // What the DPC reported, which does not run any more, is what this is about.
+        gpu.watchdog().take_broken();
+        let broken = self.broken_queue(&mut rings);
+        let cause = Cause { hang, broken };
+        let count = rings.history.count(begin, policy.limit_ms);
+        let limited = policy.limit_count != 0 && count >= policy.limit_count;
+        let restarted = match policy.level == Level::Recover && !limited {
+            true => self.reset_and_start(&mut rings, fences),
+            false => {
+                self.reset_and_cut_off();
+                Err(EIO)
+            }
+        };
+        if restarted.is_err() {
+            self.declare_broken(&mut rings, fences);
+            drop(rings);
+            // `dev_err!` takes `kernel::fmt::Display`, and the cause has that of `core`.
+            let cause = format_args!("{cause}");
+            match limited {
+                true => dev_err!(
+                    gpu.device(),
+                    "{}, after {} resets: given up\n",
+                    cause,
+                    count
+                ),
+                false => dev_err!(gpu.device(), "{}: given up\n", cause),
+            }
+            return false;
+        }
+        rings.history.add(begin);
+        drop(rings);
+        // Those who found no room, or nobody to ask.
+        fences.wake();
+        gpu.submission_event().signal();
+        gpu.display_event().signal();
+        if policy.limit_count != 0 || count < LINES {
+            let time = (Monotonic::ktime_get() - begin) / NSEC_PER_MSEC;
+            let cause = format_args!("{cause}");
+            dev_warn!(
+                gpu.device(),
+                "{}: reset and restored in {} ms\n",
+                cause,
+                time
+            );
+        }
+        true
+    }
+
+    /// Resets the device, counts all packets as complete, and starts the device again.
+    ///
+    /// Nothing is allocated before the packets are complete.
+    fn reset_and_start(&self, rings: &mut Rings<'_>, fences: &Fences) -> Result {
+        let negotiated = self.negotiate();
+        if negotiated.is_err() {
+            self.enabled.clear_master();
+        }
+        scheduler::force_complete(self.adapter.miniport(), &mut rings.states, fences);
+        negotiated?;
+        self.start_again(rings)
+    }
+
+    /// Takes the bus from the device, which counts as broken from here on. Its memory is kept.
+    fn declare_broken(&self, rings: &mut Rings<'_>, fences: &Fences) {
+        let gpu = self.adapter.miniport();
+        self.disconnect(rings);
+        self.enabled.clear_master();
+        scheduler::force_complete(gpu, &mut rings.states, fences);
+        for state in rings.states.iter_mut() {
+            for node in Node::ENGINES {
+                if let Some(queue) = state.virtqueue(node) {
+                    queue.mark_broken(Broken::NeedsReset);
+                }
+            }
+        }
+        fences.wedge();
+        let Rings {
+            interrupts, states, ..
+        } = rings;
+        // Cannot fail: the states come from `disconnect`. So routines run as on any broken device.
+        let _ = interrupts.connection.connect(states);
+    }
+
+    /// Returns the first queue that is broken, and why.
+    fn broken_queue(&self, rings: &mut Rings<'_>) -> Option<(Node, Broken)> {
+        Node::ENGINES.into_iter().find_map(|node| {
+            let mut states = rings.states.iter_mut();
+            let cause = states.find_map(|state| state.virtqueue(node)?.broken())?;
+            Some((node, cause))
+        })
+    }
+}
+
+#[kunit_tests(rust_gpu_recover)]
+mod tests {
+    use super::*;
+    use kernel::str::CString;
+
+    const SECOND: i64 = 1_000 * NSEC_PER_MSEC;
+
+    #[test]
+    fn resets_are_counted_within_a_time() {
+        let mut history = History::new();
+
+        assert_eq!(history.count(0, 60_000), 0);
+        for second in 1..=6 {
+            history.add(second * SECOND);
+        }
+        assert_eq!(history.count(6 * SECOND, 60_000), 6);
+        assert_eq!(history.count(6 * SECOND, 2_000), 3);
+        assert_eq!(history.count(63 * SECOND, 60_000), 4);
+        assert_eq!(history.count(67 * SECOND, 60_000), 0);
+    }
+
+    #[test]
+    fn as_many_are_remembered_as_the_limit_needs() {
+        let mut history = History::new();
+
+        for second in 0..100 {
+            history.add(second * SECOND);
+        }
+        assert_eq!(history.count(99 * SECOND, 3_600_000), 32);
+        assert_eq!(history.count(99 * SECOND, 10_000), 11);
+    }
+
+    #[test]
+    fn the_cause_is_told() {
+        let told = |hang, broken, expected: &str| {
+            let cause = Cause { hang, broken };
+            let text = CString::try_from_fmt(fmt!("{}", format_args!("{cause}")));
+            text.is_ok_and(|text| text.to_bytes() == expected.as_bytes())
+        };
+        let broken = Some((Node::Cursor, Broken::UsedIndex));
+
+        assert!(told(
+            Hang::Timeout(Node::Control),
+            None,
+            "Control queue hangs"
+        ));
+        assert!(told(Hang::Reset, None, "device was reset"));
+        assert!(told(
+            Hang::Broken,
+            broken,
+            "Cursor queue is broken: used index ahead of the requests in flight"
+        ));
+    }
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A device that hangs again and again counts as broken, until it is bound anew. One that
+ * hangs while something else happens does not hold that up.
+ *
+ * Environment: see display_screen.h and rust_gpu_test.h
+ */
+#include "recover.h"
+
+/* Waits until the device counts as broken. Returns 0 or -errno. */
+static int wait_until_broken(int render)
+{
+	const __s64 until = now_ns() + GPU_PATIENCE_NS;
+	__u64 fence;
+	int ret;
+
+	do {
+		ret = gpu_submit(render, RUST_GPU_NODE_CONTROL, 1, RUST_GPU_SUBMIT_NONBLOCK,
+				 &fence);
+		sleep_ns(10 * NSEC_PER_MSEC);
+	} while ((ret >= 0 || ret == -EAGAIN) && now_ns() < until);
+	return ret == -EIO ? 0 : ret < 0 ? ret : -ETIMEDOUT;
+}
+
+/* Binds the driver again, which revives the device. */
+static void check_revived(struct __test_metadata *_metadata, struct state *state)
+{
+	struct drm_event_vblank event;
+
+	/* The display goes on without a device. */
+	ASSERT_EQ(0, draw_new());
+	EXPECT_EQ(0, flip_and_wait(&scene.display, frames[frame_shown].fb, 0, &event));
+	ASSERT_EQ(0, set_defaults());
+	ASSERT_EQ(0, device_resume(scene.screen));
+	end(state);
+	memset(frames, 0, sizeof(frames));
+	memset(images, 0, sizeof(images));
+	ASSERT_EQ(0, gpu_unbind(&state->gpu));
+	ASSERT_EQ(0, gpu_bind(&state->gpu));
+	ASSERT_EQ(NULL, start(state));
+	EXPECT_EQ(0, show_all());
+	EXPECT_EQ(0, gpu_works(state->render));
+}
+
+/* One reset more than the limit allows: the device counts as broken. */
+TEST_F_TIMEOUT(recover, no_more_than_the_limit, 120)
+{
+	unsigned int i;
+
+	ASSERT_EQ(0, tdr_set("limit_count", TDR_LIMIT_COUNT));
+	count_records(self->state.log);
+	/* One was before the test began. */
+	for (i = 1; i < TDR_LIMIT_COUNT; i++)
+		ASSERT_EQ(0, reset_once());
+	EXPECT_EQ(TDR_LIMIT_COUNT - 1, count_records(self->state.log));
+	ASSERT_EQ(0, device_ask(scene.screen, "needs-reset"));
+	EXPECT_EQ(0, wait_until_broken(self->state.render));
+	/* The line comes after the error. */
+	sleep_ns(NSEC_PER_SEC);
+	EXPECT_EQ(1, count_records(self->state.log));
+	EXPECT_EQ(0, device_state(scene.screen, "attached"));
+	check_revived(_metadata, &self->state);
+}
+
+/* With that level a device that hangs counts as broken at once. */
+TEST_F_TIMEOUT(recover, not_if_it_should_break, 120)
+{
+	ASSERT_EQ(0, tdr_level(TDR_BREAK));
+	count_records(self->state.log);
+	ASSERT_EQ(0, device_ask(scene.screen, "hang any"));
+	EXPECT_EQ(0, wait_until_broken(self->state.render));
+	sleep_ns(NSEC_PER_SEC);
+	EXPECT_EQ(1, count_records(self->state.log));
+	EXPECT_EQ(self->state.before.recoveries, read_watchdog(&self->state.gpu).recoveries);
+	EXPECT_EQ(0, device_state(scene.screen, "attached"));
+	check_revived(_metadata, &self->state);
+}
+
+/* A device that does not come back from the reset counts as broken. */
+static void check_fault(struct __test_metadata *_metadata, struct state *state,
+			const char *fault)
+{
+	ASSERT_EQ(0, device_ask(scene.screen, "fault %s", fault));
+	ASSERT_EQ(0, device_ask(scene.screen, "needs-reset"));
+	EXPECT_EQ(0, wait_until_broken(state->render));
+	EXPECT_EQ(state->before.recoveries, read_watchdog(&state->gpu).recoveries);
+	check_revived(_metadata, state);
+}
+
+TEST_F_TIMEOUT(recover, not_if_there_is_no_end_of_the_reset, 120)
+{
+	check_fault(_metadata, &self->state, "reset");
+}
+
+TEST_F_TIMEOUT(recover, not_if_the_device_takes_no_features, 120)
+{
+	check_fault(_metadata, &self->state, "features");
+}
+
+TEST_F_TIMEOUT(recover, not_if_a_queue_is_not_enabled, 120)
+{
+	check_fault(_metadata, &self->state, "enable");
+}
+
+/* The device hangs at each first command after a reset, while something else happens. */
+static int hang_all_the_time(void)
+{
+	int ret = device_ask(scene.screen, "stall any");
+
+	if (!ret)
+		ret = show_image();
+	if (ret)
+		return ret;
+	sleep_ns(2 * DELAY_MS * NSEC_PER_MSEC + rand() % 1000 * NSEC_PER_MSEC);
+	return 0;
+}
+
+/* Whether a frame that is drawn now is soon on the screen. */
+static bool returns(struct state *state)
+{
+	device_resume(scene.screen);
+	end(state);
+	memset(frames, 0, sizeof(frames));
+	memset(images, 0, sizeof(images));
+	return gpu_wait(&state->gpu, GPU_PATIENCE_NS) && !start(state) && !show_all();
+}
+
+TEST_F_TIMEOUT(recover, during_unbind, 120)
+{
+	__s64 begin;
+
+	ASSERT_EQ(0, hang_all_the_time());
+	begin = now_ns();
+	ASSERT_EQ(0, gpu_unbind(&self->state.gpu));
+	TH_LOG("unbound after %lld ms", (now_ns() - begin) / NSEC_PER_MSEC);
+	EXPECT_LE(now_ns() - begin, 2 * NSEC_PER_SEC);
+	ASSERT_EQ(0, device_resume(scene.screen));
+	ASSERT_EQ(0, gpu_bind(&self->state.gpu));
+	EXPECT_TRUE(returns(&self->state));
+}
+
+TEST_F_TIMEOUT(recover, during_sleep, 120)
+{
+	if (access("/sys/power/pm_test", W_OK))
+		SKIP(return, "no CONFIG_PM_DEBUG");
+	write_file("/sys/module/suspend/parameters/pm_test_delay", "1");
+	ASSERT_EQ(0, hang_all_the_time());
+	ASSERT_EQ(0, write_file("/sys/power/pm_test", "devices"));
+	EXPECT_EQ(0, write_file("/sys/power/state", "mem"));
+	write_file("/sys/power/pm_test", "none");
+	EXPECT_TRUE(returns(&self->state));
+}
+
+TEST_F_TIMEOUT(recover, during_the_end_of_a_client, 120)
+{
+	__s64 begin;
+	pid_t child = fork();
+
+	if (!child) {
+		struct drm_event_vblank event;
+
+		while (!draw_new())
+			flip_and_wait(&scene.display, frames[frame_shown].fb, 0, &event);
+		_exit(1);
+	}
+	ASSERT_LT(0, child);
+	ASSERT_EQ(0, hang_all_the_time());
+	begin = now_ns();
+	kill(child, SIGKILL);
+	ASSERT_EQ(child, waitpid(child, NULL, 0));
+	EXPECT_LE(now_ns() - begin, 2 * NSEC_PER_SEC);
+	EXPECT_TRUE(returns(&self->state));
+}
+
+TEST_F_TIMEOUT(recover, during_unload, 120)
+{
+	static const char *const unload[] = { "modprobe", "-r", "rust_gpu", NULL };
+	static const char *const load[] = { "modprobe", "rust_gpu", NULL };
+	const int screen = dup(scene.screen);
+
+	ASSERT_EQ(0, hang_all_the_time());
+	end(&self->state);
+	memset(frames, 0, sizeof(frames));
+	memset(images, 0, sizeof(images));
+	/* The console is shown, at which the device hangs as well. */
+	sleep_ns(rand() % 1000 * NSEC_PER_MSEC);
+	ASSERT_EQ(0, run_program(unload));
+	ASSERT_EQ(0, device_resume(screen));
+	close(screen);
+	ASSERT_EQ(0, run_program(load));
+	ASSERT_TRUE(gpu_wait(&self->state.gpu, GPU_PATIENCE_NS));
+	ASSERT_EQ(NULL, start(&self->state));
+	EXPECT_EQ(0, show_all());
+}
+
+TEST_HARNESS_MAIN
