@@ -45,6 +45,8 @@ for kind in vmlinuz initrd.img; do
 done
 update-grub
 """
+# Where the log of a kernel begins on the console.
+BEGIN = re.compile(r"^.*\] Linux version .*$", re.M)
 # Pixels of the words of a prompt, at least, and the seconds until it is there.
 PROMPT, PATIENCE = 500, 120
 # The folders of the medium with packages: those of today, and those of a later commit.
@@ -123,7 +125,8 @@ class Path:
         self.tally = tally
         self.guest = guest
         self.stock = self.ours = self.files = None
-        self.boots = 0
+        # The driver of each boot.
+        self.boots = []
 
     def count(self, ok, name):
         """Counts a result and says it."""
@@ -137,6 +140,7 @@ class Path:
             self.count(release == wanted, f"GRUB boots {release}")
         right, found = has_driver(self.guest, driver)
         self.count(right, f"the GPU's driver is {driver}: {found}")
+        self.boots.append(driver)
         lit = self.console()
         self.count(lit >= PROMPT, f"the console has its prompt: {lit} pixels are lit")
         failed = self.guest.ask("systemctl --failed --plain --no-legend")
@@ -148,14 +152,21 @@ class Path:
 
     def console(self):
         """How many pixels of the console are lit when its prompt is there, or after some time."""
-        self.boots += 1
         end = time.monotonic() + PATIENCE
         while True:
-            picture = self.guest.picture(f"console-{self.boots}")
+            picture = self.guest.picture(f"console-{len(self.boots)}")
             lit = picture.width * picture.height - picture.pixels.count(bytes(3))
             if lit >= PROMPT or time.monotonic() > end:
                 return lit
             time.sleep(1)
+
+    def logs(self, console):
+        """Checks the kernel's log of each boot. Debian's C driver warns when it shuts down."""
+        logs = BEGIN.split(console)[1:]
+        self.count(len(logs) == len(self.boots), f"{len(logs)} boots")
+        for number, (log, driver) in enumerate(zip(logs, self.boots)):
+            found = list(splat.find(log)) if driver == OURS else []
+            self.count(not found, f"a clean kernel log of boot {number + 1}, {driver} {found[:3]}")
 
     def reboot(self):
         """Reboots as a user does."""
@@ -238,5 +249,4 @@ def steps(tally, root, disk, folder, log):
             path.choose()
             path.remove()
             guest.off()
-        for line in splat.find(vm.clean(guest.console)):
-            tally.failures.append(f"guest: {line}")
+        path.logs(vm.clean(guest.console))
