@@ -37,6 +37,7 @@ use kernel::{
         },
         Mutex, //
     },
+    system_state::SystemState, //
 };
 
 use crate::{
@@ -322,11 +323,12 @@ impl ResourceTable {
         self.sweep();
     }
 
-    /// Frees the objects of which the device has let go.
+    /// Frees the objects of which the device has let go. Not when the system ends: an IOMMU may
+    /// have ended before, which then cannot unmap them.
     ///
     /// Context: process, not the DPC: this may free gigabytes.
     pub(crate) fn sweep(&self) {
-        loop {
+        while SystemState::current() == SystemState::Working {
             let mut inner = self.inner.lock();
             if inner.gone == 0 {
                 return;
