@@ -92,7 +92,7 @@ def bring(root, source, config=None):
         done = cache.path("known", "deb")
         if cache.read(done) != want or not debs():
             cold = not os.path.exists(os.path.join(package.output, "vmlinux"))
-            doing = "a kernel from nothing (20-30 minutes)" if cold else "what changed"
+            doing = "a kernel from nothing, longer than `make run`" if cold else "what changed"
             cache.remove(done)
             cache.remove(package.log)
             with stage("packages", f"{doing}, version {name}", package.log,
