@@ -117,32 +117,49 @@ TEST_F_TIMEOUT(sync, unbound, 120)
 	ASSERT_EQ(0, gpu_bind(&self->gpu));
 }
 
-/* The driver counts exactly the calls that were made. */
-TEST_F_TIMEOUT(sync, executions_exact, 60)
+/*
+ * Runs the routines of the test module once. Returns by how many the driver counted more
+ * calls than were made, with one for the read of the counters.
+ */
+static __s64 count_run(struct __test_metadata *_metadata, FIXTURE_DATA(sync) *self)
 {
 	struct drm_rust_gpu_message_counters before, after;
 	struct rust_gpu_sync_test_run run = {
 		.handle = self->info.handle,
+		.message = self->info.config_message,
 		.count = 500,
 	};
-	__u64 calls;
+	__u64 calls = 0;
 	int i;
 
-	/* Nothing else uses the message of the configuration, unless all share it. */
-	run.message = self->info.config_message;
 	ASSERT_EQ(0, gpu_calm(self->fd));
 	ASSERT_EQ(0, gpu_counters(self->fd, run.message, &before));
 	ASSERT_EQ(0, gpu_ioctl(self->test, RUST_GPU_SYNC_TEST_RUN, &run));
 	ASSERT_EQ(0, gpu_counters(self->fd, run.message, &after));
-	calls = 0;
 	for (i = 0; i < RUST_GPU_SYNC_TEST_CONTEXTS; i++)
 		calls += run.tally.calls[i];
 	EXPECT_GE(calls, 1000);
-	EXPECT_EQ(calls + 1, after.executions - before.executions);
 	EXPECT_EQ(0, run.tally.mismatches);
 	EXPECT_EQ(0, run.tally.unsuccessful);
 	EXPECT_EQ(0, run.tally.invalid);
 	EXPECT_EQ(before.refused, after.refused);
+	return after.executions - before.executions - (calls + 1);
+}
+
+/*
+ * The driver counts exactly the calls that were made. Where one message serves all, its
+ * own work counts there too: one run of three then finds the device idle.
+ */
+TEST_F_TIMEOUT(sync, executions_exact, 60)
+{
+	int tries = self->info.messages > 1 ? 1 : 3;
+	__s64 more;
+
+	do {
+		more = count_run(_metadata, self);
+		ASSERT_GE(more, 0);
+	} while (more && --tries);
+	EXPECT_EQ(0, more);
 }
 
 /* The driver cannot be unloaded while the module uses it. */
