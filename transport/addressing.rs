@@ -18,7 +18,6 @@ use kernel::{
         DirectDma,
         PhysPages, //
     },
-    prelude::*,
     scatterlist::SGEntry, //
 };
 
@@ -129,9 +128,10 @@ impl Addressing {
 }
 
 #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
-#[kunit_tests(rust_gpu_addressing)]
+#[kernel::prelude::kunit_tests(rust_gpu_addressing)]
 mod tests {
     use super::*;
+    use kernel::prelude::*;
 
     const DMA: Option<Addressing> = Some(Addressing::Dma(DmaDevice(())));
     const PHYSICAL: Option<Addressing> = Some(Addressing::Physical(PhysDevice(())));
