@@ -164,19 +164,27 @@ impl<'a> Engines<'a> {
     }
 
     /// Resets the device, so that it uses no memory and raises no interrupt any more. If that
-    /// fails, takes the bus from the device and never frees the memory that it knows. See also
-    /// [`Self::stop`], after which that memory is used again.
+    /// fails, takes the bus from the device and, unless it has left the bus, never frees the memory
+    /// that it knows. See also [`Self::stop`], after which that memory is used again.
     fn quiesce(&self) {
         if self.transport().reset().is_err() {
             self.enabled.clear_master();
-            self.dma.abandon();
-            self.adapter.miniport().resources().abandon();
-            // A reference that is never dropped.
-            core::mem::forget(self.drm.clone());
+            // After that, so that one that answers again by now is no master any more.
+            if !self.transport().has_left_bus() {
+                self.abandon();
+            }
         }
         if self.started.load(Relaxed) {
             self.transport().stopped();
         }
+    }
+
+    /// Never frees the memory that the device knows.
+    fn abandon(&self) {
+        self.dma.abandon();
+        self.adapter.miniport().resources().abandon();
+        // A reference that is never dropped.
+        core::mem::forget(self.drm.clone());
     }
 }
 

@@ -69,9 +69,18 @@ impl Transport<'_> {
         match self.status() {
             GONE => true,
             // The device was reset, or it is gone: only configuration space tells which.
-            0 => !self.pdev.is_present(),
+            0 => self.has_left_bus(),
             _ => false,
         }
+    }
+
+    /// Returns whether the device has left the bus: not even its configuration space answers.
+    ///
+    /// It then does no DMA. It has no power or no link, and both come back with a reset.
+    ///
+    /// Context: any.
+    pub(crate) fn has_left_bus(&self) -> bool {
+        !self.pdev.is_present()
     }
 
     /// Returns whether the device must be reset before it goes on (`DEVICE_NEEDS_RESET`). The
@@ -119,8 +128,9 @@ impl Transport<'_> {
     /// Resets the device and waits until it reports that it is done, at most 1 s.
     ///
     /// After success the device uses no queue, does no DMA and raises no interrupt. After a failure
-    /// it may still do all of that: the caller then turns bus mastering off. Before it frees the
-    /// memory that the device was given, it [abandons](crate::virtqueue::DmaContext::abandon) that.
+    /// it may still do all of that, unless it [has left the bus](Self::has_left_bus): the caller
+    /// then turns bus mastering off. Before it frees the memory that the device was given, it
+    /// [abandons](crate::virtqueue::DmaContext::abandon) that.
     ///
     /// Errors: [`ENODEV`] if the device is gone, which is not logged. [`ETIMEDOUT`], with one line
     /// in the log, if the status does not become 0.

@@ -109,8 +109,7 @@ impl DmaContext {
         self.addressing
     }
 
-    /// From now on, dropping DMA memory leaks it: the device did not reset, or it is gone. This
-    /// cannot be undone.
+    /// From now on, dropping DMA memory leaks it: the device did not reset. This cannot be undone.
     ///
     /// Call it before anything that the device may still use is dropped. When the last allocation
     /// is dropped, one line in the log says how much was leaked.
