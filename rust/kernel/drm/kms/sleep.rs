@@ -13,57 +13,74 @@ use crate::{
     bindings,
     drm,
     error::to_result,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        Acquire,
+        Release, //
+    }, //
 };
 
 /// Suspend and resume of the outputs. On a device without outputs these do nothing.
 ///
 /// Context: process; they sleep and may commit. The caller must hold no lock that a mode setting
-/// callback takes. The calls must not overlap: call them from callbacks that hold the lock of the
-/// parent device.
+/// callback takes. Calls that suspend or resume do not wait for each other: the second one fails.
 impl<T: KmsDriver> drm::Registration<'_, T> {
     /// Saves the state of all outputs and switches them off. From then on in-kernel clients, such
     /// as the console, do not draw.
     ///
     /// User space must be frozen, or it may switch outputs on again.
     ///
-    /// Errors: [`EBUSY`] if the outputs are suspended already, [`ENOMEM`], and those of the commit.
-    /// The outputs stay as they are.
+    /// Errors: [`EBUSY`] if the outputs are suspended already, or are being suspended or resumed,
+    /// [`ENOMEM`], and those of the commit. The outputs stay as they are.
     #[doc(alias = "drm_mode_config_helper_suspend")]
     pub fn suspend_outputs(&self) -> Result {
-        let dev = self.device();
-        if !Ops::has_outputs(dev) {
-            return Ok(());
-        }
+        self.change_sleep(|dev| {
+            // SAFETY: The device is registered, and only these two functions change the field, one
+            // at a time.
+            if !unsafe { (*dev).mode_config.suspend_state }.is_null() {
+                return Err(EBUSY);
+            }
 
-        // SAFETY: The device is registered, and only this and `resume_outputs` change the field.
-        if !unsafe { (*dev.as_raw()).mode_config.suspend_state }.is_null() {
-            return Err(EBUSY);
-        }
-
-        // SAFETY: The device is registered, and its mode setting was set up before.
-        to_result(unsafe { bindings::drm_mode_config_helper_suspend(dev.as_raw()) })
+            // SAFETY: The device is registered, and its mode setting was set up before.
+            to_result(unsafe { bindings::drm_mode_config_helper_suspend(dev) })
+        })
     }
 
     /// Commits the state that [`Self::suspend_outputs`] has saved, and lets in-kernel clients draw
     /// again. The outputs were off, so all of each framebuffer is damaged.
     ///
-    /// Errors: [`EINVAL`] if no state is saved, and those of the commit. No state is saved
-    /// afterwards.
+    /// Errors: [`EBUSY`] if the outputs are being suspended or resumed; [`EINVAL`] if no state is
+    /// saved, and those of the commit: no state is saved afterwards.
     #[doc(alias = "drm_mode_config_helper_resume")]
     pub fn resume_outputs(&self) -> Result {
+        self.change_sleep(|dev| {
+            // SAFETY: As in `suspend_outputs`.
+            if unsafe { (*dev).mode_config.suspend_state }.is_null() {
+                return Err(EINVAL);
+            }
+
+            // SAFETY: As in `suspend_outputs`.
+            to_result(unsafe { bindings::drm_mode_config_helper_resume(dev) })
+        })
+    }
+
+    /// Calls `change` with the device if it has outputs. While a call is in progress, others fail
+    /// with [`EBUSY`].
+    fn change_sleep(&self, change: impl FnOnce(*mut bindings::drm_device) -> Result) -> Result {
         let dev = self.device();
         if !Ops::has_outputs(dev) {
             return Ok(());
         }
 
-        // SAFETY: As in `suspend_outputs`.
-        if unsafe { (*dev.as_raw()).mode_config.suspend_state }.is_null() {
-            return Err(EINVAL);
+        // PAIRING: With the store below, so that this call sees what the one before has done.
+        if self.sleep.xchg(true, Acquire) {
+            return Err(EBUSY);
         }
+        let result = change(dev.as_raw());
+        // PAIRING: With the exchange above.
+        self.sleep.store(false, Release);
 
-        // SAFETY: As in `suspend_outputs`.
-        to_result(unsafe { bindings::drm_mode_config_helper_resume(dev.as_raw()) })
+        result
     }
 
     /// Returns whether the console has drawn something that is not committed yet. That may be

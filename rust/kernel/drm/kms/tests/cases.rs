@@ -71,6 +71,31 @@ mod tests {
     }
 
     #[test]
+    fn outputs_sleep_one_call_at_a_time() -> Result {
+        let parent = faux::Registration::new(c"kunit-kms-sleep", None)?;
+        let fixture = Fixture::new(&parent, Scenario::Output)?;
+        let (registration, device) = (&fixture.registration, &fixture.device);
+
+        switch(device, true)?;
+        assert_eq!(registration.resume_outputs(), Err(EINVAL));
+        registration.suspend_outputs()?;
+        assert!(!device.active.load(Relaxed));
+        assert_eq!(registration.suspend_outputs(), Err(EBUSY));
+
+        // As if another thread were inside.
+        registration.sleep.store(true, Relaxed);
+        assert_eq!(registration.suspend_outputs(), Err(EBUSY));
+        assert_eq!(registration.resume_outputs(), Err(EBUSY));
+        assert!(!device.active.load(Relaxed));
+        registration.sleep.store(false, Relaxed);
+
+        registration.resume_outputs()?;
+        assert!(device.active.load(Relaxed));
+        assert_eq!(registration.resume_outputs(), Err(EINVAL));
+        Ok(())
+    }
+
+    #[test]
     fn a_framebuffer_is_shown_until_the_shutdown() -> Result {
         let parent = faux::Registration::new(c"kunit-kms-show", None)?;
         let fixture = Fixture::new(&parent, Scenario::Output)?;
