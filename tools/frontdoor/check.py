@@ -243,7 +243,8 @@ class Check:
         # Doctests of 7.3 itself (hrtimer.rs) have timers on the stack that are not marked as such.
         suites = self.suites(tally, name, ["no_debug_objects"])
         for suite in ("rust_doctests_kernel", "rust_drm_gem_shmem", "rust_drm_kms",
-                      "rust_drm_kms_modes", "rust_drm_panic", "rust_irq", "rust_kthread"):
+                      "rust_drm_kms_modes", "rust_drm_panic", "rust_irq", "rust_devres",
+                      "rust_kthread"):
             if not any(suite in found for found in suites):
                 tally.failures.append(f"no suite {suite} ran")
 
