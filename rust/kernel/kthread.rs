@@ -162,7 +162,8 @@ impl<F: FnOnce(&Context)> Payload<F> {
 /// thread that has not started its function by then never does; the function is dropped in any
 /// case. A thread may also return by itself.
 ///
-/// Context: dropping sleeps, and must not happen in the thread itself.
+/// Context: dropping sleeps, and must not happen in the thread itself, which would wait for its own
+/// end for ever. Only a function that borrows nothing can get there: by sharing its `Kthread`.
 ///
 /// # Invariants
 ///
@@ -209,9 +210,9 @@ pub struct Kthread<'a> {
     _function: PhantomData<&'a ()>,
 }
 
-// SAFETY: The function is `Send`, so any thread may drop it, and any thread but the kernel thread
-// itself may call `kthread_stop()`. That one cannot reach a `Kthread` that borrows from its
-// function.
+// SAFETY: The function is `Send`, so any thread may drop it, and any thread may call
+// `kthread_stop()`. If the thread itself does so, through a `Kthread<'static>` that its function
+// shares, it never returns from there, and nothing is freed.
 unsafe impl Send for Kthread<'_> {}
 
 // SAFETY: All that a shared reference allows is to wake the task and to count references to it.
