@@ -18,6 +18,11 @@ impl<M: Miniport> Adapter<M> {
     /// The routine gets the state alone. It must not allocate, free, wait, or wake a thread: all
     /// of these take other locks.
     ///
+    /// On PREEMPT_RT the lock has one inside, which this takes if another thread waits for the
+    /// lock: when it has just become free, and when this gives it back and wakes that thread. With
+    /// CONFIG_DEBUG_RT_MUTEXES it always does. If the CPU that holds the inner lock was stopped,
+    /// the panic ends there.
+    ///
     /// Context: panic. Elsewhere a routine must not be skipped because the lock is taken: all
     /// other callers use [`Adapter::synchronize_execution`].
     pub(crate) fn try_synchronize_execution<R>(
