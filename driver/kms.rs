@@ -377,10 +377,6 @@ impl KmsDriver for RustGpuDriver {
         Ok(())
     }
 
-    fn can_commit_inline(_device: &RustGpuDevice<drm::Ioctl>) -> bool {
-        true
-    }
-
     fn is_stalled(device: &RustGpuDevice<drm::Ioctl>) -> bool {
         let completed = device.fences.completed(Node::Control);
         device.fences.is_stalled() || device.lull.lasts(completed, Monotonic::ktime_get())

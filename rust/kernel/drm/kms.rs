@@ -210,17 +210,6 @@ pub trait KmsDriver: drm::Driver {
     /// Context: process, may sleep.
     fn setup<'a>(setup: &Setup<'a, Self>, data: &'a Self::RegistrationData<'a>) -> Result;
 
-    /// Returns whether [`Self::atomic_commit_tail`] would not wait now.
-    ///
-    /// If so, and if DRM has nothing to wait for either, a nonblocking commit runs inline: it is
-    /// written to the hardware before the ioctl returns. Otherwise a worker writes it. Not called
-    /// for modesets and async flips, which are always for the worker.
-    ///
-    /// Context: process, may sleep; the locks of the objects of the commit are held.
-    fn can_commit_inline(_device: &drm::Device<Self, drm::Ioctl>) -> bool {
-        false
-    }
-
     /// Returns whether the device stands still: it has work, but did nothing of it for a while.
     ///
     /// Closing a file, and what the kernel itself shows, do not wait for such a device. Events of
@@ -238,6 +227,10 @@ pub trait KmsDriver: drm::Driver {
     /// run at the same time. [`Commit::hw_done`] ends the access to the new state: the next commit
     /// may replace it from then on. The abstraction does the rest of C's `atomic_commit_tail`, such
     /// as switching vblanks on and off and cleaning up planes.
+    ///
+    /// A nonblocking commit that DRM has nothing to wait for runs inline: before the ioctl returns.
+    /// So except for modesets and async flips, which are always for a worker, this must not wait
+    /// for the hardware.
     ///
     /// Fences depend on it: until [`Commit::hw_done`] it must not allocate memory in a way that
     /// waits for reclaim, and take no lock under which others do. lockdep finds code that does.

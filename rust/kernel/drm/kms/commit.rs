@@ -3,9 +3,9 @@
 //! [`commit_callback()`] commits: within the ioctl, or in a worker of DRM.
 //!
 //! `drm_atomic_helper_commit()` leaves all nonblocking commits to a worker, as they may have to
-//! wait: for fences of the framebuffers, for the previous commit, for the hardware. If there is
-//! nothing to wait for, the commit runs inline, which means within the ioctl: the hardware gets it
-//! earlier by the time that a worker needs to wake up.
+//! wait: for fences of the framebuffers, for the previous commit, for the hardware. Here drivers do
+//! not wait for the hardware. If there is nothing else to wait for, the commit runs inline, which
+//! means within the ioctl: the hardware gets it earlier by the time that a worker needs to wake up.
 //!
 //! A blocking commit waits for the previous commit, and until it is on the screen itself.
 //! `drm_atomic_helper_commit()` does so while nothing can end these waits, not even a signal that
@@ -65,10 +65,10 @@ pub(super) unsafe extern "C" fn commit_callback<T: KmsDriver>(
             commit_blocking::<T>(dev, commit)
         } else if is_flip_pending(commit) {
             Err(EBUSY)
-        } else if !needs_worker(commit) && T::can_commit_inline(drm::Device::from_raw(dev)) {
-            commit_inline::<T>(dev, commit)
-        } else {
+        } else if needs_worker(commit) {
             return bindings::drm_atomic_helper_commit(dev, commit, true);
+        } else {
+            commit_inline::<T>(dev, commit)
         }
     };
     result.map_or_else(|error| error.to_errno(), |()| 0)

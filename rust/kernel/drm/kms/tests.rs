@@ -124,8 +124,6 @@ struct KunitData {
     /// Number of expectations that failed in callbacks.
     wrong: Atomic<i32>,
     commits: Atomic<i32>,
-    /// Commits run inline.
-    ready: Atomic<bool>,
     /// Number of ticks from now on that send no event.
     stuck: Atomic<i32>,
     /// The device is found stalled.
@@ -157,7 +155,6 @@ impl KunitData {
             refused: Atomic::new(NOTHING),
             wrong: Atomic::new(0),
             commits: Atomic::new(0),
-            ready: Atomic::new(false),
             stuck: Atomic::new(0),
             stalled: Atomic::new(false),
             own_commits: Atomic::new(0),
@@ -425,10 +422,6 @@ impl KmsDriver for KunitDriver {
         setup.device().crtc.store(crtc.as_raw(), Relaxed);
         setup.device().connector.store(connector.as_raw(), Relaxed);
         Ok(())
-    }
-
-    fn can_commit_inline(device: &drm::Device<Self, drm::Ioctl>) -> bool {
-        device.ready.load(Relaxed)
     }
 
     fn is_stalled(device: &drm::Device<Self, drm::Ioctl>) -> bool {

@@ -158,7 +158,6 @@ mod tests {
             |what: [i32; 3]| (0..3).all(|i| counts()[i].load(Relaxed) - before[i] == what[i]);
 
         // A modeset is for the worker. The next commit waits for it.
-        device.ready.store(true, Relaxed);
         show(Nonblocking)?;
         show(Blocking)?;
         assert!(happened([2, 1, 2]));
@@ -168,19 +167,12 @@ mod tests {
         assert!(happened([3, 2, 2]));
         assert_eq!(show(Nonblocking), Err(EBUSY));
         assert_eq!(commit_crtc(&device), Err(EBUSY));
-        device.ready.store(false, Relaxed);
-        assert_eq!(show(Nonblocking), Err(EBUSY));
-        assert_eq!(commit_crtc(&device), Err(EBUSY));
         assert!(happened([3, 2, 2]));
 
         device.stuck.store(0, Relaxed);
         show(Blocking)?;
         assert!(happened([4, 3, 4]));
 
-        // The driver would have to wait.
-        show(Nonblocking)?;
-        show(Blocking)?;
-        assert!(happened([6, 4, 6]));
         assert_eq!(device.wrong.load(Relaxed), 0);
         Ok(())
     }
@@ -194,7 +186,6 @@ mod tests {
         let show = |caller| unsafe { show(&device, true, ptr::null_mut(), caller) };
 
         show(Blocking)?;
-        device.ready.store(true, Relaxed);
         device.stuck.store(FOREVER, Relaxed);
         show(Nonblocking)?;
         let commits = device.commits.load(Relaxed);
@@ -259,7 +250,6 @@ mod tests {
 
         other.show(Blocking)?;
         shown.show(Blocking)?;
-        device.ready.store(true, Relaxed);
         device.stuck.store(FOREVER, Relaxed);
         again(Nonblocking)?;
         let sent = device.sent_by_tick.load(Relaxed);
@@ -299,7 +289,6 @@ mod tests {
         let again = |caller| unsafe { show(&device, true, ptr::null_mut(), caller) };
 
         file.show(Blocking)?;
-        device.ready.store(true, Relaxed);
         device.stuck.store(FOREVER, Relaxed);
         let sent = device.sent_by_tick.load(Relaxed);
 
