@@ -230,7 +230,7 @@ fn start_watchdog_thread<'a>(
     // SAFETY: The caller does not forget it.
     unsafe {
         Kthread::new(c"rust_gpu_watchdog", move |context: &kthread::Context| {
-            let recover = |hang| engines.recover(&fences, hang);
+            let recover = |hang| engines.pause(context) && engines.recover(&fences, hang);
             scheduler::watchdog_thread(&*engines.adapter, &fences, recover, context)
         })
     }

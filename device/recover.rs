@@ -11,10 +11,13 @@
 
 use core::fmt;
 use kernel::{
+    kthread,
     prelude::*,
     time::{
+        msecs_to_jiffies,
         ClockSource,
-        Monotonic, //
+        Monotonic,
+        Msecs, //
     },
 };
 
@@ -65,6 +68,11 @@ impl History {
         self.times.iter().filter(lately).count() as u32
     }
 
+    /// Returns when it was last.
+    fn last(&self) -> Option<i64> {
+        self.times.iter().flatten().max().copied()
+    }
+
     fn add(&mut self, now: i64) {
         if let Some(time) = self.times.get_mut(self.next) {
             *time = Some(now);
@@ -91,7 +99,31 @@ impl fmt::Display for Cause {
     }
 }
 
+/// Returns how long a device is not reset again, in milliseconds, if it was `last` and hangs now.
+/// Without a limit that is a tick of the clock: a device that breaks at once would otherwise be
+/// reset without a pause.
+fn pause_ms(policy: &Policy, last: Option<i64>, now: i64) -> Msecs {
+    let passed = last.map_or(i64::MAX, |last| (now - last) / NSEC_PER_MSEC);
+    match policy.limit_count {
+        // CAST: more than 0, and at most a tick.
+        0 => (i64::from(policy.delay_ms / 4) - passed).max(0) as Msecs,
+        _ => 0,
+    }
+}
+
 impl Engines<'_> {
+    /// Waits until a device that hangs may be reset, at most for a tick of the clock. Returns
+    /// whether the thread goes on.
+    ///
+    /// Context: process (the watchdog), no lock held.
+    pub(super) fn pause(&self, thread: &kthread::Context) -> bool {
+        let last = self.rings.lock().history.last();
+        let policy = self.adapter.miniport().policy();
+        let pause = pause_ms(&policy, last, Monotonic::ktime_get());
+        // WAIT: pause
+        pause == 0 || thread.sleep(msecs_to_jiffies(pause))
+    }
+
     /// Resets a device that hangs, starts it again, and lets its screens follow. Logs one line.
     ///
     /// If the policy forbids that, or it fails, the device counts as broken ([`EIO`] for waiters).
@@ -234,6 +266,27 @@ mod tests {
         }
         assert_eq!(history.count(99 * SECOND, 3_600_000), 32);
         assert_eq!(history.count(99 * SECOND, 10_000), 11);
+    }
+
+    #[test]
+    fn without_a_limit_there_is_a_pause() {
+        let mut history = History::new();
+        let policy = |limit_count| Policy {
+            level: Level::Recover,
+            delay_ms: 2_000,
+            limit_count,
+            limit_ms: 60_000,
+        };
+
+        assert_eq!(pause_ms(&policy(0), history.last(), SECOND), 0);
+        for second in 1..=40 {
+            history.add(second * SECOND);
+        }
+        let pause = |limit_count, now| pause_ms(&policy(limit_count), history.last(), now);
+        assert_eq!(pause(0, 40 * SECOND), 500);
+        assert_eq!(pause(0, 40 * SECOND + 499 * NSEC_PER_MSEC), 1);
+        assert_eq!(pause(0, 41 * SECOND), 0);
+        assert_eq!(pause(1, 40 * SECOND), 0);
     }
 
     #[test]

@@ -7,6 +7,9 @@
  */
 #include "recover.h"
 
+/* How long a device breaks again and again. */
+#define PAUSED_NS	(4 * NSEC_PER_SEC)
+
 /* Waits until the device counts as broken. Returns 0 or -errno. */
 static int wait_until_broken(int render)
 {
@@ -60,6 +63,31 @@ TEST_F_TIMEOUT(recover, no_more_than_the_limit, 120)
 	EXPECT_EQ(1, count_records(self->state.log));
 	EXPECT_EQ(0, device_state(scene.screen, "attached"));
 	check_revived(_metadata, &self->state);
+}
+
+/*
+ * Without a limit, a device that breaks as soon as it can is reset again and again, but not more
+ * often than once in a tick.
+ */
+TEST_F_TIMEOUT(recover, not_without_a_pause, 120)
+{
+	const __s64 begin = now_ns(), end = begin + PAUSED_NS;
+	__s64 resets = device_state(scene.screen, "resets"), most;
+
+	ASSERT_EQ(0, tdr_set("delay_ms", TDR_DELAY_MS));
+	count_records(self->state.log);
+	do {
+		ASSERT_EQ(0, device_ask(scene.screen, "needs-reset"));
+	} while (now_ns() < end);
+	most = 2 + (now_ns() - begin) / (TDR_DELAY_MS / 4 * NSEC_PER_MSEC);
+	resets = device_state(scene.screen, "resets") - resets;
+	TH_LOG("%lld resets in %lld ms", resets, (now_ns() - begin) / NSEC_PER_MSEC);
+	EXPECT_LE(PAUSED_NS / (TDR_DELAY_MS / 4 * NSEC_PER_MSEC) / 2, resets);
+	EXPECT_GE(most, resets);
+	/* The last one may be yet to come. */
+	EXPECT_TRUE(is_right());
+	EXPECT_EQ(0, gpu_works(self->state.render));
+	ASSERT_EQ(0, set_defaults());
 }
 
 /* With that level a device that hangs counts as broken at once. */
