@@ -3,15 +3,17 @@
  * Memory runs out: each allocation of a request fails in turn. The request succeeds or
  * returns -ENOMEM, and the screen shows the old picture or the new one.
  *
- * Needs CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC and CONFIG_FAULT_INJECTION_DEBUG_FS.
+ * Needs what failures.h needs.
  *
  * Environment: see display_screen.h
  */
 #include "kselftest_harness.h"
 #include "display_request.h"
+#include "failures.h"
 
-#define FAIL_NTH	"/proc/thread-self/fail-nth"
-/* More than any request has. */
+/* As many as one request may have. */
+#define MANY_PACKETS	64
+/* More allocations than any request makes. */
 #define MANY		2000
 #define SIDE		256
 
@@ -240,25 +242,22 @@ FIXTURE_VARIANT_ADD(memory, submit)
 	.operation = { .run = run_submit },
 };
 
-/* Allocations that may sleep fail as well, also of single pages, and nothing is logged. */
-static bool prepare_failures(void)
+/* Several packets, which wait for their turn. */
+static int run_submit_many(void)
 {
-	static const struct { const char *file, *value; } settings[] = {
-		{ "failslab/ignore-gfp-wait", "N" },
-		{ "failslab/verbose", "0" },
-		{ "fail_page_alloc/ignore-gfp-wait", "N" },
-		{ "fail_page_alloc/ignore-gfp-highmem", "N" },
-		{ "fail_page_alloc/min-order", "0" },
-		{ "fail_page_alloc/verbose", "0" },
-	};
-	unsigned int i;
+	__u64 fence;
+	int ret = gpu_submit(scene.display.fd, RUST_GPU_NODE_SOFTWARE, MANY_PACKETS, 0, &fence);
 
-	for (i = 0; i < ARRAY_SIZE(settings); i++) {
-		if (write_file(path("/sys/kernel/debug/%s", settings[i].file), settings[i].value))
-			return false;
-	}
-	return !access(FAIL_NTH, W_OK);
+	if (ret > 0)
+		ret = gpu_wait_fence(scene.display.fd, RUST_GPU_NODE_SOFTWARE, fence,
+				     now_ns() + GPU_PATIENCE_NS);
+	return ret;
 }
+
+FIXTURE_VARIANT_ADD(memory, submit_many)
+{
+	.operation = { .run = run_submit_many },
+};
 
 static void prepare_request(void)
 {
@@ -277,8 +276,8 @@ FIXTURE_SETUP(memory)
 
 	REQUIRE(return, !reason, reason);
 	REQUIRE(return, gpu_find(&scene.gpu), NO_GPU);
-	if (!prepare_failures())
-		SKIP(return, "the kernel cannot make allocations fail (CONFIG_FAILSLAB)");
+	if (!failures_prepare())
+		SKIP(return, NO_FAILURES);
 	ASSERT_EQ(0, set_client_cap(display->fd, DRM_CLIENT_CAP_ATOMIC));
 	for (i = 0; i < 2; i++)
 		ASSERT_EQ(0, frame_of_screen(display, &scene.frames[i], &scene.pictures[i], 1 + i));
@@ -297,31 +296,11 @@ FIXTURE_TEARDOWN(memory)
 	close(scene.display.fd);
 }
 
-/*
- * Runs the operation and refuses its allocation number @nth. Returns what the operation
- * returned. *@refused tells whether it made so many allocations.
- */
-static int run_without(const struct operation *operation, unsigned int nth, bool *refused)
+static int run_operation(const void *data)
 {
-	int fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
-	char text[16] = "";
-	int ret;
+	const struct operation *operation = data;
 
-	*refused = false;
-	snprintf(text, sizeof(text), "%u", nth);
-	if (fd < 0 || write(fd, text, strlen(text)) < 0) {
-		close(fd);
-		return -EBADF;
-	}
-	ret = operation->run();
-	memset(text, 0, sizeof(text));
-	if (pread(fd, text, sizeof(text) - 1, 0) > 0)
-		*refused = !atoi(text);
-	/* The rest of the test must get memory. */
-	if (pwrite(fd, "0", 1, 0) != 1)
-		ret = -EBADF;
-	close(fd);
-	return ret;
+	return operation->run();
 }
 
 static __s64 dma_bytes(void)
@@ -361,7 +340,7 @@ TEST_F_TIMEOUT(memory, runs_out, 600)
 	ASSERT_GT(before, 0);
 
 	for (nth = 1; refused && nth < MANY; nth++) {
-		int ret = run_without(operation, nth, &refused);
+		int ret = run_without(run_operation, operation, nth, &refused);
 
 		if (ret && ret != -ENOMEM && ret != operation->instead) {
 			EXPECT_EQ(-ENOMEM, ret) TH_LOG("allocation %u", nth);

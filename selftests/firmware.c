@@ -10,6 +10,7 @@
 
 #include "kselftest_harness.h"
 #include "display_device.h"
+#include "failures.h"
 
 #define MODULE		"rust_gpu_firmware_fb"
 /* Longest that it takes until the driver gives up. */
@@ -24,7 +25,6 @@
 #define CLEAR		"\033[2J\033[H\033[?25l"
 /* How often the framebuffer is the same before it counts as drawn. */
 #define STILL		3
-#define FAIL_NTH	"/proc/thread-self/fail-nth"
 /* More allocations than a probe makes. */
 #define MANY		20000
 /* The most of them after the framebuffer was taken over: in drm_dev_register(). */
@@ -248,51 +248,29 @@ TEST_F_TIMEOUT(firmware, keeps_the_screen_of_a_faulty_device, 300)
 	EXPECT_FALSE(has_simple());
 }
 
-/* Allocations that may sleep fail as well, also of single pages, and nothing is logged. */
-static bool prepare_failures(void)
-{
-	static const struct { const char *file, *value; } settings[] = {
-		{ "failslab/ignore-gfp-wait", "N" },
-		{ "failslab/verbose", "0" },
-		{ "fail_page_alloc/ignore-gfp-wait", "N" },
-		{ "fail_page_alloc/min-order", "0" },
-		{ "fail_page_alloc/verbose", "0" },
-	};
-	unsigned int i;
+/* A file that binds the driver, and the device. */
+struct bind_file {
+	int fd;
+	const char *pci;
+};
 
-	for (i = 0; i < ARRAY_SIZE(settings); i++) {
-		if (write_file(path("/sys/kernel/debug/%s", settings[i].file), settings[i].value))
-			return false;
-	}
-	return !access(FAIL_NTH, W_OK);
+static int write_bind(const void *data)
+{
+	const struct bind_file *bind = data;
+
+	return write(bind->fd, bind->pci, strlen(bind->pci)) < 0 ? -errno : 0;
 }
 
-/*
- * Binds the driver, with its allocation number @nth refused. Returns 0 or -errno.
- * *@refused tells whether it made so many allocations.
- */
+/* Binds the driver, with its allocation number @nth refused; see run_without(). */
 static int bind_without(const char *pci, unsigned int nth, bool *refused)
 {
-	int fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
-	int bind = open("/sys/bus/pci/drivers/rust_gpu/bind", O_WRONLY | O_CLOEXEC);
-	char text[16] = "";
-	int ret = 0;
+	const struct bind_file bind = {
+		.fd = open("/sys/bus/pci/drivers/rust_gpu/bind", O_WRONLY | O_CLOEXEC),
+		.pci = pci,
+	};
+	int ret = run_without(write_bind, &bind, nth, refused);
 
-	snprintf(text, sizeof(text), "%u", nth);
-	if (fd < 0 || bind < 0 || write(fd, text, strlen(text)) < 0) {
-		close(bind);
-		close(fd);
-		return -EBADF;
-	}
-	if (write(bind, pci, strlen(pci)) < 0)
-		ret = -errno;
-	memset(text, 0, sizeof(text));
-	*refused = pread(fd, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
-	/* The rest of the test must get memory. */
-	if (pwrite(fd, "0", 1, 0) != 1)
-		ret = -EBADF;
-	close(bind);
-	close(fd);
+	close(bind.fd);
 	return ret;
 }
 
@@ -308,8 +286,8 @@ TEST_F_TIMEOUT(firmware, keeps_the_screen_without_memory, 1800)
 	char file[PATH_MAX];
 	int ret;
 
-	if (!prepare_failures())
-		SKIP(return, "the kernel cannot make allocations fail (CONFIG_FAILSLAB)");
+	if (!failures_prepare())
+		SKIP(return, NO_FAILURES);
 	snprintf(file, sizeof(file), "%s", module);
 	for (nth = 1; refused && nth < MANY; nth++) {
 		ret = bind_without(self->pci, nth, &refused);
