@@ -17,6 +17,7 @@
 #include <sched.h>
 
 #include "display_screen.h"
+#include "interrupts.h"
 #include "rust_gpu_test.h"
 
 struct counter {
@@ -52,27 +53,7 @@ static void *counter_spin(void *data)
 /* Interrupts of the device so far, of all messages and CPUs, whichever driver has it. */
 static __u64 device_interrupts(void)
 {
-	static char text[65536];
-	char *line, *next, *end;
-	__u64 n, sum = 0;
-
-	if (read_file("/proc/interrupts", text, sizeof(text)) <= 0)
-		return 0;
-	for (line = strtok_r(text, "\n", &next); line; line = strtok_r(NULL, "\n", &next)) {
-		if (!strstr(line, "rust_gpu") && !strstr(line, "virtio"))
-			continue;
-		line = strchr(line, ':');
-		if (!line)
-			continue;
-		for (line++;; line = end) {
-			n = strtoull(line, &end, 10);
-			/* The columns of the CPUs end where the controller's name begins. */
-			if (end == line || (*end != ' ' && *end != '\0'))
-				break;
-			sum += n;
-		}
-	}
-	return sum;
+	return irq_sum("rust_gpu", "virtio");
 }
 
 static void counter_now(const struct counter *counter, struct moment *now)

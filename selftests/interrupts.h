@@ -19,10 +19,11 @@ static __maybe_unused bool irqs_are_threaded(void)
 }
 
 /*
- * Reads the interrupts of the driver's messages from /proc/interrupts, in the order of
- * the messages, summed over all CPUs. Returns the number of messages listed.
+ * Reads the interrupts in the lines of /proc/interrupts that have @name or @other in them, in
+ * their order, summed over all CPUs. Returns the number of these lines, at most @size.
  */
-static __maybe_unused unsigned int irq_counts(__u64 *counts, unsigned int size)
+static __maybe_unused unsigned int irq_lines(const char *name, const char *other, __u64 *counts,
+					     unsigned int size)
 {
 	static __thread char text[65536];
 	char *line, *next, *end;
@@ -33,7 +34,7 @@ static __maybe_unused unsigned int irq_counts(__u64 *counts, unsigned int size)
 		return 0;
 	for (line = strtok_r(text, "\n", &next); line && found < size;
 	     line = strtok_r(NULL, "\n", &next)) {
-		if (!strstr(line, "rust_gpu"))
+		if (!strstr(line, name) && !strstr(line, other))
 			continue;
 		line = strchr(line, ':');
 		if (!line)
@@ -49,6 +50,23 @@ static __maybe_unused unsigned int irq_counts(__u64 *counts, unsigned int size)
 		found++;
 	}
 	return found;
+}
+
+/* Reads the interrupts of the driver's messages, in their order. Returns how many there are. */
+static __maybe_unused unsigned int irq_counts(__u64 *counts, unsigned int size)
+{
+	return irq_lines("rust_gpu", "rust_gpu", counts, size);
+}
+
+/* Returns the interrupts so far of all lines that have @name or @other in them. */
+static __maybe_unused __u64 irq_sum(const char *name, const char *other)
+{
+	__u64 counts[64], sum = 0;
+	unsigned int i, found = irq_lines(name, other, counts, ARRAY_SIZE(counts));
+
+	for (i = 0; i < found; i++)
+		sum += counts[i];
+	return sum;
 }
 
 #endif /* _INTERRUPTS_H */
