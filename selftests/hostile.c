@@ -284,10 +284,10 @@ FIXTURE_TEARDOWN(hostile)
 	if (self->fd >= 0)
 		close(self->fd);
 	/* Also after a test that failed: the next one needs a working device. */
-	if (gpu.pci[0] && !gpu_unbind(&gpu))
-		gpu_bind(&gpu);
-	if (gpu.pci[0])
+	if (gpu.pci[0]) {
+		gpu_rebind(&gpu);
 		tdr_level(TDR_RECOVER);
+	}
 }
 
 /* Waits until the driver finds the device broken. Returns 0 or -errno. */

@@ -68,8 +68,7 @@ FIXTURE_TEARDOWN(lost)
 	EXPECT_TRUE(device_is_sound(scene.screen));
 	scene_close(&scene);
 	/* Also after a test that failed: the next one needs a working queue. */
-	if (!gpu_unbind(&self->before.gpu))
-		EXPECT_EQ(0, gpu_bind(&self->before.gpu));
+	EXPECT_EQ(0, gpu_rebind(&self->before.gpu));
 }
 
 /* Checks what the watchdog has counted. */

@@ -85,8 +85,7 @@ FIXTURE_TEARDOWN(objects)
 	EXPECT_TRUE(device_is_sound(scene.screen));
 	scene_close(&scene);
 	/* Also after a test that failed: the next one needs a device that takes commands. */
-	if (!gpu_unbind(&self->gpu))
-		EXPECT_EQ(0, gpu_bind(&self->gpu));
+	EXPECT_EQ(0, gpu_rebind(&self->gpu));
 	EXPECT_EQ(0, tdr_level(TDR_RECOVER));
 }
 

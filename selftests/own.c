@@ -48,8 +48,7 @@ TEST_F_TIMEOUT(own, probe, 60)
 
 	REQUIRE(return, gpu_find(&gpu), NO_GPU);
 	scene_close(&scene);
-	ASSERT_EQ(0, gpu_unbind(&gpu));
-	ASSERT_EQ(0, gpu_bind(&gpu));
+	ASSERT_EQ(0, gpu_rebind(&gpu));
 	ASSERT_EQ(NULL, scene_open(&scene));
 	EXPECT_LT(infos, device_count(scene.screen, "display-info"));
 	EXPECT_LT(resets, device_state(scene.screen, "resets"));

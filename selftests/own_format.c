@@ -46,8 +46,7 @@ FIXTURE_TEARDOWN(format)
 	close(self->log);
 	close(self->screen);
 	/* The next test needs a device that is bound. */
-	gpu_unbind(&self->gpu);
-	EXPECT_EQ(0, gpu_bind(&self->gpu));
+	EXPECT_EQ(0, gpu_rebind(&self->gpu));
 }
 
 /* Counts new records of the driver that are warnings or worse. */

@@ -106,14 +106,6 @@ FIXTURE_VARIANT_ADD(refusals, display_info)
 	.type = "display-info",
 };
 
-/* Binds the driver anew: it says only once that a command was refused. */
-static int bind_anew(struct gpu *gpu)
-{
-	int ret = gpu_unbind(gpu);
-
-	return ret ? ret : gpu_bind(gpu);
-}
-
 FIXTURE_SETUP(refusals)
 {
 	const char *reason;
@@ -126,7 +118,8 @@ FIXTURE_SETUP(refusals)
 	REQUIRE(return, screen >= 0, NO_SCREEN);
 	REQUIRE(return, device_state(screen, "commands") >= 0, NO_OWN_DEVICE);
 	close(screen);
-	ASSERT_EQ(0, bind_anew(&self->gpu));
+	/* It says only once that a command was refused. */
+	ASSERT_EQ(0, gpu_rebind(&self->gpu));
 	reason = scene_open(&scene);
 	REQUIRE(return, !reason, reason);
 	ASSERT_NE(0, scene.frame.fb);
@@ -145,7 +138,7 @@ FIXTURE_TEARDOWN(refusals)
 	scene_close(&scene);
 	close(self->log);
 	/* Also after a test that failed: the next one needs a device that takes commands. */
-	EXPECT_EQ(0, bind_anew(&self->gpu));
+	EXPECT_EQ(0, gpu_rebind(&self->gpu));
 }
 
 /* Returns how much time of CPUs the driver's threads of interrupts took, in ns. */
@@ -321,7 +314,7 @@ FIXTURE_TEARDOWN(broken)
 {
 	close(self->console);
 	close(self->log);
-	EXPECT_EQ(0, bind_anew(&self->gpu));
+	EXPECT_EQ(0, gpu_rebind(&self->gpu));
 	EXPECT_EQ(0, tdr_level(TDR_RECOVER));
 }
 

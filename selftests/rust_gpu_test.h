@@ -446,6 +446,13 @@ static __maybe_unused int gpu_bind(struct gpu *gpu)
 	return gpu_wait(gpu, GPU_PATIENCE_NS) ? 0 : -ENODEV;
 }
 
+/* Binds the device, and unbinds it before if it is bound. Returns 0 or -errno. */
+static __maybe_unused int gpu_rebind(struct gpu *gpu)
+{
+	gpu_unbind(gpu);
+	return gpu_bind(gpu);
+}
+
 /* Returns the directory of this program. */
 static __maybe_unused const char *self_dir(void)
 {
