@@ -92,6 +92,20 @@ result()
 	fi
 }
 
+# result_or_skip DESCRIPTION SKIP COMMAND...: a test, which passes if the command prints nothing. It
+# cannot run here if SKIP is not empty.
+result_or_skip()
+{
+	result_name=$1
+	result_skip=$2
+	shift 2
+	if [ -n "$result_skip" ]; then
+		skip "$result_name" "$result_skip"
+	else
+		result "$result_name" "$("$@")"
+	fi
+}
+
 # skip DESCRIPTION REASON: a test that cannot run here.
 skip()
 {

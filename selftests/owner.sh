@@ -146,10 +146,20 @@ names_without_c()
 	rm -rf /tmp/names
 }
 
+# Why virtio_pci cannot be loaded again; empty if it can.
 virtio_pci_is_needed()
 {
-	[ "$(cat /sys/module/virtio_pci/refcnt 2>/dev/null)" != 0 ] ||
-		[ -d /sys/bus/virtio/drivers/virtio_blk ]
+	if [ "$(cat /sys/module/virtio_pci/refcnt 2>/dev/null)" != 0 ]; then
+		echo "it is built in, or in use"
+	elif [ -d /sys/bus/virtio/drivers/virtio_blk ]; then
+		echo "it has the root"
+	fi
+}
+
+# built_in MODULE: why it cannot be loaded again; empty if it can.
+built_in()
+{
+	grep -q "^$1 " /proc/modules || echo "it is built in"
 }
 
 ktap_print_header
@@ -165,28 +175,13 @@ result "$other leaves it, with one line" "$(leaves_it)"
 probe_again
 result "$owner has it after unbind and probe" "$(fails $owner)"
 result "$owner has it after remove and rescan" "$(remove_and_rescan)"
-name="$owner has it after rust_gpu was loaded again"
-if grep -q '^rust_gpu ' /proc/modules; then
-	result "$name" "$(reload_rust)"
-else
-	skip "$name" "it is built in"
-fi
-name="$owner has it after virtio_pci was loaded again"
-if virtio_pci_is_needed; then
-	skip "$name" "it is built in, or has the root"
-else
-	result "$name" "$(reload_c)"
-fi
+result_or_skip "$owner has it after rust_gpu was loaded again" "$(built_in rust_gpu)" reload_rust
+result_or_skip "$owner has it after virtio_pci was loaded again" "$(virtio_pci_is_needed)" reload_c
 result "an override gives it to $other" "$(overridden)"
 override ""
 probe_again
 result "$owner has it without the override" "$(fails $owner)"
-name="the C driver has its name, and brings rust_gpu along"
-if grep -q '^virtio_gpu ' /proc/modules; then
-	result "$name" "$(names)"
-else
-	skip "$name" "it is built in"
-fi
+result_or_skip "the C driver has its name, and brings rust_gpu along" "$(built_in virtio_gpu)" names
 result "without the C driver rust_gpu has that name" "$(names_without_c)"
 
 ktap_finished
