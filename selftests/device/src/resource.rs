@@ -205,6 +205,13 @@ mod tests {
     use super::*;
     use std::sync::atomic::Ordering;
 
+    const ALL: Rect = Rect {
+        x: 0,
+        y: 0,
+        width: 4,
+        height: 4,
+    };
+
     fn guest() -> Map {
         let map = Map::from_ranges(&[(GuestAddress(0x1000), 0x3000)]).unwrap();
         let bytes: Vec<u8> = (0..0x3000u32).map(|at| (at % 251) as u8).collect();
@@ -220,16 +227,10 @@ mod tests {
     fn a_transfer_gathers_from_the_list() {
         let (map, violations) = (guest(), Violations::default());
         let mut resource = Resource::new(4, 4, Format::new(1).unwrap());
-        let all = Rect {
-            x: 0,
-            y: 0,
-            width: 4,
-            height: 4,
-        };
-        assert_eq!(resource.transfer(&map, &violations, &all, 0), None);
+        assert_eq!(resource.transfer(&map, &violations, &ALL, 0), None);
 
         resource.backing = Some(Backing::new(vec![(0x3000, 20), (0x1000, 0), (0x1100, 44)]));
-        assert_eq!(resource.transfer(&map, &violations, &all, 0), Some(true));
+        assert_eq!(resource.transfer(&map, &violations, &ALL, 0), Some(true));
         assert_eq!(resource.pixels[19], byte(0x3013));
         assert_eq!(resource.pixels[20], byte(0x1100));
         assert_eq!(resource.pixels[63], byte(0x112b));
@@ -262,18 +263,12 @@ mod tests {
     fn a_short_list_and_memory_that_is_none_are_noticed() {
         let (map, violations) = (guest(), Violations::default());
         let mut resource = Resource::new(4, 4, Format::new(1).unwrap());
-        let all = Rect {
-            x: 0,
-            y: 0,
-            width: 4,
-            height: 4,
-        };
 
         resource.backing = Some(Backing::new(vec![(0x1000, 63)]));
-        assert_eq!(resource.transfer(&map, &violations, &all, 0), Some(false));
+        assert_eq!(resource.transfer(&map, &violations, &ALL, 0), Some(false));
         assert_eq!(violations.unmapped.load(Ordering::Relaxed), 0);
         resource.backing = Some(Backing::new(vec![(0x3fff, 64)]));
-        assert_eq!(resource.transfer(&map, &violations, &all, 0), Some(false));
+        assert_eq!(resource.transfer(&map, &violations, &ALL, 0), Some(false));
         assert_eq!(violations.unmapped.load(Ordering::Relaxed), 1);
         assert_eq!(violations.untold.load(Ordering::Relaxed), 0);
     }
