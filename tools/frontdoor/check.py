@@ -44,7 +44,7 @@ GUESTS = [
     ("production", "three-heads", "display_sizes display_places"),
     ("production", "own",
      "own own_format display display_cursor display_flip display_format display_hotplug "
-     "display_random display_sizes refusals signals objects hostile"),
+     "display_random display_sizes refusals signals heirs objects hostile"),
     ("production", "own-and-another", "two_devices"),
     ("production", "own-firmware", "firmware"),
     ("production", "own", "stall_matrix lost"),
@@ -89,7 +89,7 @@ MORE_GUESTS += [
     ("debug", "virtio-iommu-physical", "modes display display_import removal"),
     ("debug", "swiotlb-physical", "modes dumb display display_atomic removal"),
     ("debug", "root-port-debug", "removal"),
-    ("debug", "own", "own display_cursor display_hotplug hostile"),
+    ("debug", "own", "own display_cursor display_hotplug heirs hostile"),
     ("debug", "own", "stall_matrix"),
     ("debug", "own", "recover recover_ends"),
     ("debug", "virtio-c", "owner.sh"),
