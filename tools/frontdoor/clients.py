@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 """Runs programs of Debian that draw, each in a guest, and checks what the screen shows."""
 
-from . import igt, tap, vm
+import os
+
+from . import cache, igt, tap, vm
 from .stage import say
 
 CLIENTS = ("modetest", "kmscube", "weston", "xorg")
 SCENARIO = "two-heads"
+# What Weston is told, here and on the desktops of debian.py.
+WESTON_INI = os.path.join(vm.SCRIPTS, "debian/weston.ini")
 # Seconds for everything but the session, on a busy host.
 TIMEOUT = 1500
 
@@ -13,7 +17,7 @@ TIMEOUT = 1500
 def job(client, driver, minutes):
     """Returns the job of the guest: what all clients share, and the client's own script."""
     return vm.scripts("ask", "clients/common", f"clients/{client}", MODULES=igt.MODULES[driver],
-                      MINUTES=minutes)
+                      MINUTES=minutes, WESTON_INI=cache.read(WESTON_INI))
 
 
 def count(tally, client, output):

@@ -25,7 +25,7 @@ class Image:
     name: str
     about: str
     packages: list
-    # Scripts that prepare it.
+    # Scripts that prepare it, in this order, and files that these need.
     setup: list
     mebibytes: int
     # It has a boot loader. Without one it is for direct boots.
@@ -41,7 +41,7 @@ DESKTOP = Image("debian-desktop", "Debian trixie with desktops (8 minutes)", BAS
     plymouth plymouth-themes libpam-systemd fonts-dejavu-core libgl1-mesa-dri
     sway swaybg foot weston xserver-xorg-core xserver-xorg-input-libinput x11-xserver-utils
     xinit openbox xterm lightdm lightdm-gtk-greeter
-""".split(), ["setup.sh", "desktop.sh"], 2900, grub=False)
+""".split(), ["setup.sh", "desktop.sh", "weston.ini"], 2900, grub=False)
 
 
 class Disk:
@@ -90,7 +90,10 @@ def make(root, image, disk, directory, log):
         shutil.copy(os.path.join(SCRIPTS, name), os.path.join(directory, target))
     for name in image.setup:
         shutil.copy(os.path.join(SCRIPTS, name), directory)
-        root.run(["chroot", directory, "sh", f"/{name}"], log)
+    for name in image.setup:
+        if name.endswith(".sh"):
+            root.run(["chroot", directory, "sh", f"/{name}"], log)
+    for name in image.setup:
         os.unlink(os.path.join(directory, name))
     for link, target in (("vmlinuz", disk.kernel), ("initrd.img", disk.initramfs)):
         shutil.copy(newest(os.path.join(directory, "boot"), f"{link}-"), target)

@@ -4,7 +4,7 @@
 # What the scripts of all clients share: a part of a guest's job, before the client's own script and
 # after ask.sh (tools/frontdoor/clients.py). Results are TAP.
 #
-# MODULES are the driver, and MINUTES is how long a session lasts.
+# MODULES are the driver, MINUTES is how long a session lasts, WESTON_INI the text of that file.
 
 COUNT=0
 FAILED=0

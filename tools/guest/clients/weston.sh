@@ -7,19 +7,7 @@
 export XDG_RUNTIME_DIR=/run/clients WAYLAND_DISPLAY=wayland-clients LIBSEAT_BACKEND=seatd
 mkdir -m 700 "$XDG_RUNTIME_DIR"
 
-# Nothing moves on its own: no clock, no animations, no screen saver.
-cat >"$WORK/weston.ini" <<'END'
-[core]
-idle-time=0
-
-[shell]
-panel-position=none
-background-color=0xff204060
-animation=none
-startup-animation=none
-close-animation=none
-locking=false
-END
+printf '%s\n' "$WESTON_INI" >"$WORK/weston.ini"
 
 # shot FILE: Weston's own picture.
 shot()

@@ -29,17 +29,8 @@ output * bg #204060 solid_color
 seat * hide_cursor 1000
 exec foot
 END
-cat >"$home/.config/weston.ini" <<'END'
-[core]
-idle-time=0
-
-[shell]
-panel-position=none
-background-color=0xff204060
-animation=none
-startup-animation=none
-close-animation=none
-locking=false
+cp /weston.ini "$home/.config"
+cat >>"$home/.config/weston.ini" <<'END'
 
 [autolaunch]
 path=/usr/bin/weston-terminal
