@@ -47,8 +47,8 @@ update-grub
 """
 # Where the log of a kernel begins on the console.
 BEGIN = re.compile(r"^.*\] Linux version .*$", re.M)
-# Pixels of the words of a prompt, at least, and the seconds until it is there.
-PROMPT, PATIENCE = 500, 120
+# Pixels of a few words, at least, and the seconds until they are there.
+TEXT, PATIENCE = 500, 120
 # The folders of the medium with packages: those of today, and those of a later commit.
 FIRST, SECOND = "first", "second"
 
@@ -142,7 +142,7 @@ class Path:
         self.count(right, f"the GPU's driver is {driver}: {found}")
         self.boots.append(driver)
         lit = self.console()
-        self.count(lit >= PROMPT, f"the console has its prompt: {lit} pixels are lit")
+        self.count(lit >= TEXT, f"the console shows text: {lit} pixels are lit")
         failed = self.guest.ask("systemctl --failed --plain --no-legend")
         self.count(not failed, f"no unit has failed {failed}")
         lines = self.guest.ask("dmesg | grep -v 'Linux version' | grep -E '(rust|virtio)_gpu' "
@@ -151,12 +151,12 @@ class Path:
         return release
 
     def console(self):
-        """How many pixels of the console are lit when its prompt is there, or after some time."""
+        """How many pixels of the console are lit when it shows text, or after some time."""
         end = time.monotonic() + PATIENCE
         while True:
             picture = self.guest.picture(f"console-{len(self.boots)}")
             lit = picture.width * picture.height - picture.pixels.count(bytes(3))
-            if lit >= PROMPT or time.monotonic() > end:
+            if lit >= TEXT or time.monotonic() > end:
                 return lit
             time.sleep(1)
 
