@@ -31,6 +31,14 @@ SESSIONS = [
     ("weston", "weston --renderer=gl >/tmp/weston.log 2>&1", "weston", BACKGROUND),
     ("xorg", "startx >/tmp/xorg.log 2>&1", "openbox", BACKGROUND),
 ]
+# The session in which the system sleeps, and how. No alarm ends the idle sleep.
+SLEEPER = "sway"
+SLEEP = """
+alarm=/sys/class/rtc/rtc0/wakealarm
+echo 0 >$alarm
+echo +10 >$alarm
+echo mem >/sys/power/state
+"""
 # Keys of characters, where they are not the character itself.
 KEYS = {" ": "spc", "\n": "ret", "-": "minus", "/": "slash", ".": "dot", "=": "equal",
         ">": "shift-dot", "&": "shift-7", "_": "shift-minus"}
@@ -168,11 +176,22 @@ class Desktop:
         self.type(f"clear\n{command}\n")
         self.until(f"pgrep -u {USER} -x {process}", name)
         self.terminal(name, process, corner)
+        if name == SLEEPER:
+            self.sleep(name)
         self.guest.ask(f"pkill -u {USER} -x {process}")
         self.until(f"! pgrep -u {USER} -x {process}", f"the end of {name}")
         time.sleep(REST)
         self.type("clear\n")
         self.rest(f"{name}-ended", before)
+
+    def sleep(self, name):
+        """Lets the system sleep in RAM, until the alarm of its clock."""
+        before = self.look(f"{name}-awake")
+        self.guest.ask(SLEEP)
+        after = self.rest(f"{name}-slept")
+        part = equal_part(after, before)
+        self.count(part >= SAME,
+                   f"{name}: {100 * part:.2f} % of the pixels are as before the sleep")
 
     def terminal(self, name, process, corner):
         """Types in the terminal of a session. Keys are lost until it has the focus."""
