@@ -26,7 +26,6 @@ use super::{
 };
 use crate::{
     bindings,
-    drm,
     error::to_result,
     ffi::{
         c_int,
