@@ -9,21 +9,23 @@ use super::{
 use crate::{
     fmt,
     prelude::*,
-    str::CStr, //
+    str::CStr,
+    uaccess::UserSliceReader, //
 };
 use core::{
     marker::PhantomData,
     ptr::NonNull, //
 };
 
-/// A closure whose type and lifetime are erased.
+/// Closures whose type and lifetime are erased.
 ///
 /// # Invariants
 ///
-/// Any thread may call `show` with `closure`.
+/// Any thread may call `show` and `write` with `closure`.
 struct Erased {
     closure: NonNull<()>,
     show: unsafe fn(NonNull<()>, &mut fmt::Formatter<'_>) -> fmt::Result,
+    write: Option<unsafe fn(NonNull<()>, &mut UserSliceReader) -> Result>,
 }
 
 // SAFETY: By the type invariants any thread may use it. It owns nothing.
@@ -36,6 +38,13 @@ impl Erased {
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // SAFETY: By the type invariants.
         unsafe { (self.show)(self.closure, f) }
+    }
+
+    fn write(&self, reader: &mut UserSliceReader) -> Result {
+        let write = self.write.ok_or(EINVAL)?;
+
+        // SAFETY: By the type invariants.
+        unsafe { write(self.closure, reader) }
     }
 }
 
@@ -54,7 +63,37 @@ where
     closure(f)
 }
 
-/// A read-only file with the output of a closure, which may borrow.
+/// Calls the first of two closures.
+///
+/// # Safety
+///
+/// `closures` must point to a valid `(F, W)`.
+unsafe fn show_first<F, W>(closures: NonNull<()>, f: &mut fmt::Formatter<'_>) -> fmt::Result
+where
+    F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result,
+{
+    // SAFETY: By the safety requirements.
+    let (show, _) = unsafe { closures.cast::<(F, W)>().as_ref() };
+
+    show(f)
+}
+
+/// Calls the second of two closures.
+///
+/// # Safety
+///
+/// `closures` must point to a valid `(F, W)`.
+unsafe fn write_second<F, W>(closures: NonNull<()>, reader: &mut UserSliceReader) -> Result
+where
+    W: Fn(&mut UserSliceReader) -> Result,
+{
+    // SAFETY: By the safety requirements.
+    let (_, write) = unsafe { closures.cast::<(F, W)>().as_ref() };
+
+    write(reader)
+}
+
+/// A file with the output of a closure, which may borrow.
 ///
 /// A [`File`] owns `'static` data; this one may show what lives only as long as a device is bound.
 /// Dropping it removes the file and waits until no reader runs the closure. Reading a file that is
@@ -126,7 +165,45 @@ impl<'a> ScopedFile<'a> {
     where
         F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result + Send + Sync + 'a,
     {
-        let closure = KBox::new(show, GFP_KERNEL)?;
+        // SAFETY: By the requirement of this function.
+        unsafe { Self::erase(dir, name, show, self::show::<F>, None) }
+    }
+
+    /// Creates a file called `name` in `dir` that the owner may also write (mode 0600). `show` is
+    /// as in [`ScopedFile::new`]; `write` gets what is written, all of one call.
+    ///
+    /// `write` runs in process context and may sleep. What it returns is the result of the write:
+    /// all of it was taken, or the error.
+    ///
+    /// Errors and context: as [`ScopedFile::new`]; what is said there of `show` goes for `write`.
+    ///
+    /// # Safety
+    ///
+    /// As [`ScopedFile::new`], also for what `write` borrows.
+    #[doc(alias = "debugfs_create_file")]
+    pub unsafe fn new_writable<F, W>(dir: &Dir, name: &CStr, show: F, write: W) -> Result<Self>
+    where
+        F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result + Send + Sync + 'a,
+        W: Fn(&mut UserSliceReader) -> Result + Send + Sync + 'a,
+    {
+        let (first, second) = (show_first::<F, W>, write_second::<F, W>);
+
+        // SAFETY: By the requirement of this function.
+        unsafe { Self::erase(dir, name, (show, write), first, Some(second)) }
+    }
+
+    /// # Safety
+    ///
+    /// As [`ScopedFile::new`], for all that `closure` borrows. `show` and `write` must be made to
+    /// be called with a pointer to a `C`, by any thread.
+    unsafe fn erase<C: Send + Sync + 'a>(
+        dir: &Dir,
+        name: &CStr,
+        closure: C,
+        show: unsafe fn(NonNull<()>, &mut fmt::Formatter<'_>) -> fmt::Result,
+        write: Option<unsafe fn(NonNull<()>, &mut UserSliceReader) -> Result>,
+    ) -> Result<Self> {
+        let closure = KBox::new(closure, GFP_KERNEL)?;
         let closure = NonNull::from(Box::leak(closure)).cast::<()>();
 
         // From here on, dropping this undoes all of it.
@@ -135,20 +212,27 @@ impl<'a> ScopedFile<'a> {
         let mut this = Self {
             file: None,
             closure,
-            free: free_closure::<F>,
+            free: free_closure::<C>,
             _closure: PhantomData,
         };
 
-        // INVARIANT: `closure` is an `F`, which is `Send` and `Sync`, and it is valid until the
-        // file is removed.
+        // INVARIANT: `closure` is a `C`, which is `Send` and `Sync`, and it is valid until the
+        // file is removed. By the requirements the functions are for a `C`.
         let erased = Erased {
             closure,
-            show: self::show::<F>,
+            show,
+            write,
         };
-        this.file = Some(KBox::pin_init(
-            dir.read_callback_file(name, erased, &Erased::show),
-            GFP_KERNEL,
-        )?);
+        this.file = Some(match write {
+            None => KBox::pin_init(
+                dir.read_callback_file(name, erased, &Erased::show),
+                GFP_KERNEL,
+            )?,
+            Some(_) => KBox::pin_init(
+                dir.read_write_callback_file(name, erased, &Erased::show, &Erased::write),
+                GFP_KERNEL,
+            )?,
+        });
 
         Ok(this)
     }
