@@ -69,6 +69,13 @@ pub(crate) struct RegistrationData<'a> {
 /// One open file: a client of the scheduler.
 pub(crate) struct File {
     pub(crate) client: Arc<Client>,
+    fences: Arc<Fences>,
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        self.fences.close(&self.client);
+    }
 }
 
 impl DriverData {
@@ -87,7 +94,8 @@ impl drm::file::DriverFile for File {
     fn open(device: &RustGpuDevice) -> Result<Pin<KBox<Self>>> {
         device.fences.check()?;
         let client = Client::new()?;
-        Ok(KBox::new(Self { client }, GFP_KERNEL_ACCOUNT)?.into())
+        let fences = device.fences.clone();
+        Ok(KBox::new(Self { client, fences }, GFP_KERNEL_ACCOUNT)?.into())
     }
 }
 

@@ -169,8 +169,6 @@ pub(crate) struct Gpu<'a> {
     deferred_due: Atomic<bool>,
     /// A command failed, and the log says so.
     warned: Atomic<bool>,
-    /// There is something to submit. Signaled by submitters and the DPC.
-    submission_event: Event,
     /// The scanouts may have changed. Signaled by the DPC and the watchdog.
     display_event: Event,
     watchdog: Watchdog,
@@ -201,7 +199,6 @@ impl<'a> Gpu<'a> {
             deferred: SetOnce::new(),
             deferred_due: Atomic::new(false),
             warned: Atomic::new(false),
-            submission_event: Event::new(),
             display_event: Event::new(),
             watchdog: Watchdog::new(),
         }
@@ -359,15 +356,11 @@ impl Gpu<'_> {
                 self.report_failure(command_type, error);
             }
             match retired.completion {
-                Completion::Client(client) => {
-                    client.give_back(1);
-                    continue;
-                }
                 Completion::Reply(reply) => {
                     reply.set(retired.command);
                     continue;
                 }
-                Completion::None | Completion::Panic => continue,
+                Completion::None | Completion::Null | Completion::Panic => continue,
                 Completion::Created(id) => self.resources.created(id, !refused),
                 Completion::Attached(id) => {
                     let list = retired.command.filter(|_| refused).map(|(list, _)| list);

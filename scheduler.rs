@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`submit`] gives a packet its fence id and its place in a node; [`notify_interrupt`] and
-//! [`notify_dpc`] report what the node completed.
+//! [`submit`] gives a packet to a node; [`notify_interrupt`] and [`notify_dpc`] report what the
+//! node completed.
 //!
-//! The words (message, node, packet, DPC, notify, fence id) are in the glossary of
-//! `Documentation/gpu/rust_gpu.rst`. Each node has two halves:
+//! The words (message, node, packet, context, ticket, DPC, notify, submission id) are in the
+//! glossary of `Documentation/gpu/rust_gpu.rst`. Each node has two halves:
 //!
-//! - [`NodeQueue`]: fence ids, and packets on their way to the engine. It lives in the lock of the
-//!   message on which the engine completes, beside the engine itself. So a packet gets its fence
-//!   id and its place in the engine in one critical section.
+//! - [`NodeQueue`]: packets on their way to the engine, and their numbers. It lives in the lock of
+//!   the message on which the engine completes, beside the engine itself. So a packet gets its
+//!   submission id and its place in the engine in one critical section.
 //! - its entry in [`Notify`]: the last fence reported as complete. All of [`Notify`] lives in the
 //!   lock of one message, the notify message.
 //!
@@ -26,7 +26,6 @@
 //! behind [`Hardware`].
 
 use kernel::{
-    kthread::Event,
     num::casts::u32_as_usize,
     prelude::*,
     sync::{
@@ -43,6 +42,8 @@ use crate::irq::{
     Synchronized, //
 };
 
+mod client;
+mod context;
 mod fence;
 mod fifo;
 mod node;
@@ -54,15 +55,11 @@ mod submission;
 mod tests;
 mod watchdog;
 
-use self::queue::{
-    Published,
-    Source, //
-};
+use self::queue::Published;
 pub(crate) use self::{
-    fence::{
-        Client,
-        Fences, //
-    },
+    client::Client,
+    context::PLACES,
+    fence::Fences,
     fifo::Fifo,
     node::{
         Node,
@@ -79,10 +76,10 @@ pub(crate) use self::{
         Policy, //
     },
     queue::{
+        client_share,
         Engine,
         Interrupt,
-        NodeQueue,
-        CLIENT_DEPTH, //
+        NodeQueue, //
     },
     submission::submission_thread,
     watchdog::{
@@ -122,8 +119,8 @@ pub(crate) trait Hardware: Miniport {
     /// Context: any, no message lock held, as the write exits to the hypervisor.
     fn kick(&self, node: Node);
 
-    /// Returns the event that wakes the submission thread.
-    fn submission_event(&self) -> &Event;
+    /// Returns what those see that wait.
+    fn fences(&self) -> &Fences;
 
     /// Returns the clock.
     fn watchdog(&self) -> &Watchdog;
@@ -158,10 +155,7 @@ pub(crate) trait Hardware: Miniport {
     /// Makes a packet that does nothing but complete.
     ///
     /// Context: any, lock of the node's message held. Must not allocate.
-    fn null_packet(node: Node, client: Arc<Client>) -> <Self::Engine as Engine>::Packet;
-
-    /// Returns the client whose place a packet of the software node takes.
-    fn client_of(packet: <Self::Engine as Engine>::Packet) -> Option<Arc<Client>>;
+    fn null_packet(node: Node) -> <Self::Engine as Engine>::Packet;
 }
 
 /// Records a hardware event for the scheduler, `DxgkCbNotifyInterrupt`, and queues the DPC, as the
@@ -209,11 +203,11 @@ pub(crate) fn notify_completed<H: Hardware>(
     )
 }
 
-/// Submits `count` null packets to `node`, all in one critical section.
+/// Submits `count` null packets of `client` to `node`, all in one critical section.
 ///
-/// Returns how many it took, none if the queue is full, and the fence id of the last one. The
-/// caller has reserved `count` places of `client` and gives back those of packets that were not
-/// taken.
+/// Returns how many it took, none if the client's context has no places, and the ticket of the last
+/// one. The caller has reserved `count` places of `client` and gives back those of packets that
+/// were not taken.
 ///
 /// Errors: [`Status::Unsuccessful`] if the device is stopped.
 ///
@@ -225,23 +219,16 @@ pub(crate) fn submit_null<H: Hardware>(
     count: u32,
     client: &Arc<Client>,
 ) -> Result<(u32, u64), Status> {
+    // Dropped outside the lock.
+    let mut before = None;
     submit_with(adapter, node, Interrupt::Wanted, |queue| {
-        let mut taken = 0;
-        while taken < count {
-            let packet = H::null_packet(node, client.clone());
-            if let Err(packet) = queue.submit(packet, Source::Client) {
-                // Not the last reference: the caller holds one.
-                drop(packet);
-                break;
-            }
-            taken += 1;
-        }
-        (taken, queue.submitted())
+        let make = || H::null_packet(node);
+        let taken = queue.submit_clients(client, count, make, &mut before);
+        (taken, client.submitted(node))
     })
 }
 
-/// Submits one packet of the driver to `node`. Returns its fence id, or hands the packet back if
-/// the queue is full.
+/// Submits one packet of the driver to `node`, or hands it back if there is no place.
 ///
 /// Errors and context: as [`submit_null`].
 #[doc(alias = "DxgkDdiSubmitCommand")]
@@ -249,9 +236,9 @@ pub(crate) fn submit<H: Hardware>(
     adapter: &Adapter<H>,
     node: Node,
     packet: <H::Engine as Engine>::Packet,
-) -> Result<Result<u64, <H::Engine as Engine>::Packet>, Status> {
+) -> Result<Result<(), <H::Engine as Engine>::Packet>, Status> {
     submit_with(adapter, node, Interrupt::Wanted, |queue| {
-        queue.submit(packet, Source::Driver)
+        queue.submit_kernel(packet)
     })
 }
 
@@ -262,8 +249,6 @@ pub(crate) fn submit<H: Hardware>(
 /// was idle and no packet waits for room. The caller polls it, with [`report_vsync`] or
 /// [`query_current_fence`].
 ///
-/// Returns the last fence id of the node.
-///
 /// Errors and context: as [`submit_null`].
 #[doc(alias = "DxgkDdiSubmitCommand")]
 pub(crate) fn submit_batch<H: Hardware>(
@@ -271,21 +256,22 @@ pub(crate) fn submit_batch<H: Hardware>(
     node: Node,
     batch: &mut Fifo<<H::Engine as Engine>::Packet>,
     interrupt: Interrupt,
-) -> Result<u64, Status> {
+) -> Result<(), Status> {
     submit_with(adapter, node, interrupt, |queue| {
         while let Some(packet) = batch.pop() {
-            if let Err(packet) = queue.submit(packet, Source::Driver) {
+            if let Err(packet) = queue.submit_kernel(packet) {
                 // Cannot fail: its place was made free just now.
                 let _ = batch.unpop(packet);
                 break;
             }
         }
-        queue.submitted()
     })
 }
 
-/// Counts every packet as complete and wakes the waiters, after the engines were stopped. Whether
-/// the packets were executed is not known. Later fence ids continue from there.
+/// Ends every packet that an engine has and wakes the waiters, after the engines were stopped.
+/// Whether the packets were executed is not known: for clients they are lost ([`ECANCELED`]). The
+/// last completed submission id of their nodes becomes the last one that was given. What waits,
+/// goes on later with new submission ids. The software node goes on as well.
 ///
 /// `states` has the state of each message, in the order of the messages.
 ///
@@ -298,6 +284,7 @@ pub(crate) fn force_complete<H: Hardware>(hardware: &H, states: &mut [H::State],
             return;
         };
         *completed = queue.force_complete();
+        queue.take_wakes();
         fences.set_stalled(node, false);
     }
     let state = states.get_mut(u32_as_usize(hardware.notify_message()));
@@ -309,19 +296,15 @@ pub(crate) fn force_complete<H: Hardware>(hardware: &H, states: &mut [H::State],
             });
         }
     }
-    fences.publish(&completed);
+    fences.publish(&completed, u32::MAX);
 }
 
-/// Drops the packets of a queue that were [counted as complete](force_complete) before they reached
-/// the engine. Gives their places back to the clients.
+/// Drops the packets of the driver that have not reached an engine, which [was
+/// stopped](force_complete).
 ///
 /// Context: process, no message lock held.
 pub(crate) fn cancel_pending<H: Hardware>(queue: &mut NodeQueue<H::Engine>) {
-    while let Some(packet) = queue.cancel_one() {
-        if let Some(client) = H::client_of(packet) {
-            client.give_back(1);
-        }
-    }
+    while queue.cancel_one().is_some() {}
 }
 
 /// Publishes the packets that the engine of `node` took. Returns whether to kick the device.
@@ -365,59 +348,92 @@ fn submit_with<H: Hardware, R>(
         hardware.watchdog().arm();
     }
     if waiting {
-        hardware.submission_event().signal();
+        hardware.fences().submission_event().signal();
     }
     Ok(result)
 }
 
-/// Returns the last completed and the last submitted fence of `node`, `DxgkDdiQueryCurrentFence`.
-/// Polls the engine first, so a lost interrupt does no harm.
+/// How far a node is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Last completed submission id.
+    pub(crate) completed: u64,
+    /// Last submission id that was given.
+    pub(crate) submitted: u64,
+    /// Packets that wait.
+    pub(crate) queued: u64,
+    /// Packets that the engine has, or the submission thread.
+    pub(crate) in_flight: u64,
+}
+
+impl Progress {
+    fn of<E: Engine>(queue: &NodeQueue<E>) -> Self {
+        Self {
+            completed: queue.completed(),
+            submitted: queue.submitted(),
+            // CAST: never lossy.
+            queued: queue.queued() as u64,
+            in_flight: queue.in_flight(),
+        }
+    }
+
+    /// Returns whether there are packets.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.queued != 0 || self.in_flight != 0
+    }
+}
+
+/// Returns how far `node` is, `DxgkDdiQueryCurrentFence`. Polls the engine first, so a lost
+/// interrupt does no harm.
 ///
 /// Errors: as [`Adapter::synchronize_execution`]. Context: process, softirq.
 #[doc(alias = "DxgkDdiQueryCurrentFence")]
 pub(crate) fn query_current_fence<H: Hardware>(
     adapter: &Adapter<H>,
     node: Node,
-) -> Result<(u64, u64), Status> {
+) -> Result<Progress, Status> {
     adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
         H::poll(state);
-        fences_of(state, node)
+        progress_of(state, node)
     })?
 }
 
-/// Returns the last completed and the last submitted fence of `node`. Does not poll the engine.
+/// Returns how far `node` is. Does not poll the engine.
 ///
 /// Errors and context: as [`query_current_fence`].
-pub(crate) fn known_fences<H: Hardware>(
+pub(crate) fn known_progress<H: Hardware>(
     adapter: &Adapter<H>,
     node: Node,
-) -> Result<(u64, u64), Status> {
+) -> Result<Progress, Status> {
     adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
-        fences_of(state, node)
+        progress_of(state, node)
     })?
 }
 
-/// Returns the last completed and the last submitted fence of a node that lives in `state`.
-fn fences_of<H: Hardware>(
+/// Returns how far a node is that lives in `state`.
+fn progress_of<H: Hardware>(
     state: &mut Synchronized<'_, H>,
     node: Node,
-) -> Result<(u64, u64), Status> {
+) -> Result<Progress, Status> {
     H::node(state, node)
-        .map(|queue| (queue.completed(), queue.submitted()))
+        .map(|queue| Progress::of(queue))
         .ok_or(Status::Unsuccessful)
 }
 
 /// What the DPC found when it started.
 pub(crate) struct Snapshot {
-    /// Last fences reported as complete.
+    /// Last submission ids reported as complete.
     completed: PerNode<u64>,
+    /// The queues of waiters to wake, one bit each.
+    wakes: u32,
     /// A packet waits for room in an engine.
     waiting: bool,
 }
 
 impl Snapshot {
     /// Adds what `queue` shows.
-    fn look_at<E: Engine>(&mut self, queue: &NodeQueue<E>) {
+    fn look_at<E: Engine>(&mut self, queue: &mut NodeQueue<E>) {
+        self.wakes |= queue.take_wakes();
         self.waiting |= queue.engine.is_some() && queue.queued() != 0;
     }
 }
@@ -437,6 +453,7 @@ pub(crate) fn begin_dpc<H: Hardware>(adapter: &Adapter<H>) -> Option<Snapshot> {
         .synchronize_execution(notify, |state| {
             let mut snapshot = Snapshot {
                 completed: PerNode::default(),
+                wakes: 0,
                 waiting: false,
             };
             snapshot.completed = H::notify(state).map(|notify| notify.completed())?;
@@ -509,7 +526,7 @@ pub(crate) fn vsyncs<H: Hardware>(adapter: &Adapter<H>) -> Result<u64, Status> {
     })
 }
 
-/// Publishes the fences of `snapshot` and wakes the waiters: the second half of a notification,
+/// Publishes what `snapshot` has and wakes the waiters: the second half of a notification,
 /// `DxgkCbNotifyDpc`. Wakes the submission thread if packets wait for room.
 ///
 /// The results that waiters read after these fences must be in place before the call.
@@ -517,8 +534,8 @@ pub(crate) fn vsyncs<H: Hardware>(adapter: &Adapter<H>) -> Result<u64, Status> {
 /// Context: the DPC.
 #[doc(alias = "DxgkCbNotifyDpc")]
 pub(crate) fn notify_dpc<H: Hardware>(adapter: &Adapter<H>, fences: &Fences, snapshot: &Snapshot) {
-    fences.publish(&snapshot.completed);
+    fences.publish(&snapshot.completed, snapshot.wakes);
     if snapshot.waiting {
-        adapter.miniport().submission_event().signal();
+        adapter.miniport().fences().submission_event().signal();
     }
 }

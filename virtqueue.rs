@@ -35,6 +35,7 @@ use crate::{
         Slot, //
     },
     scheduler::{
+        client_share,
         Engine,
         Fifo,
         Interrupt,
@@ -174,8 +175,8 @@ impl Virtqueue {
             max_pieces,
             panic_reserve: KVec::new(),
             pool: CommandPool::new(dev, dma, size.max(MIN_SLOTS))?,
-            // Clients have no more than three quarters of the ring.
-            null_pool: CommandPool::new(dev, dma, (size * 3 / 4).max(1))?,
+            // CAST: no more than `size`.
+            null_pool: CommandPool::new(dev, dma, client_share(size.into()) as u16)?,
             retired: Fifo::new(size.into())?,
             empty_list: Some(Fifo::new(size.into())?),
             rejected: None,
@@ -184,22 +185,18 @@ impl Virtqueue {
     }
 
     /// Empties the queue, so that it is as [`Virtqueue::new`] made it. Call it after the device was
-    /// reset. Requests in the queue are lost, and clients get their places back.
+    /// reset. Requests in the queue are lost.
     ///
     /// Errors: [`ENOMEM`]. Context: process, no message lock held.
     pub(crate) fn restart(&mut self) -> Result {
         while let Some(request) = self.ring.take_in_flight() {
-            match request.completion {
-                Completion::Client(client) => client.give_back(1),
-                Completion::Panic => self.reserve_for_panic(request.buffer),
-                _ => {}
+            if let Completion::Panic = request.completion {
+                self.reserve_for_panic(request.buffer);
             }
         }
         while let Some(retired) = self.retired.pop() {
-            match retired.completion {
-                Completion::Client(client) => client.give_back(1),
-                Completion::Reply(reply) => reply.set(retired.command),
-                _ => {}
+            if let Completion::Reply(reply) = retired.completion {
+                reply.set(retired.command);
             }
         }
         self.rejected = None;
@@ -252,7 +249,7 @@ impl Virtqueue {
             fence,
         } = used.request;
         // Null packets and commands that succeeded are in slots. The slot is free from here on.
-        let is_null = matches!(completion, Completion::Client(_));
+        let is_null = matches!(completion, Completion::Null);
         let executed = matches!(buffer, CommandBuffer::Slot(_))
             && (is_null || succeeded(&buffer, used.written).is_ok());
         let command = match executed {
@@ -263,7 +260,7 @@ impl Virtqueue {
             false => Some((buffer, used.written)),
         };
         let (wants_dpc, completion) = match completion {
-            Completion::None if executed => (false, Completion::None),
+            Completion::None | Completion::Null if executed => (false, Completion::None),
             Completion::Batch(pending) if executed => (pending.complete(), Completion::None),
             completion => (true, completion),
         };
@@ -360,9 +357,9 @@ impl Engine for Virtqueue {
         }
         let (buffer, completion) = match packet {
             Packet::Command(buffer, completion) => (buffer, completion),
-            Packet::Null(node, client) => match self.null_command(node, fence) {
-                Some(buffer) => (buffer, Completion::Client(client)),
-                None => return Err(Packet::Null(node, client)),
+            Packet::Null(node) => match self.null_command(node, fence) {
+                Some(buffer) => (buffer, Completion::Null),
+                None => return Err(Packet::Null(node)),
             },
         };
         let request = Request {

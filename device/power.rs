@@ -208,9 +208,9 @@ impl Engines<'_> {
     fn progress(&self) -> Result<(u64, bool)> {
         let mut progress = (0, false);
         for node in Node::ALL {
-            let (completed, submitted) = scheduler::query_current_fence(&*self.adapter, node)?;
-            progress.0 += completed;
-            progress.1 |= completed != submitted;
+            let found = scheduler::query_current_fence(&*self.adapter, node)?;
+            progress.0 += found.completed;
+            progress.1 |= found.is_busy();
         }
         Ok(progress)
     }
@@ -224,7 +224,7 @@ impl Engines<'_> {
         self.start_again(&mut rings)?;
         drop(rings);
         fences.unwedge();
-        self.adapter.miniport().submission_event().signal();
+        fences.submission_event().signal();
         Ok(())
     }
 

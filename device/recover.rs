@@ -177,7 +177,7 @@ impl Engines<'_> {
         drop(rings);
         // Those who found no room, or nobody to ask.
         fences.wake();
-        gpu.submission_event().signal();
+        fences.submission_event().signal();
         gpu.display_event().signal();
         if policy.limit_count != 0 || count < LINES {
             let time = (Monotonic::ktime_get() - begin) / NSEC_PER_MSEC;

@@ -135,7 +135,7 @@ fn send<C: Command>(adapter: &Adapter<Gpu<'_>>, command: &C) -> Result<Arc<Reply
     let gpu = adapter.miniport();
     let (packet, reply) = Packet::command(gpu.device(), gpu.dma(), command)?;
     match scheduler::submit(adapter, Node::Control, packet)? {
-        Ok(_) => Ok(reply),
+        Ok(()) => Ok(reply),
         Err(_) => Err(EBUSY),
     }
 }

@@ -225,7 +225,7 @@ impl Outputs {
         // WAIT: first-answers
         let answered = |reply: &Reply| wait_at_start(reply, fences, deadline_ns);
         let send = |packet| match scheduler::submit(adapter, Node::Control, packet)? {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(_) => Err(EBUSY),
         };
         let mut scanouts = Scanouts::default();
@@ -416,7 +416,7 @@ fn send_when_there_is_room(
         // Before the attempt, so that room made after it is not missed.
         let mark = fences.generation();
         match scheduler::submit(adapter, Node::Control, packet)? {
-            Ok(_) => return Ok(()),
+            Ok(()) => return Ok(()),
             Err(refused) => packet = refused,
         }
         // WAIT: scanouts

@@ -177,8 +177,11 @@ fn when_connected<R>(
 /// Handles `DRM_IOCTL_RUST_GPU_SUBMIT_NULL`: submits null packets, and waits for room unless told
 /// not to.
 ///
-/// Errors: [`EINVAL`] for a node, flags or a count out of range; [`EAGAIN`] if the queue is full
-/// and RUST_GPU_SUBMIT_NONBLOCK is given; [`ETIME`] if it stays full for ten seconds;
+/// With RUST_GPU_SUBMIT_BACKGROUND the packets of this file in this node go after those of others,
+/// from now on. Nothing raises them again.
+///
+/// Errors: [`EINVAL`] for a node, flags or a count out of range; [`EAGAIN`] if the file has no
+/// place and RUST_GPU_SUBMIT_NONBLOCK is given; [`ETIME`] if that stays so for ten seconds;
 /// [`ERESTARTSYS`] after a signal; [`ENODEV`], [`EIO`] if the device is gone or broken.
 #[doc(alias = "DxgkDdiSubmitCommand")]
 pub(crate) fn submit_null(
@@ -197,14 +200,17 @@ pub(crate) fn submit_null(
     let client = &file.inner().client;
     let fences: &Fences = &dev.fences;
     let deadline = Monotonic::ktime_get().saturating_add(SUBMIT_TIMEOUT_NS);
+    if args.flags & uapi::RUST_GPU_SUBMIT_BACKGROUND != 0 {
+        client.lower(node);
+    }
     let mut submitted = 0;
     let result = loop {
         // Before the attempt, so that room made after it is not missed.
         let mark = fences.generation();
         match submit_some(dev, node, args.count - submitted, client) {
             Ok((0, _)) => {}
-            Ok((taken, fence)) => {
-                args.fence = fence;
+            Ok((taken, ticket)) => {
+                args.fence = ticket;
                 submitted += taken;
             }
             Err(error) => break Err(error),
@@ -231,8 +237,8 @@ pub(crate) fn submit_null(
     Ok(0)
 }
 
-/// Submits up to `wanted` null packets, as many as `client` and the queue have places for: none
-/// while the device is being reset. Returns how many, and the fence of the last one.
+/// Submits up to `wanted` null packets, as many as `client` and its context have places for: none
+/// while the device is being reset. Returns how many, and the ticket of the last one.
 fn submit_some(
     dev: &RustGpuDevice<drm::Ioctl>,
     node: Node,
@@ -252,38 +258,35 @@ fn submit_some(
     result
 }
 
-/// Handles `DRM_IOCTL_RUST_GPU_WAIT_FENCE`: waits until a fence is complete.
+/// Handles `DRM_IOCTL_RUST_GPU_WAIT_FENCE`: waits until a packet of this file, and all before it,
+/// ended.
 ///
-/// Errors: [`EINVAL`] for a node out of range, flags, or a fence that was never handed out;
-/// [`ETIME`] at the deadline; [`ERESTARTSYS`] after a signal; [`ENODEV`], [`EIO`] if the device is
-/// gone or broken.
+/// Errors: [`EINVAL`] for a node out of range, flags, or a ticket that was never given;
+/// [`ECANCELED`] if a reset ended the packet; [`ETIME`] at the deadline; [`ERESTARTSYS`] after a
+/// signal; [`ENODEV`], [`EIO`] if the device is gone or broken.
 pub(crate) fn wait_fence(
     dev: &RustGpuDevice<drm::Ioctl>,
     args: &mut uapi::drm_rust_gpu_wait_fence,
-    _file: &drm::File<File>,
+    file: &drm::File<File>,
 ) -> Result<u32> {
     let node = Node::try_from(args.node)?;
-    // Ids start at 1.
+    // Tickets start at 1.
     if args.flags != 0 || args.fence == 0 {
         return Err(EINVAL);
     }
-    let fences: &Fences = &dev.fences;
-    args.completed = fences.completed(node);
-    if args.fence > args.completed {
-        let (_, submitted) = when_connected(dev, args.deadline_ns, |adapter| {
-            scheduler::known_fences(adapter, node)
-        })?;
-        if args.fence > submitted {
-            return Err(EINVAL);
-        }
+    let client = &file.inner().client;
+    args.completed = client.completed(node);
+    if args.fence > client.submitted(node) {
+        return with_adapter(dev, |_| Err(EINVAL));
     }
     // WAIT: fence
-    let result = fences.wait(node, args.fence, args.deadline_ns);
-    args.completed = fences.completed(node);
+    let result = dev.fences.wait(client, node, args.fence, args.deadline_ns);
+    args.completed = client.completed(node);
     result.map(|()| 0)
 }
 
-/// Handles `DRM_IOCTL_RUST_GPU_QUERY_FENCE`, `DxgkDdiQueryCurrentFence`.
+/// Handles `DRM_IOCTL_RUST_GPU_QUERY_FENCE`, `DxgkDdiQueryCurrentFence`, and tells how far the
+/// packets of this file are.
 ///
 /// Errors: [`EINVAL`] for a node out of range or flags; [`ENODEV`] if the device is gone; while it
 /// is being reset those of [`when_connected`].
@@ -291,17 +294,23 @@ pub(crate) fn wait_fence(
 pub(crate) fn query_fence(
     dev: &RustGpuDevice<drm::Ioctl>,
     args: &mut uapi::drm_rust_gpu_query_fence,
-    _file: &drm::File<File>,
+    file: &drm::File<File>,
 ) -> Result<u32> {
     let node = Node::try_from(args.node)?;
     if args.flags != 0 {
         return Err(EINVAL);
     }
     let deadline = Monotonic::ktime_get().saturating_add(SUBMIT_TIMEOUT_NS);
-    let (completed, submitted) = when_connected(dev, deadline, |adapter| {
+    let found = when_connected(dev, deadline, |adapter| {
         scheduler::query_current_fence(adapter, node)
     })?;
-    args.completed = completed;
-    args.submitted = submitted;
+    let client = &file.inner().client;
+    // First: it never is beyond the other one.
+    args.completed = client.completed(node);
+    args.submitted = client.submitted(node);
+    args.id = client.id(node);
+    args.node_completed = found.completed;
+    args.node_submitted = found.submitted;
+    args.node_pending = found.queued + found.in_flight;
     Ok(0)
 }

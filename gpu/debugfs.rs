@@ -174,18 +174,15 @@ fn show_messages(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt:
 }
 
 fn show_nodes(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    writeln!(f, "node message submitted completed queued")?;
+    writeln!(f, "node message submitted completed queued in_flight")?;
     for node in Node::ALL {
         let message = adapter.miniport().message_of(node);
-        let queue = adapter.synchronize_execution(message, |state| {
-            Gpu::node(state, node)
-                .map(|queue| (queue.submitted(), queue.completed(), queue.queued()))
-        });
-        match queue {
-            Ok(Some((submitted, completed, queued))) => {
-                writeln!(f, "{node:?} {message} {submitted} {completed} {queued}")?
-            }
-            Ok(None) => {}
+        match scheduler::known_progress(adapter, node) {
+            Ok(found) => writeln!(
+                f,
+                "{node:?} {message} {} {} {} {}",
+                found.submitted, found.completed, found.queued, found.in_flight
+            )?,
             Err(status) => writeln!(f, "{node:?} {message} {status}")?,
         }
     }

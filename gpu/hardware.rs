@@ -2,11 +2,6 @@
 
 //! [`Gpu`] is the scheduler's [`Hardware`]: its nodes are the queues of the device.
 
-use kernel::{
-    kthread::Event,
-    sync::Arc, //
-};
-
 use crate::{
     irq::{
         Adapter,
@@ -14,7 +9,7 @@ use crate::{
     },
     ring::Broken,
     scheduler::{
-        Client,
+        Fences,
         Hardware,
         Health,
         Node,
@@ -65,8 +60,8 @@ impl Hardware for Gpu<'_> {
         }
     }
 
-    fn submission_event(&self) -> &Event {
-        &self.submission_event
+    fn fences(&self) -> &Fences {
+        &self.fences
     }
 
     fn watchdog(&self) -> &Watchdog {
@@ -100,11 +95,7 @@ impl Hardware for Gpu<'_> {
         deferred.is_some_and(|deferred| deferred.tick(adapter))
     }
 
-    fn null_packet(node: Node, client: Arc<Client>) -> Packet {
-        Packet::null(node, client)
-    }
-
-    fn client_of(packet: Packet) -> Option<Arc<Client>> {
-        packet.into_client()
+    fn null_packet(node: Node) -> Packet {
+        Packet::Null(node)
     }
 }

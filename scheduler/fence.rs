@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`Fences`] wakes those that wait for packets, [`Client`] counts the packets of one open file.
+//! [`Fences`] wakes those that wait for packets.
 //!
-//! Both are reference counted and hold nothing of the device: waiters and open files may outlive
-//! it.
+//! It is reference counted and holds nothing of the device: waiters and open files may outlive it.
 
 use kernel::{
+    kthread::Event,
     new_condvar, new_spinlock,
+    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         atomic::{
@@ -29,18 +30,15 @@ use kernel::{
 };
 
 use crate::scheduler::{
+    client::Client,
     Node,
     PerNode,
     NODES, //
 };
 
-/// Most packets that a client may have submitted and that are not complete.
-///
-/// Limits the memory that a client can hold, all of which is allocated with the device.
-pub(crate) const CLIENT_LIMIT: u32 = 256;
-
-/// How many queues of waiters there are. The DPC wakes those that have fences which completed.
-const QUEUES: usize = 32;
+/// How many queues of waiters there are, one for each bit of a mask. The DPC wakes those that have
+/// tickets which are complete.
+pub(super) const QUEUES: usize = u32::BITS as usize;
 
 /// Longest single sleep of a waiter, in milliseconds. The waiter then checks again.
 const SLEEP_LIMIT_MS: i64 = 1000;
@@ -57,7 +55,8 @@ enum State {
     Unplugged,
 }
 
-/// The completed fences of a device as waiters see them, and the state of the device itself.
+/// The completed submission ids of a device as waiters see them, and the state of the device
+/// itself.
 ///
 /// Shared by the device and its open files. Written by the DPC, by stop, and under the lock of a
 /// node's message; read by anybody in process context. [`Fences::unplug`] ends all waits, which
@@ -73,14 +72,16 @@ pub(crate) struct Fences {
     generation: Atomic<u64>,
     /// Number of callers that wait, or are about to.
     waiters: Atomic<u32>,
-    /// Up to which fence of each node the waiters were woken. Written under `sleep`.
-    woken: PerNode<Atomic<u64>>,
+    /// Wakes the submission thread. It is here as a file that is closed wakes it too.
+    submission_event: Event,
+    /// Clients are dropped, and the submission thread has not taken their packets yet.
+    dropped: Atomic<bool>,
     /// Guards nothing but the sleep of waiters. A waker takes it after it has stored what they look
     /// at, so that no waiter is between its last check and its sleep. A spinlock, so that the DPC
     /// does not wait for a waiter of low priority. Only the queues are locked under it.
     #[pin]
     sleep: SpinLock<()>,
-    /// Where the waiters for fences sleep. Those for one fence are all in the same queue.
+    /// Where the waiters for tickets sleep. Those for one ticket are all in the same queue.
     #[pin]
     queues: [CondVar; QUEUES],
     /// Where all other waiters sleep.
@@ -100,7 +101,8 @@ impl Fences {
                 state: Atomic::new(State::Running as u32),
                 generation: Atomic::new(0),
                 waiters: Atomic::new(0),
-                woken: PerNode::new([const { Atomic::new(0) }; NODES]),
+                submission_event: Event::new(),
+                dropped: Atomic::new(false),
                 sleep <- new_spinlock!((), "rust_gpu::Fences"),
                 queues <- pin_init::pin_init_array_from_fn(|_| new_condvar!("rust_gpu::Fences")),
                 changed <- new_condvar!("rust_gpu::Fences"),
@@ -109,53 +111,68 @@ impl Fences {
         )
     }
 
-    /// Returns the last completed fence of `node`.
+    /// Returns the last completed submission id of `node`.
     pub(crate) fn completed(&self, node: Node) -> u64 {
-        // Pairs with the store in `raise()`: a caller that sees the fence sees what came before it.
+        // Pairs with the store in `raise()`: a caller that sees the id sees what came before it.
         self.completed[node].load(Acquire)
     }
 
-    /// Publishes the last completed fences of each node and wakes those that wait for them.
+    /// Returns the event that wakes the submission thread.
+    pub(crate) fn submission_event(&self) -> &Event {
+        &self.submission_event
+    }
+
+    /// Closes the file of `client`, and lets the submission thread take its packets.
+    ///
+    /// Context: process.
+    pub(crate) fn close(&self, client: &Client) {
+        client.close();
+        if client.has_submitted() {
+            self.set_dropped();
+            self.submission_event.signal();
+        }
+    }
+
+    /// The submission thread has to look for clients that are dropped.
+    ///
+    /// Context: any.
+    pub(super) fn set_dropped(&self) {
+        self.dropped.store(true, Release);
+    }
+
+    /// Returns whether it has to, once.
+    pub(super) fn take_dropped(&self) -> bool {
+        self.dropped.load(Relaxed) && self.dropped.xchg(false, Acquire)
+    }
+
+    /// Publishes the last completed submission ids of each node, and wakes those that wait for
+    /// tickets, which are complete, in the queues of which `queues` has a bit.
     ///
     /// Context: process (the DPC).
-    pub(crate) fn publish(&self, completed: &PerNode<u64>) {
+    pub(crate) fn publish(&self, completed: &PerNode<u64>, queues: u32) {
         for (node, completed) in completed.iter() {
             raise(&self.completed[node], *completed);
         }
-        let mut news = PerNode::default();
         let sleep = self.sleep.lock();
-        for (node, news) in news.iter_mut() {
-            let (woken, now) = (&self.woken[node], self.completed(node));
-            *news = (woken.load(Relaxed), now);
-            woken.store(now, Relaxed);
-        }
         self.generation.fetch_add(1, Full);
         drop(sleep);
 
-        for (_, &(woken, now)) in news.iter() {
-            // No queue twice.
-            for fence in now.saturating_sub(QUEUES as u64).max(woken)..now {
-                self.queue_of(fence + 1).notify_all();
+        for (number, queue) in self.queues.iter().enumerate() {
+            if queues & (1 << number) != 0 {
+                queue.notify_all();
             }
         }
         self.changed.notify_all();
     }
 
-    /// Returns the queue in which the waiters for `fence` sleep.
-    fn queue_of(&self, fence: u64) -> &CondVar {
-        // CAST: below the number of queues.
-        let queue = (fence % QUEUES as u64) as usize;
-        self.queues.get(queue).unwrap_or(&self.changed)
-    }
-
-    /// Publishes the last completed fences of one node and wakes nobody. Returns whether there are
-    /// waiters, which [`publish`](Self::publish) must wake.
+    /// Publishes the last completed submission id of one node and wakes nobody. Returns whether
+    /// there are waiters, which [`publish`](Self::publish) must wake.
     ///
     /// Context: any.
     pub(crate) fn publish_one(&self, node: Node, completed: u64) -> bool {
         raise(&self.completed[node], completed);
         // Fully ordered, as is the first step of a waiter in `wait_in`: either the waiter sees
-        // the fence, or it is seen here.
+        // what is complete, or it is seen here.
         self.generation.fetch_add(1, Full);
         self.waiters.load(Relaxed) != 0
     }
@@ -234,21 +251,39 @@ impl Fences {
         }
     }
 
-    /// Waits until `node` completed `fence`, at most until `deadline_ns` of CLOCK_MONOTONIC.
+    /// Waits until all packets of `client` in `node` up to `ticket` ended, at most until
+    /// `deadline_ns` of CLOCK_MONOTONIC.
     ///
-    /// Errors: [`ETIME`] at the deadline, [`ERESTARTSYS`] after a signal, and those of
-    /// [`Fences::check`]. A complete fence is a success also on a stopped device.
+    /// Errors: [`ETIME`] at the deadline, [`ERESTARTSYS`] after a signal, those of
+    /// [`Client::outcome`], and those of [`Fences::check`]. A ticket that is complete does not
+    /// depend on the state of the device.
     ///
     /// Context: process, no lock and no registration guard held.
-    pub(crate) fn wait(&self, node: Node, fence: u64, deadline_ns: i64) -> Result {
+    pub(crate) fn wait(
+        &self,
+        client: &Client,
+        node: Node,
+        ticket: u64,
+        deadline_ns: i64,
+    ) -> Result {
         // WAIT: none, the callers have tags
-        self.wait_for(fence, deadline_ns, || self.completed(node) >= fence)
+        self.wait_for(client, ticket, deadline_ns, || {
+            client.completed(node) >= ticket
+        })?;
+        client.outcome(node, ticket)
     }
 
-    /// Sleeps until `done`, and looks again when `fence` of any node completes.
-    pub(super) fn wait_for(&self, fence: u64, deadline_ns: i64, done: impl Fn() -> bool) -> Result {
+    /// Sleeps until `done`, and looks again when `ticket` of `client` is complete in any node.
+    pub(super) fn wait_for(
+        &self,
+        client: &Client,
+        ticket: u64,
+        deadline_ns: i64,
+        done: impl Fn() -> bool,
+    ) -> Result {
+        let queue = self.queues.get(u32_as_usize(client.queue(ticket)));
         // WAIT: none, the callers have tags
-        self.wait_in(self.queue_of(fence), deadline_ns, done)
+        self.wait_in(queue.unwrap_or(&self.changed), deadline_ns, done)
     }
 
     /// Returns a mark for [`Fences::wait_change`].
@@ -329,43 +364,5 @@ fn raise(published: &Atomic<u64>, fence: u64) {
             Ok(_) => return,
             Err(now) => before = now,
         }
-    }
-}
-
-/// The submitter of packets: one open file.
-pub(crate) struct Client {
-    /// Packets submitted and not complete. The submitter raises it; the DPC and the submission
-    /// thread lower it.
-    outstanding: Atomic<u32>,
-}
-
-impl Client {
-    /// Makes a client that submitted nothing. Charges its memory to the caller's control group.
-    ///
-    /// Errors: [`ENOMEM`]. Context: process.
-    pub(crate) fn new() -> Result<Arc<Self>> {
-        Ok(Arc::new(
-            Self {
-                outstanding: Atomic::new(0),
-            },
-            GFP_KERNEL_ACCOUNT,
-        )?)
-    }
-
-    /// Takes up to `wanted` of the client's places. Returns how many it took.
-    pub(crate) fn reserve(&self, wanted: u32) -> u32 {
-        let mut before = self.outstanding.load(Relaxed);
-        loop {
-            let granted = wanted.min(CLIENT_LIMIT.saturating_sub(before));
-            match self.outstanding.cmpxchg(before, before + granted, Relaxed) {
-                Ok(_) => return granted,
-                Err(now) => before = now,
-            }
-        }
-    }
-
-    /// Gives `count` places back.
-    pub(crate) fn give_back(&self, count: u32) {
-        self.outstanding.fetch_sub(count, Relaxed);
     }
 }

@@ -78,6 +78,24 @@ impl<T> Fifo<T> {
         self.items.get(self.head)?.as_ref()
     }
 
+    /// Returns the item that has `at` others before it.
+    pub(crate) fn get(&self, at: usize) -> Option<&T> {
+        self.items.get(self.place(at))?.as_ref()
+    }
+
+    /// Returns all items, the oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        (0..self.len).filter_map(|at| self.get(at))
+    }
+
+    /// Takes the newest item.
+    pub(crate) fn pop_back(&mut self) -> Option<T> {
+        let last = self.place(self.len.checked_sub(1)?);
+        let item = self.items.get_mut(last)?.take()?;
+        self.len -= 1;
+        Some(item)
+    }
+
     /// Takes the oldest item.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let item = self.items.get_mut(self.head)?.take()?;

@@ -1,29 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`NodeQueue`] gives packets their fence ids and dispatches them to the [`Engine`] of a node.
+//! [`NodeQueue`] gives packets their submission ids and dispatches them to the [`Engine`] of a
+//! node.
 //!
-//! A node has two lanes, one for the packets of the driver and one for those of clients. The
-//! driver's go first, and clients have a bound on what they have in the engine. So a packet of the
-//! driver waits for no more packets of clients than that. Fence ids are handed out by the node, in
-//! the order in which packets of both lanes are submitted. As the driver overtakes, packets
-//! complete in another order. What is complete is known from the oldest packet of each lane that is
-//! not.
+//! A packet of a client waits in its [context](Contexts) until it is handed out: only then it gets
+//! a submission id. If the engine has no room for it it is staged. Packets of the driver, the
+//! *kernel's*, get their ids when the engine takes them, and go before all others. Clients have a
+//! bound on what they have in the engine. So a packet of the driver waits for no more packets of
+//! clients than that.
+//!
+//! As the driver overtakes, and a device may do as it likes, packets end in any order. What is
+//! complete is known from the oldest packet of either kind that did not end.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 use crate::scheduler::{
+    client::Client,
+    context::{
+        Contexts,
+        Taken,
+        STAGED, //
+    },
     fifo::Fifo,
     Node, //
 };
-
-/// The submitter of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// The driver itself.
-    Driver,
-    /// A client, for itself.
-    Client,
-}
 
 /// An engine that executes packets, as the scheduler sees it.
 pub(crate) trait Engine: Send {
@@ -33,11 +36,11 @@ pub(crate) trait Engine: Send {
     /// Returns how many packets it takes at a time, at the most.
     fn capacity(&self) -> usize;
 
-    /// Takes a packet with its fence id, or hands it back if there is no room. The device does not
-    /// see the packet before [`Engine::publish`].
+    /// Takes a packet with its submission id, or hands it back if there is no room. The device does
+    /// not see the packet before [`Engine::publish`].
     ///
     /// Context: lock of the message held.
-    fn submit(&mut self, packet: Self::Packet, fence: u64) -> Result<(), Self::Packet>;
+    fn submit(&mut self, packet: Self::Packet, id: u64) -> Result<(), Self::Packet>;
 
     /// Makes the submitted packets visible to the device. Returns whether to kick it.
     ///
@@ -97,68 +100,59 @@ pub(super) struct Published {
     pub(super) poll: bool,
 }
 
-/// Most packets of clients that a node queues while its engine has no room.
-pub(crate) const CLIENT_DEPTH: usize = 384;
-
-/// The same for packets of the driver, which has slots for no more than a ring of commands, and
-/// asks a question for each scanout. What finds no room is submitted again.
-const DRIVER_DEPTH: usize = 96;
+/// Packets of the driver that wait in a node, at the most. What finds no place is submitted again.
+const KERNEL_PLACES: usize = 128;
 
 /// Most packets of clients that the engine of the cursor node has at a time. QEMU goes on with that
 /// queue, and with nothing else, until it is empty.
 const CURSOR_CLIENTS: usize = 4;
 
-/// Returns how many packets of clients the engine of `node` may have at a time, if it takes
-/// `capacity` packets. The rest is for the driver.
-fn client_limit(node: Node, capacity: usize) -> usize {
-    let share = (capacity * 3 / 4).max(1);
-    match node {
-        Node::Cursor => share.min(CURSOR_CLIENTS),
-        Node::Control | Node::Software => share,
-    }
+/// Returns how many packets of clients an engine may have at a time, if it takes `capacity`
+/// packets. The rest is for the driver: 16 of 64, 32 of 256.
+pub(crate) fn client_share(capacity: usize) -> usize {
+    let driver = (capacity / 8).max(16).min(capacity.div_ceil(4));
+    (capacity - driver).max(1)
 }
 
-/// The packets of one [`Source`] in a node.
-///
-/// # Invariants
-///
-/// Fence ids ascend: in `dispatched`, in `pending`, and from the one to the other.
-struct Lane<P> {
-    /// Fence ids of the packets that the engine has. It takes no more than fit in here.
-    dispatched: Fifo<u64>,
-    /// The packets that wait for the engine, with their fence ids.
-    pending: Fifo<(u64, P)>,
-}
-
-impl<P> Lane<P> {
-    fn new(limit: usize, depth: usize) -> Result<Self> {
-        Ok(Self {
-            dispatched: Fifo::new(limit)?,
-            pending: Fifo::new(depth)?,
-        })
-    }
-
-    /// Returns the fence id of the oldest packet that is not complete.
-    fn oldest(&self) -> Option<u64> {
-        let pending = || self.pending.front().map(|(fence, _)| fence);
-        self.dispatched.front().or_else(pending).copied()
-    }
+/// A packet of a client that has a submission id and did not end.
+struct HandedOut {
+    id: u64,
+    ticket: u64,
+    context: u16,
 }
 
 /// The submission half of a node. Lives in the lock of the node's message.
+///
+/// # Invariants
+///
+/// Submission ids ascend in `kernel_flight` and in `handed_out`. The packets of the last entries of
+/// `handed_out` are those in `staged`.
 pub(crate) struct NodeQueue<E: Engine> {
     /// The engine; [`None`] for the software node, whose packets all go to the submission thread.
     pub(crate) engine: Option<E>,
-    /// Last fence id handed out.
+    /// Last submission id.
     submitted: u64,
-    /// The fences up to this one count as complete, whatever the lanes say: see
-    /// [`NodeQueue::force_complete`].
+    /// The highest submission id of a packet that ended.
+    highest: u64,
+    /// The highest one that ended by force: see [`NodeQueue::force_complete`].
     forced: u64,
-    driver: Lane<E::Packet>,
-    clients: Lane<E::Packet>,
-    /// Only the submission thread dispatches packets of clients.
-    staged: bool,
-    /// Packets that completed. Wraps.
+    /// Submission ids of the driver's packets that the engine has.
+    kernel_flight: Fifo<u64>,
+    /// Packets of the driver that wait for the engine.
+    kernel: Fifo<E::Packet>,
+    /// The packets of clients that have submission ids.
+    handed_out: Fifo<HandedOut>,
+    /// Those of them that wait for the engine.
+    staged: Fifo<E::Packet>,
+    /// Packets of clients that the engine may have.
+    share: usize,
+    /// The packets of clients that have no submission id yet.
+    contexts: Contexts<E::Packet>,
+    /// The queues of waiters for tickets that are complete and whom nobody woke, one bit each.
+    to_wake: u32,
+    /// Only the submission thread hands out packets.
+    by_thread: bool,
+    /// Packets that ended. Wraps.
     completions: u64,
     /// The watchdog found that the engine does not go on. The next completion ends that.
     stalled: bool,
@@ -171,105 +165,187 @@ impl<E: Engine> NodeQueue<E> {
     pub(crate) fn new(node: Node, engine: Option<E>) -> Result<Self> {
         // The submission thread executes one packet at a time.
         let capacity = engine.as_ref().map_or(1, Engine::capacity);
+        let share = match node {
+            Node::Cursor => client_share(capacity).min(CURSOR_CLIENTS),
+            Node::Control | Node::Software => client_share(capacity),
+        };
         Ok(Self {
             engine,
             submitted: 0,
+            highest: 0,
             forced: 0,
-            driver: Lane::new(capacity, DRIVER_DEPTH)?,
-            clients: Lane::new(client_limit(node, capacity), CLIENT_DEPTH)?,
+            kernel_flight: Fifo::new(capacity)?,
+            kernel: Fifo::new(KERNEL_PLACES)?,
+            handed_out: Fifo::new(share + STAGED)?,
+            staged: Fifo::new(STAGED)?,
+            share,
+            contexts: Contexts::new(node)?,
+            to_wake: 0,
             // So that a client that polls cannot keep the queue from running empty.
-            staged: node == Node::Cursor,
+            by_thread: node == Node::Cursor,
             completions: 0,
             stalled: false,
         })
     }
 
-    /// Returns the last fence id handed out.
+    /// Returns the last submission id.
     pub(crate) fn submitted(&self) -> u64 {
         self.submitted
     }
 
-    /// Returns the number of pending packets.
+    /// Returns the number of packets that wait, with or without a submission id.
     pub(crate) fn queued(&self) -> usize {
-        self.driver.pending.len() + self.clients.pending.len()
+        self.kernel.len() + self.staged.len() + self.contexts.queued()
     }
 
-    /// Returns the last completed fence: all packets up to this one are complete.
+    /// Returns the last completed submission id: all packets that have one up to this ended.
     #[inline]
     pub(crate) fn completed(&self) -> u64 {
-        let driver = self.driver.oldest();
-        let oldest = match self.clients.oldest() {
-            Some(client) => Some(driver.map_or(client, |driver| driver.min(client))),
-            None => driver,
+        let client = self.handed_out.front().map(|packet| packet.id);
+        let oldest = match (client, self.kernel_flight.front()) {
+            (Some(client), Some(kernel)) => Some(client.min(*kernel)),
+            (client, kernel) => client.or(kernel.copied()),
         };
-        self.before(oldest)
+        // None of these is complete that no packet has any more.
+        oldest.map_or(self.highest, |id| self.highest.min(id - 1))
     }
 
-    /// Returns the last fence before `oldest`, which is not complete; [`None`] if there is none.
-    fn before(&self, oldest: Option<u64>) -> u64 {
-        oldest
-            .map_or(self.submitted, |fence| fence - 1)
-            .max(self.forced)
-    }
-
-    fn lane(&mut self, source: Source) -> &mut Lane<E::Packet> {
-        match source {
-            Source::Driver => &mut self.driver,
-            Source::Client => &mut self.clients,
-        }
-    }
-
-    /// Gives a packet its fence id and its place. The place is in the engine if `source` may have
-    /// one there and no packet waits before it, else in the lane, for the submission thread.
+    /// Takes a packet of the driver: to the engine if it has room and no packet of the driver
+    /// waits, else to those that wait.
     ///
-    /// Errors: the packet comes back if the lane is full.
-    pub(super) fn submit(&mut self, packet: E::Packet, source: Source) -> Result<u64, E::Packet> {
-        let waits = match source {
-            Source::Driver => !self.driver.pending.is_empty(),
-            Source::Client => self.staged || self.queued() != 0,
+    /// Errors: the packet comes back if there is no place.
+    pub(super) fn submit_kernel(&mut self, packet: E::Packet) -> Result<(), E::Packet> {
+        let refused = match self.kernel.is_empty() {
+            true => self.give_kernel(packet).err(),
+            false => Some(packet),
         };
-        let fence = self.submitted + 1;
-        let refused = match waits {
-            true => Some(packet),
-            false => self.give(source, fence, packet).err(),
-        };
-        if let Some(packet) = refused {
-            let pending = &mut self.lane(source).pending;
-            pending
-                .push((fence, packet))
-                .map_err(|(_, packet)| packet)?;
-        }
-        self.submitted = fence;
-        Ok(fence)
+        refused.map_or(Ok(()), |packet| self.kernel.push(packet))
     }
 
-    /// Gives a packet to the engine, or hands it back if `source` has no room there.
+    /// Gives a packet of the driver to the engine, or hands it back if there is no room.
     #[inline(always)]
-    fn give(&mut self, source: Source, fence: u64, packet: E::Packet) -> Result<(), E::Packet> {
-        let lane = match source {
-            Source::Driver => &mut self.driver,
-            Source::Client => &mut self.clients,
-        };
+    fn give_kernel(&mut self, packet: E::Packet) -> Result<(), E::Packet> {
+        let id = self.submitted + 1;
         match &mut self.engine {
-            Some(engine) if !lane.dispatched.is_full() => engine.submit(packet, fence)?,
+            Some(engine) if !self.kernel_flight.is_full() => engine.submit(packet, id)?,
             _ => return Err(packet),
         }
         // Cannot fail: it is not full.
-        let _ = lane.dispatched.push(fence);
+        let _ = self.kernel_flight.push(id);
+        self.submitted = id;
         Ok(())
     }
 
-    /// Dispatches pending packets to the engine while it takes them, those of the driver first.
+    /// Takes up to `count` packets of `client`, which `make` makes, and gives them tickets. Returns
+    /// how many. The context may have been another client's, which is left in `before`.
+    pub(super) fn submit_clients(
+        &mut self,
+        client: &Arc<Client>,
+        count: u32,
+        make: impl Fn() -> E::Packet,
+        before: &mut Option<Arc<Client>>,
+    ) -> u32 {
+        let Some(context) = self.contexts.enter(client, before) else {
+            return 0;
+        };
+        let node = self.contexts.node();
+        let mut ticket = client.submitted(node);
+        let mut taken = 0;
+        while taken < count {
+            let is_direct =
+                !self.by_thread && self.contexts.queued() == 0 && !self.staged.is_full();
+            if !is_direct && !self.contexts.has_room(context) {
+                break;
+            }
+            ticket += 1;
+            let packet = Taken {
+                context,
+                ticket,
+                packet: make(),
+            };
+            if is_direct {
+                self.hand_out_one(packet);
+            } else if self.contexts.push(packet).is_err() {
+                // Cannot happen: there was room.
+                ticket -= 1;
+                break;
+            }
+            taken += 1;
+        }
+        client.set_submitted(node, ticket);
+        if !self.by_thread && self.contexts.queued() != 0 {
+            self.hand_out();
+        }
+        taken
+    }
+
+    /// Gives a packet its submission id, and to the engine, or stages it. There is a place.
+    fn hand_out_one(&mut self, taken: Taken<E::Packet>) {
+        let Taken {
+            context,
+            ticket,
+            packet,
+        } = taken;
+        let id = self.submitted + 1;
+        self.submitted = id;
+        self.contexts.handed_out(context, id);
+        let refused = match self.staged.is_empty() {
+            true => self.give(self.handed_out.len(), id, packet).err(),
+            false => Some(packet),
+        };
+        // Cannot fail, both.
+        let _ = self.handed_out.push(HandedOut {
+            id,
+            ticket,
+            context,
+        });
+        if let Some(packet) = refused {
+            let _ = self.staged.push(packet);
+        }
+    }
+
+    /// Gives a packet of a client to the engine, which has `count` of those, or hands it back if
+    /// there is no room.
+    #[inline(always)]
+    fn give(&mut self, count: usize, id: u64, packet: E::Packet) -> Result<(), E::Packet> {
+        match &mut self.engine {
+            Some(engine) if count < self.share && self.kernel.is_empty() => {
+                engine.submit(packet, id)
+            }
+            _ => Err(packet),
+        }
+    }
+
+    /// Hands out packets of clients while there is room for them.
+    fn hand_out(&mut self) {
+        while !self.staged.is_full() {
+            let Some(taken) = self.contexts.next() else {
+                return;
+            };
+            self.hand_out_one(taken);
+        }
+    }
+
+    /// Dispatches packets that wait to the engine while it takes them, those of the driver first.
     pub(super) fn dispatch(&mut self) {
-        for source in [Source::Driver, Source::Client] {
-            while let Some((fence, packet)) = self.lane(source).pending.pop() {
-                if let Err(packet) = self.give(source, fence, packet) {
-                    // Cannot fail: its place was made free just now.
-                    let _ = self.lane(source).pending.unpop((fence, packet));
-                    return;
-                }
+        while let Some(packet) = self.kernel.pop() {
+            if let Err(packet) = self.give_kernel(packet) {
+                // Cannot fail: its place was made free just now.
+                let _ = self.kernel.unpop(packet);
+                break;
             }
         }
+        while let Some(packet) = self.staged.pop() {
+            // Without this one, which is of those that are in the engine or will be.
+            let at = self.handed_out.len() - self.staged.len() - 1;
+            let id = self.handed_out.get(at).map_or(0, |packet| packet.id);
+            if let Err(packet) = self.give(at, id, packet) {
+                // Cannot fail, as above.
+                let _ = self.staged.unpop(packet);
+                break;
+            }
+        }
+        self.hand_out();
     }
 
     /// Publishes what was dispatched. Suppresses interrupts only if nothing is pending.
@@ -290,31 +366,80 @@ impl<E: Engine> NodeQueue<E> {
         }
     }
 
-    /// Takes the oldest pending packet of a client, with its fence id. The submission thread gets
-    /// the packets of the software node in this way, one at a time.
-    pub(super) fn pop(&mut self) -> Option<(u64, E::Packet)> {
-        let front = self.clients.pending.front();
-        self.clients.dispatched.push(front?.0).ok()?;
-        self.clients.pending.pop()
+    /// Takes the oldest staged packet, with its submission id. The submission thread gets the
+    /// packets of the software node in this way, one at a time. [`None`] as packet if the one with
+    /// this id was taken before: what it did was not recorded.
+    pub(super) fn pop(&mut self) -> Option<(u64, Option<E::Packet>)> {
+        if self.handed_out.len() > self.staged.len() {
+            return Some((self.handed_out.front()?.id, None));
+        }
+        if self.staged.is_empty() {
+            self.hand_out();
+        }
+        let packet = self.staged.pop()?;
+        Some((self.handed_out.front()?.id, Some(packet)))
     }
 
-    /// Records all packets as complete and returns the fence of the last one. The engine was
-    /// stopped and reports nothing any more.
-    pub(super) fn force_complete(&mut self) -> u64 {
-        self.forced = self.submitted;
-        self.stalled = false;
-        for lane in [&mut self.driver, &mut self.clients] {
-            while lane.dispatched.pop().is_some() {}
+    /// Puts the staged packets back in front of those of their contexts, without submission ids.
+    fn take_back_staged(&mut self) {
+        while let Some(packet) = self.staged.pop_back() {
+            let Some(HandedOut {
+                ticket, context, ..
+            }) = self.handed_out.pop_back()
+            else {
+                return;
+            };
+            self.contexts.taken_back(context);
+            // Cannot fail: there is a place for each.
+            let _ = self.contexts.push_front(Taken {
+                context,
+                ticket,
+                packet,
+            });
         }
+    }
+
+    /// Ends all packets that the engine has, which was stopped and reports nothing any more:
+    /// whether it has executed them is not known. What is staged gets new submission ids later.
+    ///
+    /// Returns the last submission id. Does nothing to the software node, which has no engine.
+    pub(super) fn force_complete(&mut self) -> u64 {
+        self.stalled = false;
+        if self.engine.is_none() {
+            return self.completed();
+        }
+        self.take_back_staged();
+        let node = self.contexts.node();
+        for at in 0..self.handed_out.len() {
+            if let Some(lost) = self.handed_out.get(at) {
+                if let Some(client) = self.contexts.client(lost.context) {
+                    client.lose(node, lost.ticket);
+                }
+            }
+        }
+        while let Some(lost) = self.handed_out.pop() {
+            self.end(&lost);
+        }
+        while self.kernel_flight.pop().is_some() {}
+        self.forced = self.submitted;
+        self.highest = self.submitted;
         self.submitted
     }
 
-    /// Takes a packet that never reached the engine but was [counted as
-    /// complete](Self::force_complete).
+    /// Takes a packet of the driver that never reached the engine, which was stopped: see
+    /// [`Self::force_complete`].
     pub(super) fn cancel_one(&mut self) -> Option<E::Packet> {
-        let driver = self.driver.pending.pop();
-        let (_, packet) = driver.or_else(|| self.clients.pending.pop())?;
-        Some(packet)
+        self.kernel.pop()
+    }
+
+    /// Returns the packets of clients that have no submission id yet.
+    pub(super) fn contexts(&mut self) -> &mut Contexts<E::Packet> {
+        &mut self.contexts
+    }
+
+    /// Returns which waiters for tickets to wake, one bit for each of their queues.
+    pub(super) fn take_wakes(&mut self) -> u32 {
+        core::mem::take(&mut self.to_wake)
     }
 
     /// Returns whether the DPC is needed now, after the engine was polled; `completed` says whether
@@ -331,37 +456,62 @@ impl<E: Engine> NodeQueue<E> {
         engine.needs_dpc() || (completed && with_dpc)
     }
 
-    /// Records the completion of one packet, in any order. A fence that the engine does not have
-    /// changes nothing.
+    /// Records that one packet ended, in any order. An id that the engine does not have changes
+    /// nothing.
     #[inline]
-    pub(crate) fn complete(&mut self, fence: u64) {
-        let is_it = |known: &u64| *known == fence;
-        if self.driver.dispatched.take(is_it).is_none() {
-            self.clients.dispatched.take(is_it);
-        }
+    pub(crate) fn complete(&mut self, id: u64) {
         self.completions = self.completions.wrapping_add(1);
         self.stalled = false;
+        if self.kernel_flight.front() == Some(&id) {
+            self.kernel_flight.pop();
+        } else if let Some(packet) = self.handed_out.take(|packet| packet.id == id) {
+            self.end(&packet);
+        } else if self.kernel_flight.take(|known| *known == id).is_none() {
+            return;
+        }
+        self.highest = self.highest.max(id);
     }
 
-    /// Returns how many packets completed. Wraps.
+    /// Records that the packet of a client ended that was in `handed_out`.
+    #[inline]
+    fn end(&mut self, packet: &HandedOut) {
+        let HandedOut {
+            context, ticket, ..
+        } = *packet;
+        let handed_out = &self.handed_out;
+        self.to_wake |= self.contexts.ended(context, ticket, || {
+            handed_out
+                .iter()
+                .find(|other| other.context == context)
+                .map(|other| other.ticket)
+        });
+    }
+
+    /// Returns how many packets ended. Wraps.
     pub(super) fn completions(&self) -> u64 {
         self.completions
     }
 
-    /// Returns the last fence that was [complete by force](Self::force_complete).
+    /// Returns the last submission id that was [complete by force](Self::force_complete).
     pub(super) fn forced(&self) -> u64 {
         self.forced
     }
 
-    /// Returns the fence ids of the oldest packets that the engine has, of each lane.
+    /// Returns the submission ids of the oldest packets that the engine has: of the driver, and of
+    /// clients.
     pub(super) fn oldest_dispatched(&self) -> [Option<u64>; 2] {
-        [&self.driver, &self.clients].map(|lane| lane.dispatched.front().copied())
+        let client = match self.handed_out.len() > self.staged.len() {
+            true => self.handed_out.front().map(|packet| packet.id),
+            false => None,
+        };
+        [self.kernel_flight.front().copied(), client]
     }
 
-    /// Returns how many packets the engine has.
+    /// Returns how many packets the engine has, or the submission thread.
     pub(super) fn in_flight(&self) -> u64 {
+        let clients = self.handed_out.len() - self.staged.len();
         // CAST: never lossy.
-        (self.driver.dispatched.len() + self.clients.dispatched.len()) as u64
+        (self.kernel_flight.len() + clients) as u64
     }
 
     /// Returns whether the engine has packets that it may complete.

@@ -29,7 +29,7 @@ use super::{
 /// Context: process, a thread of its own.
 pub(crate) fn submission_thread<H: Hardware>(adapter: &Adapter<H>, thread: &kthread::Context) {
     // WAIT: idle-threads
-    while adapter.miniport().submission_event().wait(thread) {
+    while adapter.miniport().fences().submission_event().wait(thread) {
         run_submission(adapter);
     }
 }
@@ -43,6 +43,9 @@ pub(super) const SOFTWARE_ROUND: usize = 32;
 ///
 /// Context: process.
 pub(super) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
+    if adapter.miniport().fences().take_dropped() {
+        drop_packets(adapter);
+    }
     for node in Node::ENGINES {
         let hardware = adapter.miniport();
         // As in `submit_with`.
@@ -68,7 +71,7 @@ pub(super) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
             return;
         }
     }
-    adapter.miniport().submission_event().signal();
+    adapter.miniport().fences().submission_event().signal();
 }
 
 /// Executes the oldest packet of the software node and reports it.
@@ -81,23 +84,44 @@ fn execute_software<H: Hardware>(adapter: &Adapter<H>) -> bool {
     let packet = adapter.synchronize_execution(message, |state| {
         H::node(state, Node::Software).and_then(NodeQueue::pop)
     });
-    let Ok(Some((fence, packet))) = packet else {
+    let Ok(Some((id, packet))) = packet else {
         return false;
     };
-    // Executed: a null packet has nothing to do. Its client gets its place back before the waiters
-    // are woken, and outside the lock, as this may be the last reference.
-    if let Some(client) = H::client_of(packet) {
-        client.give_back(1);
-    }
+    // Executed here, outside the lock: a null packet has nothing to do.
+    drop(packet);
+    // If the device is being reset this fails. The packet is reported when that is over.
     let reported = adapter.synchronize_execution(message, |state| {
         if let Some(queue) = H::node(state, Node::Software) {
-            queue.complete(fence);
+            queue.complete(id);
         }
         let data = InterruptData::DmaCompleted {
-            submission_fence_id: fence,
+            submission_fence_id: id,
             node: Node::Software,
         };
         notify_interrupt(state, &data, Dpc::Queued)
     });
     reported.unwrap_or(false)
+}
+
+/// Takes the packets of clients that are dropped.
+fn drop_packets<H: Hardware>(adapter: &Adapter<H>) {
+    for node in Node::ALL {
+        let message = adapter.miniport().message_of(node);
+        let mut from = 0;
+        loop {
+            let dropped = adapter.synchronize_execution(message, |state| {
+                H::node(state, node)?.contexts().drop_next(from)
+            });
+            match dropped {
+                // The packet and the client go here, outside the lock.
+                Ok(Some((context, _packet, _client))) => from = context,
+                Ok(None) => break,
+                Err(_) => {
+                    // The device is being reset: again after that.
+                    adapter.miniport().fences().set_dropped();
+                    return;
+                }
+            }
+        }
+    }
 }

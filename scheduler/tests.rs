@@ -5,7 +5,6 @@
 
 use kernel::{
     irq::sim::Domain,
-    kthread::Event,
     prelude::*,
     sync::{
         atomic::{
@@ -29,14 +28,12 @@ use crate::{
     },
     scheduler::{
         self,
-        fence::{
-            Client,
-            Fences,
-            CLIENT_LIMIT, //
-        },
+        client::CLIENT_LIMIT,
         fifo::Fifo,
         submission,
+        Client,
         Engine,
+        Fences,
         Hardware,
         Health,
         Interrupt,
@@ -46,18 +43,21 @@ use crate::{
         Notify,
         PerNode,
         Policy,
+        Progress,
         Watchdog, //
     },
 };
 
+mod contexts;
 mod fence;
+mod fifo;
 mod lanes;
 mod notify;
 mod watchdog;
 
 /// An engine with room for a few packets that completes them when it is told to.
 struct FakeEngine {
-    /// Fences of the packets taken, oldest first.
+    /// Submission ids of the packets taken, oldest first.
     taken: Fifo<u64>,
     /// Memory for commands and null packets alike. A null packet takes one when it is taken, a
     /// command when it is made.
@@ -68,16 +68,21 @@ struct FakeEngine {
     overdue: bool,
 }
 
+enum FakePacket {
+    Command,
+    Null,
+}
+
 impl Engine for FakeEngine {
-    type Packet = Option<Arc<Client>>;
+    type Packet = FakePacket;
 
     fn capacity(&self) -> usize {
         ROOM
     }
 
-    fn submit(&mut self, packet: Self::Packet, fence: u64) -> Result<(), Self::Packet> {
-        let slots = u32::from(packet.is_some());
-        if self.slots < slots || self.taken.push(fence).is_err() {
+    fn submit(&mut self, packet: Self::Packet, id: u64) -> Result<(), Self::Packet> {
+        let slots = u32::from(matches!(packet, FakePacket::Null));
+        if self.slots < slots || self.taken.push(id).is_err() {
             return Err(packet);
         }
         self.slots -= slots;
@@ -103,7 +108,6 @@ impl Engine for FakeEngine {
 struct Fake {
     fences: Arc<Fences>,
     kicks: Atomic<u32>,
-    submission_event: Event,
     watchdog: Watchdog,
     /// What the status says, as a [`Health`], and how often it was read.
     health: Atomic<u32>,
@@ -166,8 +170,8 @@ impl Hardware for Fake {
         }
         // The fake engine of the cursor node completes its packets when it is polled.
         if let Some(queue) = Self::node(state, Node::Cursor) {
-            while let Some(fence) = queue.engine.as_mut().and_then(|engine| engine.taken.pop()) {
-                queue.complete(fence);
+            while let Some(id) = queue.engine.as_mut().and_then(|engine| engine.taken.pop()) {
+                queue.complete(id);
             }
         }
     }
@@ -176,8 +180,8 @@ impl Hardware for Fake {
         self.kicks.add(1, Relaxed);
     }
 
-    fn submission_event(&self) -> &Event {
-        &self.submission_event
+    fn fences(&self) -> &Fences {
+        &self.fences
     }
 
     fn watchdog(&self) -> &Watchdog {
@@ -215,12 +219,8 @@ impl Hardware for Fake {
         adapter.miniport().more.load(Relaxed)
     }
 
-    fn null_packet(_node: Node, client: Arc<Client>) -> Option<Arc<Client>> {
-        Some(client)
-    }
-
-    fn client_of(packet: Option<Arc<Client>>) -> Option<Arc<Client>> {
-        packet
+    fn null_packet(_node: Node) -> FakePacket {
+        FakePacket::Null
     }
 }
 
@@ -272,7 +272,6 @@ impl Rig {
         let fake = Fake {
             fences: Fences::new()?,
             kicks: Atomic::new(0),
-            submission_event: Event::new(),
             watchdog: Watchdog::new(),
             health: Atomic::new(Health::Good as u32),
             health_reads: Atomic::new(0),
@@ -306,30 +305,69 @@ impl Rig {
         Ok(connection)
     }
 
-    /// Submits packets. Returns how many were taken, and the fence of the last one.
+    /// Returns whether the submission thread was woken since the last call.
+    fn is_woken(&self) -> bool {
+        self.fake().fences.submission_event().take()
+    }
+
+    /// Submits packets. Returns how many were taken, and the ticket of the last one.
     fn submit(&self, node: Node, count: u32) -> Result<(u32, u64), Status> {
-        scheduler::submit_null(&self.adapter, node, count, &self.client)
+        self.submit_for(&self.client, node, count)
     }
 
-    /// Submits packets of the driver. Returns the fence of the last one.
+    /// Submits packets of `client`, as the ioctl does.
+    fn submit_for(
+        &self,
+        client: &Arc<Client>,
+        node: Node,
+        count: u32,
+    ) -> Result<(u32, u64), Status> {
+        let granted = client.reserve(count);
+        let result = scheduler::submit_null(&self.adapter, node, granted, client);
+        client.give_back(granted - result.map_or(0, |(taken, _)| taken));
+        result
+    }
+
+    /// Submits packets of the driver. Returns the last submission id of the node.
     fn command(&self, node: Node, count: u32) -> Result<u64> {
-        let mut last = 0;
         for _ in 0..count {
-            last = scheduler::submit(&self.adapter, node, None)?.map_err(|_| EBUSY)?;
+            scheduler::submit(&self.adapter, node, FakePacket::Command)?.map_err(|_| EBUSY)?;
         }
-        Ok(last)
+        Ok(self.progress(node)?.submitted)
     }
 
-    /// Completes the oldest packets of the control node. Returns the fence of the last one.
+    /// Returns how far `node` is.
+    fn progress(&self, node: Node) -> Result<Progress, Status> {
+        scheduler::known_progress(&self.adapter, node)
+    }
+
+    /// Returns the last completed and the last submission id of `node`.
+    fn ids(&self, node: Node) -> Result<(u64, u64), Status> {
+        self.progress(node)
+            .map(|found| (found.completed, found.submitted))
+    }
+
+    /// Completes the oldest packets of the control node. Returns the id of the last one.
     fn complete(&self, count: usize) -> Result<Option<u64>, Status> {
         self.with_control(|queue| {
             let mut last = None;
             for _ in 0..count {
-                let fence = queue.engine.as_mut()?.taken.pop()?;
-                queue.complete(fence);
-                last = Some(fence);
+                let id = queue.engine.as_mut()?.taken.pop()?;
+                queue.complete(id);
+                last = Some(id);
             }
             last
+        })
+    }
+
+    /// Completes the packets of the control node with these ids.
+    fn complete_these(&self, ids: &[u64]) -> Result<Option<()>, Status> {
+        self.with_control(|queue| {
+            for id in ids {
+                queue.engine.as_mut()?.taken.take(|taken| taken == id)?;
+                queue.complete(*id);
+            }
+            Some(())
         })
     }
 
@@ -342,38 +380,15 @@ impl Rig {
             .synchronize_execution(0, |state| f(Fake::node(state, Node::Control)?))
     }
 
-    /// Waits until `node` shows `fence` as complete to waiters.
-    fn wait(&self, node: Node, fence: u64) -> bool {
-        wait(|| self.fake().fences.completed(node) == fence)
+    /// Waits until `node` shows `id` as complete.
+    fn wait(&self, node: Node, id: u64) -> bool {
+        wait(|| self.fake().fences.completed(node) == id)
     }
 }
 
 #[kunit_tests(rust_gpu_scheduler)]
 mod suite {
     use super::*;
-
-    #[test]
-    fn fifo_keeps_order_and_bound() -> Result {
-        let mut fifo = Fifo::new(3)?;
-        for round in 0..10 {
-            assert!(fifo.is_empty());
-            for item in 0..3 {
-                assert_eq!(fifo.push(round + item), Ok(()));
-            }
-            assert_eq!(fifo.push(99), Err(99));
-            let first = fifo.pop().ok_or(EINVAL)?;
-            assert_eq!(fifo.unpop(first), Ok(()));
-            assert_eq!(fifo.unpop(98), Err(98));
-            for item in 0..3 {
-                assert_eq!(fifo.pop(), Some(round + item));
-            }
-            assert_eq!(fifo.pop(), None);
-            // Begin the next round elsewhere.
-            assert_eq!(fifo.push(0), Ok(()));
-            assert_eq!(fifo.pop(), Some(0));
-        }
-        Ok(())
-    }
 
     #[test]
     fn packets_wait_in_order_for_room() -> Result {
@@ -384,17 +399,17 @@ mod suite {
         assert_eq!(rig.submit(Node::Control, all as u32), Ok((all as u32, all)));
         // One batch, one publication; what does not fit waits for the submission thread.
         assert_eq!(rig.fake().kicks.load(Relaxed), 1);
-        assert!(rig.fake().submission_event.take());
+        assert!(rig.is_woken());
 
         let mut expected = 1;
         for _ in 0..3 {
             let done = rig.with_control(|queue| {
                 let mut count = 0;
-                while let Some(fence) = queue.engine.as_mut()?.taken.pop() {
-                    assert_eq!(fence, expected);
+                while let Some(id) = queue.engine.as_mut()?.taken.pop() {
+                    assert_eq!(id, expected);
                     expected += 1;
                     count += 1;
-                    queue.complete(fence);
+                    queue.complete(id);
                 }
                 Some((count, queue.completed()))
             });
@@ -402,10 +417,16 @@ mod suite {
             submission::run_submission(&rig.adapter);
         }
         assert_eq!(expected, all + 1);
+        let end = Progress {
+            completed: all,
+            submitted: all,
+            ..Progress::default()
+        };
         assert_eq!(
             scheduler::query_current_fence(&rig.adapter, Node::Control),
-            Ok((all, all))
+            Ok(end)
         );
+        assert_eq!(rig.client.completed(Node::Control), all);
         Ok(())
     }
 
@@ -416,26 +437,26 @@ mod suite {
         let mut batch = Fifo::new(ROOM)?;
         let mut send = |count, interrupt| {
             for _ in 0..count {
-                let _ = batch.push(None);
+                let _ = batch.push(FakePacket::Command);
             }
             scheduler::submit_batch(&rig.adapter, Node::Control, &mut batch, interrupt)
         };
         let is_suppressed = || rig.with_control(|queue| Some(queue.engine.as_ref()?.suppressed));
 
-        assert_eq!(send(1, Interrupt::Suppressed), Ok(1));
+        assert_eq!(send(1, Interrupt::Suppressed), Ok(()));
         assert_eq!(is_suppressed(), Ok(Some(true)));
         assert_eq!(scheduler::report_vsync(&rig.adapter, 0, false), Ok(false));
         assert_eq!(is_suppressed(), Ok(Some(true)));
         assert_eq!(scheduler::report_vsync(&rig.adapter, 0, true), Ok(false));
         assert_eq!(is_suppressed(), Ok(Some(false)));
 
-        assert_eq!(send(1, Interrupt::Suppressed), Ok(2));
+        assert_eq!(send(1, Interrupt::Suppressed), Ok(()));
         assert_eq!(is_suppressed(), Ok(Some(true)));
-        assert_eq!(rig.submit(Node::Control, 1), Ok((1, 3)));
+        assert_eq!(rig.submit(Node::Control, 1), Ok((1, 1)));
         assert_eq!(is_suppressed(), Ok(Some(false)));
 
         // A packet that waits for room needs the interrupt.
-        assert_eq!(send(ROOM, Interrupt::Suppressed), Ok(3 + ROOM as u64));
+        assert_eq!(send(ROOM, Interrupt::Suppressed), Ok(()));
         assert_eq!(is_suppressed(), Ok(Some(false)));
         Ok(())
     }
@@ -445,40 +466,51 @@ mod suite {
         let rig = Rig::new()?;
         let mut connection = rig.connect()?;
         let fences = &rig.fake().fences;
+        let wait = |ticket| fences.wait(&rig.client, Node::Control, ticket, 0);
 
-        // Some are in the engine, some wait; none of them is reported.
-        let count = 2 * ROOM as u32;
-        assert_eq!(rig.client.reserve(count), count);
-        assert!(rig.submit(Node::Control, count).is_ok());
+        // Some are in the engine, some are staged; none of them is reported.
+        let count = 2 * ROOM as u64;
+        let lost = CLIENTS as u64;
+        assert_eq!(
+            rig.submit(Node::Control, count as u32),
+            Ok((count as u32, count))
+        );
+        assert!(rig.submit(Node::Software, 1).is_ok());
         let mut states = connection.disconnect();
         scheduler::force_complete(rig.fake(), &mut states, fences);
-        assert_eq!(fences.completed(Node::Control), u64::from(count));
+        assert_eq!(fences.completed(Node::Control), count);
         assert_eq!(fences.completed(Node::Cursor), 0);
         assert!(scheduler::query_current_fence(&rig.adapter, Node::Control).is_err());
+        assert_eq!(
+            [1, lost, lost + 1].map(wait),
+            [Err(ECANCELED), Err(ECANCELED), Err(ETIME)]
+        );
 
         let state = states.get_mut(0).ok_or(EINVAL)?;
         assert_eq!(
             Fake::notify(state).map(|n| n.completed()[Node::Control]),
-            Some(u64::from(count))
+            Some(count)
         );
         let queue = Fake::node(state, Node::Control).ok_or(EINVAL)?;
         scheduler::cancel_pending::<Fake>(queue);
-        assert_eq!(queue.queued(), 0);
-        // Those in the engine are the engine's to give back.
-        assert_eq!(rig.client.reserve(u32::MAX), CLIENT_LIMIT - CLIENTS as u32);
+        assert_eq!(queue.queued() as u64, count - lost);
+        assert_eq!(queue.in_flight(), 0);
+        let taken = &mut queue.engine.as_mut().ok_or(EINVAL)?.taken;
+        while taken.pop().is_some() {}
 
-        while queue
-            .engine
-            .as_mut()
-            .and_then(|engine| engine.taken.pop())
-            .is_some()
-        {}
-
+        // What was not in the engine goes on in its order, with new ids.
         connection.connect(&mut states)?;
-        let next = u64::from(count) + 1;
-        assert_eq!(rig.submit(Node::Control, 1), Ok((1, next)));
-        let taken = rig.with_control(|queue| queue.engine.as_mut()?.taken.pop());
-        assert_eq!(taken, Ok(Some(next)));
+        submission::run_submission(&rig.adapter);
+        assert_eq!(rig.ids(Node::Control), Ok((count, 2 * count - lost)));
+        assert_eq!(rig.complete(1), Ok(Some(count + 1)));
+        assert_eq!([lost + 1, lost + 2].map(wait), [Ok(()), Err(ETIME)]);
+        assert_eq!(wait(1), Err(ECANCELED));
+        assert_eq!(rig.ids(Node::Software), Ok((1, 1)));
+        while let Ok(Some(_)) = rig.complete(1) {
+            submission::run_submission(&rig.adapter);
+        }
+        assert_eq!(wait(count), Ok(()));
+        assert_eq!(rig.client.reserve(u32::MAX), CLIENT_LIMIT);
         Ok(())
     }
 
@@ -488,10 +520,10 @@ mod suite {
         let _connection = rig.connect()?;
         assert!(rig.submit(Node::Control, 3).is_ok());
 
-        let complete = |fence| {
+        let complete = |id| {
             rig.adapter.synchronize_execution(0, |state| {
                 let queue = Fake::node(state, Node::Control)?;
-                queue.complete(fence);
+                queue.complete(id);
                 let completed = queue.completed();
                 scheduler::notify_completed(state, Node::Control, completed, Dpc::Queued);
                 Fake::notify(state).map(|notify| notify.completed()[Node::Control])
@@ -533,10 +565,8 @@ mod suite {
         let rig = Rig::new()?;
         let _connection = rig.connect()?;
         assert_eq!(rig.command(Node::Cursor, 2), Ok(2));
-        assert_eq!(
-            scheduler::query_current_fence(&rig.adapter, Node::Cursor),
-            Ok((2, 2))
-        );
+        assert!(scheduler::query_current_fence(&rig.adapter, Node::Cursor).is_ok());
+        assert_eq!(rig.ids(Node::Cursor), Ok((2, 2)));
         Ok(())
     }
 
@@ -544,15 +574,12 @@ mod suite {
     fn software_queue_of_the_example() -> Result {
         let rig = Rig::new()?;
         let connection = rig.connect()?;
-        assert_eq!(rig.client.reserve(5), 5);
         assert!(rig.submit(Node::Software, 5).is_ok());
         // Nothing but the submission thread executes them.
-        assert_eq!(
-            scheduler::query_current_fence(&rig.adapter, Node::Software),
-            Ok((0, 5))
-        );
+        assert!(scheduler::query_current_fence(&rig.adapter, Node::Software).is_ok());
+        assert_eq!(rig.ids(Node::Software), Ok((0, 5)));
         assert_eq!(rig.fake().kicks.load(Relaxed), 0);
-        assert!(rig.fake().submission_event.take());
+        assert!(rig.is_woken());
 
         submission::run_submission(&rig.adapter);
         assert!(rig.wait(Node::Software, 5));

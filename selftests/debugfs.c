@@ -141,24 +141,25 @@ TEST_F_TIMEOUT(debugfs, messages, 60)
 TEST_F_TIMEOUT(debugfs, nodes, 60)
 {
 	static const char *const names[] = { "Control", "Cursor", "Software" };
-	__u64 completed, submitted, shown_completed, shown_submitted, queued;
+	__u64 completed, submitted, shown_completed, shown_submitted, queued, in_flight;
 	unsigned int lines = 0, message, node;
 	char text[8192], name[32], *line, *next;
 
 	ASSERT_EQ(0, gpu_works(self->fd));
 	ASSERT_GT(read_file(file_of(&self->gpu, "nodes"), text, sizeof(text)), 0);
 	for (line = strtok_r(text, "\n", &next); line; line = strtok_r(NULL, "\n", &next)) {
-		if (sscanf(line, "%31s %u %llu %llu %llu", name, &message, &shown_submitted,
-			   &shown_completed, &queued) != 5)
+		if (sscanf(line, "%31s %u %llu %llu %llu %llu", name, &message, &shown_submitted,
+			   &shown_completed, &queued, &in_flight) != 6)
 			continue;
 		node = lines++;
 		ASSERT_LT(node, RUST_GPU_NODE_COUNT);
 		EXPECT_STREQ(names[node], name);
 		EXPECT_LT(message, self->info.messages);
-		ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &submitted));
+		ASSERT_EQ(0, gpu_query_node(self->fd, node, &completed, &submitted));
 		EXPECT_EQ(submitted, shown_submitted);
 		EXPECT_EQ(completed, shown_completed);
 		EXPECT_EQ(0, queued);
+		EXPECT_EQ(0, in_flight);
 	}
 	EXPECT_EQ(RUST_GPU_NODE_COUNT, lines);
 }

@@ -532,7 +532,7 @@ TEST_F_TIMEOUT(node, batches, 120)
 		for (count = 1; count <= RUST_GPU_SUBMIT_MAX_COUNT; count++) {
 			ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &before));
 			ASSERT_EQ(count, gpu_submit(self->fd, node, count, 0, &fence));
-			/* Nobody else submits, so the ids have no gaps. */
+			/* The tickets of a file have no gaps. */
 			EXPECT_EQ(before + count, fence);
 		}
 		ASSERT_EQ(0, gpu_wait_fence(self->fd, node, fence, now_ns() + GPU_PATIENCE_NS));
@@ -564,7 +564,7 @@ TEST_F_TIMEOUT(node, query_monotonic, 120)
 	}
 }
 
-/* Closing a file with packets in flight neither loses them nor stops the node. */
+/* Closing a file with packets in flight does not stop the node. */
 TEST_F_TIMEOUT(node, close_in_flight, 120)
 {
 	__u64 fence, completed, submitted;
@@ -582,7 +582,7 @@ TEST_F_TIMEOUT(node, close_in_flight, 120)
 	}
 	ASSERT_EQ(0, gpu_quiesce(self->fd));
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
-		ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &submitted));
+		ASSERT_EQ(0, gpu_query_node(self->fd, node, &completed, &submitted));
 		EXPECT_EQ(submitted, completed);
 	}
 	EXPECT_EQ(0, gpu_works(self->fd));

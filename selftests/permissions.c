@@ -152,10 +152,10 @@ TEST_F_TIMEOUT(permissions, card_unauthenticated, 60)
 	ASSERT_GE(self->master, 0);
 	ASSERT_EQ(0, gpu_calm(self->master));
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
-		ASSERT_EQ(0, gpu_query(self->master, node, &completed, &before[node]));
+		ASSERT_EQ(0, gpu_query_node(self->master, node, &completed, &before[node]));
 	EXPECT_EQ(0, as_nobody(use_card_unauthenticated, &self->gpu));
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
-		ASSERT_EQ(0, gpu_query(self->master, node, &completed, &after));
+		ASSERT_EQ(0, gpu_query_node(self->master, node, &completed, &after));
 		EXPECT_EQ(before[node], after);
 	}
 }

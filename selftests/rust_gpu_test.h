@@ -296,7 +296,7 @@ static __maybe_unused int gpu_counters(int fd, __u32 message,
 }
 
 /*
- * Submits @count packets. *@fence gets the fence of the last one. Returns how many were
+ * Submits @count packets. *@fence gets the ticket of the last one. Returns how many were
  * taken, or -errno.
  */
 static __maybe_unused int gpu_submit(int fd, __u32 node, __u32 count, __u32 flags,
@@ -336,17 +336,33 @@ static __maybe_unused int gpu_query(int fd, __u32 node, __u64 *completed, __u64 
 	return ret;
 }
 
-/* Waits until every packet of every node is complete. */
+/* As gpu_query(), but for the submission ids of the node, so for all files and the driver. */
+static __maybe_unused int gpu_query_node(int fd, __u32 node, __u64 *completed, __u64 *submitted)
+{
+	struct drm_rust_gpu_query_fence query = { .node = node };
+	int ret = gpu_ioctl(fd, DRM_IOCTL_RUST_GPU_QUERY_FENCE, &query);
+
+	*completed = query.node_completed;
+	*submitted = query.node_submitted;
+	return ret;
+}
+
+/* Waits until every packet of every node is complete, of all files. Returns 0 or -errno. */
 static __maybe_unused int gpu_quiesce(int fd)
 {
-	__u64 completed, submitted;
+	const __s64 end = now_ns() + GPU_PATIENCE_NS;
 	__u32 node;
-	int ret;
 
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
-		ret = gpu_query(fd, node, &completed, &submitted);
-		if (!ret && completed < submitted)
-			ret = gpu_wait_fence(fd, node, submitted, now_ns() + GPU_PATIENCE_NS);
+		struct drm_rust_gpu_query_fence query = { .node = node };
+		int ret = gpu_ioctl(fd, DRM_IOCTL_RUST_GPU_QUERY_FENCE, &query);
+
+		while (!ret && query.node_pending) {
+			if (now_ns() > end)
+				return -ETIME;
+			sleep_ns(NSEC_PER_MSEC);
+			ret = gpu_ioctl(fd, DRM_IOCTL_RUST_GPU_QUERY_FENCE, &query);
+		}
 		if (ret)
 			return ret;
 	}
@@ -369,7 +385,7 @@ static __maybe_unused int gpu_activity(int fd, __u64 *sum)
 			counters.dpcs_queued + counters.dpcs_refused + counters.dpcs_run;
 	}
 	for (i = 0; !ret && i < RUST_GPU_NODE_COUNT; i++) {
-		ret = gpu_query(fd, i, &completed, &submitted);
+		ret = gpu_query_node(fd, i, &completed, &submitted);
 		*sum += completed + submitted;
 	}
 	return ret;

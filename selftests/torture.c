@@ -291,7 +291,7 @@ TEST_F_TIMEOUT(torture, all, 800)
 
 	ASSERT_EQ(0, gpu_calm(self->fd));
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
-		ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &submitted_before[node]));
+		ASSERT_EQ(0, gpu_query_node(self->fd, node, &completed, &submitted_before[node]));
 	for (message = 0; message < self->info.messages; message++)
 		ASSERT_EQ(0, gpu_counters(self->fd, message, &before[message]));
 	ASSERT_EQ(self->info.messages, irq_counts(irqs_before, MESSAGES));
@@ -322,7 +322,7 @@ TEST_F_TIMEOUT(torture, all, 800)
 
 	/* No fence was lost or invented. */
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
-		ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &submitted));
+		ASSERT_EQ(0, gpu_query_node(self->fd, node, &completed, &submitted));
 		EXPECT_EQ(submitted, completed) TH_LOG("node %u", node);
 		EXPECT_EQ(packets[node], submitted - submitted_before[node])
 			TH_LOG("node %u", node);

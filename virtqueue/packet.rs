@@ -37,9 +37,8 @@ use crate::{
         ResponseError, //
     },
     scheduler::{
-        Client,
         Node,
-        CLIENT_DEPTH, //
+        PLACES, //
     },
 };
 
@@ -239,8 +238,8 @@ pub(crate) enum Completion {
     None,
     /// The memory goes back to the reserve for panic screens.
     Panic,
-    /// A null packet: this client gets its place back.
-    Client(Arc<Client>),
+    /// Nothing: it is a null packet.
+    Null,
     /// The answer goes to the submitter.
     Reply(ReplySlot),
     /// The device made this resource, or refused to.
@@ -255,22 +254,16 @@ pub(crate) enum Completion {
 
 /// A packet of a hardware node.
 pub(crate) enum Packet {
-    /// A null packet, which counts against this client. Its command is made when it enters the
-    /// ring.
-    Null(Node, Arc<Client>),
+    /// A null packet. Its command is made when it enters the ring.
+    Null(Node),
     /// A command.
     Command(CommandBuffer, Completion),
 }
 
-// A lane of clients, packets with their fence ids, takes 16 KiB at the most.
-const _: () = assert!(CLIENT_DEPTH * size_of::<Option<(u64, Packet)>>() <= 16384);
+// The packets of clients that wait, with their tickets, take 20 KiB at the most.
+const _: () = assert!(PLACES * size_of::<Option<(u64, Packet)>>() <= 16384);
 
 impl Packet {
-    /// Makes a null packet. Does not allocate.
-    pub(crate) fn null(node: Node, client: Arc<Client>) -> Self {
-        Self::Null(node, client)
-    }
-
     /// Makes a packet of one command, and the [`Reply`] that receives its answer.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
@@ -316,14 +309,6 @@ impl Packet {
         // Not fenced: the device answers these commands when it has executed them.
         buffer.write_request(command, Header::default())?;
         Ok(Self::Command(buffer, completion))
-    }
-
-    /// Returns the client that the packet counts against; [`None`] for commands.
-    pub(crate) fn into_client(self) -> Option<Arc<Client>> {
-        match self {
-            Self::Null(_, client) => Some(client),
-            Self::Command(..) => None,
-        }
     }
 }
 

@@ -138,9 +138,15 @@ struct drm_rust_gpu_message_counters {
 	__u64 invalid;
 };
 
-/* Return -EAGAIN if the client's queue is full, instead of waiting. */
+/* Return -EAGAIN if there is no place for the packets, instead of waiting. */
 #define RUST_GPU_SUBMIT_NONBLOCK	(1 << 0)
-#define RUST_GPU_SUBMIT_FLAGS		(RUST_GPU_SUBMIT_NONBLOCK)
+/*
+ * The packets of this file in this node are executed after those of others,
+ * from this ioctl on. There is no way back but another file.
+ */
+#define RUST_GPU_SUBMIT_BACKGROUND	(1 << 1)
+#define RUST_GPU_SUBMIT_FLAGS		(RUST_GPU_SUBMIT_NONBLOCK | \
+					 RUST_GPU_SUBMIT_BACKGROUND)
 #define RUST_GPU_SUBMIT_MAX_COUNT	64
 
 /**
@@ -149,12 +155,19 @@ struct drm_rust_gpu_message_counters {
  * @flags: in, RUST_GPU_SUBMIT_*
  * @count: in, number of packets, 1 to RUST_GPU_SUBMIT_MAX_COUNT
  * @submitted: out, number of packets that were taken
- * @fence: out, fence id of the last packet that was taken
+ * @fence: out, ticket of the last packet that was taken
  *
- * Fewer than @count packets are taken if the queue is full
- * (RUST_GPU_SUBMIT_NONBLOCK), if it stays full for ten seconds, or if a signal
- * arrives. If not even one was taken, the ioctl then returns -EAGAIN, returns
- * -ETIME, or is restarted. -EIO: the device is broken.
+ * Each packet gets a ticket: 1 for the first of this file in this node, one
+ * more for each that follows. They are executed in this order. Packets of other
+ * files are executed in turn with them.
+ *
+ * A file may have 256 packets that did not end, of all nodes, and a fair share
+ * of the places of a node. Fewer than @count packets are taken if there is no
+ * place (RUST_GPU_SUBMIT_NONBLOCK), if that stays so for ten seconds, or if a
+ * signal arrives. If not even one was taken, the ioctl then returns -EAGAIN,
+ * returns -ETIME, or is restarted. -EIO: the device is broken.
+ *
+ * Closing the file drops the packets that were not handed to the device.
  */
 struct drm_rust_gpu_submit_null {
 	__u32 node;
@@ -168,13 +181,16 @@ struct drm_rust_gpu_submit_null {
  * struct drm_rust_gpu_wait_fence - DRM_IOCTL_RUST_GPU_WAIT_FENCE
  * @node: in, RUST_GPU_NODE_*
  * @flags: in, zero
- * @fence: in, fence id to wait for; one that was never given out is -EINVAL
+ * @fence: in, ticket to wait for, of this file; one that was never given out is
+ *	-EINVAL
  * @deadline_ns: in, absolute CLOCK_MONOTONIC time, nanoseconds; a time in the
  *	past polls
- * @completed: out, last completed fence id of the node
+ * @completed: out, last completed ticket: all packets of this file up to it
+ *	ended
  *
- * Returns 0, -ETIME at the deadline, -ENODEV once the device is gone, -EIO once
- * it is broken. A signal restarts the ioctl with the same deadline.
+ * Returns 0, -ETIME at the deadline, -ECANCELED if the device was reset and the
+ * packet was lost, -ENODEV once the device is gone, -EIO once it is broken. A
+ * signal restarts the ioctl with the same deadline.
  */
 struct drm_rust_gpu_wait_fence {
 	__u32 node;
@@ -188,14 +204,26 @@ struct drm_rust_gpu_wait_fence {
  * struct drm_rust_gpu_query_fence - DRM_IOCTL_RUST_GPU_QUERY_FENCE
  * @node: in, RUST_GPU_NODE_*
  * @flags: in, zero
- * @completed: out, last completed fence id: all up to it are complete
- * @submitted: out, last fence id that was given out
+ * @completed: out, last completed ticket of this file
+ * @submitted: out, last ticket that was given to this file
+ * @node_completed: out, last completed submission id of the node: all packets
+ *	that got one up to it ended, of all files and the driver
+ * @node_submitted: out, last submission id that was given in the node
+ * @node_pending: out, packets of the node that did not end, with or without an id
+ * @id: out, submission id that a packet of this file got last, 0 if none did
+ *
+ * A packet gets a submission id when it is handed out, and a new one if it has
+ * to be handed out again. Ids rise, and none is used twice.
  */
 struct drm_rust_gpu_query_fence {
 	__u32 node;
 	__u32 flags;
 	__u64 completed;
 	__u64 submitted;
+	__u64 node_completed;
+	__u64 node_submitted;
+	__u64 node_pending;
+	__u64 id;
 };
 
 /* Note: this is an enum so that it can be resolved by Rust bindgen. */

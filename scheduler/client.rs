@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! [`Client`] is one open file: how far its packets are.
+
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        Arc, //
+    },
+};
+
+use crate::scheduler::{
+    context::Priority,
+    fence::QUEUES,
+    Node,
+    PerNode,
+    NODES, //
+};
+
+/// Most packets that a client may have submitted and that did not end.
+///
+/// Limits the memory that a client can hold, all of which is allocated with the device.
+pub(crate) const CLIENT_LIMIT: u32 = 256;
+
+/// The packets of a client in one node. Written under the lock of the node's message, or while it
+/// is disconnected.
+struct Timeline {
+    /// Last ticket given.
+    submitted: Atomic<u64>,
+    /// All packets up to this ticket ended.
+    completed: Atomic<u64>,
+    /// The tickets that the last reset ended, from and to; 0 if none did.
+    lost: [Atomic<u64>; 2],
+    /// Last submission id.
+    id: Atomic<u64>,
+    /// The number of its context, if that is still its own.
+    context: Atomic<u32>,
+    /// It has the lower priority.
+    background: Atomic<bool>,
+}
+
+impl Timeline {
+    const fn new() -> Self {
+        Self {
+            submitted: Atomic::new(0),
+            completed: Atomic::new(0),
+            lost: [const { Atomic::new(0) }; 2],
+            id: Atomic::new(0),
+            context: Atomic::new(u32::MAX),
+            background: Atomic::new(false),
+        }
+    }
+}
+
+/// The submitter of packets: one open file.
+pub(crate) struct Client {
+    /// Packets submitted and not ended, of all nodes. The submitter raises it.
+    outstanding: Atomic<u32>,
+    timelines: PerNode<Timeline>,
+    /// The file was closed.
+    closed: Atomic<bool>,
+}
+
+impl Client {
+    /// Makes a client that submitted nothing. Charges its memory to the caller's control group.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                outstanding: Atomic::new(0),
+                timelines: PerNode::new([const { Timeline::new() }; NODES]),
+                closed: Atomic::new(false),
+            },
+            GFP_KERNEL_ACCOUNT,
+        )?)
+    }
+
+    /// Takes up to `wanted` of the client's places. Returns how many it took.
+    pub(crate) fn reserve(&self, wanted: u32) -> u32 {
+        let mut before = self.outstanding.load(Relaxed);
+        loop {
+            let granted = wanted.min(CLIENT_LIMIT.saturating_sub(before));
+            match self.outstanding.cmpxchg(before, before + granted, Relaxed) {
+                Ok(_) => return granted,
+                Err(now) => before = now,
+            }
+        }
+    }
+
+    /// Gives `count` places back.
+    pub(crate) fn give_back(&self, count: u32) {
+        self.outstanding.fetch_sub(count, Relaxed);
+    }
+
+    /// Returns the last ticket given in `node`.
+    pub(crate) fn submitted(&self, node: Node) -> u64 {
+        self.timelines[node].submitted.load(Acquire)
+    }
+
+    /// Returns the last completed ticket of `node`: all packets up to this one ended.
+    pub(crate) fn completed(&self, node: Node) -> u64 {
+        // Pairs with the store in `complete`.
+        self.timelines[node].completed.load(Acquire)
+    }
+
+    /// Returns the last submission id that a packet got in `node`; 0 if there is none.
+    pub(crate) fn id(&self, node: Node) -> u64 {
+        self.timelines[node].id.load(Relaxed)
+    }
+
+    /// Returns how the packet with `ticket` ended, which is complete.
+    ///
+    /// Errors: [`ECANCELED`] if a reset ended it.
+    pub(crate) fn outcome(&self, node: Node, ticket: u64) -> Result {
+        let [from, to] = &self.timelines[node].lost;
+        match (from.load(Relaxed)..=to.load(Relaxed)).contains(&ticket) {
+            true => Err(ECANCELED),
+            false => Ok(()),
+        }
+    }
+
+    /// Gives the packets of `node` the lower priority, from now on.
+    ///
+    /// Context: any.
+    pub(crate) fn lower(&self, node: Node) {
+        self.timelines[node].background.store(true, Relaxed);
+    }
+
+    /// The file is closed. What has no submission id is never executed.
+    ///
+    /// Context: any.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Relaxed);
+    }
+
+    /// Returns whether it has submitted anything.
+    pub(super) fn has_submitted(&self) -> bool {
+        Node::ALL.into_iter().any(|node| self.submitted(node) != 0)
+    }
+
+    /// Returns whether the file was closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
+    /// Returns whether the packets that have no submission id are not executed any more.
+    pub(super) fn is_dropped(&self) -> bool {
+        self.is_closed()
+    }
+
+    pub(super) fn priority(&self, node: Node) -> Priority {
+        match self.timelines[node].background.load(Relaxed) {
+            true => Priority::Background,
+            false => Priority::Normal,
+        }
+    }
+
+    pub(super) fn context(&self, node: Node) -> u32 {
+        self.timelines[node].context.load(Relaxed)
+    }
+
+    pub(super) fn set_context(&self, node: Node, context: u32) {
+        self.timelines[node].context.store(context, Relaxed);
+    }
+
+    pub(super) fn set_id(&self, node: Node, id: u64) {
+        self.timelines[node].id.store(id, Relaxed);
+    }
+
+    pub(super) fn set_submitted(&self, node: Node, ticket: u64) {
+        self.timelines[node].submitted.store(ticket, Release);
+    }
+
+    /// Raises the last completed ticket. Returns the queues of those that wait for the new ones,
+    /// one bit each.
+    pub(super) fn complete(&self, node: Node, ticket: u64) -> u32 {
+        let completed = &self.timelines[node].completed;
+        let before = completed.load(Relaxed);
+        if ticket <= before {
+            return 0;
+        }
+        completed.store(ticket, Release);
+        let bits = match u32::try_from(ticket - before) {
+            Ok(count) if count < u32::BITS => (1 << count) - 1,
+            _ => u32::MAX,
+        };
+        bits.rotate_left(self.queue(before + 1))
+    }
+
+    /// Records that a reset ended the packet with `ticket`, which did not end before.
+    pub(super) fn lose(&self, node: Node, ticket: u64) {
+        let [from, to] = &self.timelines[node].lost;
+        // Those before it ended earlier, or in this reset.
+        if to.load(Relaxed) <= self.completed(node) {
+            from.store(ticket, Relaxed);
+        }
+        to.store(ticket, Relaxed);
+    }
+
+    /// Returns the number of the queue in which those sleep that wait for `ticket`.
+    pub(super) fn queue(&self, ticket: u64) -> u32 {
+        // So that clients with few packets do not all sleep in the same one.
+        let salt = core::ptr::from_ref(self).addr() / align_of_val(self) / 8;
+        // CAST: below the number of queues.
+        (ticket.wrapping_add(salt as u64) % QUEUES as u64) as u32
+    }
+}

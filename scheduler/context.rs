@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! [`Contexts`] keeps the packets of clients that have no submission id yet: one context for each
+//! client of a node that has packets there.
+//!
+//! Contexts take turns, each for [`TURN`] packets. Those of a lower [`Priority`] have no turn while
+//! others have packets. The places for packets are shared: a context may have what is fair, so that
+//! none can take all.
+//!
+//! Nothing is allocated here but with the device. A context belongs to a client until another one
+//! needs it and it has no packets.
+
+use kernel::{
+    num::casts::u32_as_usize,
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::scheduler::{
+    client::Client,
+    Node, //
+};
+
+/// Packets of clients that wait in a node, at the most.
+pub(crate) const PLACES: usize = 384;
+
+/// How many more places there are for packets that [come back](Contexts::push_front), which
+/// must not fail.
+pub(crate) const STAGED: usize = 32;
+
+/// Contexts of a node. More clients than that cannot have packets there at a time: each packet
+/// waits, is staged, or is in a ring of at most 256 places.
+const CONTEXTS: usize = PLACES + STAGED + 256;
+
+/// Packets of a context in a row, while others wait.
+pub(super) const TURN: u8 = 8;
+
+/// Places that a context may have in any case, as long as there are any.
+const MIN_PLACES: usize = 8;
+
+/// No context, and no place.
+const NONE: u16 = u16::MAX;
+
+const _: () = assert!(CONTEXTS < NONE as usize);
+
+/// What a context goes after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Priority {
+    /// It has its turn.
+    Normal,
+    /// It has its turn while no other context has packets.
+    Background,
+}
+
+const PRIORITIES: [Priority; 2] = [Priority::Normal, Priority::Background];
+
+/// A list of contexts or of places, by their numbers.
+#[derive(Clone, Copy)]
+struct List {
+    head: u16,
+    tail: u16,
+}
+
+impl List {
+    const EMPTY: Self = Self {
+        head: NONE,
+        tail: NONE,
+    };
+}
+
+/// A place for a packet that waits.
+struct Place<P> {
+    packet: Option<P>,
+    ticket: u64,
+    /// The next one of the context, or the next free one.
+    next: u16,
+}
+
+/// The packets of a client in a node.
+struct Context {
+    /// Whose it is; [`None`] if it was nobody's.
+    client: Option<Arc<Client>>,
+    /// Its packets that wait.
+    places: List,
+    queued: u16,
+    /// Its packets that have a submission id and did not end.
+    in_flight: u16,
+    /// A packet ended before an older one, and since then there were always some in flight.
+    disordered: bool,
+    /// The next one in its list of those that have packets.
+    next: u16,
+    /// It is in such a list.
+    listed: bool,
+}
+
+/// A packet that is taken out, with all that is known of it.
+pub(super) struct Taken<P> {
+    pub(super) context: u16,
+    pub(super) ticket: u64,
+    pub(super) packet: P,
+}
+
+/// The contexts of a node. Lives in the lock of the node's message.
+pub(super) struct Contexts<P> {
+    node: Node,
+    contexts: KVec<Context>,
+    places: KVVec<Place<P>>,
+    free: u16,
+    /// Packets that wait.
+    queued: usize,
+    /// Contexts that have packets that wait.
+    active: usize,
+    /// Those contexts, by their priority; the first one has its turn.
+    lists: [List; PRIORITIES.len()],
+    /// The context that has its turn, and how many packets it has had.
+    at: u16,
+    turn: u8,
+    /// Where to look for a context that is free.
+    hand: usize,
+}
+
+impl<P> Contexts<P> {
+    /// Makes the contexts of `node`.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    pub(super) fn new(node: Node) -> Result<Self> {
+        let mut contexts = KVec::with_capacity(CONTEXTS, GFP_KERNEL)?;
+        for _ in 0..CONTEXTS {
+            let context = Context {
+                client: None,
+                places: List::EMPTY,
+                queued: 0,
+                in_flight: 0,
+                disordered: false,
+                next: NONE,
+                listed: false,
+            };
+            contexts.push_within_capacity(context).map_err(|_| ENOMEM)?;
+        }
+        let count = PLACES + STAGED;
+        let mut places = KVVec::with_capacity(count, GFP_KERNEL)?;
+        for next in 1..=count {
+            let place = Place {
+                packet: None,
+                ticket: 0,
+                // CAST: a few hundred.
+                next: if next == count { NONE } else { next as u16 },
+            };
+            places.push_within_capacity(place).map_err(|_| ENOMEM)?;
+        }
+        Ok(Self {
+            node,
+            contexts,
+            places,
+            free: 0,
+            queued: 0,
+            active: 0,
+            lists: [List::EMPTY; PRIORITIES.len()],
+            at: NONE,
+            turn: 0,
+            hand: 0,
+        })
+    }
+
+    /// Returns the node.
+    pub(super) fn node(&self) -> Node {
+        self.node
+    }
+
+    /// Returns how many packets wait.
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    fn get(&mut self, context: u16) -> Option<&mut Context> {
+        self.contexts.get_mut(usize::from(context))
+    }
+
+    /// Returns the context of `client`; [`None`] if all have packets. If it was another client's,
+    /// that client is left in `before`.
+    pub(super) fn enter(
+        &mut self,
+        client: &Arc<Client>,
+        before: &mut Option<Arc<Client>>,
+    ) -> Option<u16> {
+        let hint = client.context(self.node);
+        let is_its = |context: &Context| {
+            let owner = context.client.as_ref();
+            owner.is_some_and(|owner| Arc::ptr_eq(owner, client))
+        };
+        if self.contexts.get(u32_as_usize(hint)).is_some_and(is_its) {
+            // CAST: the number of a context.
+            return Some(hint as u16);
+        }
+        for _ in 0..self.contexts.len() {
+            let at = self.hand;
+            self.hand = if at + 1 < self.contexts.len() {
+                at + 1
+            } else {
+                0
+            };
+            let context = self.contexts.get_mut(at)?;
+            if context.queued == 0 && context.in_flight == 0 && !context.listed {
+                *before = context.client.replace(client.clone());
+                // CAST: as above.
+                client.set_context(self.node, at as u32);
+                return Some(at as u16);
+            }
+        }
+        None
+    }
+
+    /// Returns whether `context` may have one more place.
+    pub(super) fn has_room(&self, context: u16) -> bool {
+        let Some(context) = self.contexts.get(usize::from(context)) else {
+            return false;
+        };
+        let own = usize::from(context.queued);
+        let free = PLACES.saturating_sub(self.queued);
+        let active = self.active + usize::from(own == 0);
+        free != 0 && own < MIN_PLACES.max((free + own) / active.max(1))
+    }
+
+    /// Queues a packet as the newest one of `context`.
+    ///
+    /// Errors: the packet comes back if there is no place.
+    pub(super) fn push(&mut self, taken: Taken<P>) -> Result<(), P> {
+        self.put(taken, false)
+    }
+
+    /// Puts a packet of a context back, as its oldest one. There is a place for each packet
+    /// that is staged.
+    ///
+    /// Errors: as [`Self::push`].
+    pub(super) fn push_front(&mut self, taken: Taken<P>) -> Result<(), P> {
+        self.put(taken, true)
+    }
+
+    fn put(&mut self, taken: Taken<P>, in_front: bool) -> Result<(), P> {
+        let Taken {
+            context: number,
+            ticket,
+            packet,
+        } = taken;
+        let at = self.free;
+        let Some(context) = self.contexts.get_mut(usize::from(number)) else {
+            return Err(packet);
+        };
+        let Some(place) = self.places.get_mut(usize::from(at)) else {
+            return Err(packet);
+        };
+        self.free = place.next;
+        place.packet = Some(packet);
+        place.ticket = ticket;
+        let List { head, tail } = context.places;
+        place.next = if in_front { head } else { NONE };
+        context.places = match (in_front, head) {
+            (_, NONE) => List { head: at, tail: at },
+            (true, _) => List { head: at, tail },
+            (false, _) => List { head, tail: at },
+        };
+        context.queued += 1;
+        let (first, listed) = (context.queued == 1, context.listed);
+        if !in_front && tail != NONE {
+            if let Some(last) = self.places.get_mut(usize::from(tail)) {
+                last.next = at;
+            }
+        }
+        self.queued += 1;
+        self.active += usize::from(first);
+        if !listed {
+            self.list(number);
+        }
+        Ok(())
+    }
+
+    /// Takes the oldest packet that waits in `context`.
+    fn pop(&mut self, number: u16) -> Option<Taken<P>> {
+        let context = self.contexts.get_mut(usize::from(number))?;
+        let at = context.places.head;
+        let place = self.places.get_mut(usize::from(at))?;
+        let packet = place.packet.take()?;
+        let ticket = place.ticket;
+        context.places.head = place.next;
+        if place.next == NONE {
+            context.places = List::EMPTY;
+        }
+        place.next = self.free;
+        self.free = at;
+        context.queued -= 1;
+        self.active -= usize::from(context.queued == 0);
+        self.queued -= 1;
+        Some(Taken {
+            context: number,
+            ticket,
+            packet,
+        })
+    }
+
+    /// Puts a context at the end of those that have packets, with its priority.
+    fn list(&mut self, number: u16) {
+        let Some(context) = self.contexts.get_mut(usize::from(number)) else {
+            return;
+        };
+        let priority = match &context.client {
+            Some(client) => client.priority(self.node),
+            None => Priority::Normal,
+        };
+        context.listed = true;
+        context.next = NONE;
+        let [normal, background] = &mut self.lists;
+        let list = match priority {
+            Priority::Normal => normal,
+            Priority::Background => background,
+        };
+        let tail = list.tail;
+        list.tail = number;
+        if tail == NONE {
+            list.head = number;
+        } else if let Some(last) = self.contexts.get_mut(usize::from(tail)) {
+            last.next = number;
+        }
+    }
+
+    /// Takes the first context out of a list of those that have packets.
+    fn unlist_first(&mut self, priority: Priority) {
+        self.at = NONE;
+        let Some(list) = self.lists.get_mut(priority as usize) else {
+            return;
+        };
+        let Some(context) = self.contexts.get_mut(usize::from(list.head)) else {
+            return;
+        };
+        context.listed = false;
+        list.head = context.next;
+        if list.head == NONE {
+            *list = List::EMPTY;
+        }
+    }
+
+    /// Returns the context that has its turn, and in which list it is.
+    fn first(&mut self) -> Option<(u16, Priority)> {
+        for priority in PRIORITIES {
+            loop {
+                let number = self.lists.get(priority as usize)?.head;
+                let node = self.node;
+                let Some(context) = self.get(number) else {
+                    break;
+                };
+                let client = context.client.as_ref();
+                let (is_dropped, lowered) = client.map_or((false, false), |client| {
+                    (client.is_dropped(), client.priority(node) != priority)
+                });
+                let empty = context.queued == 0;
+                // The submission thread takes the packets of one that is dropped.
+                if !empty && !is_dropped && !lowered {
+                    return Some((number, priority));
+                }
+                self.unlist_first(priority);
+                if !empty && !is_dropped {
+                    self.list(number);
+                }
+            }
+        }
+        None
+    }
+
+    /// Takes the next packet, of the context that has its turn.
+    pub(super) fn next(&mut self) -> Option<Taken<P>> {
+        let (number, priority) = self.first()?;
+        let taken = self.pop(number)?;
+        if self.at != number {
+            self.at = number;
+            self.turn = 0;
+        }
+        self.turn += 1;
+        let left = self.get(number).is_some_and(|context| context.queued != 0);
+        if !left || self.turn >= TURN {
+            self.unlist_first(priority);
+            if left {
+                self.list(number);
+            }
+        }
+        Some(taken)
+    }
+
+    /// Records that a packet of `context` got submission id `id`.
+    pub(super) fn handed_out(&mut self, number: u16, id: u64) {
+        let node = self.node;
+        if let Some(context) = self.get(number) {
+            context.in_flight += 1;
+            if let Some(client) = &context.client {
+                client.set_id(node, id);
+            }
+        }
+    }
+
+    /// Records that a packet of `context` has no submission id any more, and did not end.
+    pub(super) fn taken_back(&mut self, number: u16) {
+        if let Some(context) = self.get(number) {
+            context.in_flight -= 1;
+        }
+    }
+
+    /// Records that the packet with `ticket` ended. `oldest` returns the ticket of the oldest
+    /// packet of the context that has a submission id and did not end.
+    ///
+    /// Returns the queues of those that wait for the tickets which are complete now, one bit each.
+    #[inline]
+    pub(super) fn ended(
+        &mut self,
+        number: u16,
+        ticket: u64,
+        oldest: impl FnOnce() -> Option<u64>,
+    ) -> u32 {
+        let node = self.node;
+        let Some(context) = self.contexts.get_mut(usize::from(number)) else {
+            return 0;
+        };
+        context.in_flight -= 1;
+        let Some(client) = &context.client else {
+            return 0;
+        };
+        client.give_back(1);
+        let before = client.completed(node);
+        let now = if !context.disordered && ticket == before + 1 {
+            ticket
+        } else {
+            context.disordered = context.in_flight != 0;
+            let waits = self.places.get(usize::from(context.places.head));
+            let left = oldest().or_else(|| waits.map(|place| place.ticket));
+            left.map_or(client.submitted(node), |left| left - 1)
+        };
+        client.complete(node, now)
+    }
+
+    /// Returns the client of `context`.
+    pub(super) fn client(&self, number: u16) -> Option<&Arc<Client>> {
+        self.contexts.get(usize::from(number))?.client.as_ref()
+    }
+
+    /// Takes a packet of a client that is dropped, or the client if it has none left. Look again
+    /// from the context that is returned on. Drop what is returned without the lock.
+    pub(super) fn drop_next(&mut self, from: u16) -> Option<(u16, Option<P>, Option<Arc<Client>>)> {
+        // CAST: the number of a context.
+        let found = (from..self.contexts.len() as u16).find(|&number| {
+            let context = self.contexts.get(usize::from(number));
+            context.is_some_and(|context| {
+                let client = context.client.as_ref();
+                let idle = context.in_flight == 0 && !context.listed;
+                client.is_some_and(|client| {
+                    client.is_dropped() && (context.queued != 0 || (client.is_closed() && idle))
+                })
+            })
+        })?;
+        if let Some(taken) = self.pop(found) {
+            if let Some(client) = self.client(found) {
+                client.give_back(1);
+            }
+            return Some((found, Some(taken.packet), None));
+        }
+        let client = self.get(found)?.client.take();
+        Some((found, None, client))
+    }
+}
