@@ -488,6 +488,7 @@ fn reap(state: &mut Synchronized<'_, Gpu<'_>>) -> bool {
             dpc = Dpc::Queued;
         }
         scheduler::notify_completed(state, node, completed, dpc);
+        scheduler::report_preempted(state, node);
     }
     state.raise_dpc(dpc);
     true

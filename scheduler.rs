@@ -49,6 +49,7 @@ mod fifo;
 mod node;
 mod notify;
 mod policy;
+mod preempt;
 mod queue;
 mod submission;
 #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
@@ -74,6 +75,12 @@ pub(crate) use self::{
     policy::{
         Level,
         Policy, //
+    },
+    preempt::{
+        preempt,
+        preemptions,
+        report_preempted,
+        Preempted, //
     },
     queue::{
         client_share,
@@ -479,6 +486,7 @@ pub(crate) fn begin_dpc<H: Hardware>(adapter: &Adapter<H>) -> Option<Snapshot> {
                 notify_completed(state, node, completed, Dpc::Queued)
             });
         }
+        preempt::report_elsewhere(adapter, node);
     }
     Some(snapshot)
 }

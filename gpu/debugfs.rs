@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! [`DebugFiles`] shows a device in debugfs: `rust_gpu/<PCI address>/` has one file per ring, one
-//! for the messages, one for the nodes, one for the watchdog and one for the memory.
+//! for the messages, one for the nodes, one for the watchdog and one for the memory. Root can write
+//! one that preempts a node.
 //!
-//! No file touches the device. Synchronised routines read what the driver keeps, so the files
-//! answer also while the device stops.
+//! No file touches the device to read it. Synchronised routines read what the driver keeps, so the
+//! files answer also while the device stops.
 
 use kernel::{
     debugfs::{
@@ -12,13 +13,15 @@ use kernel::{
         ScopedFile, //
     },
     device::Bound,
-    fmt, pci,
+    fmt,
+    pci,
     prelude::*,
     sync::{
         atomic::Relaxed,
         global_lock,
         Arc, //
     },
+    uaccess::UserSliceReader, //
 };
 
 use crate::{
@@ -94,6 +97,14 @@ impl<'a> DebugFiles<'a> {
                 add(&mut files, dir, c"nodes", adapter, show_nodes)?;
                 add(&mut files, dir, c"watchdog", adapter, show_watchdog)?;
                 add(&mut files, dir, c"memory", adapter, show_memory)?;
+                add_writable(
+                    &mut files,
+                    dir,
+                    c"preempt",
+                    adapter,
+                    show_preempt,
+                    write_preempt,
+                )?;
             }
         }
         Ok(Self {
@@ -118,6 +129,33 @@ unsafe fn add<'a>(
     let adapter = adapter.clone();
     // SAFETY: By the requirement of this function.
     let file = unsafe { ScopedFile::new(dir, name, move |f| show(&adapter, f))? };
+    files.push(file, GFP_KERNEL)?;
+    Ok(())
+}
+
+/// Adds one file that root may write.
+///
+/// # Safety
+///
+/// As [`add`].
+unsafe fn add_writable<'a>(
+    files: &mut KVec<ScopedFile<'a>>,
+    dir: &Dir,
+    name: &CStr,
+    adapter: &Arc<Adapter<Gpu<'a>>>,
+    show: impl Fn(&Adapter<Gpu<'a>>, &mut fmt::Formatter<'_>) -> fmt::Result + Send + Sync + 'a,
+    write: impl Fn(&Adapter<Gpu<'a>>, &mut UserSliceReader) -> Result + Send + Sync + 'a,
+) -> Result {
+    let (shown, written) = (adapter.clone(), adapter.clone());
+    // SAFETY: By the requirement of this function.
+    let file = unsafe {
+        ScopedFile::new_writable(
+            dir,
+            name,
+            move |f| show(&shown, f),
+            move |reader| write(&written, reader),
+        )?
+    };
     files.push(file, GFP_KERNEL)?;
     Ok(())
 }
@@ -174,19 +212,67 @@ fn show_messages(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt:
 }
 
 fn show_nodes(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    writeln!(f, "node message submitted completed queued in_flight")?;
-    for node in Node::ALL {
+    writeln!(
+        f,
+        "node message submitted completed queued in_flight preemptions preemption_id preempted_at"
+    )?;
+    let preemptions = scheduler::preemptions(adapter).unwrap_or_default();
+    for (node, preempted) in preemptions.iter() {
         let message = adapter.miniport().message_of(node);
         match scheduler::known_progress(adapter, node) {
             Ok(found) => writeln!(
                 f,
-                "{node:?} {message} {} {} {} {}",
-                found.submitted, found.completed, found.queued, found.in_flight
+                "{node:?} {message} {} {} {} {} {} {} {}",
+                found.submitted,
+                found.completed,
+                found.queued,
+                found.in_flight,
+                preempted.count,
+                preempted.id,
+                preempted.completed
             )?,
             Err(status) => writeln!(f, "{node:?} {message} {status}")?,
         }
     }
     Ok(())
+}
+
+/// Shows the preemptions that are not answered yet.
+fn show_preempt(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for node in Node::ALL {
+        let message = adapter.miniport().message_of(node);
+        let pending = adapter.synchronize_execution(message, |state| {
+            Gpu::node(state, node).map(|queue| queue.is_preempting())
+        });
+        writeln!(f, "{node:?} {}", u8::from(pending == Ok(Some(true))))?;
+    }
+    Ok(())
+}
+
+/// Preempts a node: "NODE" or "NODE ID", numbers.
+///
+/// Errors: [`EINVAL`] for other text, and those of [`scheduler::preempt()`].
+fn write_preempt(adapter: &Adapter<Gpu<'_>>, reader: &mut UserSliceReader) -> Result {
+    let (node, id) = read_numbers(reader)?;
+    let node = Node::try_from(u32::try_from(node).map_err(|_| EINVAL)?)?;
+    scheduler::preempt(adapter, node, id)
+}
+
+/// Reads one number or two.
+fn read_numbers(reader: &mut UserSliceReader) -> Result<(u64, Option<u64>)> {
+    let mut bytes = [0; 48];
+    let len = reader.len();
+    let bytes = bytes.get_mut(..len).ok_or(EINVAL)?;
+    reader.read_slice(bytes)?;
+    let text = core::str::from_utf8(bytes).map_err(|_| EINVAL)?;
+    let mut words = text.split_ascii_whitespace();
+    let first = words.next().ok_or(EINVAL)?;
+    let second = words.next();
+    if words.next().is_some() {
+        return Err(EINVAL);
+    }
+    let number = |word: &str| word.parse().map_err(|_| EINVAL);
+    Ok((number(first)?, second.map(number).transpose()?))
 }
 
 fn show_watchdog(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,6 +7,7 @@ use kernel::prelude::*;
 use super::{
     Node,
     PerNode,
+    Preempted,
     NODES, //
 };
 
@@ -47,6 +48,18 @@ pub(crate) enum InterruptData {
         #[doc(alias = "NodeOrdinal")]
         node: Node,
     },
+    /// What was published of `node` finished, and all that had a later id then was taken back.
+    DmaPreempted {
+        /// `PreemptionFenceId`.
+        #[doc(alias = "PreemptionFenceId")]
+        preemption_fence_id: u64,
+        /// `LastCompletedFenceId`.
+        #[doc(alias = "LastCompletedFenceId")]
+        last_completed_fence_id: u64,
+        /// `NodeOrdinal`.
+        #[doc(alias = "NodeOrdinal")]
+        node: Node,
+    },
     /// A vertical retrace of one scanout.
     CrtcVsync {
         /// `VidPnTargetId`, the number of the scanout.
@@ -55,12 +68,27 @@ pub(crate) enum InterruptData {
     },
 }
 
+impl InterruptData {
+    /// Returns the id of the preemption that this answers.
+    pub(super) fn preemption_id(&self) -> Option<u64> {
+        match *self {
+            Self::DmaPreempted {
+                preemption_fence_id,
+                ..
+            } => Some(preemption_fence_id),
+            _ => None,
+        }
+    }
+}
+
 /// The state of the scheduler that `DxgkCbNotifyInterrupt` changes.
 ///
 /// Lives in the lock of the notify message and nowhere else.
 pub(crate) struct Notify {
     /// Last fence reported as complete, per node.
     completed: PerNode<u64>,
+    /// Preemptions reported, per node.
+    preempted: PerNode<Preempted>,
     /// Vertical retraces reported.
     vsyncs: u64,
     /// Targets whose vertical retraces are reported, one bit each.
@@ -74,6 +102,7 @@ impl Notify {
     pub(crate) const fn new() -> Self {
         Self {
             completed: PerNode::new([0; NODES]),
+            preempted: PerNode::new([Preempted::NONE; NODES]),
             vsyncs: 0,
             vsync_targets: 0,
             notifications: 0,
@@ -89,6 +118,19 @@ impl Notify {
             } => {
                 let last = &mut self.completed[node];
                 *last = submission_fence_id.max(*last);
+            }
+            InterruptData::DmaPreempted {
+                preemption_fence_id,
+                last_completed_fence_id,
+                node,
+            } => {
+                let last = &mut self.completed[node];
+                *last = last_completed_fence_id.max(*last);
+                self.preempted[node] = Preempted {
+                    count: self.preempted[node].count.wrapping_add(1),
+                    id: preemption_fence_id,
+                    completed: last_completed_fence_id,
+                };
             }
             InterruptData::CrtcVsync { target } if self.vsync_targets & bit(target) == 0 => {
                 return false;
@@ -128,6 +170,11 @@ impl Notify {
     /// Returns the last fence reported as complete, per node.
     pub(crate) fn completed(&self) -> PerNode<u64> {
         self.completed
+    }
+
+    /// Returns the preemptions reported, per node.
+    pub(crate) fn preempted(&self) -> PerNode<Preempted> {
+        self.preempted
     }
 
     /// Returns the number of events recorded.

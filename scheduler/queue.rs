@@ -25,6 +25,7 @@ use crate::scheduler::{
         STAGED, //
     },
     fifo::Fifo,
+    preempt::Preemption,
     Node, //
 };
 
@@ -152,6 +153,10 @@ pub(crate) struct NodeQueue<E: Engine> {
     to_wake: u32,
     /// Only the submission thread hands out packets.
     by_thread: bool,
+    /// No packet of a client is handed out: see [`preempt`](super::preempt()).
+    pub(super) preemption: Option<Preemption>,
+    /// The id of the last one.
+    pub(super) last_preemption: u64,
     /// Packets that ended. Wraps.
     completions: u64,
     /// The watchdog found that the engine does not go on. The next completion ends that.
@@ -183,6 +188,8 @@ impl<E: Engine> NodeQueue<E> {
             to_wake: 0,
             // So that a client that polls cannot keep the queue from running empty.
             by_thread: node == Node::Cursor,
+            preemption: None,
+            last_preemption: 0,
             completions: 0,
             stalled: false,
         })
@@ -207,7 +214,26 @@ impl<E: Engine> NodeQueue<E> {
             (client, kernel) => client.or(kernel.copied()),
         };
         // None of these is complete that no packet has any more.
-        oldest.map_or(self.highest, |id| self.highest.min(id - 1))
+        let completed = oldest.map_or(self.highest, |id| self.highest.min(id - 1));
+        match &self.preemption {
+            // Nor those that were taken back, whatever overtook them.
+            Some(preemption) => completed.min(preemption.published),
+            None => completed,
+        }
+    }
+
+    /// Returns the last submission id before those of staged packets.
+    pub(super) fn published(&self) -> u64 {
+        let first_staged = self.handed_out.len() - self.staged.len();
+        match self.handed_out.get(first_staged) {
+            Some(packet) if !self.staged.is_empty() => packet.id - 1,
+            _ => self.submitted,
+        }
+    }
+
+    /// Returns whether all packets ended that have a submission id up to `id`. None is staged.
+    pub(super) fn has_ended(&self, id: u64) -> bool {
+        self.handed_out.is_empty() && self.kernel_flight.front().is_none_or(|oldest| *oldest > id)
     }
 
     /// Takes a packet of the driver: to the engine if it has room and no packet of the driver
@@ -252,8 +278,10 @@ impl<E: Engine> NodeQueue<E> {
         let mut ticket = client.submitted(node);
         let mut taken = 0;
         while taken < count {
-            let is_direct =
-                !self.by_thread && self.contexts.queued() == 0 && !self.staged.is_full();
+            let is_direct = !self.by_thread
+                && self.contexts.queued() == 0
+                && !self.staged.is_full()
+                && self.preemption.is_none();
             if !is_direct && !self.contexts.has_room(context) {
                 break;
             }
@@ -318,7 +346,7 @@ impl<E: Engine> NodeQueue<E> {
 
     /// Hands out packets of clients while there is room for them.
     fn hand_out(&mut self) {
-        while !self.staged.is_full() {
+        while !self.staged.is_full() && self.preemption.is_none() {
             let Some(taken) = self.contexts.next() else {
                 return;
             };
@@ -381,7 +409,7 @@ impl<E: Engine> NodeQueue<E> {
     }
 
     /// Puts the staged packets back in front of those of their contexts, without submission ids.
-    fn take_back_staged(&mut self) {
+    pub(super) fn take_back_staged(&mut self) {
         while let Some(packet) = self.staged.pop_back() {
             let Some(HandedOut {
                 ticket, context, ..
@@ -408,6 +436,7 @@ impl<E: Engine> NodeQueue<E> {
         if self.engine.is_none() {
             return self.completed();
         }
+        self.preemption = None;
         self.take_back_staged();
         let node = self.contexts.node();
         for at in 0..self.handed_out.len() {
@@ -447,7 +476,7 @@ impl<E: Engine> NodeQueue<E> {
     ///
     /// Context: lock of the message held.
     pub(crate) fn wants_dpc(&mut self, completed: bool) -> bool {
-        let queued = self.queued() != 0;
+        let queued = self.queued() != 0 || self.preemption.is_some();
         let Some(engine) = &mut self.engine else {
             return false;
         };

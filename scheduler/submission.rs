@@ -16,6 +16,7 @@ use crate::irq::{
 use super::{
     notify_interrupt,
     publish,
+    report_preempted,
     Hardware,
     Interrupt,
     InterruptData,
@@ -77,8 +78,9 @@ pub(super) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
 /// Executes the oldest packet of the software node and reports it.
 ///
 /// This is the example in the documentation of `DxgkCbSynchronizeExecution`: the submission thread
-/// of a software engine reports a completed packet to the scheduler from a synchronised routine.
-/// Returns false if there was no packet.
+/// of a software engine reports a completed packet to the scheduler from a synchronised routine. If
+/// a preemption is pending it reports that instead: the queue gave no more packets before. Returns
+/// false if there was no packet.
 fn execute_software<H: Hardware>(adapter: &Adapter<H>) -> bool {
     let message = adapter.miniport().message_of(Node::Software);
     let packet = adapter.synchronize_execution(message, |state| {
@@ -98,7 +100,7 @@ fn execute_software<H: Hardware>(adapter: &Adapter<H>) -> bool {
             submission_fence_id: id,
             node: Node::Software,
         };
-        notify_interrupt(state, &data, Dpc::Queued)
+        report_preempted(state, Node::Software) || notify_interrupt(state, &data, Dpc::Queued)
     });
     reported.unwrap_or(false)
 }

@@ -12,7 +12,8 @@
 //! 1. At the first one it looks at the engine and at the device.
 //! 2. From the second one on the node is stalled. The clock kicks it at each tick, until it
 //!    completes something.
-//! 3. At the seventh one, which is the eighth at which it sees the packet, the device hangs. The
+//! 3. At the third one, which is the fourth at which it sees the packet, it preempts the node.
+//! 4. At the seventh one, which is the eighth at which it sees the packet, the device hangs. The
 //!    same goes for a packet that is not complete so long after all that were in the engine before
 //!    it. The thread has the device reset, unless [`Level::Look`] forbids that.
 //!
@@ -50,6 +51,7 @@ use crate::irq::{
 };
 
 use super::{
+    preempt,
     Engine,
     Fences,
     Hardware,
@@ -64,6 +66,10 @@ const BEATS: u32 = 2;
 
 /// A node is stalled after so many ticks without a completion.
 const STALLED: u32 = 2;
+
+/// A node is preempted after so many. At the tick before the first one the packet was there
+/// already.
+const PREEMPT: u32 = 3;
 
 /// A device hangs after so many. At the tick before the first one the packet was there already.
 const TIMEOUT: u32 = 7;
@@ -317,6 +323,8 @@ struct Found {
     kick: bool,
     /// A packet takes too long.
     late: bool,
+    /// Preempt the node.
+    preempt: bool,
     /// The engine has packets.
     busy: bool,
 }
@@ -425,6 +433,10 @@ impl Clock {
         if found.kick {
             hardware.kick(node);
         }
+        if found.preempt && may_reset {
+            // Or one is pending. If the device hangs nothing answers it.
+            let _ = preempt(adapter, node, None);
+        }
         let health = match found.ask || found.late {
             true => hardware.health(),
             false => Health::Good,
@@ -509,6 +521,8 @@ fn look<H: Hardware>(
         oldest.look(fence, completions, in_flight);
     }
     found.late = watch.is_late(queue);
+    let overtaken = watch.oldest.iter().any(|oldest| oldest.ticks == PREEMPT);
+    found.preempt = watch.ticks == PREEMPT || overtaken;
     found.busy = busy;
     Some(found)
 }
