@@ -42,6 +42,7 @@ use crate::irq::{
     Synchronized, //
 };
 
+mod blame;
 mod client;
 mod context;
 mod fence;
@@ -58,6 +59,10 @@ mod watchdog;
 
 use self::queue::Published;
 pub(crate) use self::{
+    blame::{
+        blame,
+        Guilty, //
+    },
     client::Client,
     context::PLACES,
     fence::Fences,
@@ -474,11 +479,11 @@ pub(crate) fn begin_dpc<H: Hardware>(adapter: &Adapter<H>) -> Option<Snapshot> {
         if is_here(node) {
             continue;
         }
-        let completed = adapter
+        let (completed, is_preempted) = adapter
             .synchronize_execution(hardware.message_of(node), |state| {
                 let queue = H::node(state, node)?;
                 snapshot.look_at(queue);
-                Some(queue.completed())
+                Some((queue.completed(), queue.preempted(node).is_some()))
             })
             .ok()??;
         if completed > snapshot.completed[node] {
@@ -486,7 +491,9 @@ pub(crate) fn begin_dpc<H: Hardware>(adapter: &Adapter<H>) -> Option<Snapshot> {
                 notify_completed(state, node, completed, Dpc::Queued)
             });
         }
-        preempt::report_elsewhere(adapter, node);
+        if is_preempted {
+            preempt::report_elsewhere(adapter, node);
+        }
     }
     Some(snapshot)
 }

@@ -26,6 +26,7 @@ use crate::{
     scheduler::{
         self,
         Fences,
+        Guilty,
         Hang,
         Hardware,
         Level,
@@ -86,6 +87,8 @@ struct Cause {
     hang: Hang,
     /// The first queue that is broken.
     broken: Option<(Node, Broken)>,
+    /// The client whose packet it hangs at.
+    guilty: Option<Guilty>,
 }
 
 impl fmt::Display for Cause {
@@ -95,6 +98,10 @@ impl fmt::Display for Cause {
             (Hang::Reset, _) => f.write_str("device was reset"),
             (Hang::Broken, Some((node, cause))) => write!(f, "{node:?} queue is broken: {cause}"),
             (Hang::Broken, None) => f.write_str("queue is broken"),
+        }?;
+        match &self.guilty {
+            Some(guilty) => write!(f, " at a packet of {guilty}"),
+            None => Ok(()),
         }
     }
 }
@@ -147,7 +154,15 @@ impl Engines<'_> {
         // What the DPC reported, which does not run any more, is what this is about.
         gpu.watchdog().take_broken();
         let broken = self.broken_queue(&mut rings);
-        let cause = Cause { hang, broken };
+        let guilty = match broken {
+            None => scheduler::blame(gpu, &mut rings.states, hang),
+            Some(_) => None,
+        };
+        let cause = Cause {
+            hang,
+            broken,
+            guilty,
+        };
         let count = rings.history.count(begin, policy.limit_ms);
         let limited = policy.limit_count != 0 && count >= policy.limit_count;
         let restarted = match policy.level == Level::Recover && !limited {
@@ -292,7 +307,11 @@ mod tests {
     #[test]
     fn the_cause_is_told() {
         let told = |hang, broken, expected: &str| {
-            let cause = Cause { hang, broken };
+            let cause = Cause {
+                hang,
+                broken,
+                guilty: None,
+            };
             let text = CString::try_from_fmt(fmt!("{}", format_args!("{cause}")));
             text.is_ok_and(|text| text.to_bytes() == expected.as_bytes())
         };

@@ -182,7 +182,8 @@ fn when_connected<R>(
 ///
 /// Errors: [`EINVAL`] for a node, flags or a count out of range; [`EAGAIN`] if the file has no
 /// place and RUST_GPU_SUBMIT_NONBLOCK is given; [`ETIME`] if that stays so for ten seconds;
-/// [`ERESTARTSYS`] after a signal; [`ENODEV`], [`EIO`] if the device is gone or broken.
+/// [`ERESTARTSYS`] after a signal; [`EIO`] if a packet of this file made the device hang;
+/// [`ENODEV`], [`EIO`] if the device is gone or broken.
 #[doc(alias = "DxgkDdiSubmitCommand")]
 pub(crate) fn submit_null(
     dev: &RustGpuDevice<drm::Ioctl>,
@@ -246,6 +247,9 @@ fn submit_some(
     client: &Arc<Client>,
 ) -> Result<(u32, u64)> {
     dev.fences.check()?;
+    if client.is_guilty() {
+        return Err(EIO);
+    }
     let granted = client.reserve(wanted);
     let result = with_adapter(dev, |adapter| {
         match scheduler::submit_null(adapter, node, granted, client) {
@@ -262,8 +266,9 @@ fn submit_some(
 /// ended.
 ///
 /// Errors: [`EINVAL`] for a node out of range, flags, or a ticket that was never given;
-/// [`ECANCELED`] if a reset ended the packet; [`ETIME`] at the deadline; [`ERESTARTSYS`] after a
-/// signal; [`ENODEV`], [`EIO`] if the device is gone or broken.
+/// [`ECANCELED`] if a reset ended the packet, [`EIO`] if a packet of this file was the reason;
+/// [`ETIME`] at the deadline; [`ERESTARTSYS`] after a signal; [`ENODEV`], [`EIO`] if the device is
+/// gone or broken.
 pub(crate) fn wait_fence(
     dev: &RustGpuDevice<drm::Ioctl>,
     args: &mut uapi::drm_rust_gpu_wait_fence,

@@ -97,14 +97,9 @@ impl<'a> DebugFiles<'a> {
                 add(&mut files, dir, c"nodes", adapter, show_nodes)?;
                 add(&mut files, dir, c"watchdog", adapter, show_watchdog)?;
                 add(&mut files, dir, c"memory", adapter, show_memory)?;
-                add_writable(
-                    &mut files,
-                    dir,
-                    c"preempt",
-                    adapter,
-                    show_preempt,
-                    write_preempt,
-                )?;
+                let (shown, written) = (show_preempt, write_preempt);
+                add_writable(&mut files, dir, c"preempt", adapter, shown, written)?;
+                add_writable(&mut files, dir, c"open", adapter, show_open, write_open)?;
             }
         }
         Ok(Self {
@@ -256,6 +251,34 @@ fn write_preempt(adapter: &Adapter<Gpu<'_>>, reader: &mut UserSliceReader) -> Re
     let (node, id) = read_numbers(reader)?;
     let node = Node::try_from(u32::try_from(node).map_err(|_| EINVAL)?)?;
     scheduler::preempt(adapter, node, id)
+}
+
+/// Shows for how many packets of clients that come next no clock will run.
+fn show_open(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for node in Node::ENGINES {
+        let message = adapter.miniport().message_of(node);
+        let count = adapter.synchronize_execution(message, |state| {
+            Gpu::node(state, node).map_or(0, |queue| queue.next_open())
+        });
+        writeln!(f, "{node:?} {}", count.unwrap_or(0))?;
+    }
+    Ok(())
+}
+
+/// Lets no clock run for the next packets of clients of a node, for tests: "NODE COUNT".
+///
+/// Errors: [`EINVAL`] for other text or a node without an engine, [`ENOTCONN`] while the device is
+/// stopped.
+fn write_open(adapter: &Adapter<Gpu<'_>>, reader: &mut UserSliceReader) -> Result {
+    let (node, count) = read_numbers(reader)?;
+    let node = Node::try_from(u32::try_from(node).map_err(|_| EINVAL)?)?;
+    let count = count.filter(|_| node != Node::Software).ok_or(EINVAL)?;
+    adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
+        if let Some(queue) = Gpu::node(state, node) {
+            queue.set_next_open(count);
+        }
+    })?;
+    Ok(())
 }
 
 /// Reads one number or two.

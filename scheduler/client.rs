@@ -3,6 +3,7 @@
 //! [`Client`] is one open file: how far its packets are.
 
 use kernel::{
+    current,
     prelude::*,
     sync::{
         atomic::{
@@ -16,6 +17,7 @@ use kernel::{
 };
 
 use crate::scheduler::{
+    blame::Guilty,
     context::Priority,
     fence::QUEUES,
     Node,
@@ -65,6 +67,10 @@ pub(crate) struct Client {
     timelines: PerNode<Timeline>,
     /// The file was closed.
     closed: Atomic<bool>,
+    /// A packet of it made the device hang.
+    guilty: Atomic<bool>,
+    /// The task that opened the file.
+    owner: Guilty,
 }
 
 impl Client {
@@ -72,11 +78,17 @@ impl Client {
     ///
     /// Errors: [`ENOMEM`]. Context: process.
     pub(crate) fn new() -> Result<Arc<Self>> {
+        let task = current!();
         Ok(Arc::new(
             Self {
                 outstanding: Atomic::new(0),
                 timelines: PerNode::new([const { Timeline::new() }; NODES]),
                 closed: Atomic::new(false),
+                guilty: Atomic::new(false),
+                owner: Guilty {
+                    pid: task.pid(),
+                    comm: task.comm(),
+                },
             },
             GFP_KERNEL_ACCOUNT,
         )?)
@@ -115,15 +127,40 @@ impl Client {
         self.timelines[node].id.load(Relaxed)
     }
 
-    /// Returns how the packet with `ticket` ended, which is complete.
+    /// Returns whether the packet with `ticket` ended, or never will be executed.
+    pub(super) fn has_ended(&self, node: Node, ticket: u64) -> bool {
+        self.completed(node) >= ticket || self.is_guilty()
+    }
+
+    /// Returns how the packet with `ticket` [ended](Self::has_ended).
     ///
-    /// Errors: [`ECANCELED`] if a reset ended it.
-    pub(crate) fn outcome(&self, node: Node, ticket: u64) -> Result {
+    /// Errors: [`EIO`] if it was lost and the client is guilty, else [`ECANCELED`] if it was lost.
+    pub(super) fn outcome(&self, node: Node, ticket: u64) -> Result {
         let [from, to] = &self.timelines[node].lost;
-        match (from.load(Relaxed)..=to.load(Relaxed)).contains(&ticket) {
-            true => Err(ECANCELED),
-            false => Ok(()),
+        let is_lost = self.completed(node) < ticket
+            || (from.load(Relaxed)..=to.load(Relaxed)).contains(&ticket);
+        match (is_lost, self.is_guilty()) {
+            (false, _) => Ok(()),
+            (true, true) => Err(EIO),
+            (true, false) => Err(ECANCELED),
         }
+    }
+
+    /// Returns whether a packet of this client made the device hang.
+    ///
+    /// Context: any.
+    pub(crate) fn is_guilty(&self) -> bool {
+        self.guilty.load(Relaxed)
+    }
+
+    /// A packet of this client made the device hang.
+    pub(super) fn condemn(&self) {
+        self.guilty.store(true, Relaxed);
+    }
+
+    /// Returns who opened the file.
+    pub(super) fn owner(&self) -> &Guilty {
+        &self.owner
     }
 
     /// Gives the packets of `node` the lower priority, from now on.
@@ -152,7 +189,7 @@ impl Client {
 
     /// Returns whether the packets that have no submission id are not executed any more.
     pub(super) fn is_dropped(&self) -> bool {
-        self.is_closed()
+        self.is_closed() || self.is_guilty()
     }
 
     pub(super) fn priority(&self, node: Node) -> Priority {

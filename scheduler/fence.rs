@@ -157,10 +157,12 @@ impl Fences {
         self.generation.fetch_add(1, Full);
         drop(sleep);
 
-        for (number, queue) in self.queues.iter().enumerate() {
-            if queues & (1 << number) != 0 {
+        let mut left = queues;
+        while left != 0 {
+            if let Some(queue) = self.queues.get(u32_as_usize(left.trailing_zeros())) {
                 queue.notify_all();
             }
+            left &= left - 1;
         }
         self.changed.notify_all();
     }
@@ -268,7 +270,7 @@ impl Fences {
     ) -> Result {
         // WAIT: none, the callers have tags
         self.wait_for(client, ticket, deadline_ns, || {
-            client.completed(node) >= ticket
+            client.has_ended(node, ticket)
         })?;
         client.outcome(node, ticket)
     }

@@ -83,6 +83,12 @@ impl<T> Fifo<T> {
         self.items.get(self.place(at))?.as_ref()
     }
 
+    /// Returns the item that has `at` others before it, for a change.
+    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        let at = self.place(at);
+        self.items.get_mut(at)?.as_mut()
+    }
+
     /// Returns all items, the oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         (0..self.len).filter_map(|at| self.get(at))
@@ -104,11 +110,23 @@ impl<T> Fifo<T> {
         Some(item)
     }
 
+    /// Takes the oldest item if it is `wanted`.
+    #[inline]
+    pub(crate) fn pop_if(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+        let item = self
+            .items
+            .get_mut(self.head)?
+            .take_if(|item| wanted(item))?;
+        self.head = self.place(1);
+        self.len -= 1;
+        Some(item)
+    }
+
     /// Takes the oldest item that is `wanted`, from wherever it is. The time that this takes grows
     /// with the number of items before it.
     pub(crate) fn take(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
-        if self.front().is_some_and(&wanted) {
-            return self.pop();
+        if let Some(item) = self.pop_if(&wanted) {
+            return Some(item);
         }
         let found = (0..self.len).find(|&at| {
             let item = self.items.get(self.place(at));

@@ -65,8 +65,9 @@ impl Preempted {
 /// Asks `node` to give up what has not begun, `DxgkDdiPreemptCommand`. The answer has the same
 /// `id`, which the caller chooses; without one it is one more than that of the last preemption.
 ///
-/// Errors: [`EBUSY`] if one is not answered yet; [`ENODEV`], [`EIO`] if the device is gone or
-/// broken; [`ENOTCONN`] while it is stopped.
+/// Errors: [`EBUSY`] if one is not answered yet; [`EINVAL`] if `id` is not greater than the last
+/// one; [`EOPNOTSUPP`] while the engine has an open packet, for which nobody can wait; [`ENODEV`],
+/// [`EIO`] if the device is gone or broken; [`ENOTCONN`] while it is stopped.
 ///
 /// Context: process.
 #[doc(alias = "DxgkDdiPreemptCommand")]
@@ -142,12 +143,18 @@ pub(crate) fn preemptions<H: Hardware>(adapter: &Adapter<H>) -> Result<PerNode<P
 impl<E: Engine> NodeQueue<E> {
     /// Stops to hand out packets of clients, and takes back what is staged.
     ///
-    /// Errors: [`EBUSY`] if a preemption is not answered yet.
+    /// Errors: those of [`preempt`](preempt()).
     fn preempt(&mut self, id: Option<u64>) -> Result {
         if self.preemption.is_some() {
             return Err(EBUSY);
         }
+        if self.has_open() {
+            return Err(EOPNOTSUPP);
+        }
         let id = id.unwrap_or(self.last_preemption.wrapping_add(1));
+        if id <= self.last_preemption {
+            return Err(EINVAL);
+        }
         self.last_preemption = id;
         self.preemption = Some(Preemption {
             id,

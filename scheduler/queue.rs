@@ -4,7 +4,7 @@
 //! node.
 //!
 //! A packet of a client waits in its [context](Contexts) until it is handed out: only then it gets
-//! a submission id. If the engine has no room for it it is staged. Packets of the driver, the
+//! a submission id. If there is no room in the engine it is staged. Packets of the driver, the
 //! *kernel's*, get their ids when the engine takes them, and go before all others. Clients have a
 //! bound on what they have in the engine. So a packet of the driver waits for no more packets of
 //! clients than that.
@@ -28,6 +28,8 @@ use crate::scheduler::{
     preempt::Preemption,
     Node, //
 };
+
+mod in_flight;
 
 /// An engine that executes packets, as the scheduler sees it.
 pub(crate) trait Engine: Send {
@@ -115,11 +117,21 @@ pub(crate) fn client_share(capacity: usize) -> usize {
     (capacity - driver).max(1)
 }
 
+/// A packet of the driver that the engine has.
+struct InFlight {
+    id: u64,
+    position: u64,
+}
+
 /// A packet of a client that has a submission id and did not end.
 struct HandedOut {
     id: u64,
     ticket: u64,
     context: u16,
+    /// No clock runs for it.
+    open: bool,
+    /// How many packets the engine got before, and this one; 0 while it is staged.
+    position: u64,
 }
 
 /// The submission half of a node. Lives in the lock of the node's message.
@@ -138,7 +150,7 @@ pub(crate) struct NodeQueue<E: Engine> {
     /// The highest one that ended by force: see [`NodeQueue::force_complete`].
     forced: u64,
     /// Submission ids of the driver's packets that the engine has.
-    kernel_flight: Fifo<u64>,
+    kernel_flight: Fifo<InFlight>,
     /// Packets of the driver that wait for the engine.
     kernel: Fifo<E::Packet>,
     /// The packets of clients that have submission ids.
@@ -151,6 +163,14 @@ pub(crate) struct NodeQueue<E: Engine> {
     contexts: Contexts<E::Packet>,
     /// The queues of waiters for tickets that are complete and whom nobody woke, one bit each.
     to_wake: u32,
+    /// Packets that the engine got.
+    dispatched: u64,
+    /// The newest of them that ended, by its position.
+    answered: u64,
+    /// Packets that the engine has for which no clock runs.
+    open: u64,
+    /// So many of those that are handed out next are open.
+    next_open: u64,
     /// Only the submission thread hands out packets.
     by_thread: bool,
     /// No packet of a client is handed out: see [`preempt`](super::preempt()).
@@ -188,6 +208,10 @@ impl<E: Engine> NodeQueue<E> {
             to_wake: 0,
             // So that a client that polls cannot keep the queue from running empty.
             by_thread: node == Node::Cursor,
+            dispatched: 0,
+            answered: 0,
+            open: 0,
+            next_open: 0,
             preemption: None,
             last_preemption: 0,
             completions: 0,
@@ -210,8 +234,8 @@ impl<E: Engine> NodeQueue<E> {
     pub(crate) fn completed(&self) -> u64 {
         let client = self.handed_out.front().map(|packet| packet.id);
         let oldest = match (client, self.kernel_flight.front()) {
-            (Some(client), Some(kernel)) => Some(client.min(*kernel)),
-            (client, kernel) => client.or(kernel.copied()),
+            (Some(client), Some(kernel)) => Some(client.min(kernel.id)),
+            (client, kernel) => client.or(kernel.map(|packet| packet.id)),
         };
         // None of these is complete that no packet has any more.
         let completed = oldest.map_or(self.highest, |id| self.highest.min(id - 1));
@@ -233,7 +257,11 @@ impl<E: Engine> NodeQueue<E> {
 
     /// Returns whether all packets ended that have a submission id up to `id`. None is staged.
     pub(super) fn has_ended(&self, id: u64) -> bool {
-        self.handed_out.is_empty() && self.kernel_flight.front().is_none_or(|oldest| *oldest > id)
+        self.handed_out.is_empty()
+            && self
+                .kernel_flight
+                .front()
+                .is_none_or(|oldest| oldest.id > id)
     }
 
     /// Takes a packet of the driver: to the engine if it has room and no packet of the driver
@@ -256,8 +284,12 @@ impl<E: Engine> NodeQueue<E> {
             Some(engine) if !self.kernel_flight.is_full() => engine.submit(packet, id)?,
             _ => return Err(packet),
         }
+        self.dispatched += 1;
         // Cannot fail: it is not full.
-        let _ = self.kernel_flight.push(id);
+        let _ = self.kernel_flight.push(InFlight {
+            id,
+            position: self.dispatched,
+        });
         self.submitted = id;
         Ok(())
     }
@@ -317,31 +349,41 @@ impl<E: Engine> NodeQueue<E> {
         let id = self.submitted + 1;
         self.submitted = id;
         self.contexts.handed_out(context, id);
-        let refused = match self.staged.is_empty() {
-            true => self.give(self.handed_out.len(), id, packet).err(),
-            false => Some(packet),
-        };
-        // Cannot fail, both.
+        let open = self.next_open != 0;
+        self.next_open -= u64::from(open);
+        // Cannot fail, as there is a place. Nor can the one below.
         let _ = self.handed_out.push(HandedOut {
             id,
             ticket,
             context,
+            open,
+            position: 0,
         });
+        let refused = match self.staged.is_empty() {
+            true => self.give(self.handed_out.len() - 1, id, packet).err(),
+            false => Some(packet),
+        };
         if let Some(packet) = refused {
             let _ = self.staged.push(packet);
         }
     }
 
     /// Gives a packet of a client to the engine, which has `count` of those, or hands it back if
-    /// there is no room.
+    /// there is no room. It is the one after these in `handed_out`.
     #[inline(always)]
     fn give(&mut self, count: usize, id: u64, packet: E::Packet) -> Result<(), E::Packet> {
         match &mut self.engine {
             Some(engine) if count < self.share && self.kernel.is_empty() => {
-                engine.submit(packet, id)
+                engine.submit(packet, id)?
             }
-            _ => Err(packet),
+            _ => return Err(packet),
         }
+        self.dispatched += 1;
+        if let Some(packet) = self.handed_out.get_mut(count) {
+            packet.position = self.dispatched;
+            self.open += u64::from(packet.open);
+        }
+        Ok(())
     }
 
     /// Hands out packets of clients while there is room for them.
@@ -450,6 +492,8 @@ impl<E: Engine> NodeQueue<E> {
             self.end(&lost);
         }
         while self.kernel_flight.pop().is_some() {}
+        self.open = 0;
+        self.answered = self.dispatched;
         self.forced = self.submitted;
         self.highest = self.submitted;
         self.submitted
@@ -491,14 +535,21 @@ impl<E: Engine> NodeQueue<E> {
     pub(crate) fn complete(&mut self, id: u64) {
         self.completions = self.completions.wrapping_add(1);
         self.stalled = false;
-        if self.kernel_flight.front() == Some(&id) {
-            self.kernel_flight.pop();
+        let is_it = |packet: &InFlight| packet.id == id;
+        let position = if let Some(packet) = self.kernel_flight.pop_if(is_it) {
+            Some(packet.position)
         } else if let Some(packet) = self.handed_out.take(|packet| packet.id == id) {
+            self.open -= u64::from(packet.open && packet.position != 0);
             self.end(&packet);
-        } else if self.kernel_flight.take(|known| *known == id).is_none() {
-            return;
+            Some(packet.position)
+        } else {
+            let found = self.kernel_flight.take(is_it);
+            found.map(|packet| packet.position)
+        };
+        if let Some(position) = position {
+            self.answered = self.answered.max(position);
+            self.highest = self.highest.max(id);
         }
-        self.highest = self.highest.max(id);
     }
 
     /// Records that the packet of a client ended that was in `handed_out`.
@@ -514,56 +565,5 @@ impl<E: Engine> NodeQueue<E> {
                 .find(|other| other.context == context)
                 .map(|other| other.ticket)
         });
-    }
-
-    /// Returns how many packets ended. Wraps.
-    pub(super) fn completions(&self) -> u64 {
-        self.completions
-    }
-
-    /// Returns the last submission id that was [complete by force](Self::force_complete).
-    pub(super) fn forced(&self) -> u64 {
-        self.forced
-    }
-
-    /// Returns the submission ids of the oldest packets that the engine has: of the driver, and of
-    /// clients.
-    pub(super) fn oldest_dispatched(&self) -> [Option<u64>; 2] {
-        let client = match self.handed_out.len() > self.staged.len() {
-            true => self.handed_out.front().map(|packet| packet.id),
-            false => None,
-        };
-        [self.kernel_flight.front().copied(), client]
-    }
-
-    /// Returns how many packets the engine has, or the submission thread.
-    pub(super) fn in_flight(&self) -> u64 {
-        let clients = self.handed_out.len() - self.staged.len();
-        // CAST: never lossy.
-        (self.kernel_flight.len() + clients) as u64
-    }
-
-    /// Returns whether the engine has packets that it may complete.
-    pub(super) fn is_busy(&self) -> bool {
-        self.in_flight() != 0
-            && self
-                .engine
-                .as_ref()
-                .is_some_and(|engine| !engine.is_broken())
-    }
-
-    /// Returns whether an interrupt of the engine is on its way, or lost.
-    pub(super) fn is_overdue(&self) -> bool {
-        self.engine.as_ref().is_some_and(Engine::is_overdue)
-    }
-
-    /// Records whether the engine does not go on, until the next completion.
-    pub(super) fn set_stalled(&mut self, stalled: bool) {
-        self.stalled = stalled;
-    }
-
-    /// Returns whether the engine does not go on.
-    pub(crate) fn is_stalled(&self) -> bool {
-        self.stalled
     }
 }

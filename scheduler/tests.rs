@@ -48,11 +48,14 @@ use crate::{
     },
 };
 
+mod blame;
 mod contexts;
 mod fence;
 mod fifo;
 mod lanes;
 mod notify;
+mod preempt;
+mod reset;
 mod watchdog;
 
 /// An engine with room for a few packets that completes them when it is told to.
@@ -107,6 +110,8 @@ impl Engine for FakeEngine {
 /// A device with two messages: the cursor node on message 1, all else on message 0.
 struct Fake {
     fences: Arc<Fences>,
+    /// How many packets the device has used when it interrupts next.
+    used: Atomic<u32>,
     kicks: Atomic<u32>,
     watchdog: Watchdog,
     /// What the status says, as a [`Health`], and how often it was read.
@@ -128,8 +133,25 @@ struct FakeState {
 impl Miniport for Fake {
     type State = FakeState;
 
-    fn interrupt_routine(&self, _state: &mut Synchronized<'_, Self>, _message: u32) -> bool {
-        false
+    fn interrupt_routine(&self, state: &mut Synchronized<'_, Self>, message: u32) -> bool {
+        let node = match message {
+            0 => Node::Control,
+            _ => Node::Cursor,
+        };
+        let used = self.used.xchg(0, Relaxed);
+        let Some(queue) = Self::node(state, node) else {
+            return false;
+        };
+        for _ in 0..used {
+            if let Some(id) = queue.engine.as_mut().and_then(|engine| engine.taken.pop()) {
+                queue.complete(id);
+            }
+        }
+        let completed = queue.completed();
+        scheduler::notify_completed(state, node, completed, Dpc::Queued);
+        scheduler::report_preempted(state, node);
+        state.queue_dpc();
+        used != 0
     }
 
     fn acknowledge(&self, _message: u32) -> bool {
@@ -271,6 +293,7 @@ impl Rig {
     fn new() -> Result<Self> {
         let fake = Fake {
             fences: Fences::new()?,
+            used: Atomic::new(0),
             kicks: Atomic::new(0),
             watchdog: Watchdog::new(),
             health: Atomic::new(Health::Good as u32),
@@ -334,6 +357,14 @@ impl Rig {
             scheduler::submit(&self.adapter, node, FakePacket::Command)?.map_err(|_| EBUSY)?;
         }
         Ok(self.progress(node)?.submitted)
+    }
+
+    /// The device uses `count` packets of the node of `message`, and interrupts.
+    fn interrupt(&self, message: u32, count: u32) -> Result {
+        self.fake().used.store(count, Relaxed);
+        self.domain.fire(message)?;
+        assert!(wait(|| self.fake().used.load(Relaxed) == 0));
+        Ok(())
     }
 
     /// Returns how far `node` is.
@@ -458,59 +489,6 @@ mod suite {
         // A packet that waits for room needs the interrupt.
         assert_eq!(send(ROOM, Interrupt::Suppressed), Ok(()));
         assert_eq!(is_suppressed(), Ok(Some(false)));
-        Ok(())
-    }
-
-    #[test]
-    fn lost_packets_are_complete_and_ids_go_on() -> Result {
-        let rig = Rig::new()?;
-        let mut connection = rig.connect()?;
-        let fences = &rig.fake().fences;
-        let wait = |ticket| fences.wait(&rig.client, Node::Control, ticket, 0);
-
-        // Some are in the engine, some are staged; none of them is reported.
-        let count = 2 * ROOM as u64;
-        let lost = CLIENTS as u64;
-        assert_eq!(
-            rig.submit(Node::Control, count as u32),
-            Ok((count as u32, count))
-        );
-        assert!(rig.submit(Node::Software, 1).is_ok());
-        let mut states = connection.disconnect();
-        scheduler::force_complete(rig.fake(), &mut states, fences);
-        assert_eq!(fences.completed(Node::Control), count);
-        assert_eq!(fences.completed(Node::Cursor), 0);
-        assert!(scheduler::query_current_fence(&rig.adapter, Node::Control).is_err());
-        assert_eq!(
-            [1, lost, lost + 1].map(wait),
-            [Err(ECANCELED), Err(ECANCELED), Err(ETIME)]
-        );
-
-        let state = states.get_mut(0).ok_or(EINVAL)?;
-        assert_eq!(
-            Fake::notify(state).map(|n| n.completed()[Node::Control]),
-            Some(count)
-        );
-        let queue = Fake::node(state, Node::Control).ok_or(EINVAL)?;
-        scheduler::cancel_pending::<Fake>(queue);
-        assert_eq!(queue.queued() as u64, count - lost);
-        assert_eq!(queue.in_flight(), 0);
-        let taken = &mut queue.engine.as_mut().ok_or(EINVAL)?.taken;
-        while taken.pop().is_some() {}
-
-        // What was not in the engine goes on in its order, with new ids.
-        connection.connect(&mut states)?;
-        submission::run_submission(&rig.adapter);
-        assert_eq!(rig.ids(Node::Control), Ok((count, 2 * count - lost)));
-        assert_eq!(rig.complete(1), Ok(Some(count + 1)));
-        assert_eq!([lost + 1, lost + 2].map(wait), [Ok(()), Err(ETIME)]);
-        assert_eq!(wait(1), Err(ECANCELED));
-        assert_eq!(rig.ids(Node::Software), Ok((1, 1)));
-        while let Ok(Some(_)) = rig.complete(1) {
-            submission::run_submission(&rig.adapter);
-        }
-        assert_eq!(wait(count), Ok(()));
-        assert_eq!(rig.client.reserve(u32::MAX), CLIENT_LIMIT);
         Ok(())
     }
 

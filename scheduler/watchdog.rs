@@ -516,7 +516,7 @@ fn look<H: Hardware>(
     queue.set_stalled(watch.ticks >= STALLED);
     watch.kicked = found.kick;
     watch.completions = busy.then_some(completions);
-    let in_flight = queue.in_flight();
+    let in_flight = queue.bounded();
     for (oldest, fence) in watch.oldest.iter_mut().zip(queue.oldest_dispatched()) {
         oldest.look(fence, completions, in_flight);
     }

@@ -269,6 +269,47 @@ mod suite {
     }
 
     #[test]
+    fn a_node_is_preempted_before_it_hangs() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let mut clock = Clock::new();
+        let queued = || rig.progress(Node::Control).map(|found| found.queued);
+
+        // One is staged.
+        assert!(rig.submit(Node::Control, 7).is_ok());
+        let is_preempting = || rig.with_control(|queue| Some(queue.is_preempting()));
+        clock.start();
+        assert_eq!(ticks_until_hang(&rig, &mut clock, 3), None);
+        assert_eq!(is_preempting(), Ok(Some(false)));
+        assert_eq!(ticks_until_hang(&rig, &mut clock, 1), None);
+        assert_eq!(is_preempting(), Ok(Some(true)));
+        assert_eq!(queued(), Ok(1));
+        let hang = Some((4, Hang::Timeout(Node::Control)));
+        assert_eq!(ticks_until_hang(&rig, &mut clock, 20), hang);
+        Ok(())
+    }
+
+    #[test]
+    fn no_clock_runs_for_open_packets() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let mut clock = Clock::new();
+
+        rig.open_next(1);
+        assert!(rig.submit(Node::Control, 1).is_ok());
+        clock.start();
+        assert_eq!(ticks_until_hang(&rig, &mut clock, 600), None);
+        assert_eq!(rig.counted(), [0; 4]);
+        assert_eq!(rig.fake().health_reads.load(Relaxed), 0);
+        // It hides nothing.
+        assert!(rig.submit(Node::Control, 1).is_ok());
+        clock.start();
+        let hang = Some((8, Hang::Timeout(Node::Control)));
+        assert_eq!(ticks_until_hang(&rig, &mut clock, 20), hang);
+        Ok(())
+    }
+
+    #[test]
     fn a_slow_engine_does_not_hang() -> Result {
         let rig = Rig::new()?;
         let _connection = rig.connect()?;

@@ -165,7 +165,8 @@ struct drm_rust_gpu_message_counters {
  * of the places of a node. Fewer than @count packets are taken if there is no
  * place (RUST_GPU_SUBMIT_NONBLOCK), if that stays so for ten seconds, or if a
  * signal arrives. If not even one was taken, the ioctl then returns -EAGAIN,
- * returns -ETIME, or is restarted. -EIO: the device is broken.
+ * returns -ETIME, or is restarted. -EIO: the device is broken, or a packet of
+ * this file made it hang.
  *
  * Closing the file drops the packets that were not handed to the device.
  */
@@ -189,8 +190,10 @@ struct drm_rust_gpu_submit_null {
  *	ended
  *
  * Returns 0, -ETIME at the deadline, -ECANCELED if the device was reset and the
- * packet was lost, -ENODEV once the device is gone, -EIO once it is broken. A
- * signal restarts the ioctl with the same deadline.
+ * packet was lost, -EIO if that was so and a packet of this file made the device
+ * hang, -ENODEV once the device is gone, -EIO once it is broken. After more than
+ * one reset only the tickets that the last one ended are lost. A signal restarts
+ * the ioctl with the same deadline.
  */
 struct drm_rust_gpu_wait_fence {
 	__u32 node;
