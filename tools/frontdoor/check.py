@@ -49,6 +49,7 @@ GUESTS = [
     ("production", "own-firmware", "firmware"),
     ("production", "own", "stall_matrix lost"),
     ("production", "own", "recover recover_ends"),
+    ("production", "own", "contexts preempt blame"),
     ("production", "own-two-heads", "display_places stall_users"),
     ("production", "handover", "handover.sh owner.sh"),
     ("production", "virtio", "owner.sh"),
