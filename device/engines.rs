@@ -107,10 +107,12 @@ pub(super) struct Engines<'a> {
     pub(super) adapter: Arc<Adapter<Gpu<'a>>>,
     dma: Arc<DmaContext>,
     /// The DRM device, which outlives the objects that the rings and the adapter hold.
-    drm: ARef<RustGpuDevice>,
+    pub(super) drm: ARef<RustGpuDevice>,
     pub(super) enabled: pci::Enabled<'a>,
     /// Whether the start of the device succeeded.
     pub(super) started: Atomic<bool>,
+    /// User space was told that the device is given up, and it was not started since.
+    pub(super) wedged: Atomic<bool>,
 }
 
 impl<'a> Engines<'a> {
@@ -145,6 +147,7 @@ impl<'a> Engines<'a> {
             drm,
             enabled,
             started: Atomic::new(false),
+            wedged: Atomic::new(false),
         };
         let mut guard = this.rings.lock();
         let Rings {

@@ -11,8 +11,12 @@
 //! `STATUS_UNSUCCESSFUL`, and no submitter kicks the device.
 
 use kernel::{
+    drm::wedge::Recovery,
     prelude::*,
-    sync::rcu,
+    sync::{
+        atomic::Relaxed,
+        rcu, //
+    },
     system_state::SystemState,
     time::{
         delay::fsleep,
@@ -121,8 +125,9 @@ impl StartedDevice<'_> {
     pub(crate) fn restore(&self) -> Result {
         let fences = &self.waiters.0;
         let started = self.engines.restart(fences).inspect_err(|_| {
-            self.engines.reset_and_cut_off();
+            let remedy = self.engines.reset_and_cut_off();
             fences.wedge();
+            self.engines.tell_wedged(remedy);
         });
         self.engines.set_can_recover(true);
         // Also on a broken device, which takes no commands: DRM needs its state back.
@@ -142,7 +147,9 @@ impl Engines<'_> {
         if fences.check().is_ok() {
             self.drain();
         }
-        self.let_go(fences, || self.reset_and_cut_off());
+        self.let_go(fences, || {
+            self.reset_and_cut_off();
+        });
     }
 
     /// Disconnects the messages, calls `stop`, and counts the packets that are left as complete.
@@ -175,10 +182,16 @@ impl Engines<'_> {
     /// Resets the device and takes the bus from it, also if the reset fails: a later start restores
     /// what the device had, and must not give it the bus before its next reset. Its memory is kept
     /// for that, so nothing is abandoned.
-    pub(super) fn reset_and_cut_off(&self) {
+    ///
+    /// Returns what may revive the device if the driver gives it up.
+    pub(super) fn reset_and_cut_off(&self) -> Recovery {
         // On failure the device has lost the bus as well.
-        let _ = self.transport().reset();
+        let reset = self.transport().reset();
         self.enabled.clear_master();
+        match reset {
+            Ok(()) => Recovery::Rebind,
+            Err(_) => Recovery::BusReset,
+        }
     }
 
     /// Waits until all nodes are idle, as long as packets complete, and at most 2 s. Returns
@@ -224,6 +237,7 @@ impl Engines<'_> {
         self.start_again(&mut rings)?;
         drop(rings);
         fences.unwedge();
+        self.wedged.store(false, Relaxed);
         fences.submission_event().signal();
         Ok(())
     }

@@ -7,12 +7,14 @@
 //! state, and the device is told all of it. No lock of DRM is taken and no event is sent.
 //!
 //! A device that does not come back, or hangs again and again, counts as broken: it has lost the
-//! bus, and stays so until it is bound anew or the system has slept.
+//! bus, and stays so until it is bound anew or the system has slept. User space gets one event.
 
 use core::fmt;
 use kernel::{
+    drm::wedge::Recovery,
     kthread,
     prelude::*,
+    sync::atomic::Relaxed,
     time::{
         msecs_to_jiffies,
         ClockSource,
@@ -167,57 +169,84 @@ impl Engines<'_> {
         let limited = policy.limit_count != 0 && count >= policy.limit_count;
         let restarted = match policy.level == Level::Recover && !limited {
             true => self.reset_and_start(&mut rings, fences),
-            false => {
-                self.reset_and_cut_off();
-                Err(EIO)
-            }
+            false => Err(self.reset_and_cut_off()),
         };
-        if restarted.is_err() {
-            self.declare_broken(&mut rings, fences);
-            drop(rings);
-            // `dev_err!` takes `kernel::fmt::Display`, and the cause has that of `core`.
-            let cause = format_args!("{cause}");
-            match limited {
-                true => dev_err!(
-                    gpu.device(),
-                    "{}, after {} resets: given up\n",
-                    cause,
-                    count
-                ),
-                false => dev_err!(gpu.device(), "{}: given up\n", cause),
-            }
-            return false;
+        match restarted {
+            Ok(()) => rings.history.add(begin),
+            Err(_) => self.declare_broken(&mut rings, fences),
         }
-        rings.history.add(begin);
         drop(rings);
-        // Those who found no room, or nobody to ask.
+        match restarted {
+            Ok(()) => {
+                self.wake(fences);
+                if policy.limit_count != 0 || count < LINES {
+                    self.report(&cause, begin);
+                }
+            }
+            Err(remedy) => {
+                self.report_given_up(&cause, limited.then_some(count));
+                self.tell_wedged(remedy);
+            }
+        }
+        restarted.is_ok()
+    }
+
+    /// Wakes those who found no room, or nobody to ask, while the device was reset.
+    fn wake(&self, fences: &Fences) {
+        let gpu = self.adapter.miniport();
         fences.wake();
         fences.submission_event().signal();
         gpu.display_event().signal();
-        if policy.limit_count != 0 || count < LINES {
-            let time = (Monotonic::ktime_get() - begin) / NSEC_PER_MSEC;
-            let cause = format_args!("{cause}");
-            dev_warn!(
-                gpu.device(),
-                "{}: reset and restored in {} ms\n",
-                cause,
-                time
-            );
+    }
+
+    /// Logs why the device was reset, and how long that took since `begin`.
+    fn report(&self, cause: &Cause, begin: i64) {
+        let time = (Monotonic::ktime_get() - begin) / NSEC_PER_MSEC;
+        // `dev_warn!` takes `kernel::fmt::Display`, and the cause has that of `core`.
+        let cause = format_args!("{cause}");
+        dev_warn!(
+            self.adapter.miniport().device(),
+            "{}: reset and restored in {} ms\n",
+            cause,
+            time
+        );
+    }
+
+    /// Logs why the device is given up, if that is so, after how many resets.
+    fn report_given_up(&self, cause: &Cause, resets: Option<u32>) {
+        let dev = self.adapter.miniport().device();
+        let cause = format_args!("{cause}");
+        match resets {
+            Some(count) => dev_err!(dev, "{}, after {} resets: given up\n", cause, count),
+            None => dev_err!(dev, "{}: given up\n", cause),
         }
-        true
     }
 
     /// Resets the device, counts all packets as complete, and starts the device again.
     ///
     /// Nothing is allocated before the packets are complete.
-    fn reset_and_start(&self, rings: &mut Rings<'_>, fences: &Fences) -> Result {
-        let negotiated = self.negotiate();
-        if negotiated.is_err() {
+    ///
+    /// Errors: what user space may try. The device then has lost the bus, if it was not reset.
+    fn reset_and_start(&self, rings: &mut Rings<'_>, fences: &Fences) -> Result<(), Recovery> {
+        let reset = self.transport().reset();
+        if reset.is_err() {
             self.enabled.clear_master();
         }
         scheduler::force_complete(self.adapter.miniport(), &mut rings.states, fences);
-        negotiated?;
-        self.start_again(rings)
+        reset.map_err(|_| Recovery::BusReset)?;
+        let started = self.negotiate().and_then(|()| self.start_again(rings));
+        started.map_err(|_| Recovery::Rebind)
+    }
+
+    /// Tells user space that the device is given up, and what may revive it: once, until the device
+    /// is [started](Self::restart). Nobody is told of a device that is removed.
+    ///
+    /// Context: process, no lock held but that of the device.
+    pub(super) fn tell_wedged(&self, remedy: Recovery) {
+        if !self.wedged.xchg(true, Relaxed) {
+            // Without memory for the event nobody is told, as the log is.
+            let _ = self.drm.wedged_event(remedy, None);
+        }
     }
 
     /// Takes the bus from the device, which counts as broken from here on. Its memory is kept.
