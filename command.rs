@@ -156,6 +156,25 @@ macro_rules! commands {
     };
 }
 
+/// Returns where a command has the number of the resource that it is about, or that of the scanout;
+/// in bytes, of a command with its header. [`None`] for one that is about neither.
+pub(crate) const fn subject_offset(kind: u32) -> Option<usize> {
+    let offset = match kind {
+        ResourceCreate2d::TYPE => offset_of!(ResourceCreate2d, resource_id),
+        ResourceUnref::TYPE => offset_of!(ResourceUnref, resource_id),
+        SetScanout::TYPE => offset_of!(SetScanout, resource_id),
+        ResourceFlush::TYPE => offset_of!(ResourceFlush, resource_id),
+        TransferToHost2d::TYPE => offset_of!(TransferToHost2d, resource_id),
+        ResourceAttachBacking::TYPE => offset_of!(ResourceAttachBacking, resource_id),
+        ResourceDetachBacking::TYPE => offset_of!(ResourceDetachBacking, resource_id),
+        GetEdid::TYPE => offset_of!(GetEdid, scanout),
+        UpdateCursor::TYPE => offset_of!(UpdateCursor, resource_id),
+        MoveCursor::TYPE => 0,
+        _ => return None,
+    };
+    Some(HEADER_SIZE + offset)
+}
+
 /// Implements [`Response`] for structures, with their types, and checks their layout.
 macro_rules! responses {
     ($($kind:ident $name:ident, $size:literal { $($fields:tt)* })*) => { $(

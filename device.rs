@@ -71,6 +71,7 @@ use crate::{
     virtqueue::DmaContext, //
 };
 
+mod dump;
 mod engines;
 pub(crate) mod owner;
 mod power;

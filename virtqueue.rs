@@ -50,6 +50,7 @@ use crate::{
 
 mod buffer;
 mod dma;
+mod log;
 mod packet;
 mod panic;
 mod payload;
@@ -70,6 +71,7 @@ pub(crate) use self::{
 };
 use self::{
     dma::DmaMemory,
+    log::CommandLog,
     packet::{
         succeeded,
         Retired, //
@@ -91,6 +93,8 @@ struct Request {
     buffer: CommandBuffer,
     completion: Completion,
     fence: u64,
+    /// In the log.
+    number: u32,
 }
 
 impl ring::Request for Request {
@@ -136,6 +140,7 @@ pub(crate) struct Virtqueue {
     rejected: Option<Request>,
     /// The DPC was asked for because the ring is broken.
     break_told: bool,
+    log: CommandLog,
 }
 
 impl Virtqueue {
@@ -181,6 +186,7 @@ impl Virtqueue {
             empty_list: Some(Fifo::new(size.into())?),
             rejected: None,
             break_told: false,
+            log: CommandLog::new()?,
         })
     }
 
@@ -206,6 +212,7 @@ impl Virtqueue {
             self.empty_list = Some(Fifo::new(self.ring.size().into())?);
         }
         self.ring.restart();
+        self.log.restart();
         Ok(())
     }
 
@@ -247,7 +254,9 @@ impl Virtqueue {
             buffer,
             completion,
             fence,
+            number,
         } = used.request;
+        self.log.end(number, &buffer, used.written);
         // Null packets and commands that succeeded are in slots. The slot is free from here on.
         let is_null = matches!(completion, Completion::Null);
         let executed = matches!(buffer, CommandBuffer::Slot(_))
@@ -363,6 +372,7 @@ impl Engine for Virtqueue {
             },
         };
         let request = Request {
+            number: self.log.begin(&buffer, fence),
             buffer,
             completion,
             fence,

@@ -44,7 +44,10 @@ use crate::{
     },
 };
 
-use super::recover::History;
+use super::{
+    dump::DumpBuffer,
+    recover::History, //
+};
 
 /// The interrupts of a started device.
 ///
@@ -85,6 +88,8 @@ pub(super) struct Rings<'a> {
     pub(super) states: KVec<State>,
     /// When the device was reset because it hung.
     pub(super) history: History,
+    /// The memory for a dump, unless a recovery has it.
+    pub(super) dump: DumpBuffer,
 }
 
 impl Rings<'_> {
@@ -139,6 +144,7 @@ impl<'a> Engines<'a> {
             interrupts,
             states: KVec::new(),
             history: History::new(),
+            dump: DumpBuffer::new()?,
         };
         let this = Self {
             rings: KBox::pin_init(new_mutex!(rings, "rust_gpu::Rings"), GFP_KERNEL)?,

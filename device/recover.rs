@@ -165,6 +165,8 @@ impl Engines<'_> {
             broken,
             guilty,
         };
+        let mut dump = core::mem::take(&mut rings.dump);
+        self.collect(&mut dump, &mut rings.states, &cause, &policy);
         let count = rings.history.count(begin, policy.limit_ms);
         let limited = policy.limit_count != 0 && count >= policy.limit_count;
         let restarted = match policy.level == Level::Recover && !limited {
@@ -188,6 +190,8 @@ impl Engines<'_> {
                 self.tell_wedged(remedy);
             }
         }
+        self.publish(&dump);
+        self.rings.lock().dump = dump;
         restarted.is_ok()
     }
 

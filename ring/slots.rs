@@ -59,6 +59,17 @@ where
     R: Request,
     S: DerefMut<Target = [Slot<R>]>,
 {
+    /// Returns each request that the ring owns, with its token and whether it is published.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = (u16, &R, bool)> {
+        let published = self.published;
+        (0u16..)
+            .zip(self.slots.iter())
+            .filter_map(move |(token, slot)| {
+                let request = slot.request.as_ref()?;
+                Some((token, request, slot.position < published))
+            })
+    }
+
     pub(super) fn link_slots(&mut self) {
         for (slot, next) in self.slots.iter_mut().zip(1u16..) {
             *slot = Slot {

@@ -481,6 +481,31 @@ impl CommandBuffer {
         }
     }
 
+    /// Returns a word of the request, at `offset` in bytes; 0 if it is shorter.
+    ///
+    /// Context: any.
+    pub(super) fn request_word(&self, offset: usize) -> u32 {
+        let request = match self {
+            Self::Slot(slot) => slot.request(),
+            Self::Dedicated(buffer) => buffer.request.clone(),
+        };
+        match offset + size_of::<u32>() <= request.len() {
+            true => self.memory().read_u32(request.start + offset),
+            false => 0,
+        }
+    }
+
+    /// Returns how many bytes the device reads.
+    ///
+    /// Context: any.
+    pub(super) fn request_len(&self) -> u32 {
+        match self {
+            Self::Slot(slot) => slot.request_len.into(),
+            // CAST: what descriptors describe has 32 bits.
+            Self::Dedicated(buffer) => (buffer.request_len + buffer.payload.len()) as u32,
+        }
+    }
+
     /// Returns whether the device may write a response.
     pub(crate) fn has_response(&self) -> bool {
         self.response_len() != 0

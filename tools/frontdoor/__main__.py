@@ -5,8 +5,8 @@ import argparse
 import os
 import sys
 
-from . import (bench, buildroot, cache, check, clean, clients, deb, debiantest, guest, host, igt,
-               integrate, kernel, lint, source, vm)
+from . import (bench, buildroot, cache, check, clean, clients, deb, debiantest, dump, guest, host,
+               igt, integrate, kernel, lint, source, vm)
 from .scenarios import SCENARIOS
 from .stage import Failure, say
 
@@ -115,6 +115,11 @@ def command_guest(args):
     return debiantest.main(*prepare(), args.only or debiantest.PARTS, args.debs)
 
 
+def command_dump(args):
+    """Explains a dump of a device that was reset."""
+    return dump.main(args.file)
+
+
 def command_lint(_args):
     """Runs the linters."""
     return lint.main(*prepare())
@@ -202,6 +207,7 @@ def parser():
     command = add("guest", command_guest)
     command.add_argument("--only", choices=debiantest.PARTS, action="append")
     command.add_argument("--debs", help="a folder with packages, in place of those of `make deb`")
+    add("dump", command_dump).add_argument("file", help="a copy of its data, as in devcoredump")
     for name, function in (("tree", command_tree), ("untree", command_untree)):
         add(name, function).add_argument("kdir", nargs="?")
     add("clean", command_clean)

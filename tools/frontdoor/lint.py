@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 
-from . import (bootpath, cache, integrate, kernel, pystyle, rooms, roomstest, sizes, tap, waits,
+from . import (bootpath, cache, dump, integrate, kernel, pystyle, rooms, roomstest, sizes, tap, waits,
                words)
 from .stage import Failure, say
 
@@ -74,7 +74,7 @@ def rules(tally):
                                        sources[waits.DOCUMENT]))
     report(tally, "README's commands", list(bootpath.missing()))
     for name, check in (("rooms", roomstest), ("names and phrases", words), ("sizes", sizes),
-                        ("waits", waits)):
+                        ("waits", waits), ("dump", dump)):
         report(tally, f"{name}: self-test", list(check.failures()))
 
 
