@@ -76,6 +76,7 @@ mod engines;
 pub(crate) mod owner;
 mod power;
 mod recover;
+mod reset;
 
 use self::engines::Engines;
 

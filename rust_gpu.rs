@@ -51,6 +51,7 @@ impl pci::Driver for RustGpuPci {
     type Data<'bound> = device::StartedDevice<'bound>;
     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
     const PM_OPS: Option<pci::PmOps<Self>> = Some(pci::PmOps::new());
+    const RESET_OPS: Option<pci::ResetOps<Self>> = Some(pci::ResetOps::new());
 
     fn probe<'bound>(
         pdev: &'bound pci::Device<Core<'_>>,
@@ -93,6 +94,16 @@ impl pci::SleepDriver for RustGpuPci {
         this: Pin<&Self::Data<'bound>>,
     ) -> Result {
         this.restore()
+    }
+}
+
+impl pci::ResetDriver for RustGpuPci {
+    fn reset_prepare<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
+        this.prepare_function_reset();
+    }
+
+    fn reset_done<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
+        this.finish_function_reset();
     }
 }
 

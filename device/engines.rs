@@ -118,6 +118,8 @@ pub(super) struct Engines<'a> {
     pub(super) started: Atomic<bool>,
     /// User space was told that the device is given up, and it was not started since.
     pub(super) wedged: Atomic<bool>,
+    /// The thread that resets the function for the driver; 0 if none does.
+    pub(super) resetter: Atomic<usize>,
 }
 
 impl<'a> Engines<'a> {
@@ -154,6 +156,7 @@ impl<'a> Engines<'a> {
             enabled,
             started: Atomic::new(false),
             wedged: Atomic::new(false),
+            resetter: Atomic::new(0),
         };
         let mut guard = this.rings.lock();
         let Rings {

@@ -154,7 +154,7 @@ impl Engines<'_> {
 
     /// Disconnects the messages, calls `stop`, and counts the packets that are left as complete.
     /// Nobody touches the device afterwards. The memory that the device was given is kept.
-    fn let_go(&self, fences: &Fences, stop: impl FnOnce()) {
+    pub(super) fn let_go(&self, fences: &Fences, stop: impl FnOnce()) {
         let mut rings = self.rings.lock();
         self.disconnect(&mut rings);
         stop();

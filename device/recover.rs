@@ -196,7 +196,7 @@ impl Engines<'_> {
     }
 
     /// Wakes those who found no room, or nobody to ask, while the device was reset.
-    fn wake(&self, fences: &Fences) {
+    pub(super) fn wake(&self, fences: &Fences) {
         let gpu = self.adapter.miniport();
         fences.wake();
         fences.submission_event().signal();
@@ -232,7 +232,7 @@ impl Engines<'_> {
     ///
     /// Errors: what user space may try. The device then has lost the bus, if it was not reset.
     fn reset_and_start(&self, rings: &mut Rings<'_>, fences: &Fences) -> Result<(), Recovery> {
-        let reset = self.transport().reset();
+        let reset = self.reset(fences);
         if reset.is_err() {
             self.enabled.clear_master();
         }

@@ -221,6 +221,13 @@ impl Fences {
         self.change(State::Wedged, State::Running);
     }
 
+    /// Returns whether the device is gone for good, see [`Fences::unplug`].
+    ///
+    /// Context: any.
+    pub(crate) fn is_unplugged(&self) -> bool {
+        self.state.load(Acquire) == State::Unplugged as u32
+    }
+
     /// Changes the state. Returns whether it was `from`.
     fn change(&self, from: State, to: State) -> bool {
         self.state.cmpxchg(from as u32, to as u32, Release).is_ok()

@@ -277,6 +277,7 @@ fn state(shared: &Shared) -> String {
         ("interrupts", counts.interrupts),
         ("withheld", counts.withheld),
         ("resets", counts.resets),
+        ("function-resets", counts.function_resets),
         ("held-control", flag(counts.held[0])),
         ("held-cursor", flag(counts.held[1])),
         ("late", counts.late as u64),

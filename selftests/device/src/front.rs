@@ -69,6 +69,8 @@ pub struct Counts {
     pub withheld: u64,
     /// Resets that the device has acknowledged.
     pub resets: u64,
+    /// Resets of the function, which may be among those.
+    pub function_resets: u64,
     /// Chains that make no sense.
     pub malformed: u64,
     /// Queues that stand still, and commands that are answered later.
@@ -172,6 +174,13 @@ impl Front {
         self.isr = new.isr;
         self.kicked = new.kicked;
         self.resetting = self.status != 0;
+    }
+
+    /// Resets the function, also of a device that takes no notice of a reset of its status.
+    fn function_reset(&mut self) {
+        self.reset();
+        pci::reset(&mut self.space);
+        self.counts.function_resets += 1;
     }
 
     /// The other thread has let go of all that the driver told it.
@@ -344,6 +353,7 @@ impl Front {
             rest.iter_mut().zip(data).for_each(|(to, byte)| *to = *byte);
         };
         match (region, offset) {
+            (pci::CONFIG, at) if pci::is_function_reset(at, data) => self.function_reset(),
             (pci::CONFIG, at) => copy(&mut self.space, at),
             (pci::MEMORY_BAR, at) => copy(&mut self.memory, at),
             (pci::VIRTIO_BAR, at @ pci::COMMON..pci::ISR) => self.write_common(at, value),

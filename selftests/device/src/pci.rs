@@ -45,6 +45,12 @@ const CAPABILITIES: [(u8, u64, u8); 4] = [
 ];
 const FIRST_CAPABILITY: u8 = 0x40;
 const MSIX_CAPABILITY_LENGTH: u8 = 12;
+/// The last capability, PCI Advanced Features: it offers a function-level reset, and the bits that
+/// tell of transactions which are under way.
+const AF_CAPABILITY: u8 = 0xd0;
+const AF: [u8; 6] = [0x13, 0, 6, 3, 0, 0];
+const AF_CONTROL: u64 = AF_CAPABILITY as u64 + 4;
+const AF_CONTROL_FLR: u8 = 1;
 
 const READ_WRITE: u32 = 3;
 const IRQ_EVENTFD: u32 = 1;
@@ -78,7 +84,7 @@ pub fn config_space(vectors: u16, memory: bool) -> [u8; CONFIG_LENGTH] {
     }
     for (number, (kind, offset, length)) in CAPABILITIES.iter().enumerate() {
         let last = number + 1 == CAPABILITIES.len();
-        let next = if last { 0 } else { at + length };
+        let next = if last { AF_CAPABILITY } else { at + length };
         put(at, &[9, next, *length, *kind, VIRTIO_BAR as u8]);
         put(at + 8, &(*offset as u32).to_le_bytes());
         put(at + 12, &STRUCTURE.to_le_bytes());
@@ -87,7 +93,21 @@ pub fn config_space(vectors: u16, memory: bool) -> [u8; CONFIG_LENGTH] {
         }
         at += length;
     }
+    put(AF_CAPABILITY, &AF);
     space
+}
+
+/// Whether a write to the configuration space asks for a reset of the function.
+pub fn is_function_reset(offset: u64, data: &[u8]) -> bool {
+    let control = AF_CONTROL.checked_sub(offset);
+    let byte = control.and_then(|index| data.get(index as usize));
+    byte.is_some_and(|byte| byte & AF_CONTROL_FLR != 0)
+}
+
+/// Puts the configuration space into the state after a reset.
+pub fn reset(space: &mut [u8; CONFIG_LENGTH]) {
+    space[COMMAND..COMMAND + 2].fill(0);
+    space[AF_CONTROL as usize] = 0;
 }
 
 /// Whether the driver lets the device access memory.
@@ -157,7 +177,7 @@ mod tests {
         let found = capabilities(&space);
         assert_eq!(
             found.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
-            [0x11, 9, 9, 9, 9]
+            [0x11, 9, 9, 9, 9, 0x13]
         );
         assert!(found.iter().all(|(_, at)| at % 4 == 0));
         assert_eq!(space[0x42..0x44], [2, 0]);
@@ -171,10 +191,23 @@ mod tests {
     }
 
     #[test]
+    fn only_one_bit_resets_the_function() {
+        assert!(is_function_reset(0xd4, &[1]));
+        assert!(is_function_reset(0xd2, &[0, 0, 1, 0]));
+        assert!(!is_function_reset(0xd4, &[0xfe, 1]));
+        assert!(!is_function_reset(0xd5, &[1]));
+        assert!(!is_function_reset(0xd3, &[1]));
+        let mut space = config_space(3, false);
+        space[COMMAND] = COMMAND_MASTER;
+        reset(&mut space);
+        assert_eq!(space, config_space(3, false));
+    }
+
+    #[test]
     fn without_vectors_there_is_no_msix() {
         let found = capabilities(&config_space(0, false));
         assert_eq!(found.iter().filter(|(kind, _)| *kind == 0x11).count(), 0);
-        assert_eq!(found.len(), 4);
+        assert_eq!(found.len(), 5);
         assert_eq!(irqs(0)[MSIX as usize].count, 0);
         assert!(!is_master(&config_space(0, false)));
     }

@@ -187,3 +187,17 @@ fn the_line_is_masked_until_the_guest_has_read_the_cause() {
     front.set_irqs(pci::INTX, 0x11, 0, 1, Vec::new());
     assert_eq!(front.counts.interrupts, 2);
 }
+
+#[test]
+fn the_function_is_reset_also_if_the_status_is_not() {
+    let mut front = running();
+    front.script.fault = Some(Fault::Reset);
+    front.write(pci::VIRTIO_BAR, 0x14, &[0]);
+    assert!(!front.resetting);
+    front.write(pci::CONFIG, 0xd4, &[1]);
+    assert!(front.resetting);
+    assert!(!pci::is_master(&front.space));
+    front.acknowledge_reset();
+    assert_eq!(read(&mut front, pci::VIRTIO_BAR, 0x14) & 0xff, 0);
+    assert_eq!((front.counts.resets, front.counts.function_resets), (1, 1));
+}
