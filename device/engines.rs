@@ -88,6 +88,11 @@ pub(super) struct Rings<'a> {
     pub(super) states: KVec<State>,
     /// When the device was reset because it hung.
     pub(super) history: History,
+    /// When that was done last, in nanoseconds of CLOCK_MONOTONIC; [`None`] if the device was
+    /// started for another reason since.
+    pub(super) last_reset: Option<i64>,
+    /// The device has answered nothing since its last reset, and the log says so.
+    pub(super) is_awaited: bool,
     /// The memory for a dump, unless a recovery has it.
     pub(super) dump: DumpBuffer,
 }
@@ -98,6 +103,16 @@ impl Rings<'_> {
         let states = self.interrupts.connection.disconnect();
         if !states.is_empty() {
             self.states = states;
+        }
+    }
+
+    /// Remembers that the device was reset at `time` because it hung. `counts` says whether it has
+    /// answered anything since the reset before.
+    pub(super) fn note_reset(&mut self, time: i64, counts: bool) {
+        self.last_reset = Some(time);
+        if counts {
+            self.history.add(time);
+            self.is_awaited = false;
         }
     }
 }
@@ -146,6 +161,8 @@ impl<'a> Engines<'a> {
             interrupts,
             states: KVec::new(),
             history: History::new(),
+            last_reset: None,
+            is_awaited: false,
             dump: DumpBuffer::new()?,
         };
         let this = Self {

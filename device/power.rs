@@ -235,6 +235,8 @@ impl Engines<'_> {
         let mut rings = self.rings.lock();
         self.negotiate()?;
         self.start_again(&mut rings)?;
+        rings.last_reset = None;
+        rings.is_awaited = false;
         drop(rings);
         fences.unwedge();
         self.wedged.store(false, Relaxed);

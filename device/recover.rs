@@ -47,6 +47,35 @@ const NSEC_PER_MSEC: i64 = 1_000_000;
 /// Most lines about resets within the time of the limit, if there is no limit.
 const LINES: u32 = 5;
 
+/// How long a device that was reset may answer nothing before it is reset once more, in
+/// nanoseconds.
+const RESET_AGAIN_NS: i64 = 300 * 1_000 * NSEC_PER_MSEC;
+
+/// What happens to a device that hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It is reset, and that counts.
+    Hangs,
+    /// It has answered nothing since its last reset: another one now is of no use.
+    Waits,
+    /// That goes on for long: it is reset, and that does not count.
+    IsTriedAgain,
+}
+
+impl Verdict {
+    /// Decides at the time `now` about a device that was reset at `last`, and whether it `answered`
+    /// since.
+    fn new(hang: Hang, last: Option<i64>, answered: bool, now: i64) -> Self {
+        match (hang, last) {
+            (Hang::Timeout(_), Some(last)) if !answered => match now - last < RESET_AGAIN_NS {
+                true => Self::Waits,
+                false => Self::IsTriedAgain,
+            },
+            _ => Self::Hangs,
+        }
+    }
+}
+
 /// When a device was reset because it hung, as far as the limit needs that.
 pub(super) struct History {
     /// In nanoseconds of CLOCK_MONOTONIC. The oldest one is replaced next.
@@ -76,7 +105,7 @@ impl History {
         self.times.iter().flatten().max().copied()
     }
 
-    fn add(&mut self, now: i64) {
+    pub(super) fn add(&mut self, now: i64) {
         if let Some(time) = self.times.get_mut(self.next) {
             *time = Some(now);
         }
@@ -152,6 +181,14 @@ impl Engines<'_> {
         if !gpu.watchdog().can_recover() || fences.check().is_err() || is_left_alone {
             return false;
         }
+        let verdict = match policy.level {
+            Level::Recover => Verdict::new(hang, rings.last_reset, self.has_answered(), begin),
+            _ => Verdict::Hangs,
+        };
+        if verdict == Verdict::Waits {
+            self.await_device(&mut rings);
+            return false;
+        }
         self.disconnect(&mut rings);
         // What the DPC reported, which does not run any more, is what this is about.
         gpu.watchdog().take_broken();
@@ -168,20 +205,22 @@ impl Engines<'_> {
         let mut dump = core::mem::take(&mut rings.dump);
         self.collect(&mut dump, &mut rings.states, &cause, &policy);
         let count = rings.history.count(begin, policy.limit_ms);
-        let limited = policy.limit_count != 0 && count >= policy.limit_count;
+        let counts = verdict == Verdict::Hangs;
+        let limited = counts && policy.limit_count != 0 && count >= policy.limit_count;
         let restarted = match policy.level == Level::Recover && !limited {
             true => self.reset_and_start(&mut rings, fences),
             false => Err(self.reset_and_cut_off()),
         };
         match restarted {
-            Ok(()) => rings.history.add(begin),
+            Ok(()) => rings.note_reset(begin, counts),
             Err(_) => self.declare_broken(&mut rings, fences),
         }
+        gpu.watchdog().set_waiting(false);
         drop(rings);
         match restarted {
             Ok(()) => {
                 self.wake(fences);
-                if policy.limit_count != 0 || count < LINES {
+                if counts && (policy.limit_count != 0 || count < LINES) {
                     self.report(&cause, begin);
                 }
             }
@@ -193,6 +232,32 @@ impl Engines<'_> {
         self.publish(&dump);
         self.rings.lock().dump = dump;
         restarted.is_ok()
+    }
+
+    /// Returns whether the device has answered anything since it was started.
+    fn has_answered(&self) -> bool {
+        let gpu = self.adapter.miniport();
+        Node::ENGINES.into_iter().any(|node| {
+            let answered = self
+                .adapter
+                .synchronize_execution(gpu.message_of(node), |state| {
+                    state.virtqueue(node).map_or(0, |queue| queue.answers())
+                });
+            answered.is_ok_and(|answers| answers != 0)
+        })
+    }
+
+    /// Waits for a device that has answered nothing since its last reset: the clock looks at it and
+    /// kicks it, and packets wait as on a slow one. Logs one line, the first time.
+    fn await_device(&self, rings: &mut Rings<'_>) {
+        let gpu = self.adapter.miniport();
+        gpu.watchdog().set_waiting(true);
+        if !core::mem::replace(&mut rings.is_awaited, true) {
+            dev_warn!(
+                gpu.device(),
+                "device answers nothing since its reset: waiting for it\n"
+            );
+        }
     }
 
     /// Wakes those who found no room, or nobody to ask, while the device was reset.
@@ -335,6 +400,23 @@ mod tests {
         assert_eq!(pause(0, 40 * SECOND + 499 * NSEC_PER_MSEC), 1);
         assert_eq!(pause(0, 41 * SECOND), 0);
         assert_eq!(pause(1, 40 * SECOND), 0);
+    }
+
+    #[test]
+    fn a_device_that_is_silent_after_a_reset_is_waited_for() {
+        let timeout = Hang::Timeout(Node::Control);
+        let verdict = |hang, last: Option<i64>, answered, now: i64| {
+            Verdict::new(hang, last.map(|last| last * SECOND), answered, now * SECOND)
+        };
+
+        assert_eq!(verdict(timeout, None, false, 9), Verdict::Hangs);
+        assert_eq!(verdict(timeout, Some(5), true, 9), Verdict::Hangs);
+        assert_eq!(verdict(timeout, Some(5), false, 9), Verdict::Waits);
+        assert_eq!(verdict(timeout, Some(5), false, 304), Verdict::Waits);
+        assert_eq!(verdict(timeout, Some(5), false, 305), Verdict::IsTriedAgain);
+        assert_eq!(verdict(timeout, Some(5), true, 305), Verdict::Hangs);
+        assert_eq!(verdict(Hang::Reset, Some(5), false, 9), Verdict::Hangs);
+        assert_eq!(verdict(Hang::Broken, Some(5), false, 9), Verdict::Hangs);
     }
 
     #[test]

@@ -19,6 +19,9 @@
 //!
 //! A device that was reset, asks for a reset or breaks its ring hangs at once.
 //!
+//! One that has answered nothing since its last reset is waited for: see
+//! [`Watchdog::set_waiting`].
+//!
 //! # Counters
 //!
 //! On a device that works all of them stay 0.
@@ -42,7 +45,10 @@ use kernel::{
         },
         rcu, //
     },
-    time::msecs_to_jiffies, //
+    time::{
+        msecs_to_jiffies,
+        Msecs, //
+    },
 };
 
 use crate::irq::{
@@ -73,6 +79,9 @@ const PREEMPT: u32 = 3;
 
 /// A device hangs after so many. At the tick before the first one the packet was there already.
 const TIMEOUT: u32 = 7;
+
+/// Half of a tick while the clock waits for a device, in milliseconds.
+const WAITING_BEAT_MS: Msecs = 500;
 
 /// What the status of a device says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +124,8 @@ pub(crate) struct Watchdog {
     can_recover: Atomic<bool>,
     /// A ring broke, and the thread has not seen it.
     broke: Atomic<bool>,
+    /// The device hangs, and is not reset for that.
+    waiting: Atomic<bool>,
     counters: Counters,
 }
 
@@ -142,6 +153,7 @@ impl Watchdog {
             start: Event::new(),
             can_recover: Atomic::new(false),
             broke: Atomic::new(false),
+            waiting: Atomic::new(false),
             counters: Counters {
                 stalls: Atomic::new(0),
                 lost_interrupts: Atomic::new(0),
@@ -195,6 +207,21 @@ impl Watchdog {
         self.broke.xchg(false, Relaxed).then_some(Hang::Broken)
     }
 
+    /// Says whether a device that hangs is waited for: a tick is a second then. That ends when the
+    /// device goes on.
+    ///
+    /// Context: the thread of the clock, or that which has stopped the device.
+    pub(crate) fn set_waiting(&self, on: bool) {
+        self.waiting.store(on, Relaxed);
+    }
+
+    /// Returns whether a device that hangs is waited for.
+    ///
+    /// Context: any.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Relaxed)
+    }
+
     /// Returns whether the clock was started since the last call.
     #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
     pub(super) fn take_start(&self) -> bool {
@@ -241,7 +268,11 @@ pub(crate) fn watchdog_thread<H: Hardware>(
             let Some(beats) = next else {
                 break;
             };
-            let time = msecs_to_jiffies(beats * adapter.miniport().policy().beat_ms());
+            let beat_ms = match watchdog.is_waiting() {
+                true => WAITING_BEAT_MS,
+                false => adapter.miniport().policy().beat_ms(),
+            };
+            let time = msecs_to_jiffies(beats * beat_ms);
             // WAIT: tick
             if !thread.wait_until_timeout(time, || watchdog.broke.load(Relaxed)) {
                 return;
@@ -380,6 +411,9 @@ impl Clock {
             busy |= self.look_at(adapter, fences, node, tick);
         }
         if tick {
+            if self.hang.is_none() {
+                watchdog.set_waiting(false);
+            }
             goes_on |= H::tick(adapter);
             if !busy && !goes_on {
                 return None;

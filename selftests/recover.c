@@ -208,12 +208,14 @@ TEST_F_TIMEOUT(recover, packets_go_on, 120)
 	__u64 fence, completed, submitted;
 	unsigned int packets = 0, lost = 0;
 
-	/* Each first command after a reset. */
-	ASSERT_EQ(0, device_ask(scene.screen, "stall any"));
 	while (now_ns() < until) {
 		const int render = open(self->state.gpu.render, O_RDWR | O_CLOEXEC);
-		int ret = gpu_submit(render, RUST_GPU_NODE_CONTROL, 64, 0, &fence);
+		int ret = device_resume(scene.screen);
 
+		ASSERT_EQ(0, ret);
+		/* Not the first one after a reset: then the device would be waited for. */
+		ASSERT_EQ(0, device_ask(scene.screen, "hang any %u", 2 + rand() % 60));
+		ret = gpu_submit(render, RUST_GPU_NODE_CONTROL, 64, 0, &fence);
 		ASSERT_LT(0, ret);
 		packets += ret;
 		ASSERT_EQ(0, gpu_query(render, RUST_GPU_NODE_CONTROL, &completed, &submitted));
