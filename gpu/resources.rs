@@ -290,13 +290,17 @@ impl ResourceTable {
         )
     }
 
-    /// Never frees the objects: the device did not reset. The device of the objects must not be
-    /// freed either.
+    /// Never frees the objects nor their pages: the device did not reset. The device of the objects
+    /// must not be freed either.
     ///
     /// Context: process.
     pub(crate) fn abandon(&self) {
         let resources = core::mem::take(&mut self.inner.lock().resources);
         for (_, resource) in &resources {
+            // The list of the pages has a use of them that ends with the driver, this one does not.
+            // Buffers of other devices have no pages here. No signal ends this: nobody has the lock
+            // of the object for long.
+            let _ = resource.object.pin();
             // A reference that nobody gives back.
             core::mem::forget(resource.object.clone());
         }
