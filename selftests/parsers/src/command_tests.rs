@@ -391,3 +391,39 @@ proptest! {
         }
     }
 }
+
+/// The word of a command that is the number of its resource or scanout.
+fn subject<C: Command>(command: &C) -> Option<u32> {
+    let offset = subject_offset(C::TYPE)?;
+    let bytes = encoded(command);
+    Some(u32::from_le_bytes(
+        bytes[offset..offset + 4].try_into().unwrap(),
+    ))
+}
+
+#[test]
+fn subjects_are_found() {
+    let resource_id = 0x6463_6261.into();
+    let cursor = UpdateCursor {
+        scanout_id: 7.into(),
+        resource_id,
+        ..Default::default()
+    };
+    macro_rules! resource {
+        ($($name:ident)*) => {
+            [$(subject(&$name { resource_id, ..Default::default() })),*]
+        };
+    }
+    let found = resource!(
+        ResourceCreate2d ResourceUnref SetScanout ResourceFlush TransferToHost2d
+        ResourceAttachBacking ResourceDetachBacking UpdateCursor
+    );
+    assert!(found.iter().all(|found| *found == Some(0x6463_6261)));
+    assert_eq!(subject(&MoveCursor::from(cursor)), Some(7));
+    let edid = GetEdid {
+        scanout: 7.into(),
+        ..Default::default()
+    };
+    assert_eq!(subject(&edid), Some(7));
+    assert_eq!(subject(&GetDisplayInfo), None);
+}

@@ -439,6 +439,32 @@ fn idle_and_armed_are_known() {
     }
 }
 
+/// What a dump of the ring lists.
+#[test]
+fn requests_are_listed() {
+    let ledger = Rc::new(Ledger::default());
+    let (memory, mut ring) = Strict::ring(&config(4, 1, false, true));
+    let tokens = [(); 3].map(|()| push(&mut ring, ledger.simple(1, 0)));
+    publish(&mut ring);
+    push(&mut ring, ledger.simple(1, 0));
+    use_id(&memory, 0, tokens[1].into(), 0);
+    memory.begin_call();
+    let used = ring.pop().unwrap().unwrap();
+    assert_eq!(used.request.serial, 1);
+
+    let mut listed: Vec<_> = ring
+        .requests()
+        .map(|(_, request, published)| (request.serial, published))
+        .collect();
+    listed.sort();
+    assert_eq!(listed, [(0, true), (2, true), (3, false)]);
+    let token = |wanted| {
+        ring.requests()
+            .find(|(_, request, _)| request.serial == wanted)
+    };
+    assert_eq!(token(2).map(|(token, ..)| token), Some(tokens[2]));
+}
+
 /// Against the definition: some index from `old` to before `new` is the event.
 #[test]
 fn need_event_wraps() {
