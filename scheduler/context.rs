@@ -28,9 +28,8 @@ pub(crate) const PLACES: usize = 384;
 /// must not fail.
 pub(crate) const STAGED: usize = 32;
 
-/// Contexts of a node. More clients than that cannot have packets there at a time: each packet
-/// waits, is staged, or is in a ring of at most 256 places.
-const CONTEXTS: usize = PLACES + STAGED + 256;
+/// Contexts of a node. A client that finds them all in use waits as for a place.
+pub(crate) const CONTEXTS: usize = 128;
 
 /// Packets of a context in a row, while others wait.
 pub(super) const TURN: u8 = 8;

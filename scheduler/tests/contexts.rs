@@ -10,6 +10,7 @@ use kernel::{
 use crate::scheduler::{
     client::CLIENT_LIMIT,
     context::{
+        CONTEXTS,
         PLACES,
         STAGED, //
     },
@@ -120,6 +121,32 @@ mod suite {
         // Other nodes are others.
         assert!(rig.submit_for(&low, Node::Software, 1).is_ok());
         assert_eq!(low.submitted(Node::Software), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn who_finds_no_context_waits_for_one() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let mut others = KVec::new();
+
+        rig.fill()?;
+        // The client of the rig has one.
+        for _ in 1..CONTEXTS {
+            let client = Client::new()?;
+            assert_eq!(rig.submit_for(&client, Node::Control, 1), Ok((1, 1)));
+            others.push(client, GFP_KERNEL)?;
+        }
+        let late = Client::new()?;
+        assert_eq!(rig.submit_for(&late, Node::Control, 1)?.0, 0);
+        assert_eq!(late.submitted(Node::Control), 0);
+        // A client that has nothing there any more gives its context to another one.
+        rig.go_on(HANDED_OUT + 1)?;
+        assert_eq!(rig.submit_for(&late, Node::Control, 1), Ok((1, 1)));
+        rig.go_on(CONTEXTS as u64 - 1)?;
+        for client in Iterator::chain(others.iter(), [&late]) {
+            assert_eq!(client.completed(Node::Control), 1);
+        }
         Ok(())
     }
 
