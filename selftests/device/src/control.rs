@@ -6,7 +6,10 @@ use std::{
     fs,
     str::SplitWhitespace,
     sync::atomic::Ordering,
-    time::Duration, //
+    time::{
+        Duration,
+        Instant, //
+    },
 };
 
 use crate::{
@@ -46,12 +49,15 @@ wrong arguments.
   device withhold-interrupts
                            interrupts are lost
   device fault FAULT       a driver that starts finds that fault
+  device slow-reset MS     a reset takes so long
   device needs-reset       sets that bit of the status
   device reset             resets the device, and nobody has asked for that
   device gone              all registers read as ones
   device resume            ends all that, except needs-reset; what is held goes on
   device count TYPE        how many commands of the type there were
-  device state             what happened so far: NAME=NUMBER ...
+  device state             what happened so far: NAME=NUMBER ...; in microseconds from the last
+                           fault to the driver's reset (fault-to-reset) and from that to the first
+                           flush (reset-to-flush), 0 if there was none since
 
 TYPE is any, or one of the first line, FAULT one of the second:";
 
@@ -214,6 +220,11 @@ fn device(shared: &Shared, words: &mut Words<'_>) -> Answer {
             words.end()?;
             lock(&shared.front).script.fault = Some(fault);
         }
+        "slow-reset" => {
+            let time = Duration::from_millis(words.number()?.into());
+            words.end()?;
+            lock(&shared.front).script.slow_reset = time;
+        }
         _ => {
             let mut gpu = lock(&shared.gpu);
             let mut front = lock(&shared.front);
@@ -222,7 +233,7 @@ fn device(shared: &Shared, words: &mut Words<'_>) -> Answer {
                 "withhold-interrupts" => front.script.withholds_interrupts = true,
                 "gone" => front.script.gone = true,
                 "needs-reset" => front.needs_reset(),
-                "reset" => front.reset(),
+                "reset" => front.reset_itself(),
                 "resume" => {
                     front.script = Script::default();
                     front.resumed = true;
@@ -268,9 +279,16 @@ fn state(shared: &Shared) -> String {
     let gpu = lock(&shared.gpu);
     let (resources, attached, bytes) = gpu.held();
     let (commands, short) = (gpu.count(None), gpu.short);
+    let since_reset = gpu.count_since_reset();
     let front = lock(&shared.front);
     let counts = &front.counts;
     let flag = u64::from;
+    let micros = |from: Option<Instant>, to: Option<Instant>| {
+        let time = from
+            .zip(to)
+            .and_then(|(from, to)| to.checked_duration_since(from));
+        time.map_or(0, |time| time.as_micros() as u64)
+    };
     [
         ("commands", commands),
         ("kicks", counts.kicks.iter().sum()),
@@ -278,6 +296,10 @@ fn state(shared: &Shared) -> String {
         ("withheld", counts.withheld),
         ("resets", counts.resets),
         ("function-resets", counts.function_resets),
+        ("idle-resets", counts.idle_resets),
+        ("fault-to-reset", micros(counts.fault, counts.reset)),
+        ("reset-to-flush", micros(counts.reset, counts.restored)),
+        ("commands-since-reset", since_reset),
         ("held-control", flag(counts.held[0])),
         ("held-cursor", flag(counts.held[1])),
         ("late", counts.late as u64),
@@ -338,6 +360,8 @@ mod tests {
             ("device count any", "done device count 0"),
             ("device hang flush 2", "done device hang"),
             ("device spoil attach", "done device spoil"),
+            ("device slow-reset 20", "done device slow-reset"),
+            ("device slow-reset", "error a word is missing"),
             ("device reset", "done device reset"),
             ("device dance", "error device dance: no such request"),
             ("dance", "error dance: no such request"),

@@ -120,6 +120,8 @@ impl Lane {
 #[derive(Default)]
 pub struct Engine {
     lanes: [Option<Lane>; QUEUES],
+    /// When the reset began that is not over.
+    reset_began: Option<Instant>,
 }
 
 /// How far a turn came.
@@ -133,8 +135,7 @@ enum Step {
 impl Engine {
     /// Does all that can be done now. Returns when to come again if nothing happens.
     pub fn turn(&mut self, shared: &Shared, now: Instant) -> Option<Instant> {
-        let resumed = self.look(shared);
-        let mut next: Option<Instant> = None;
+        let (resumed, mut next) = self.look(shared, now);
         for number in 0..QUEUES {
             if resumed {
                 if let Some(lane) = &mut self.lanes[number] {
@@ -172,15 +173,23 @@ impl Engine {
         next
     }
 
-    /// Takes what the other threads have left. Returns whether the device resumes.
-    fn look(&mut self, shared: &Shared) -> bool {
+    /// Takes what the other threads have left. Returns whether the device resumes, and when a reset
+    /// is over that takes longer.
+    fn look(&mut self, shared: &Shared, now: Instant) -> (bool, Option<Instant>) {
         let mut gpu = lock(&shared.gpu);
         let mut front = lock(&shared.front);
+        let mut next = None;
         if front.resetting {
+            let end = *self.reset_began.get_or_insert(now) + front.script.slow_reset;
             self.lanes = Default::default();
-            gpu.reset();
-            note("reset");
-            front.acknowledge_reset();
+            if end <= now {
+                gpu.reset();
+                note("reset");
+                front.acknowledge_reset();
+                self.reset_began = None;
+            } else {
+                next = Some(end);
+            }
         }
         let event_idx = front.driver_features & FEATURE_EVENT_IDX != 0;
         for number in 0..QUEUES {
@@ -192,7 +201,7 @@ impl Engine {
                 lane.busy |= kicked;
             }
         }
-        std::mem::take(&mut front.resumed)
+        (std::mem::take(&mut front.resumed), next)
     }
 
     fn step(&mut self, shared: &Shared, number: usize, now: Instant) -> Result<Step, Malformed> {
@@ -280,6 +289,7 @@ impl Work<'_> {
             None => self.finish(lane, waiting)?,
             Some(Act::Stall) => {
                 note(&format!("stalls at {kind:#x}"));
+                lock(&self.shared.front).parked();
                 lane.held = Some(waiting);
             }
             Some(Act::Slow(time)) => lane.held = self.wait(waiting, time),
@@ -296,6 +306,7 @@ impl Work<'_> {
                 self.finish(lane, waiting)?;
             }
             Some(Act::Spoil) => {
+                lock(&self.shared.front).breaks();
                 note(&format!("spoils the ring at {kind:#x}"));
                 self.finish(lane, waiting)?;
                 self.spoil(lane)?;
@@ -323,7 +334,11 @@ impl Work<'_> {
 
     fn execute(&self, chain: &Chain) -> Vec<u8> {
         let mut gpu = lock(&self.shared.gpu);
-        gpu.execute(&chain.request, self.source.map, &self.shared.violations)
+        let answer = gpu.execute(&chain.request, self.source.map, &self.shared.violations);
+        if gpu::kind_of(&chain.request) == gpu::FLUSH {
+            lock(&self.shared.front).flushed();
+        }
+        answer
     }
 
     /// Executes a command if it was not, answers it, and interrupts if the driver wants that.

@@ -5,7 +5,8 @@
 
 use std::{
     fs::File,
-    io::Write, //
+    io::Write,
+    time::Instant, //
 };
 
 use crate::{
@@ -76,6 +77,14 @@ pub struct Counts {
     /// Queues that stand still, and commands that are answered later.
     pub held: [bool; QUEUES],
     pub late: usize,
+    /// Resets for which the driver had no reason: no queue stood still, and the device was sound.
+    pub idle_resets: u64,
+    /// When something went wrong last: a queue stood still, or the device did not go on.
+    pub fault: Option<Instant>,
+    /// When the driver wrote 0 to the status of a device that was running, and when the first flush
+    /// after that was executed.
+    pub reset: Option<Instant>,
+    pub restored: Option<Instant>,
 }
 
 /// All registers, the interrupts, and how the device misbehaves.
@@ -91,6 +100,8 @@ pub struct Front {
     status: u8,
     /// The driver waits for a reset, which the other thread acknowledges.
     pub resetting: bool,
+    /// The device does not go on, and the driver has not reset it since.
+    broke: bool,
     config_vector: u16,
     queue: u16,
     pub queues: [QueueRegisters; QUEUES],
@@ -128,6 +139,7 @@ impl Front {
             selected: [0; 2],
             status: 0,
             resetting: false,
+            broke: false,
             config_vector: NO_VECTOR,
             queue: 0,
             queues: SIZES.map(queue),
@@ -183,6 +195,44 @@ impl Front {
         self.counts.function_resets += 1;
     }
 
+    /// The device does not go on, without a word of it in the status.
+    pub fn breaks(&mut self) {
+        self.broke = true;
+        self.counts.fault = Some(Instant::now());
+    }
+
+    /// The device resets itself, and nobody has asked for that.
+    pub fn reset_itself(&mut self) {
+        self.breaks();
+        self.reset();
+    }
+
+    /// The driver resets the device.
+    fn reset_by_driver(&mut self) {
+        let broken = self.broke || self.status & STATUS_NEEDS_RESET != 0;
+        let running = self.status & STATUS_DRIVER_OK != 0 && !self.resetting;
+        if broken || running {
+            let held = self.counts.held.contains(&true);
+            self.counts.idle_resets += u64::from(!broken && !held);
+            self.broke = false;
+            self.counts.reset = Some(Instant::now());
+            self.counts.restored = None;
+        }
+        self.reset();
+    }
+
+    /// A queue stands still from now on, unless another one does already.
+    pub fn parked(&mut self) {
+        if !self.counts.held.contains(&true) {
+            self.counts.fault = Some(Instant::now());
+        }
+    }
+
+    /// A flush was executed.
+    pub fn flushed(&mut self) {
+        self.counts.restored.get_or_insert_with(Instant::now);
+    }
+
     /// The other thread has let go of all that the driver told it.
     pub fn acknowledge_reset(&mut self) {
         self.status = 0;
@@ -192,6 +242,7 @@ impl Front {
 
     /// Asks the driver for a reset. Until then the device does nothing.
     pub fn needs_reset(&mut self) {
+        self.counts.fault = Some(Instant::now());
         self.status |= STATUS_NEEDS_RESET;
         self.interrupt(self.config_vector, ISR_CONFIG);
     }
@@ -423,7 +474,7 @@ impl Front {
         if status == 0 && self.has(Fault::Reset) {
             // It takes no notice.
         } else if status == 0 {
-            self.reset();
+            self.reset_by_driver();
         } else if !self.resetting {
             let sound = self.driver_features & !self.features == 0
                 && self.driver_features & FEATURE_VERSION_1 != 0

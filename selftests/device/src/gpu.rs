@@ -38,6 +38,7 @@ const EDID_FIELD: usize = 1024;
 /// Size of the picture of a head that is off.
 const OFF: (u32, u32) = (640, 480);
 const FLAG_FENCE: u32 = 1;
+pub const FLUSH: u32 = 0x104;
 
 const OK_NODATA: u32 = 0x1100;
 const OK_DISPLAY_INFO: u32 = 0x1101;
@@ -123,6 +124,8 @@ pub struct Gpu {
     bytes: u64,
     limit: u64,
     counts: HashMap<u32, u64>,
+    /// How many commands there were before the last reset.
+    before: u64,
     /// Numbers of formats that the device does not know.
     unknown: HashSet<u32>,
     /// Transfers whose backing was too short, or no memory of the guest.
@@ -144,6 +147,7 @@ impl Gpu {
             bytes: 0,
             limit,
             counts: HashMap::new(),
+            before: 0,
             unknown: HashSet::new(),
             short: 0,
         }
@@ -151,6 +155,7 @@ impl Gpu {
 
     /// Forgets all that the driver has told it. What the user wants stays.
     pub fn reset(&mut self) {
+        self.before = self.count(None);
         self.resources.clear();
         self.bytes = 0;
         for head in &mut self.heads {
@@ -175,6 +180,11 @@ impl Gpu {
             Some(kind) => self.counts.get(&kind).copied().unwrap_or(0),
             None => self.counts.values().sum(),
         }
+    }
+
+    /// How many commands there were since the last reset.
+    pub fn count_since_reset(&self) -> u64 {
+        self.count(None) - self.before
     }
 
     /// Counts a command.
@@ -249,7 +259,7 @@ impl Gpu {
             0x101 => self.create(&mut fields)?,
             0x102 => self.unref(&mut fields)?,
             0x103 => self.set_scanout(&mut fields)?,
-            0x104 => self.flush(&mut fields)?,
+            FLUSH => self.flush(&mut fields)?,
             0x105 => self.transfer(&mut fields, map, violations)?,
             0x106 => self.attach(&mut fields)?,
             0x107 => {

@@ -115,6 +115,8 @@ pub struct Script {
     pub withholds_interrupts: bool,
     /// All reads are ones, writes are lost.
     pub gone: bool,
+    /// A reset takes so long.
+    pub slow_reset: Duration,
     pub fault: Option<Fault>,
 }
 

@@ -366,6 +366,43 @@ fn a_hang_ends_with_the_reset() {
 }
 
 #[test]
+fn a_reset_may_take_its_time() {
+    let mut driver = Driver::new(0);
+    driver.ask("device slow-reset 20");
+    driver.push(CREATE, &[1, 1, 16, 16]);
+    lock(&driver.shared.front).write(pci::VIRTIO_BAR, 0x14, &[0]);
+    assert_eq!(driver.turn(), Some(driver.now + Duration::from_millis(20)));
+    assert!(lock(&driver.shared.front).resetting);
+    driver.now += Duration::from_millis(20);
+    assert_eq!(driver.turn(), None);
+    assert!(!lock(&driver.shared.front).resetting);
+}
+
+#[test]
+fn a_reset_has_a_reason_or_not() {
+    let mut driver = Driver::new(0);
+    for (request, idle) in [
+        ("device hang create", 0),
+        ("device needs-reset", 0),
+        ("place", 1),
+    ] {
+        driver.ask(request);
+        driver.push(CREATE, &[1, 1, 16, 16]);
+        driver.kick();
+        lock(&driver.shared.front).write(pci::VIRTIO_BAR, 0x14, &[0]);
+        driver.turn();
+        assert_eq!(
+            lock(&driver.shared.front).counts.idle_resets,
+            idle,
+            "{request}"
+        );
+        driver.start(0);
+    }
+    assert_eq!(lock(&driver.shared.front).counts.resets, 3);
+    assert_eq!(lock(&driver.shared.gpu).count_since_reset(), 0);
+}
+
+#[test]
 fn nothing_is_done_after_needs_reset_and_while_it_is_gone() {
     for request in ["device needs-reset", "device gone"] {
         let mut driver = Driver::new(0);
