@@ -9,7 +9,8 @@
 //! For each node with an engine it counts the ticks in which the engine had packets and completed
 //! none:
 //!
-//! 1. At the first one it looks at the engine and at the device.
+//! 1. At the first one it looks at the engine and at the device, and at each one after that if the
+//!    device may be reset.
 //! 2. From the second one on the node is stalled. The clock kicks it at each tick, until it
 //!    completes something.
 //! 3. At the third one, which is the fourth at which it sees the packet, it preempts the node.
@@ -453,6 +454,8 @@ impl Clock {
         let found = adapter.synchronize_execution(hardware.message_of(node), |state| {
             let mut found = look::<H>(state, node, watch, tick)?;
             found.late &= may_reset;
+            // Somebody else may reset a device that is stalled already.
+            found.ask |= may_reset && found.kick;
             if found.stalled || found.ended {
                 fences.set_stalled(node, found.stalled);
             }

@@ -119,7 +119,7 @@ mod suite {
         clock.start();
         assert!(rig.beat(&mut clock, 2));
         assert_eq!(fake.health_reads.load(Relaxed), 0);
-        // The first tick without progress: the status is read once.
+        // The first tick without progress: the status is read.
         assert!(rig.beat(&mut clock, 2));
         assert_eq!(fake.health_reads.load(Relaxed), 1);
         assert_eq!(fake.kicks.load(Relaxed), kicks);
@@ -143,7 +143,7 @@ mod suite {
         assert_eq!(rig.complete(1), Ok(Some(2)));
         assert!(!rig.beat(&mut clock, 1));
         assert_eq!(rig.counted(), [1, 0, 1, 0]);
-        assert_eq!(fake.health_reads.load(Relaxed), 1);
+        assert_eq!(fake.health_reads.load(Relaxed), 4);
         Ok(())
     }
 
@@ -367,6 +367,13 @@ mod suite {
         assert!(rig.command(Node::Control, 1).is_ok());
         clock.start();
         let hang = Some((2, Hang::Reset));
+        assert_eq!(ticks_until_hang(&rig, &mut clock, 20), hang);
+        // Also when it stands still already.
+        rig.fake().health.store(Health::Good as u32, Relaxed);
+        assert_eq!(ticks_until_hang(&rig, &mut clock, 3), None);
+        assert!(rig.is_stalled());
+        rig.fake().health.store(Health::Reset as u32, Relaxed);
+        let hang = Some((1, Hang::Reset));
         assert_eq!(ticks_until_hang(&rig, &mut clock, 20), hang);
         Ok(())
     }
