@@ -19,6 +19,8 @@ A request is one line, and so is its answer:
     key NAME ...                done key
     mouse X Y                   done mouse
     wake SECONDS                done wake
+    pause stop|freeze SECONDS   done pause
+    load PROCESSES SECONDS      done load
     measure on|off              done measure
     kicks                       done kicks NUMBER
     latency flush|transfer      done latency MICROSECONDS ...
@@ -49,7 +51,8 @@ the directory of the run, to which nobody connects before.
 
 `key` presses keys, all at once, by the names of QEMU's QKeyCode. `mouse` moves the mouse. Both need
 drivers in the guest. `wake` is for a guest that goes to sleep: the answer comes after so many
-seconds and wakes it up.
+seconds and wakes it up. `pause` stops the guest for so long, by the monitor or by a signal to QEMU.
+`load` keeps the host's CPUs busy, and is answered at once.
 
 `measure on` starts to measure, until `measure off`. `kicks` tells how many doorbells rang since the
 last `kicks`. `latency` tells how long it took from each mark to the first flush, or transfer, after
@@ -67,6 +70,7 @@ import zlib
 from . import vnc
 from .picture import Picture, read_qr
 from .qmp import PATIENCE, Lines, Monitor, Refused
+from .strain import Strain
 from .trace import Trace
 
 DEVICE = "gpu0"
@@ -96,7 +100,8 @@ class Service:
         self.monitor, self.qemus_monitor = socket.socketpair()
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.trace = Trace(os.path.join(directory, LOG))
-        self.name = self.picture = self.kill = None
+        self.strain = Strain()
+        self.name = self.picture = None
         # How the guest is about to end, and the name of the pictures to take then; those that were
         # taken, as paths.
         self.awaited, self.pictures = None, []
@@ -125,11 +130,11 @@ class Service:
                 for word in ("-vnc", f"unix:{self.vnc_path(head)},id=head{head},"
                                      f"display={DEVICE},head={head}")]
 
-    def start(self, kill):
-        """Starts to answer. QEMU has its descriptors by now; `kill` ends it if it hangs."""
+    def start(self, process):
+        """Starts to answer. The process is QEMU, which has its descriptors by now."""
         self.guests_port.close()
         self.qemus_monitor.close()
-        self.kill = kill
+        self.strain.process = process
         self.thread.start()
 
     def stop(self):
@@ -140,6 +145,7 @@ class Service:
             except OSError:
                 pass
         self.thread.join(PATIENCE)
+        self.strain.end()
         self.port.close()
         self.monitor.close()
 
@@ -159,7 +165,7 @@ class Service:
                     answer = f"error {error or 'QEMU has gone'}"
                 if monitor.silent:
                     self.hung = True
-                    self.kill()
+                    self.strain.process.kill()
                     return
                 lines.write(answer)
                 if self.awaited:
@@ -171,7 +177,7 @@ class Service:
         """The words that answer one request."""
         kind, *arguments = words or [""]
         method = f"answer_{kind}"
-        for target in (self, self.trace):
+        for target in (self, self.trace, self.strain):
             if hasattr(target, method):
                 return getattr(target, method)(monitor, *arguments)
         raise Refused("there is no such request")

@@ -264,7 +264,7 @@ class Run:
         The key is that of the script. Returns whether the guest's time was over.
         """
         let_devices_run_first(process.pid)
-        self.screens.start(process.kill)
+        self.screens.start(process)
         reader = threading.Thread(target=copy_output, args=(process.stdout, self.output, echo))
         reader.start()
         with activity("guest", self.look, f"guest {self.kernel.name} {self.scenario} {key}"):
