@@ -242,6 +242,41 @@ static __maybe_unused void end(const struct state *state)
 	close(state->render);
 }
 
+/* Closes all, as a client does that ends, unless it has. */
+static __maybe_unused void end_client(const struct state *state)
+{
+	if (!scene.picture.pixels)
+		return;
+	end(state);
+	free(fresh.pixels);
+	scene.picture.pixels = NULL;
+	memset(frames, 0, sizeof(frames));
+	memset(images, 0, sizeof(images));
+}
+
+/* Whether a frame that is drawn now is soon on the screen. */
+static __maybe_unused bool returns(struct state *state)
+{
+	device_resume(scene.screen);
+	end_client(state);
+	return gpu_wait(&state->gpu, GPU_PATIENCE_NS) && !start(state) && !show_all();
+}
+
+/* Waits until the device counts as broken. Returns 0 or -errno. */
+static __maybe_unused int wait_until_broken(int render)
+{
+	const __s64 until = now_ns() + GPU_PATIENCE_NS;
+	__u64 fence;
+	int ret;
+
+	do {
+		ret = gpu_submit(render, RUST_GPU_NODE_CONTROL, 1, RUST_GPU_SUBMIT_NONBLOCK,
+				 &fence);
+		sleep_ns(10 * NSEC_PER_MSEC);
+	} while ((ret >= 0 || ret == -EAGAIN) && now_ns() < until);
+	return ret == -EIO ? 0 : ret < 0 ? ret : -ETIMEDOUT;
+}
+
 /* A device hangs soon, and is reset as often as it does. Returns 0 or -errno. */
 static __maybe_unused int set_quick(void)
 {
@@ -297,7 +332,7 @@ FIXTURE_TEARDOWN(recover)
 	EXPECT_EQ(0, set_defaults());
 	EXPECT_EQ(0, device_resume(scene.screen));
 	EXPECT_TRUE(device_is_sound(scene.screen));
-	end(&self->state);
+	end_client(&self->state);
 	/* Also after a test that failed: the next one needs a device that works. */
 	if (!gpu_unbind(&self->state.gpu))
 		EXPECT_EQ(0, gpu_bind(&self->state.gpu));

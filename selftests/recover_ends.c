@@ -110,16 +110,6 @@ static int hang_all_the_time(void)
 	return 0;
 }
 
-/* Whether a frame that is drawn now is soon on the screen. */
-static bool returns(struct state *state)
-{
-	device_resume(scene.screen);
-	end(state);
-	memset(frames, 0, sizeof(frames));
-	memset(images, 0, sizeof(images));
-	return gpu_wait(&state->gpu, GPU_PATIENCE_NS) && !start(state) && !show_all();
-}
-
 TEST_F_TIMEOUT(recover, during_unbind, 120)
 {
 	__s64 begin;
@@ -174,9 +164,7 @@ TEST_F_TIMEOUT(recover, during_unload, 120)
 	const int screen = dup(scene.screen);
 
 	ASSERT_EQ(0, hang_all_the_time());
-	end(&self->state);
-	memset(frames, 0, sizeof(frames));
-	memset(images, 0, sizeof(images));
+	end_client(&self->state);
 	/* The console is shown, at which the device hangs as well. */
 	sleep_ns(rand() % 1000 * NSEC_PER_MSEC);
 	ASSERT_EQ(0, run_program(unload));

@@ -51,6 +51,7 @@ GUESTS = [
     ("production", "own", "recover recover_dump recover_ends recover_reset"),
     ("production", "own", "contexts preempt blame"),
     ("production", "own-gone", "abandoned"),
+    ("production", "own", "recover_again"),
     ("production", "own-two-heads", "display_places stall_users"),
     ("production", "handover", "handover.sh owner.sh"),
     ("production", "virtio", "owner.sh"),
@@ -94,6 +95,7 @@ MORE_GUESTS += [
     ("debug", "own", "own display_cursor display_hotplug heirs hostile"),
     ("debug", "own", "stall_matrix"),
     ("debug", "own", "recover recover_dump recover_ends recover_reset"),
+    ("debug", "own", "recover_again"),
     ("debug", "virtio-c", "owner.sh"),
     ("debug", "three-heads", "display_sizes display_places"),
     ("rt", "up", "modes sync waits"),
@@ -116,6 +118,7 @@ MORE_GUESTS += [
     ("kmemleak", "iommu-physical", "removal dumb display display_import"),
     ("kmemleak", "root-port-debug", "removal"),
     ("kmemleak", "own", "own lost objects refusals recover"),
+    ("kmemleak", "own", "recover_again"),
     ("kmemleak", "own-firmware", "firmware"),
 ]
 # Tests that repeat something: more often, once.
@@ -123,6 +126,7 @@ THOROUGH_GUESTS = [
     ("production", "msix3", "flood stall"),
     ("production", "own", "lost objects refusals signals"),
     ("production", "own", "recover"),
+    ("production", "own", "recover_again"),
 ]
 TIMEOUT = 900
 
