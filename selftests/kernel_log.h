@@ -59,4 +59,23 @@ static __maybe_unused unsigned int count_records(int log)
 	return found;
 }
 
+/* Counts and prints new records by which the kernel says that something is wrong with it. */
+static __maybe_unused unsigned int count_splats(int log)
+{
+	static const char *const words[] = { "WARNING:", "BUG:", "INFO:", "Call Trace:", "leak" };
+	unsigned int found = 0, i;
+	char line[1024];
+
+	while (next_record(log, line, sizeof(line))) {
+		for (i = 0; i < ARRAY_SIZE(words); i++) {
+			if (strstr(line, words[i])) {
+				ksft_print_msg("%s", line);
+				found++;
+				break;
+			}
+		}
+	}
+	return found;
+}
+
 #endif /* _KERNEL_LOG_H */

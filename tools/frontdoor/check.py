@@ -96,6 +96,7 @@ MORE_GUESTS += [
     ("debug", "own", "stall_matrix"),
     ("debug", "own", "recover recover_dump recover_ends recover_reset"),
     ("debug", "own", "recover_again"),
+    ("production", "own", "recover_grid"),
     ("debug", "virtio-c", "owner.sh"),
     ("debug", "three-heads", "display_sizes display_places"),
     ("rt", "up", "modes sync waits"),
@@ -127,6 +128,8 @@ THOROUGH_GUESTS = [
     ("production", "own", "lost objects refusals signals"),
     ("production", "own", "recover"),
     ("production", "own", "recover_again"),
+    ("debug", "own", "recover_grid"),
+    ("rt", "own", "recover_grid"),
 ]
 TIMEOUT = 900
 
@@ -158,6 +161,9 @@ ENDS = {"restart": ("own", "reboot: Restarting system"),
         "halt": ("own", "reboot: System halted"),
         "kexec": ("own-kexec", "Starting new kernel")}
 END_SLACK = 0.5
+# The states of recover_grid in which a guest restarts, and how many seconds that may take.
+HANGING = "look doorbell reset restore broken probing".split()
+RESTART = 7
 # The size of a disk that has room for the compressed memory of a guest.
 IMAGE_SIZE = 1 << 31
 
@@ -340,6 +346,22 @@ class Check:
                         f"{end} takes {times[0]:.2f} s, and {times[1]:.2f} s in a stall")
             say(f"   {end}: {times[0]:.2f} s, and {times[1]:.2f} s in a stall")
 
+    def reboot(self, tally, name):
+        """Restarts a guest in each state of a device that hangs: soon, with a clean log."""
+        for state in HANGING:
+            result = vm.boot(self.kernel(name), self.image, "own",
+                             f"export RUST_GPU_STATE={state}\n$TESTS/recover_grid -t reboot",
+                             TIMEOUT, append=("kunit.enable=0",))
+            stamps = [re.search(rf"^\[ *([0-9.]+)\].*{words}", result.console, re.M)
+                      for words in ("the guest ends", "reboot: Restarting system")]
+            tally.failures += result.device_problems
+            tally.failures += splat.find(result.console, result.allow)
+            tally.count(all(stamps), f"it restarts: {state} ({result.console_file})")
+            if all(stamps):
+                took = float(stamps[1].group(1)) - float(stamps[0].group(1))
+                tally.count(took <= RESTART, f"{state}: {took:.2f} s")
+                say(f"   {state}: {took:.2f} s")
+
     def hibernation(self, tally, name):
         """Lets a guest hibernate on a disk, and another one resume from that."""
         disk = cache.path(f"sleeping-{name}-{os.getpid()}")
@@ -410,6 +432,8 @@ class Check:
             self.step(f"hibernation {name}", self.hibernation, name)
         for end in ENDS if self.everything else ():
             self.step(f"{end} production own", self.ending, "production", end)
+        if self.everything:
+            self.step("reboot production", self.reboot, "production")
         for name in debiantest.PARTS if self.everything else ():
             self.step(f"guest {name}", self.debian, name)
 
