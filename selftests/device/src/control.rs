@@ -17,6 +17,7 @@ use crate::{
         lock,
         Shared, //
     },
+    gpu::OFF,
     script::{
         self,
         Act,
@@ -152,8 +153,12 @@ fn head(words: &mut Words<'_>) -> Result<usize, String> {
 fn dump(shared: &Shared, words: &mut Words<'_>) -> Answer {
     let file = words.word()?.to_owned();
     let head = head(words)?;
-    let picture = lock(&shared.gpu).picture(head);
-    let (width, height, colours) = picture.ok_or("no such head")?;
+    // Without the lock, as that takes a while in which the queues would stand still.
+    let shot = lock(&shared.gpu).shot(head).ok_or("no such head")?;
+    let (width, height, colours) = match shot {
+        Some(shot) => shot.picture(),
+        None => (OFF.0, OFF.1, vec![0; 3 * (OFF.0 * OFF.1) as usize]),
+    };
     let mut bytes = format!("P6\n{width} {height}\n255\n").into_bytes();
     // As QEMU does it: rows are whole words.
     let row = 3 * width as usize;

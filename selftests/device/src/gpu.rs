@@ -18,7 +18,8 @@ use crate::{
         Backing,
         Format,
         Rect,
-        Resource, //
+        Resource,
+        Shot, //
     },
     script::KINDS, //
 };
@@ -36,7 +37,7 @@ const MAX_HEADS: usize = 16;
 /// Length of the field of an EDID.
 const EDID_FIELD: usize = 1024;
 /// Size of the picture of a head that is off.
-const OFF: (u32, u32) = (640, 480);
+pub const OFF: (u32, u32) = (640, 480);
 const FLAG_FENCE: u32 = 1;
 pub const FLUSH: u32 = 0x104;
 
@@ -226,14 +227,11 @@ impl Gpu {
         self.heads.get(head).map(|head| &head.cursor)
     }
 
-    /// Width, height, and red, green and blue of all pixels of what a head shows.
-    pub fn picture(&self, head: usize) -> Option<(u32, u32, Vec<u8>)> {
+    /// A copy of what a head shows; the inner `None` if it is off.
+    pub fn shot(&self, head: usize) -> Option<Option<Shot>> {
         let shown = self.heads.get(head)?.shown;
-        let resource = |id| self.resources.get(&id);
-        match shown.and_then(|(id, part)| Some((resource(id)?, part))) {
-            Some((resource, part)) => Some((part.width, part.height, resource.colours(&part))),
-            None => Some((OFF.0, OFF.1, vec![0; 3 * (OFF.0 * OFF.1) as usize])),
-        }
+        let shot = shown.and_then(|(id, part)| Some(self.resources.get(&id)?.shot(part)));
+        Some(shot)
     }
 
     /// Executes a command and returns the bytes of its answer.
@@ -449,6 +447,14 @@ mod tests {
     }
 
     impl Bench {
+        /// Width, height and colours of what a head shows.
+        fn picture(&self, head: usize) -> Option<(u32, u32, Vec<u8>)> {
+            Some(self.gpu.shot(head)?.map_or_else(
+                || (OFF.0, OFF.1, vec![0; 3 * (OFF.0 * OFF.1) as usize]),
+                |shot| shot.picture(),
+            ))
+        }
+
         fn new() -> Self {
             Self {
                 gpu: Gpu::new(2, (1280, 800), 1 << 20),
@@ -478,17 +484,11 @@ mod tests {
             OK_NODATA
         );
         assert_eq!(bench.run(0x105, &[0, 0, 32, 32, 0, 0, 5, 0]), OK_NODATA);
-        assert_eq!(
-            bench.gpu.picture(0),
-            Some((640, 480, vec![0; 3 * 640 * 480]))
-        );
+        assert_eq!(bench.picture(0), Some((640, 480, vec![0; 3 * 640 * 480])));
         assert_eq!(bench.run(0x103, &[8, 8, 16, 16, 0, 5]), OK_NODATA);
         assert_eq!(bench.run(0x104, &[0, 0, 32, 32, 5, 0]), OK_NODATA);
-        assert_eq!(
-            bench.gpu.picture(0),
-            Some((16, 16, [0, 0, 9].repeat(16 * 16)))
-        );
-        assert_eq!(bench.gpu.picture(2), None);
+        assert_eq!(bench.picture(0), Some((16, 16, [0, 0, 9].repeat(16 * 16))));
+        assert_eq!(bench.picture(2), None);
         assert_eq!(bench.gpu.held(), (1, 1, 4096));
 
         assert_eq!(bench.run(0x107, &[5, 0]), OK_NODATA);
@@ -496,7 +496,7 @@ mod tests {
         assert_eq!(bench.run(0x105, &[0, 0, 32, 32, 0, 0, 5, 0]), UNSPEC);
         assert_eq!(bench.run(0x102, &[5, 0]), OK_NODATA);
         assert_eq!(bench.gpu.held(), (0, 0, 0));
-        assert_eq!(bench.gpu.picture(0).map(|picture| picture.0), Some(640));
+        assert_eq!(bench.picture(0).map(|picture| picture.0), Some(640));
         assert_eq!(bench.gpu.short, 0);
     }
 

@@ -138,7 +138,32 @@ pub struct Resource {
     pub backing: Option<Backing>,
 }
 
+/// A copy of a part of a resource.
+pub struct Shot {
+    resource: Resource,
+    part: Rect,
+}
+
+impl Shot {
+    /// Width, height, and red, green and blue of all pixels.
+    pub fn picture(&self) -> (u32, u32, Vec<u8>) {
+        let part = &self.part;
+        (part.width, part.height, self.resource.colours(part))
+    }
+}
+
 impl Resource {
+    /// A copy of a part of it.
+    pub fn shot(&self, part: Rect) -> Shot {
+        let pixels = self.pixels.clone();
+        let resource = Resource {
+            pixels,
+            backing: None,
+            ..*self
+        };
+        Shot { resource, part }
+    }
+
     /// A black resource.
     pub fn new(width: u32, height: u32, format: Format) -> Self {
         let bytes = width as usize * height as usize * PIXEL;
