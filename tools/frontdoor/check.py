@@ -95,8 +95,9 @@ MORE_GUESTS += [
     ("debug", "own", "own display_cursor display_hotplug heirs hostile"),
     ("debug", "own", "stall_matrix"),
     ("debug", "own", "recover recover_dump recover_ends recover_reset"),
-    ("debug", "own", "recover_again"),
+    ("debug", "own", "recover_again recover_times"),
     ("production", "own", "recover_grid"),
+    ("production", "own", "recover_times"),
     ("debug", "virtio-c", "owner.sh"),
     ("debug", "three-heads", "display_sizes display_places"),
     ("rt", "up", "modes sync waits"),
@@ -130,6 +131,8 @@ THOROUGH_GUESTS = [
     ("production", "own", "recover_again"),
     ("debug", "own", "recover_grid"),
     ("rt", "own", "recover_grid"),
+    ("production", "own", "recover_times recover_patient"),
+    ("production", "msix3", "recover_patient"),
 ]
 TIMEOUT = 900
 
