@@ -11,7 +11,10 @@
 
 use core::fmt;
 use kernel::{
-    drm::wedge::Recovery,
+    drm::wedge::{
+        Recovery,
+        TaskInfo, //
+    },
     kthread,
     prelude::*,
     sync::atomic::Relaxed,
@@ -222,6 +225,7 @@ impl Engines<'_> {
                 self.wake(fences);
                 if counts && (policy.limit_count != 0 || count < LINES) {
                     self.report(&cause, begin);
+                    self.tell_guilty(&cause);
                 }
             }
             Err(remedy) => {
@@ -315,6 +319,16 @@ impl Engines<'_> {
         if !self.wedged.xchg(true, Relaxed) {
             // Without memory for the event nobody is told, as the log is.
             let _ = self.drm.wedged_event(remedy, None);
+        }
+    }
+
+    /// Tells user space whose packet made the device hang, which goes on. It may end that program.
+    ///
+    /// Context: as [`tell_wedged`](Self::tell_wedged).
+    fn tell_guilty(&self, cause: &Cause) {
+        if let Some(Guilty { pid, comm }) = cause.guilty {
+            // As there.
+            let _ = self.drm.wedged_event(Recovery::None, Some(&TaskInfo::new(pid, comm)));
         }
     }
 

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 
 #include "scheduler.h"
+#include "uevents.h"
 
 #define DELAY_MS	200
 #define COMM		"a \"guilty\" one"
@@ -16,13 +17,14 @@ FIXTURE(blame)
 {
 	struct setting setting;
 	struct watchdog before;
-	int guilty, other;
+	int guilty, other, events;
 };
 
 FIXTURE_SETUP(blame)
 {
 	const char *reason = setting_open(&self->setting, true);
 
+	self->events = -1;
 	REQUIRE(return, !reason, reason);
 	ASSERT_EQ(0, tdr_set("delay_ms", DELAY_MS));
 	ASSERT_EQ(0, tdr_set("limit_count", 0));
@@ -34,6 +36,8 @@ FIXTURE_SETUP(blame)
 	self->other = new_file(&self->setting);
 	ASSERT_LE(0, self->guilty);
 	ASSERT_LE(0, self->other);
+	self->events = uevents_open();
+	ASSERT_LE(0, self->events);
 }
 
 FIXTURE_TEARDOWN(blame)
@@ -49,6 +53,7 @@ FIXTURE_TEARDOWN(blame)
 	EXPECT_EQ(0, gpu_works(self->other));
 	EXPECT_EQ(0, gpu_works(self->setting.fd));
 	close(self->other);
+	close(self->events);
 	setting_close(&self->setting);
 }
 
@@ -66,6 +71,24 @@ static bool log_names(const struct setting *setting, const char *text)
 		sleep_ns(10 * NSEC_PER_MSEC);
 	}
 	return false;
+}
+
+/* What user space is told: which task it was, once; or nothing. */
+static void check_told(struct __test_metadata *_metadata, int events, bool guilty)
+{
+	const __s64 end = now_ns() + (guilty ? GPU_PATIENCE_NS : NSEC_PER_SEC);
+	struct wedged found, all = {};
+	char pid[32];
+
+	snprintf(pid, sizeof(pid), "PID=%d", getpid());
+	do {
+		sleep_ns(10 * NSEC_PER_MSEC);
+		found = take_wedged(events, pid);
+		all.none += found.none;
+		all.others += found.others + found.rebind + found.bus_reset;
+	} while ((!guilty || !all.none) && now_ns() < end);
+	EXPECT_EQ(guilty, all.none);
+	EXPECT_EQ(0, all.others);
 }
 
 /* All that a guilty file can do. */
@@ -95,6 +118,7 @@ TEST_F_TIMEOUT(blame, the_oldest_packet, 120)
 	EXPECT_EQ(-EIO, wait_for(self->guilty, 1));
 	check_guilty(_metadata, self->guilty);
 	EXPECT_TRUE(log_names(setting, COMM));
+	check_told(_metadata, self->events, true);
 	/* Those that were published are lost, those that were not are executed. */
 	EXPECT_EQ(-ECANCELED, wait_for(self->other, 1));
 	EXPECT_EQ(-ECANCELED, wait_for(self->other, published));
@@ -120,6 +144,7 @@ TEST_F_TIMEOUT(blame, never_answered, 120)
 	ASSERT_EQ(0, device_resume(setting->screen));
 	check_guilty(_metadata, self->guilty);
 	EXPECT_TRUE(log_names(setting, COMM));
+	check_told(_metadata, self->events, true);
 }
 
 /* An older packet that may take its time could be the reason as well. */
@@ -134,6 +159,7 @@ TEST_F_TIMEOUT(blame, an_older_open_packet, 120)
 	EXPECT_EQ(-ECANCELED, wait_for(self->guilty, 1));
 	EXPECT_EQ(-ECANCELED, wait_for(self->other, 1));
 	EXPECT_FALSE(log_names(setting, "at a packet"));
+	check_told(_metadata, self->events, false);
 	EXPECT_EQ(0, gpu_works(self->guilty));
 	EXPECT_EQ(0, gpu_works(self->other));
 }
@@ -149,6 +175,7 @@ TEST_F_TIMEOUT(blame, asked_for, 120)
 	EXPECT_EQ(-ECANCELED, wait_for(self->other, 1));
 	ASSERT_EQ(0, device_resume(setting->screen));
 	EXPECT_FALSE(log_names(setting, "at a packet"));
+	check_told(_metadata, self->events, false);
 	EXPECT_EQ(0, gpu_works(self->other));
 }
 

@@ -3,42 +3,13 @@
 #ifndef _DISPLAY_HOTPLUG_H
 #define _DISPLAY_HOTPLUG_H
 
-#include <linux/netlink.h>
 #include <poll.h>
-#include <sys/socket.h>
 
 #include "rust_gpu_test.h"
+#include "uevents.h"
 
 /* Longest that a change may take from the host to user space, on a busy host as well. */
 #define HOTPLUG_MS	(GPU_PATIENCE_NS / NSEC_PER_MSEC)
-
-/* Opens the kernel's uevents. Returns a descriptor, or -errno. */
-static __maybe_unused int uevents_open(void)
-{
-	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
-	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-			NETLINK_KOBJECT_UEVENT);
-	int ret;
-
-	if (fd < 0)
-		return -errno;
-	if (!bind(fd, (struct sockaddr *)&address, sizeof(address)))
-		return fd;
-	ret = -errno;
-	close(fd);
-	return ret;
-}
-
-static __maybe_unused bool has_line(const char *message, size_t len, const char *line)
-{
-	const char *end = message + len;
-
-	for (; message < end; message += strlen(message) + 1) {
-		if (!strcmp(message, line))
-			return true;
-	}
-	return false;
-}
 
 /* Waits for a hotplug uevent of a card. Returns 0 or -errno. */
 static __maybe_unused int wait_hotplug(int uevents, const char *card, int milliseconds)

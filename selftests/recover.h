@@ -7,15 +7,13 @@
 #ifndef _RECOVER_H
 #define _RECOVER_H
 
-#include <linux/netlink.h>
-#include <sys/socket.h>
-
 #include "kselftest_harness.h"
 #include "display_device.h"
 #include "display_scene.h"
 #include "counters.h"
 #include "kernel_log.h"
 #include "tdr.h"
+#include "uevents.h"
 
 /* A device hangs after twice that, unless a test says otherwise. */
 #ifndef DELAY_MS
@@ -44,31 +42,18 @@ struct state {
 	int log, events, render;
 };
 
-/* Hears of changes of devices, as udev does. */
-static __maybe_unused int events_open(void)
-{
-	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
-	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-			NETLINK_KOBJECT_UEVENT);
-
-	if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)))
-		return -errno;
-	return fd < 0 ? -errno : fd;
-}
-
-/* Counts the events about DRM. */
+/* Counts the events about DRM, without those that tell whose packet the device hung at. */
 static __maybe_unused unsigned int count_events(int fd)
 {
 	unsigned int count = 0;
-	char text[4096];
+	char message[4096];
 	ssize_t len;
 
-	while ((len = recv(fd, text, sizeof(text) - 1, 0)) > 0) {
-		text[len] = '\0';
-		if (strstr(text, "/drm/card")) {
-			fprintf(stderr, "# %s\n", text);
-			count++;
-		}
+	while ((len = next_drm_uevent(fd, message, sizeof(message))) > 0) {
+		if (has_line(message, len, "WEDGED=none"))
+			continue;
+		fprintf(stderr, "# %s\n", message);
+		count++;
 	}
 	return count;
 }
@@ -226,7 +211,7 @@ static __maybe_unused const char *start(struct state *state)
 		return "no memory";
 	state->render = open(state->gpu.render, O_RDWR | O_CLOEXEC);
 	state->log = log_open();
-	state->events = events_open();
+	state->events = uevents_open();
 	return NULL;
 }
 

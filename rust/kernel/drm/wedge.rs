@@ -10,7 +10,7 @@ use crate::{
     drm,
     error::to_result,
     prelude::*,
-    task::Task, //
+    task::Pid, //
 };
 use core::ptr;
 
@@ -40,26 +40,22 @@ impl Recovery {
     }
 }
 
+/// Bytes of the name of a task.
+const COMM_LEN: usize = bindings::TASK_COMM_LEN as usize;
+
 /// The task whose work has wedged a device: its number and its name.
 #[doc(alias = "drm_wedge_task_info")]
 #[derive(Clone, Copy)]
 pub struct TaskInfo(bindings::drm_wedge_task_info);
 
 impl TaskInfo {
-    /// Returns what `task` is called now.
+    /// Names the task with number `pid` and name `comm`, which is padded with zeroes.
     ///
     /// Context: any.
-    pub fn new(task: &Task) -> Self {
-        let mut info = bindings::drm_wedge_task_info {
-            pid: task.pid(),
-            ..pin_init::zeroed()
-        };
-        // The last byte stays 0.
-        for index in 0..info.comm.len() - 1 {
-            // SAFETY: `task` is a valid task. The field may change, byte by byte, and so does what
-            // a volatile read returns; all bytes are valid.
-            info.comm[index] = unsafe { (&raw const (*task.as_ptr()).comm[index]).read_volatile() };
-        }
+    pub fn new(pid: Pid, comm: [u8; COMM_LEN]) -> Self {
+        let mut info = bindings::drm_wedge_task_info { pid, comm };
+        // The core takes it for a string.
+        info.comm[COMM_LEN - 1] = 0;
         Self(info)
     }
 }
