@@ -328,7 +328,9 @@ impl Engines<'_> {
     fn tell_guilty(&self, cause: &Cause) {
         if let Some(Guilty { pid, comm }) = cause.guilty {
             // As there.
-            let _ = self.drm.wedged_event(Recovery::None, Some(&TaskInfo::new(pid, comm)));
+            let _ = self
+                .drm
+                .wedged_event(Recovery::None, Some(&TaskInfo::new(pid, comm)));
         }
     }
 

@@ -31,7 +31,8 @@ const LOCK_POLL_MS: i64 = 10;
 
 impl Engines<'_> {
     /// Resets the device by its status. If it does not confirm that, resets its PCI function, if
-    /// that can be reset, and then the status once more.
+    /// that can be reset, and then the status once more: also without a reset of the function, as
+    /// the host may only be slow, unless the device is removed meanwhile.
     ///
     /// Errors: those of the last step; the device may still use its memory then.
     ///
@@ -40,7 +41,9 @@ impl Engines<'_> {
         match self.transport().reset() {
             // One that is gone has no function either.
             Err(error) if error == ETIMEDOUT => {
-                self.reset_function(fences)?;
+                if self.reset_function(fences).is_err() {
+                    fences.check()?;
+                }
                 self.transport().reset()
             }
             result => result,
