@@ -121,21 +121,22 @@ TEST_F_TIMEOUT(sync, unbound, 120)
  * Runs the routines of the test module once. Returns by how many the driver counted more
  * calls than were made, with one for the read of the counters.
  */
-static __s64 count_run(struct __test_metadata *_metadata, FIXTURE_DATA(sync) *self)
+static __s64 count_run(struct __test_metadata *_metadata, int fd, int test,
+		       const struct drm_rust_gpu_device_info *info)
 {
 	struct drm_rust_gpu_message_counters before, after;
 	struct rust_gpu_sync_test_run run = {
-		.handle = self->info.handle,
-		.message = self->info.config_message,
+		.handle = info->handle,
+		.message = info->config_message,
 		.count = 500,
 	};
 	__u64 calls = 0;
 	int i;
 
-	ASSERT_EQ(0, gpu_calm(self->fd));
-	ASSERT_EQ(0, gpu_counters(self->fd, run.message, &before));
-	ASSERT_EQ(0, gpu_ioctl(self->test, RUST_GPU_SYNC_TEST_RUN, &run));
-	ASSERT_EQ(0, gpu_counters(self->fd, run.message, &after));
+	ASSERT_EQ(0, gpu_calm(fd));
+	ASSERT_EQ(0, gpu_counters(fd, run.message, &before));
+	ASSERT_EQ(0, gpu_ioctl(test, RUST_GPU_SYNC_TEST_RUN, &run));
+	ASSERT_EQ(0, gpu_counters(fd, run.message, &after));
 	for (i = 0; i < RUST_GPU_SYNC_TEST_CONTEXTS; i++)
 		calls += run.tally.calls[i];
 	EXPECT_GE(calls, 1000);
@@ -156,7 +157,7 @@ TEST_F_TIMEOUT(sync, executions_exact, 60)
 	__s64 more;
 
 	do {
-		more = count_run(_metadata, self);
+		more = count_run(_metadata, self->fd, self->test, &self->info);
 		ASSERT_GE(more, 0);
 	} while (more && --tries);
 	EXPECT_EQ(0, more);

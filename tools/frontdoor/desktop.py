@@ -302,8 +302,8 @@ def desktops(tally, root, image, boot, driver, log):
         right, found = bootpath.has_driver(guest, wanted)
         desktop.count(right, f"the GPU's driver is {wanted}: {found}")
         desktop.run()
-        # The end of the block kills QEMU: it does not switch off a machine that has slept, whichever
-        # driver the GPU has.
+        # The end of the block kills QEMU: it does not switch off a machine that has slept,
+        # whichever driver the GPU has.
         dmesg = guest.ask("dmesg")
     splats = list(splat.find(dmesg))
     desktop.count(not splats, f"a clean kernel log {splats}")

@@ -7,8 +7,8 @@ import re
 import shlex
 import subprocess
 
-from . import (bootpath, cache, dump, integrate, kernel, pystyle, rooms, roomstest, sizes, tap, waits,
-               words)
+from . import (bootpath, cache, dump, integrate, kernel, pystyle, rooms, roomstest, sizes, tap,
+               waits, words)
 from .stage import Failure, say
 
 KERNEL = "lint"

@@ -87,9 +87,9 @@ impl<T: drm::Driver> drm::Device<T> {
         // clears it waits for the section entered above.
         let registered = unsafe { (*raw).registered };
         let result = match registered {
-            // SAFETY: The device is registered until the end of the section, so it has a primary
-            // minor. `info` is null or valid.
             true => {
+                // SAFETY: The device is registered until the end of the section, so it has a
+                // primary minor. `info` is null or valid.
                 to_result(unsafe { bindings::drm_dev_wedged_event(raw, recovery.method(), info) })
             }
             false => Ok(()),
