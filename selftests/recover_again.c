@@ -180,6 +180,26 @@ static int draw_last(struct round *round, unsigned int *late)
 	return ret ? ret : show_image();
 }
 
+/*
+ * Whether the screen and the cursor are right soon. A device that hangs at its first command after
+ * a reset is not reset again, but waited for: so it goes on.
+ */
+static bool comes_back(void)
+{
+	const __s64 end = now_ns() + GPU_PATIENCE_NS;
+
+	do {
+		if (screen_shows_within(scene.screen, "recover", scene.display.head,
+					&scene.picture, NSEC_PER_SEC / 2))
+			return is_right();
+		if (device_state(scene.screen, "commands-since-reset") <= 1 &&
+		    (device_state(scene.screen, "held-control") ||
+		     device_state(scene.screen, "held-cursor")))
+			device_resume(scene.screen);
+	} while (now_ns() < end);
+	return false;
+}
+
 /* The device hangs, and comes back with all that it should show. Returns 0 or -errno. */
 static int hang(struct round *round, unsigned int *late)
 {
@@ -196,7 +216,7 @@ static int hang(struct round *round, unsigned int *late)
 		ret = draw_last(round, late);
 	if (!ret && wait_for_reset(round->resets) < 0)
 		ret = -ETIMEDOUT;
-	if (!ret && !is_right())
+	if (!ret && !comes_back())
 		ret = -ENODATA;
 	/* It may hang once more when all is shown. */
 	if (!ret && !(device_wait(scene.screen, "held-control", 0) &&

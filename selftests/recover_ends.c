@@ -71,7 +71,10 @@ TEST_F_TIMEOUT(recover, not_if_it_should_break, 120)
 	check_revived(_metadata, &self->state);
 }
 
-/* A device that does not come back from the reset counts as broken. */
+/*
+ * A device that does not come back from the reset counts as broken. One without a reset is in
+ * recover_reset.c.
+ */
 static void check_fault(struct __test_metadata *_metadata, struct state *state,
 			const char *fault)
 {
@@ -80,11 +83,6 @@ static void check_fault(struct __test_metadata *_metadata, struct state *state,
 	EXPECT_EQ(0, wait_until_broken(state->render));
 	EXPECT_EQ(state->before.recoveries, read_watchdog(&state->gpu).recoveries);
 	check_revived(_metadata, state);
-}
-
-TEST_F_TIMEOUT(recover, not_if_there_is_no_end_of_the_reset, 120)
-{
-	check_fault(_metadata, &self->state, "reset");
 }
 
 TEST_F_TIMEOUT(recover, not_if_the_device_takes_no_features, 120)

@@ -54,6 +54,7 @@ TEST_F_TIMEOUT(recover, without_a_reset_the_bus_is, 120)
 	found = take_wedged(self->state.events, NULL);
 	EXPECT_EQ(1, found.bus_reset);
 	EXPECT_EQ(0, found.rebind + found.others);
+	EXPECT_EQ(self->state.before.recoveries, read_watchdog(&self->state.gpu).recoveries);
 	check_revived(_metadata, &self->state);
 }
 

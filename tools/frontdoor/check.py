@@ -50,7 +50,7 @@ GUESTS = [
     ("production", "own", "stall_matrix lost"),
     ("production", "own", "recover recover_dump recover_ends recover_reset"),
     ("production", "own", "contexts preempt blame"),
-    ("production", "own-gone", "abandoned"),
+    ("production", "own-stuck", "abandoned"),
     ("production", "own", "recover_again"),
     ("production", "own-two-heads", "display_places stall_users"),
     ("production", "handover", "handover.sh owner.sh"),
