@@ -44,7 +44,7 @@ impl fmt::Display for Guilty {
 }
 
 /// Finds the guilty client of a device that hangs, and tells it so: what it waits for and what it
-/// submits ends with [`EIO`]. Does not allocate.
+/// submits ends with `EIO`. Does not allocate.
 ///
 /// `states` has the state of each message, in the order of the messages.
 ///
