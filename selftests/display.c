@@ -503,11 +503,19 @@ TEST_F_TIMEOUT(display, modes, 240)
 /* Whether the screen shows something else. */
 static bool hides(const char *name)
 {
+	const __s64 end = now_ns() + GPU_PATIENCE_NS;
 	struct rect all = picture_rect(&scene.picture);
+	const __u32 shown = picture_crc(&scene.picture, &all);
 	__u32 width, height, crc;
 
-	return !screen_dump(scene.screen, name, scene.display.head, &width, &height, &crc) &&
-	       crc != picture_crc(&scene.picture, &all);
+	/* The driver has told the device, and does not wait until that has done it. */
+	do {
+		if (screen_dump(scene.screen, name, scene.display.head, &width, &height, &crc))
+			return false;
+		if (crc != shown)
+			return true;
+	} while (now_ns() < end);
+	return false;
 }
 
 /* A screen that is off shows nothing. When it comes on again it shows the same picture. */
