@@ -64,7 +64,7 @@ pub(crate) use self::{
         Guilty, //
     },
     client::Client,
-    context::PLACES,
+    context::places_size,
     fence::Fences,
     fifo::Fifo,
     node::{

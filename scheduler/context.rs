@@ -76,6 +76,11 @@ struct Place<P> {
     next: u16,
 }
 
+/// Returns how many bytes the places of a node take, for packets that are a `P`.
+pub(crate) const fn places_size<P>() -> usize {
+    (PLACES + STAGED) * size_of::<Place<P>>()
+}
+
 /// The packets of a client in a node.
 struct Context {
     /// Whose it is; [`None`] if it was nobody's.
@@ -104,7 +109,8 @@ pub(super) struct Taken<P> {
 pub(super) struct Contexts<P> {
     node: Node,
     contexts: KVec<Context>,
-    places: KVVec<Place<P>>,
+    /// Of whole pages: rounded up as a block of the slab they would take a half more.
+    places: VVec<Place<P>>,
     free: u16,
     /// Packets that wait.
     queued: usize,
@@ -138,7 +144,7 @@ impl<P> Contexts<P> {
             contexts.push_within_capacity(context).map_err(|_| ENOMEM)?;
         }
         let count = PLACES + STAGED;
-        let mut places = KVVec::with_capacity(count, GFP_KERNEL)?;
+        let mut places = VVec::with_capacity(count, GFP_KERNEL)?;
         for next in 1..=count {
             let place = Place {
                 packet: None,

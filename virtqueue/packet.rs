@@ -37,8 +37,8 @@ use crate::{
         ResponseError, //
     },
     scheduler::{
-        Node,
-        PLACES, //
+        places_size,
+        Node, //
     },
 };
 
@@ -260,8 +260,8 @@ pub(crate) enum Packet {
     Command(CommandBuffer, Completion),
 }
 
-// The packets of clients that wait, with their tickets, take 20 KiB at the most.
-const _: () = assert!(PLACES * size_of::<Option<(u64, Packet)>>() <= 16384);
+// The places for packets of clients take five pages of a node.
+const _: () = assert!(places_size::<Packet>() <= 20480);
 
 impl Packet {
     /// Makes a packet of one command, and the [`Reply`] that receives its answer.
