@@ -30,9 +30,6 @@
 /* The most of them after the framebuffer was taken over: in drm_dev_register(). */
 #define REGISTERING	100
 
-static const char *const load_driver[] = { "modprobe", "rust_gpu", NULL };
-static const char *const unload_driver[] = { "modprobe", "-r", "rust_gpu", NULL };
-
 FIXTURE(firmware)
 {
 	int screen;
@@ -138,9 +135,9 @@ FIXTURE_SETUP(firmware)
 	REQUIRE(return, find_function(self->pci, sizeof(self->pci)),
 		"the device has no memory for a framebuffer");
 	/* The driver is there and has no device. */
-	run_program(unload_driver);
+	driver_unload();
 	ASSERT_EQ(0, override(self->pci, "none"));
-	ASSERT_EQ(0, run_program(load_driver));
+	ASSERT_EQ(0, driver_load());
 	ASSERT_EQ(0, override(self->pci, "\n"));
 	ASSERT_FALSE(is_bound(self->pci));
 	ASSERT_EQ(0, module_load_file(path("%s/module/" MODULE ".ko", self_dir())));
@@ -163,7 +160,7 @@ FIXTURE_TEARDOWN(firmware)
 {
 	EXPECT_EQ(0, device_resume(self->screen));
 	EXPECT_TRUE(device_is_sound(self->screen));
-	run_program(unload_driver);
+	driver_unload();
 	EXPECT_EQ(0, module_unload(MODULE));
 	free(self->before);
 	free(self->text);

@@ -37,18 +37,18 @@ static __maybe_unused bool next_record(int log, char *line, size_t size)
 	return true;
 }
 
-/* Counts and prints new records about the device or DRM, and warnings; none for debugging. */
-static __maybe_unused unsigned int count_records(int log)
+/* Counts and prints new records that have one of the words. */
+static __maybe_unused unsigned int count_words(int log, const char *const *words,
+					       unsigned int count, bool debugging)
 {
-	static const char *const words[] = { "rust_gpu", "virtio_gpu", "[drm", "WARNING:" };
 	unsigned int found = 0, i;
 	char line[1024];
 
 	while (next_record(log, line, sizeof(line))) {
 		/* It begins with the facility and the level. */
-		if ((strtoul(line, NULL, 10) & 7) == LOG_DEBUG)
+		if (!debugging && (strtoul(line, NULL, 10) & 7) == LOG_DEBUG)
 			continue;
-		for (i = 0; i < ARRAY_SIZE(words); i++) {
+		for (i = 0; i < count; i++) {
 			if (strstr(line, words[i])) {
 				ksft_print_msg("%s", line);
 				found++;
@@ -59,23 +59,20 @@ static __maybe_unused unsigned int count_records(int log)
 	return found;
 }
 
+/* Counts and prints new records about the device or DRM, and warnings; none for debugging. */
+static __maybe_unused unsigned int count_records(int log)
+{
+	static const char *const words[] = { "rust_gpu", "virtio_gpu", "[drm", "WARNING:" };
+
+	return count_words(log, words, ARRAY_SIZE(words), false);
+}
+
 /* Counts and prints new records by which the kernel says that something is wrong with it. */
 static __maybe_unused unsigned int count_splats(int log)
 {
 	static const char *const words[] = { "WARNING:", "BUG:", "INFO:", "Call Trace:", "leak" };
-	unsigned int found = 0, i;
-	char line[1024];
 
-	while (next_record(log, line, sizeof(line))) {
-		for (i = 0; i < ARRAY_SIZE(words); i++) {
-			if (strstr(line, words[i])) {
-				ksft_print_msg("%s", line);
-				found++;
-				break;
-			}
-		}
-	}
-	return found;
+	return count_words(log, words, ARRAY_SIZE(words), true);
 }
 
 #endif /* _KERNEL_LOG_H */

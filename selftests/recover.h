@@ -293,6 +293,16 @@ static __maybe_unused int reset_once(void)
 	return took < 0 ? took : is_right() ? 0 : -ENODATA;
 }
 
+/* Begins a series of random numbers, which RUST_GPU_SEED repeats. */
+static __maybe_unused void set_seed(struct __test_metadata *_metadata)
+{
+	const char *given = getenv("RUST_GPU_SEED");
+	const unsigned int number = given ? strtoul(given, NULL, 0) : now_ns() / NSEC_PER_MSEC;
+
+	TH_LOG("seed %u", number);
+	srand(number);
+}
+
 FIXTURE(recover)
 {
 	struct state state;

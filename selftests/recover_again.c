@@ -249,15 +249,6 @@ static void check_times(struct __test_metadata *_metadata, __s64 *times, unsigne
 	EXPECT_LE(times[count - 1], LONGEST_NS);
 }
 
-static void set_seed(struct __test_metadata *_metadata)
-{
-	const char *given = getenv("RUST_GPU_SEED");
-	const unsigned int number = given ? strtoul(given, NULL, 0) : now_ns() / NSEC_PER_MSEC;
-
-	TH_LOG("seed %u", number);
-	srand(number);
-}
-
 /* A restore, when nothing else happens. Returns how many commands it took, or -errno. */
 static __s64 count_restore(void)
 {

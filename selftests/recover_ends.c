@@ -157,18 +157,16 @@ TEST_F_TIMEOUT(recover, during_the_end_of_a_client, 120)
 
 TEST_F_TIMEOUT(recover, during_unload, 120)
 {
-	static const char *const unload[] = { "modprobe", "-r", "rust_gpu", NULL };
-	static const char *const load[] = { "modprobe", "rust_gpu", NULL };
 	const int screen = dup(scene.screen);
 
 	ASSERT_EQ(0, hang_all_the_time());
 	end_client(&self->state);
 	/* The console is shown, at which the device hangs as well. */
 	sleep_ns(rand() % 1000 * NSEC_PER_MSEC);
-	ASSERT_EQ(0, run_program(unload));
+	ASSERT_EQ(0, driver_unload());
 	ASSERT_EQ(0, device_resume(screen));
 	close(screen);
-	ASSERT_EQ(0, run_program(load));
+	ASSERT_EQ(0, driver_load());
 	ASSERT_TRUE(gpu_wait(&self->state.gpu, GPU_PATIENCE_NS));
 	ASSERT_EQ(NULL, start(&self->state));
 	EXPECT_EQ(0, show_all());

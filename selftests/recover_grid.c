@@ -127,11 +127,11 @@ static int let_sleep(void)
 	return ret;
 }
 
-static int unload(void)
+/* Shows the panic screen, if that is written to. */
+static const char *panic_file(const struct state *state)
 {
-	static const char *const modprobe[] = { "modprobe", "-r", "rust_gpu", NULL };
-
-	return run_program(modprobe) ? -EBUSY : 0;
+	return path("/sys/kernel/debug/dri/%s/drm_panic_plane_0",
+		    state->gpu.card + strlen("/dev/dri/card"));
 }
 
 /* Ends something. Returns 0 or -errno. */
@@ -152,11 +152,10 @@ static int go(struct state *state, enum way way, enum grid_state now)
 		kill(child, SIGKILL);
 		return waitpid(child, NULL, 0) == child ? 0 : -ECHILD;
 	case UNLOAD:
-		return unload();
+		return driver_unload() ? -EBUSY : 0;
 	default:
 		/* There is no such file before the device is probed. */
-		write_file(path("/sys/kernel/debug/dri/%s/drm_panic_plane_0",
-				state->gpu.card + strlen("/dev/dri/card")), "1");
+		write_file(panic_file(state), "1");
 		return 0;
 	}
 }
@@ -176,7 +175,6 @@ static __s64 limit(enum way way, enum grid_state now)
 /* Makes the device work again, and draws. Returns 0 or -errno. */
 static int come_back(struct state *state, enum way way)
 {
-	static const char *const modprobe[] = { "modprobe", "rust_gpu", NULL };
 	struct gpu found;
 	int ret = device_resume(host);
 
@@ -184,7 +182,7 @@ static int come_back(struct state *state, enum way way)
 		ret = set_defaults();
 	/* All parameters are new. */
 	if (way == UNLOAD)
-		ret = run_program(modprobe) ? -ENODEV : 0;
+		ret = driver_load() ? -ENODEV : 0;
 	if (ret)
 		return ret;
 	if (child > 0 && way != KILL) {
@@ -239,15 +237,11 @@ static void check_cell(struct __test_metadata *_metadata, struct state *state, e
 
 static void prepare(struct __test_metadata *_metadata)
 {
-	const char *given = getenv("RUST_GPU_SEED");
-	const unsigned int number = given ? strtoul(given, NULL, 0) : now_ns() / NSEC_PER_MSEC;
-
 	host = dup(scene.screen);
 	ASSERT_LE(0, host);
 	ASSERT_EQ(0, set_defaults());
 	ASSERT_EQ(0, tdr_set("limit_count", 0));
-	TH_LOG("seed %u", number);
-	srand(number);
+	set_seed(_metadata);
 }
 
 static void check_cells(struct __test_metadata *_metadata, struct state *state, enum way way)
@@ -288,8 +282,7 @@ TEST_F_TIMEOUT(recover, and_unload, 600)
 
 TEST_F_TIMEOUT(recover, and_panic, 600)
 {
-	if (access(path("/sys/kernel/debug/dri/%s/drm_panic_plane_0",
-			self->state.gpu.card + strlen("/dev/dri/card")), W_OK))
+	if (access(panic_file(&self->state), W_OK))
 		SKIP(return, "no CONFIG_DRM_PANIC_DEBUG");
 	check_cells(_metadata, &self->state, PANIC);
 }

@@ -131,10 +131,10 @@ TEST_F_TIMEOUT(recover, at_once_if_a_ring_is_broken, 300)
 }
 
 /*
- * Somebody else resets the device, so long after it has begun to hang. It is found to be
- * reset while a packet is in flight, however long that is there.
+ * Somebody else resets the device, some time after it has begun to hang. It is found to be
+ * reset while a packet is in flight, however long that is there. Returns how long that took.
  */
-static __s64 reset_in_flight(__s64 after)
+static __s64 reset_in_flight(unsigned int i, __s64 *idle)
 {
 	int ret = device_resume(scene.screen);
 
@@ -144,53 +144,58 @@ static __s64 reset_in_flight(__s64 after)
 		ret = draw_small();
 	if (!ret && !device_wait(scene.screen, "fired", 1))
 		ret = -ETIMEDOUT;
-	sleep_ns(after);
+	sleep_ns(i % 5 * 500 * NSEC_PER_MSEC);
 	if (!ret)
 		ret = device_ask(scene.screen, "reset");
+	*idle = 0;
 	return ret ? ret : recovered_from_reset();
+}
+
+/* The same while it has nothing to do, for so long. */
+static __s64 reset_when_idle(unsigned int i, __s64 *idle)
+{
+	__s64 ret = calm_commands();
+
+	if (ret > 0)
+		ret = device_ask(scene.screen, "reset");
+	else if (!ret)
+		ret = -ENODATA;
+	*idle = now_ns();
+	sleep_ns(i % 3 * 700 * NSEC_PER_MSEC);
+	*idle = now_ns() - *idle;
+	if (!ret)
+		ret = draw_small();
+	return ret ? ret : recovered_from_reset();
+}
+
+static void check_soon(struct __test_metadata *_metadata, const char *what,
+		       __s64 (*reset)(unsigned int i, __s64 *idle))
+{
+	const int slower = kernel_is_slow() ? SLOWER : 1;
+	__s64 *times = calloc(ROUNDS, sizeof(*times)), idle;
+	unsigned int i;
+
+	ASSERT_NE(NULL, times);
+	ASSERT_EQ(0, set_usual());
+	for (i = 0; i < ROUNDS; i++) {
+		times[i] = reset(i, &idle);
+		ASSERT_LT(0, times[i]) TH_LOG("round %u", i);
+		/* From the next command on. */
+		times[i] -= idle;
+	}
+	print_times(_metadata, what, times, ROUNDS);
+	EXPECT_LE(times[ROUNDS - 1], SOON_NS * slower);
+	free(times);
 }
 
 TEST_F_TIMEOUT(recover, soon_if_it_was_reset_in_flight, 300)
 {
-	const int slower = kernel_is_slow() ? SLOWER : 1;
-	__s64 *times = calloc(ROUNDS, sizeof(*times));
-	unsigned int i;
-
-	ASSERT_NE(NULL, times);
-	ASSERT_EQ(0, set_usual());
-	for (i = 0; i < ROUNDS; i++) {
-		times[i] = reset_in_flight(i % 5 * 500 * NSEC_PER_MSEC);
-		ASSERT_LT(0, times[i]) TH_LOG("round %u", i);
-	}
-	print_times(_metadata, "reset in flight", times, ROUNDS);
-	EXPECT_LE(times[ROUNDS - 1], SOON_NS * slower);
-	free(times);
+	check_soon(_metadata, "reset in flight", reset_in_flight);
 }
 
 TEST_F_TIMEOUT(recover, soon_after_the_next_command, 300)
 {
-	const int slower = kernel_is_slow() ? SLOWER : 1;
-	__s64 *times = calloc(ROUNDS, sizeof(*times));
-	unsigned int i;
-
-	ASSERT_NE(NULL, times);
-	ASSERT_EQ(0, set_usual());
-	for (i = 0; i < ROUNDS; i++) {
-		__s64 idle;
-
-		ASSERT_LT(0, calm_commands());
-		ASSERT_EQ(0, device_ask(scene.screen, "reset"));
-		idle = now_ns();
-		sleep_ns(i % 3 * 700 * NSEC_PER_MSEC);
-		idle = now_ns() - idle;
-		ASSERT_EQ(0, draw_small());
-		times[i] = recovered_from_reset();
-		ASSERT_LT(0, times[i]) TH_LOG("round %u", i);
-		times[i] -= idle;
-	}
-	print_times(_metadata, "reset when idle", times, ROUNDS);
-	EXPECT_LE(times[ROUNDS - 1], SOON_NS * slower);
-	free(times);
+	check_soon(_metadata, "reset when idle", reset_when_idle);
 }
 
 TEST_HARNESS_MAIN

@@ -496,6 +496,21 @@ static __maybe_unused int run_program(const char *const argv[])
 	return WEXITSTATUS(status);
 }
 
+/* Loads the module of the driver, or unloads it. Returns the exit status of modprobe. */
+static __maybe_unused int driver_load(void)
+{
+	const char *const modprobe[] = { "modprobe", "rust_gpu", NULL };
+
+	return run_program(modprobe);
+}
+
+static __maybe_unused int driver_unload(void)
+{
+	const char *const modprobe[] = { "modprobe", "-r", "rust_gpu", NULL };
+
+	return run_program(modprobe);
+}
+
 /* As gpu_find(), but loads the driver first if needed. */
 static __maybe_unused bool gpu_present(struct gpu *gpu)
 {
