@@ -121,7 +121,7 @@ TEST_F_TIMEOUT(modes, counters_advance, 120)
 		[RUST_GPU_NODE_CURSOR] = info->cursor_message,
 		[RUST_GPU_NODE_SOFTWARE] = info->notify_message,
 	};
-	__u32 node, i, dpc;
+	__u32 node, i;
 	__u64 told;
 
 	ASSERT_LE(info->messages, 3);
@@ -152,8 +152,6 @@ TEST_F_TIMEOUT(modes, counters_advance, 120)
 		EXPECT_LE(messages[node] == info->notify_message ? PACKETS : 1, told)
 			TH_LOG("node %u", node);
 
-		dpc = info->dpc_message;
-		EXPECT_GE(after[dpc].dpcs_run - before[dpc].dpcs_run, 1) TH_LOG("node %u", node);
 		for (i = 0; i < info->messages; i++) {
 			EXPECT_EQ(before[i].refused, after[i].refused);
 			/* Other messages had no interrupts. */
@@ -189,6 +187,7 @@ TEST_F_TIMEOUT(modes, dpcs, 120)
 		run = counters.dpcs_run;
 	}
 	EXPECT_GT(queued, 0);
+	EXPECT_GT(run, 0);
 	EXPECT_GE(queued, run);
 	EXPECT_LE(queued, run + 1);
 	TH_LOG("%llu DPCs queued, %llu refused, %llu run", queued, refused, run);
