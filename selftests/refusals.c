@@ -275,7 +275,6 @@ TEST_F_TIMEOUT(refusals, are_not_followed_by_many_tries, 60)
 	EXPECT_LT(0, tries);
 	if (!variant->first)
 		EXPECT_LE(tries, 1 + TRIES * refused.ns / NSEC_PER_SEC);
-	EXPECT_LE(refused.percent, accepted.percent + LOAD_PERCENT);
 	EXPECT_LE(records, 1);
 
 	ASSERT_EQ(0, show_last(variant->keeps));
@@ -284,6 +283,13 @@ TEST_F_TIMEOUT(refusals, are_not_followed_by_many_tries, 60)
 					&scene.picture, SHOWN_NS));
 	EXPECT_TRUE(is_resized());
 	EXPECT_EQ(0, count_records(self->log));
+
+	/* Others on the host make each wake-up dearer, and come and go. */
+	if (refused.percent > accepted.percent + LOAD_PERCENT) {
+		ASSERT_EQ(0, show_for(ACCEPTED_NS, false, &accepted));
+		TH_LOG("%lld %% of a CPU afterwards", accepted.percent);
+	}
+	EXPECT_LE(refused.percent, accepted.percent + LOAD_PERCENT);
 }
 
 FIXTURE(broken)
