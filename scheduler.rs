@@ -348,7 +348,7 @@ fn submit_with<H: Hardware, R>(
     let (result, kick, waiting) =
         adapter.synchronize_execution(hardware.message_of(node), |state| {
             let queue = H::node(state, node).ok_or(Status::Unsuccessful)?;
-            let (result, waiting) = (f(queue), queue.queued() != 0);
+            let (result, waiting) = (f(queue), queue.is_waiting());
             Ok((result, publish(state, node, interrupt), waiting))
         })??;
     // Outside the lock: the write exits to the hypervisor.
@@ -446,7 +446,7 @@ impl Snapshot {
     /// Adds what `queue` shows.
     fn look_at<E: Engine>(&mut self, queue: &mut NodeQueue<E>) {
         self.wakes |= queue.take_wakes();
-        self.waiting |= queue.engine.is_some() && queue.queued() != 0;
+        self.waiting |= queue.engine.is_some() && queue.is_waiting();
     }
 }
 

@@ -7,6 +7,9 @@
 //! others have packets. The places for packets are shared: a context may have what is fair, so that
 //! none can take all.
 //!
+//! An open packet may stay in the engine for ever. So a context may have no more open packets there
+//! than are left for others: it is blocked meanwhile, and has no turn.
+//!
 //! Nothing is allocated here but with the device. A context belongs to a client until another one
 //! needs it and it has no packets.
 
@@ -72,6 +75,7 @@ impl List {
 struct Place<P> {
     packet: Option<P>,
     ticket: u64,
+    open: bool,
     /// The next one of the context, or the next free one.
     next: u16,
 }
@@ -90,11 +94,13 @@ struct Context {
     queued: u16,
     /// Its packets that have a submission id and did not end.
     in_flight: u16,
+    /// Those of them that are open.
+    open: u16,
     /// A packet ended before an older one, and since then there were always some in flight.
     disordered: bool,
     /// The next one in its list of those that have packets.
     next: u16,
-    /// It is in such a list.
+    /// It is in such a list, or in that of the blocked ones.
     listed: bool,
 }
 
@@ -102,6 +108,8 @@ struct Context {
 pub(super) struct Taken<P> {
     pub(super) context: u16,
     pub(super) ticket: u64,
+    /// No clock runs for it.
+    pub(super) open: bool,
     pub(super) packet: P,
 }
 
@@ -123,13 +131,21 @@ pub(super) struct Contexts<P> {
     turn: u8,
     /// Where to look for a context that is free.
     hand: usize,
+    /// Open packets that have a submission id and did not end, and how many that may be.
+    open: usize,
+    max_open: usize,
+    /// Contexts whose next packet is open and waits for others to end.
+    blocked: List,
+    /// Some of them may go on.
+    unblocked: bool,
 }
 
 impl<P> Contexts<P> {
-    /// Makes the contexts of `node`.
+    /// Makes the contexts of `node`, whose engine has `share` packets of clients at the most. A
+    /// quarter of these is for packets that are not open.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
-    pub(super) fn new(node: Node) -> Result<Self> {
+    pub(super) fn new(node: Node, share: usize) -> Result<Self> {
         let mut contexts = KVec::with_capacity(CONTEXTS, GFP_KERNEL)?;
         for _ in 0..CONTEXTS {
             let context = Context {
@@ -137,6 +153,7 @@ impl<P> Contexts<P> {
                 places: List::EMPTY,
                 queued: 0,
                 in_flight: 0,
+                open: 0,
                 disordered: false,
                 next: NONE,
                 listed: false,
@@ -149,6 +166,7 @@ impl<P> Contexts<P> {
             let place = Place {
                 packet: None,
                 ticket: 0,
+                open: false,
                 // CAST: a few hundred.
                 next: if next == count { NONE } else { next as u16 },
             };
@@ -165,6 +183,10 @@ impl<P> Contexts<P> {
             at: NONE,
             turn: 0,
             hand: 0,
+            open: 0,
+            max_open: share - share / 4,
+            blocked: List::EMPTY,
+            unblocked: false,
         })
     }
 
@@ -176,6 +198,25 @@ impl<P> Contexts<P> {
     /// Returns how many packets wait.
     pub(super) fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// Returns whether a context may have its turn.
+    pub(super) fn is_ready(&self) -> bool {
+        self.unblocked || self.lists.iter().any(|list| list.head != NONE)
+    }
+
+    /// Returns whether a new packet of `context` may go before all that wait: those are blocked.
+    pub(super) fn is_next(&self, context: u16, open: bool) -> bool {
+        let context = self.contexts.get(usize::from(context));
+        !self.is_ready()
+            && context.is_some_and(|context| {
+                context.queued == 0 && (!open || self.may_have_open(context))
+            })
+    }
+
+    /// Returns whether `context` may have one more open packet in the engine.
+    fn may_have_open(&self, context: &Context) -> bool {
+        usize::from(context.open) < self.max_open.saturating_sub(self.open)
     }
 
     fn get(&mut self, context: u16) -> Option<&mut Context> {
@@ -239,6 +280,7 @@ impl<P> Contexts<P> {
     ///
     /// Errors: as [`Self::push`].
     pub(super) fn push_front(&mut self, taken: Taken<P>) -> Result<(), P> {
+        self.unblock_later();
         self.put(taken, true)
     }
 
@@ -246,6 +288,7 @@ impl<P> Contexts<P> {
         let Taken {
             context: number,
             ticket,
+            open,
             packet,
         } = taken;
         let at = self.free;
@@ -258,6 +301,7 @@ impl<P> Contexts<P> {
         self.free = place.next;
         place.packet = Some(packet);
         place.ticket = ticket;
+        place.open = open;
         let List { head, tail } = context.places;
         place.next = if in_front { head } else { NONE };
         context.places = match (in_front, head) {
@@ -286,7 +330,7 @@ impl<P> Contexts<P> {
         let at = context.places.head;
         let place = self.places.get_mut(usize::from(at))?;
         let packet = place.packet.take()?;
-        let ticket = place.ticket;
+        let (ticket, open) = (place.ticket, place.open);
         context.places.head = place.next;
         if place.next == NONE {
             context.places = List::EMPTY;
@@ -299,8 +343,15 @@ impl<P> Contexts<P> {
         Some(Taken {
             context: number,
             ticket,
+            open,
             packet,
         })
+    }
+
+    /// Returns whether the oldest packet that waits in `context` has to wait for open ones to end.
+    fn is_blocked(&self, context: &Context) -> bool {
+        let place = self.places.get(usize::from(context.places.head));
+        place.is_some_and(|place| place.open) && !self.may_have_open(context)
     }
 
     /// Puts a context at the end of those that have packets, with its priority.
@@ -312,19 +363,49 @@ impl<P> Contexts<P> {
             Some(client) => client.priority(self.node),
             None => Priority::Normal,
         };
-        context.listed = true;
-        context.next = NONE;
         let [normal, background] = &mut self.lists;
         let list = match priority {
             Priority::Normal => normal,
             Priority::Background => background,
         };
+        Self::append(&mut self.contexts, list, number);
+    }
+
+    /// Puts a context at the end of `list`.
+    fn append(contexts: &mut [Context], list: &mut List, number: u16) {
+        let Some(context) = contexts.get_mut(usize::from(number)) else {
+            return;
+        };
+        context.listed = true;
+        context.next = NONE;
         let tail = list.tail;
         list.tail = number;
         if tail == NONE {
             list.head = number;
-        } else if let Some(last) = self.contexts.get_mut(usize::from(tail)) {
+        } else if let Some(last) = contexts.get_mut(usize::from(tail)) {
             last.next = number;
+        }
+    }
+
+    /// Contexts that are blocked may go on, or have gone.
+    fn unblock_later(&mut self) {
+        self.unblocked = self.blocked.head != NONE;
+    }
+
+    /// Puts the contexts that may go on at the end of those that have packets.
+    fn unblock(&mut self) {
+        if !core::mem::take(&mut self.unblocked) {
+            return;
+        }
+        let mut next = core::mem::replace(&mut self.blocked, List::EMPTY).head;
+        while let Some(context) = self.contexts.get_mut(usize::from(next)) {
+            let number = core::mem::replace(&mut next, context.next);
+            context.listed = false;
+            let client = context.client.as_ref();
+            if context.queued == 0 || client.is_some_and(|client| client.is_dropped()) {
+                continue;
+            }
+            self.list(number);
         }
     }
 
@@ -346,24 +427,28 @@ impl<P> Contexts<P> {
 
     /// Returns the context that has its turn, and in which list it is.
     fn first(&mut self) -> Option<(u16, Priority)> {
+        self.unblock();
         for priority in PRIORITIES {
             loop {
                 let number = self.lists.get(priority as usize)?.head;
                 let node = self.node;
-                let Some(context) = self.get(number) else {
+                let Some(context) = self.contexts.get(usize::from(number)) else {
                     break;
                 };
+                let blocked = self.is_blocked(context);
                 let client = context.client.as_ref();
                 let (is_dropped, lowered) = client.map_or((false, false), |client| {
                     (client.is_dropped(), client.priority(node) != priority)
                 });
                 let empty = context.queued == 0;
                 // The submission thread takes the packets of one that is dropped.
-                if !empty && !is_dropped && !lowered {
+                if !empty && !is_dropped && !lowered && !blocked {
                     return Some((number, priority));
                 }
                 self.unlist_first(priority);
-                if !empty && !is_dropped {
+                if !empty && !is_dropped && blocked {
+                    Self::append(&mut self.contexts, &mut self.blocked, number);
+                } else if !empty && !is_dropped {
                     self.list(number);
                 }
             }
@@ -391,10 +476,12 @@ impl<P> Contexts<P> {
     }
 
     /// Records that a packet of `context` got submission id `id`.
-    pub(super) fn handed_out(&mut self, number: u16, id: u64) {
+    pub(super) fn handed_out(&mut self, number: u16, id: u64, open: bool) {
         let node = self.node;
+        self.open += usize::from(open);
         if let Some(context) = self.get(number) {
             context.in_flight += 1;
+            context.open += u16::from(open);
             if let Some(client) = &context.client {
                 client.set_id(node, id);
             }
@@ -402,10 +489,23 @@ impl<P> Contexts<P> {
     }
 
     /// Records that a packet of `context` has no submission id any more, and did not end.
-    pub(super) fn taken_back(&mut self, number: u16) {
+    pub(super) fn taken_back(&mut self, number: u16, open: bool) {
+        self.close_one(number, open);
         if let Some(context) = self.get(number) {
             context.in_flight -= 1;
         }
+    }
+
+    /// Counts one packet of `context` less, if it is open.
+    fn close_one(&mut self, number: u16, open: bool) {
+        if !open {
+            return;
+        }
+        self.open -= 1;
+        if let Some(context) = self.get(number) {
+            context.open -= 1;
+        }
+        self.unblock_later();
     }
 
     /// Records that the packet with `ticket` ended. `oldest` returns the ticket of the oldest
@@ -417,8 +517,10 @@ impl<P> Contexts<P> {
         &mut self,
         number: u16,
         ticket: u64,
+        open: bool,
         oldest: impl FnOnce() -> Option<u64>,
     ) -> u32 {
+        self.close_one(number, open);
         let node = self.node;
         let Some(context) = self.contexts.get_mut(usize::from(number)) else {
             return 0;
@@ -460,6 +562,7 @@ impl<P> Contexts<P> {
             })
         })?;
         if let Some(taken) = self.pop(found) {
+            self.unblock_later();
             if let Some(client) = self.client(found) {
                 client.give_back(1);
             }

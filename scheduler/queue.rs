@@ -169,7 +169,7 @@ pub(crate) struct NodeQueue<E: Engine> {
     answered: u64,
     /// Packets that the engine has for which no clock runs.
     open: u64,
-    /// So many of those that are handed out next are open.
+    /// So many of those that clients submit next are open.
     next_open: u64,
     /// Only the submission thread hands out packets.
     by_thread: bool,
@@ -204,7 +204,7 @@ impl<E: Engine> NodeQueue<E> {
             handed_out: Fifo::new(share + STAGED)?,
             staged: Fifo::new(STAGED)?,
             share,
-            contexts: Contexts::new(node)?,
+            contexts: Contexts::new(node, share)?,
             to_wake: 0,
             // So that a client that polls cannot keep the queue from running empty.
             by_thread: node == Node::Cursor,
@@ -227,6 +227,12 @@ impl<E: Engine> NodeQueue<E> {
     /// Returns the number of packets that wait, with or without a submission id.
     pub(crate) fn queued(&self) -> usize {
         self.kernel.len() + self.staged.len() + self.contexts.queued()
+    }
+
+    /// Returns whether a packet waits for room in the engine, or for its turn. Those of contexts
+    /// that are blocked do not.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.kernel.is_empty() || !self.staged.is_empty() || self.contexts.is_ready()
     }
 
     /// Returns the last completed submission id: all packets that have one up to this ended.
@@ -310,8 +316,9 @@ impl<E: Engine> NodeQueue<E> {
         let mut ticket = client.submitted(node);
         let mut taken = 0;
         while taken < count {
+            let open = self.next_open != 0;
             let is_direct = !self.by_thread
-                && self.contexts.queued() == 0
+                && self.contexts.is_next(context, open)
                 && !self.staged.is_full()
                 && self.preemption.is_none();
             if !is_direct && !self.contexts.has_room(context) {
@@ -321,6 +328,7 @@ impl<E: Engine> NodeQueue<E> {
             let packet = Taken {
                 context,
                 ticket,
+                open,
                 packet: make(),
             };
             if is_direct {
@@ -330,10 +338,11 @@ impl<E: Engine> NodeQueue<E> {
                 ticket -= 1;
                 break;
             }
+            self.next_open -= u64::from(open);
             taken += 1;
         }
         client.set_submitted(node, ticket);
-        if !self.by_thread && self.contexts.queued() != 0 {
+        if !self.by_thread && self.contexts.is_ready() {
             self.hand_out();
         }
         taken
@@ -344,13 +353,12 @@ impl<E: Engine> NodeQueue<E> {
         let Taken {
             context,
             ticket,
+            open,
             packet,
         } = taken;
         let id = self.submitted + 1;
         self.submitted = id;
-        self.contexts.handed_out(context, id);
-        let open = self.next_open != 0;
-        self.next_open -= u64::from(open);
+        self.contexts.handed_out(context, id, open);
         // Cannot fail, as there is a place. Nor can the one below.
         let _ = self.handed_out.push(HandedOut {
             id,
@@ -420,9 +428,9 @@ impl<E: Engine> NodeQueue<E> {
 
     /// Publishes what was dispatched. Suppresses interrupts only if nothing is pending.
     pub(super) fn publish(&mut self, interrupt: Interrupt) -> Published {
-        let interrupt = match self.queued() {
-            0 => interrupt,
-            _ => Interrupt::Wanted,
+        let interrupt = match self.is_waiting() {
+            false => interrupt,
+            true => Interrupt::Wanted,
         };
         let Some(engine) = &mut self.engine else {
             return Published {
@@ -454,16 +462,20 @@ impl<E: Engine> NodeQueue<E> {
     pub(super) fn take_back_staged(&mut self) {
         while let Some(packet) = self.staged.pop_back() {
             let Some(HandedOut {
-                ticket, context, ..
+                ticket,
+                context,
+                open,
+                ..
             }) = self.handed_out.pop_back()
             else {
                 return;
             };
-            self.contexts.taken_back(context);
+            self.contexts.taken_back(context, open);
             // Cannot fail: there is a place for each.
             let _ = self.contexts.push_front(Taken {
                 context,
                 ticket,
+                open,
                 packet,
             });
         }
@@ -520,7 +532,7 @@ impl<E: Engine> NodeQueue<E> {
     ///
     /// Context: lock of the message held.
     pub(crate) fn wants_dpc(&mut self, completed: bool) -> bool {
-        let queued = self.queued() != 0 || self.preemption.is_some();
+        let queued = self.is_waiting() || self.preemption.is_some();
         let Some(engine) = &mut self.engine else {
             return false;
         };
@@ -556,10 +568,13 @@ impl<E: Engine> NodeQueue<E> {
     #[inline]
     fn end(&mut self, packet: &HandedOut) {
         let HandedOut {
-            context, ticket, ..
+            context,
+            ticket,
+            open,
+            ..
         } = *packet;
         let handed_out = &self.handed_out;
-        self.to_wake |= self.contexts.ended(context, ticket, || {
+        self.to_wake |= self.contexts.ended(context, ticket, open, || {
             handed_out
                 .iter()
                 .find(|other| other.context == context)

@@ -77,7 +77,7 @@ impl<E: Engine> NodeQueue<E> {
         self.contexts.client(context)
     }
 
-    /// Lets no clock run for the next `count` packets of clients. Only tests ask for that.
+    /// Lets no clock run for the next `count` packets that clients submit. Only tests ask for that.
     pub(crate) fn set_next_open(&mut self, count: u64) {
         self.next_open = count;
     }

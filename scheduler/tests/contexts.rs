@@ -8,6 +8,7 @@ use kernel::{
 };
 
 use crate::scheduler::{
+    self,
     client::CLIENT_LIMIT,
     context::{
         CONTEXTS,
@@ -273,6 +274,82 @@ mod suite {
             assert!(rig.complete(1)?.is_some());
         }
         assert_eq!(rig.submit(Node::Control, 1), Ok((1, 2)));
+        Ok(())
+    }
+
+    /// Submits `count` open packets of `client`. Returns the last submission id that it has then.
+    fn submit_open(rig: &Rig, client: &Arc<Client>, count: u32) -> Result<u64> {
+        rig.open_next(count.into());
+        assert_eq!(rig.submit_for(client, Node::Control, count)?.0, count);
+        Ok(client.id(Node::Control))
+    }
+
+    #[test]
+    fn open_packets_leave_room_for_others() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let [first, second, third, fourth] = [
+            Client::new()?,
+            Client::new()?,
+            Client::new()?,
+            Client::new()?,
+        ];
+
+        // Five may be open, and nobody may have more of these than are left.
+        assert_eq!(submit_open(&rig, &first, 10)?, 3);
+        assert_eq!(submit_open(&rig, &second, 2)?, 4);
+        assert_eq!(submit_open(&rig, &third, 1)?, 5);
+        assert_eq!(submit_open(&rig, &fourth, 1)?, 0);
+        // There is room for others, who wait for nobody.
+        for id in 6..20 {
+            assert!(rig.submit(Node::Control, 1).is_ok());
+            assert_eq!(rig.client.id(Node::Control), id);
+            let waits = rig.with_control(|queue| Some(queue.is_waiting()));
+            assert_eq!(waits, Ok(Some(false)));
+            assert_eq!(rig.complete_these(&[id]), Ok(Some(())));
+        }
+        assert_eq!(rig.progress(Node::Control)?.queued, 7 + 1 + 1);
+        // The place of one that ended is for whom has fewest.
+        assert_eq!(rig.complete_these(&[1]), Ok(Some(())));
+        assert!(rig.is_woken());
+        submission::run_submission(&rig.adapter);
+        assert_eq!(
+            ids(&[first.clone(), second.clone(), fourth])[..],
+            [3, 4, 20]
+        );
+        assert_eq!(rig.complete_these(&[2, 3]), Ok(Some(())));
+        submission::run_submission(&rig.adapter);
+        assert_eq!(ids(&[first.clone(), second])[..], [21, 4]);
+        // What is left of a file that is closed goes.
+        rig.fake().fences.close(&first);
+        submission::run_submission(&rig.adapter);
+        assert_eq!(rig.progress(Node::Control)?.queued, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn open_packets_come_back() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let client = Client::new()?;
+
+        assert!(rig.submit(Node::Control, CLIENTS as u32).is_ok());
+        // These are staged, and do not begin.
+        let id = CLIENTS as u64;
+        assert_eq!(submit_open(&rig, &client, 4)?, id + 3);
+        assert_eq!(
+            scheduler::preempt(&rig.adapter, Node::Control, None),
+            Ok(())
+        );
+        assert_eq!(rig.progress(Node::Control)?.queued, 4);
+        assert!(rig.complete(CLIENTS)?.is_some());
+        submission::run_submission(&rig.adapter);
+        assert_eq!(client.id(Node::Control), id + 6);
+        assert_eq!(rig.progress(Node::Control)?.queued, 1);
+        assert!(rig.complete(3)?.is_some());
+        submission::run_submission(&rig.adapter);
+        assert_eq!(client.id(Node::Control), id + 7);
+        assert_eq!(rig.progress(Node::Control)?.queued, 0);
         Ok(())
     }
 }
