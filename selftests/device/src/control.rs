@@ -54,6 +54,7 @@ wrong arguments.
   device needs-reset       sets that bit of the status
   device reset             resets the device, and nobody has asked for that
   device gone              all registers read as ones
+  device behave            ends all that for the commands to come; what is held stays so
   device resume            ends all that, except needs-reset; what is held goes on
   device count TYPE        how many commands of the type there were
   device state             what happened so far: NAME=NUMBER ...; in microseconds from the last
@@ -239,6 +240,7 @@ fn device(shared: &Shared, words: &mut Words<'_>) -> Answer {
                 "gone" => front.script.gone = true,
                 "needs-reset" => front.needs_reset(),
                 "reset" => front.reset_itself(),
+                "behave" => front.script = Script::default(),
                 "resume" => {
                     front.script = Script::default();
                     front.resumed = true;
@@ -376,6 +378,10 @@ mod tests {
         }
         let mut front = lock(&shared.front);
         assert_eq!(front.script.decide(0x104), Some(Act::Refuse(0x1200)));
+        drop(front);
+        assert_eq!(answer(&shared, "device behave"), "done device behave");
+        let mut front = lock(&shared.front);
+        assert!(!front.resumed && front.script.decide(0x104).is_none());
         drop(front);
         assert_eq!(answer(&shared, "device resume"), "done device resume");
         let mut front = lock(&shared.front);

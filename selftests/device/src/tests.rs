@@ -306,9 +306,14 @@ fn what_is_never_answered_is_answered_after_all_when_the_device_resumes() {
     driver.push(UNREF, &[1, 0]);
     assert_eq!(driver.kick(), None);
     assert_eq!(driver.used(), [1]);
+    // Later ones are, if it behaves again.
+    driver.ask("device behave");
+    driver.push(CREATE, &[2, 1, 16, 16]);
+    driver.kick();
+    assert_eq!(driver.used(), [1, 2]);
     driver.ask("device resume");
     driver.turn();
-    assert_eq!(driver.used(), [1, 0]);
+    assert_eq!(driver.used(), [1, 2, 0]);
 }
 
 #[test]
