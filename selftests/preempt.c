@@ -8,9 +8,22 @@
 #include <pthread.h>
 
 #include "scheduler.h"
+#include "system_sleep.h"
 
 #define ROUNDS	gpu_rounds(200, 1000)
 #define FILES	3
+/* Packets of another file. */
+#define OTHERS	20
+/* A device that hangs is reset after nearly twice that: not before all is prepared. */
+#define DELAY_MS	1000
+/* Packets of a device that takes its time, which executes them while the system goes to sleep. */
+#define SLOW_MS		5
+#define SLOW_PACKETS	128
+/*
+ * When the driver starts the device again it asks where the screens are, with the command that a
+ * packet is as well.
+ */
+#define QUESTIONS	1
 
 FIXTURE(preempt)
 {
@@ -28,8 +41,14 @@ FIXTURE_SETUP(preempt)
 
 FIXTURE_TEARDOWN(preempt)
 {
+	if (self->setting.screen >= 0)
+		EXPECT_EQ(0, device_resume(self->setting.screen));
+	EXPECT_EQ(0, tdr_level(TDR_RECOVER));
+	EXPECT_EQ(0, tdr_set("delay_ms", TDR_DELAY_MS));
+	EXPECT_EQ(0, tdr_set("limit_count", TDR_LIMIT_COUNT));
 	EXPECT_EQ(0, gpu_quiesce(self->setting.fd));
 	EXPECT_EQ(0, gpu_works(self->setting.fd));
+	EXPECT_EQ(0, count_splats(self->setting.log));
 	setting_close(&self->setting);
 }
 
@@ -115,43 +134,201 @@ TEST_F_TIMEOUT(preempt, nothing_to_do, 60)
 	}
 }
 
-/* A full ring, and staged packets. */
+/* A full ring and staged packets, preempted, while the device stands still. */
+struct full {
+	struct preempted before;
+	/* The device stands still at the packet of the one. The other has all that it may have. */
+	int holder, file;
+	/* Submission id of the holder's packet. */
+	__u64 base;
+	/* How many the device has, with that one. */
+	__s64 published;
+	/* How many commands the device has found. */
+	__s64 commands;
+};
+
+/* Whether the device is our own. */
+static bool open_own(struct setting *setting)
+{
+	setting->screen = screen_open();
+	return setting->screen >= 0 && device_state(setting->screen, "commands") >= 0;
+}
+
+static void fill(struct __test_metadata *_metadata, const struct setting *setting,
+		 const char *request, struct full *full)
+{
+	full->before = read_preempted(setting, NODE);
+	full->holder = hold_packet(setting, request);
+	ASSERT_LE(0, full->holder);
+	full->file = new_file(setting);
+	ASSERT_EQ(FILE_PACKETS, submit(full->file, FILE_PACKETS, 0));
+	full->base = query(full->holder).id;
+	full->published = file_number(debug_file(setting, "ring_control"), "in flight: ");
+	EXPECT_EQ(full->base + full->published - 1 + STAGED, query(full->file).id);
+	full->commands = device_count(setting->screen, "display-info");
+	ASSERT_EQ(0, ask(setting, "0"));
+	EXPECT_EQ(-EBUSY, ask(setting, "0"));
+	EXPECT_EQ(full->before.count, read_preempted(setting, NODE).count);
+}
+
+/* What the device had is done, and no more. */
+static void check_answered(struct __test_metadata *_metadata, const struct setting *setting,
+			   const struct full *full)
+{
+	struct preempted after = read_preempted(setting, NODE);
+
+	EXPECT_EQ(full->before.count + 1, after.count);
+	EXPECT_EQ(full->before.id + 1, after.id);
+	EXPECT_EQ(full->base + full->published - 1, after.completed);
+}
+
 TEST_F_TIMEOUT(preempt, full_queue, 120)
 {
 	struct setting *setting = &self->setting;
-	struct preempted before = read_preempted(setting, NODE), after;
 	struct drm_rust_gpu_query_fence found;
-	__s64 commands, published;
-	int holder, file;
-	__u64 base;
+	struct full full;
 
-	setting->screen = screen_open();
-	if (setting->screen < 0 || device_state(setting->screen, "commands") < 0)
+	if (!open_own(setting))
 		SKIP(return, NO_OWN_DEVICE);
 	ASSERT_EQ(0, tdr_level(TDR_LOOK));
-	holder = hold_packet(setting, "stall display-info");
-	ASSERT_LE(0, holder);
-	file = new_file(setting);
-	ASSERT_EQ(FILE_PACKETS, submit(file, FILE_PACKETS, 0));
-	base = query(holder).id;
-	published = file_number(debug_file(setting, "ring_control"), "in flight: ");
-	EXPECT_EQ(base + published - 1 + STAGED, query(file).id);
-	ASSERT_EQ(0, ask(setting, "0"));
-	EXPECT_EQ(-EBUSY, ask(setting, "0"));
-	EXPECT_EQ(before.count, read_preempted(setting, NODE).count);
-	commands = device_count(setting->screen, "display-info");
+	fill(_metadata, setting, "stall display-info", &full);
 	ASSERT_EQ(0, device_resume(setting->screen));
-	EXPECT_EQ(0, wait_for(file, FILE_PACKETS));
+	EXPECT_EQ(0, wait_for(full.file, FILE_PACKETS));
+	check_answered(_metadata, setting, &full);
+	/* Each was executed once, and those that were staged got new ids. */
+	EXPECT_EQ(full.commands + FILE_PACKETS, device_count(setting->screen, "display-info"));
+	found = query(full.file);
+	EXPECT_EQ(full.base + FILE_PACKETS + STAGED, found.id);
+	EXPECT_EQ(FILE_PACKETS, found.completed);
+	close(full.holder);
+	close(full.file);
+}
+
+/* Those that were staged wait again, and go with their file. Those of another one do not. */
+TEST_F_TIMEOUT(preempt, the_file_is_closed, 120)
+{
+	struct setting *setting = &self->setting;
+	struct full full;
+	int other;
+
+	if (!open_own(setting))
+		SKIP(return, NO_OWN_DEVICE);
+	ASSERT_EQ(0, tdr_level(TDR_LOOK));
+	other = new_file(setting);
+	ASSERT_LE(0, other);
+	fill(_metadata, setting, "stall display-info", &full);
+	ASSERT_EQ(OTHERS, submit(other, OTHERS, 0));
+	close(full.file);
+	/* At once: not only when the device goes on. */
+	EXPECT_TRUE(wait_pending(other, full.published + OTHERS));
+	EXPECT_EQ(full.before.count, read_preempted(setting, NODE).count);
+	ASSERT_EQ(0, device_resume(setting->screen));
+	EXPECT_EQ(0, wait_for(full.holder, 1));
+	EXPECT_EQ(0, wait_for(other, OTHERS));
+	check_answered(_metadata, setting, &full);
+	EXPECT_EQ(full.commands + full.published - 1 + OTHERS,
+		  device_count(setting->screen, "display-info"));
+	EXPECT_EQ(full.base + full.published - 1 + STAGED + OTHERS, query(other).id);
+	close(full.holder);
+	close(other);
+}
+
+/*
+ * The device was reset: what it had is lost, the rest was executed once, with new ids. Nothing
+ * has answered the preemption, and the next one has the next id.
+ */
+static void check_lost(struct __test_metadata *_metadata, const struct setting *setting,
+		       const struct full *full)
+{
+	const __s64 lost = full->published - 1;
+	struct preempted after;
+
+	EXPECT_EQ(-ECANCELED, wait_for(full->file, 1));
+	EXPECT_EQ(-ECANCELED, wait_for(full->file, lost));
+	EXPECT_EQ(0, wait_for(full->file, lost + 1));
+	EXPECT_EQ(0, wait_for(full->file, FILE_PACKETS));
+	ASSERT_EQ(0, gpu_calm(setting->fd));
+	EXPECT_EQ(full->commands + FILE_PACKETS - lost + QUESTIONS,
+		  device_count(setting->screen, "display-info"));
+	/* The driver's own commands have ids as well. */
+	EXPECT_LE(full->base + FILE_PACKETS + STAGED, query(full->file).id);
+	EXPECT_EQ(FILE_PACKETS, query(full->file).completed);
+	EXPECT_EQ(full->before.count, read_preempted(setting, NODE).count);
+	EXPECT_EQ(0, ask(setting, "0"));
+	EXPECT_TRUE(wait_answers(setting, NODE, full->before.count + 1));
+	after = read_preempted(setting, NODE);
+	EXPECT_EQ(full->before.id + 2, after.id);
+	EXPECT_LE(query(full->file).id, after.completed);
+	close(full->holder);
+	close(full->file);
+}
+
+TEST_F_TIMEOUT(preempt, the_device_is_reset, 120)
+{
+	struct setting *setting = &self->setting;
+	struct full full;
+
+	if (!open_own(setting))
+		SKIP(return, NO_OWN_DEVICE);
+	ASSERT_EQ(0, tdr_set("delay_ms", DELAY_MS));
+	ASSERT_EQ(0, tdr_set("limit_count", 0));
+	fill(_metadata, setting, "hang display-info", &full);
+	/* The device hangs at its packet. */
+	EXPECT_EQ(-EIO, wait_for(full.holder, 1));
+	check_lost(_metadata, setting, &full);
+}
+
+TEST_F_TIMEOUT(preempt, a_device_that_stands_still_sleeps, 120)
+{
+	struct setting *setting = &self->setting;
+	struct full full;
+
+	if (!open_own(setting))
+		SKIP(return, NO_OWN_DEVICE);
+	if (!can_sleep())
+		SKIP(return, NO_SLEEP);
+	ASSERT_EQ(0, tdr_level(TDR_LOOK));
+	fill(_metadata, setting, "hang display-info", &full);
+	ASSERT_EQ(0, let_sleep());
+	EXPECT_EQ(-ECANCELED, wait_for(full.holder, 1));
+	check_lost(_metadata, setting, &full);
+}
+
+/* All is executed before the device sleeps, and the preemption is answered. */
+TEST_F_TIMEOUT(preempt, a_device_that_works_sleeps, 120)
+{
+	struct setting *setting = &self->setting;
+	struct preempted before, after;
+	__s64 commands;
+	__u64 base;
+	int file;
+
+	if (!open_own(setting))
+		SKIP(return, NO_OWN_DEVICE);
+	if (!can_sleep())
+		SKIP(return, NO_SLEEP);
+	before = read_preempted(setting, NODE);
+	commands = device_count(setting->screen, "display-info");
+	base = query(setting->fd).node_submitted;
+	file = new_file(setting);
+	ASSERT_EQ(0, device_ask(setting->screen, "slow display-info %u", SLOW_MS));
+	ASSERT_EQ(SLOW_PACKETS, submit(file, SLOW_PACKETS, 0));
+	ASSERT_EQ(0, ask(setting, "0"));
+	EXPECT_EQ(before.count, read_preempted(setting, NODE).count);
+	ASSERT_EQ(0, let_sleep());
+	EXPECT_EQ(0, wait_for(file, SLOW_PACKETS));
+	ASSERT_EQ(0, device_resume(setting->screen));
+	ASSERT_EQ(0, gpu_calm(setting->fd));
 	after = read_preempted(setting, NODE);
 	EXPECT_EQ(before.count + 1, after.count);
-	EXPECT_EQ(base + published - 1, after.completed);
-	/* Each was executed once, and those that were staged got new ids. */
-	EXPECT_EQ(commands + FILE_PACKETS, device_count(setting->screen, "display-info"));
-	found = query(file);
-	EXPECT_EQ(base + FILE_PACKETS + STAGED, found.id);
-	EXPECT_EQ(FILE_PACKETS, found.completed);
-	EXPECT_EQ(0, tdr_level(TDR_RECOVER));
-	close(holder);
+	EXPECT_EQ(before.id + 1, after.id);
+	EXPECT_LT(base, after.completed);
+	EXPECT_LT(after.completed, query(file).id);
+	/* Those that were staged have new ids. */
+	EXPECT_LT(base + SLOW_PACKETS, query(file).id);
+	EXPECT_EQ(SLOW_PACKETS, query(file).completed);
+	EXPECT_EQ(commands + SLOW_PACKETS + QUESTIONS,
+		  device_count(setting->screen, "display-info"));
 	close(file);
 }
 
@@ -185,7 +362,7 @@ static void *submit_all(void *arg)
 }
 
 /* All nodes, again and again, while files submit. */
-TEST_F_TIMEOUT(preempt, under_load, 300)
+TEST_F_TIMEOUT(preempt, under_load, 900)
 {
 	const struct setting *setting = &self->setting;
 	struct load loads[RUST_GPU_NODE_COUNT][FILES] = {};

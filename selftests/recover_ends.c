@@ -6,6 +6,7 @@
  * Environment: see display_screen.h and rust_gpu_test.h
  */
 #include "recover_broken.h"
+#include "system_sleep.h"
 
 /* How long a device breaks again and again. */
 #define PAUSED_NS	(4 * NSEC_PER_SEC)
@@ -124,13 +125,10 @@ TEST_F_TIMEOUT(recover, during_unbind, 120)
 
 TEST_F_TIMEOUT(recover, during_sleep, 120)
 {
-	if (access("/sys/power/pm_test", W_OK))
-		SKIP(return, "no CONFIG_PM_DEBUG");
-	write_file("/sys/module/suspend/parameters/pm_test_delay", "1");
+	if (!can_sleep())
+		SKIP(return, NO_SLEEP);
 	ASSERT_EQ(0, hang_all_the_time());
-	ASSERT_EQ(0, write_file("/sys/power/pm_test", "devices"));
-	EXPECT_EQ(0, write_file("/sys/power/state", "mem"));
-	write_file("/sys/power/pm_test", "none");
+	EXPECT_EQ(0, let_sleep());
 	EXPECT_TRUE(returns(&self->state));
 }
 
