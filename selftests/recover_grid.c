@@ -10,6 +10,7 @@
 #include <sys/reboot.h>
 
 #include "recover.h"
+#include "system_sleep.h"
 
 #define RANDOM_CELLS	gpu_rounds(6, 50)
 /* Longest that something may take, besides what it takes on purpose. */
@@ -22,10 +23,14 @@
 #define PROBE_MS	400
 #define SLEEP_NS	(4 * NSEC_PER_SEC)
 
-enum grid_state { LOOK, DOORBELL, RESETTING, RESTORING, BROKEN, PROBING, STATES };
+enum grid_state {
+	LOOK, DOORBELL, PREEMPTING, COLLECTING, RESETTING, RESTORING, WAITING, BROKEN, PROBING,
+	STATES
+};
 
 static const char *const state_names[] = {
-	"look", "doorbell", "reset", "restore", "broken", "probing",
+	"look", "doorbell", "preempt", "collect", "reset", "restore", "waiting", "broken",
+	"probing",
 };
 
 enum way { UNBIND, REMOVE, SLEEP, KILL, UNLOAD, PANIC, WAYS };
@@ -79,6 +84,97 @@ static int begin_probe(struct state *state)
 	return 0;
 }
 
+/* The driver kicks a device that does not go on. */
+static bool is_kicked(const struct state *state)
+{
+	return read_watchdog(&state->gpu).stalled > 0;
+}
+
+/* A preemption is not answered. */
+static bool is_preempting(const struct state *state)
+{
+	char text[256];
+
+	return read_file(path("/sys/kernel/debug/rust_gpu/%s/preempt", state->gpu.pci), text,
+			 sizeof(text)) > 0 && strstr(text, " 1\n");
+}
+
+/* Waits until something is so of the driver, and then for a while. Returns 0 or -errno. */
+static int wait_until(const struct state *state, bool (*is_so)(const struct state *state),
+		      unsigned int milliseconds)
+{
+	const __s64 end = now_ns() + GPU_PATIENCE_NS;
+
+	while (!is_so(state)) {
+		if (now_ns() > end)
+			return -ETIMEDOUT;
+		sleep_ns(5 * NSEC_PER_MSEC);
+	}
+	sleep_ns(milliseconds * NSEC_PER_MSEC);
+	return 0;
+}
+
+/* A client has packets in the device, staged, and waiting: those are what is taken back. */
+static int preempt_client(const struct state *state)
+{
+	__u64 fence;
+	int ret = hang_for(0);
+
+	if (ret)
+		return ret;
+	do
+		ret = gpu_submit(state->render, RUST_GPU_NODE_CONTROL, RUST_GPU_SUBMIT_MAX_COUNT,
+				 RUST_GPU_SUBMIT_NONBLOCK, &fence);
+	while (ret > 0);
+	if (ret != -EAGAIN)
+		return ret;
+	return wait_until(state, is_preempting, rand() % 1000);
+}
+
+/* The device needs a reset, which takes its time. */
+static int begin_reset(unsigned int milliseconds)
+{
+	int ret = device_ask(host, "slow-reset %u", RESET_MS);
+
+	if (!ret)
+		ret = device_ask(host, "needs-reset");
+	sleep_ns(milliseconds * NSEC_PER_MSEC);
+	return ret;
+}
+
+/* Waits for a line of the log. Returns 0 or -errno. */
+static int wait_for_line(int log, const char *text)
+{
+	const __s64 end = now_ns() + GPU_PATIENCE_NS;
+	char line[1024];
+
+	while (now_ns() < end) {
+		while (next_record(log, line, sizeof(line))) {
+			if (strstr(line, text))
+				return 0;
+		}
+		sleep_ns(5 * NSEC_PER_MSEC);
+	}
+	return -ETIMEDOUT;
+}
+
+/* The device stands still at its first command after the reset: it is waited for. */
+static int await_device(void)
+{
+	const int log = log_open();
+	int ret = tdr_set("delay_ms", DELAY_MS);
+
+	if (!ret)
+		ret = device_ask(host, "stall any");
+	if (!ret)
+		ret = show_image();
+	if (!ret)
+		ret = wait_for_line(log, "waiting for it");
+	close(log);
+	sleep_ns(rand() % 1000 * NSEC_PER_MSEC);
+	return ret;
+}
+
 /* Brings the device into a state. Returns 0 or -errno. */
 static int enter(struct state *state, enum grid_state wanted)
 {
@@ -89,13 +185,15 @@ static int enter(struct state *state, enum grid_state wanted)
 	case LOOK:
 		return hang_for(500 + rand() % 600);
 	case DOORBELL:
-		return hang_for(1500 + rand() % 1500);
+		ret = hang_for(0);
+		return ret ? ret : wait_until(state, is_kicked, rand() % 400);
+	case PREEMPTING:
+		return preempt_client(state);
+	case COLLECTING:
+		/* It is found within that time, and what is known of it is written down first. */
+		return begin_reset(rand() % 40);
 	case RESETTING:
-		ret = device_ask(host, "slow-reset %u", RESET_MS);
-		if (!ret)
-			ret = device_ask(host, "needs-reset");
-		sleep_ns(100 * NSEC_PER_MSEC + rand() % 500 * NSEC_PER_MSEC);
-		return ret;
+		return begin_reset(100 + rand() % 500);
 	case RESTORING:
 		ret = device_ask(host, "slow any %u", RESTORE_MS);
 		if (!ret)
@@ -104,6 +202,8 @@ static int enter(struct state *state, enum grid_state wanted)
 			ret = -ETIMEDOUT;
 		sleep_ns(rand() % 1000 * NSEC_PER_MSEC);
 		return ret;
+	case WAITING:
+		return await_device();
 	case BROKEN:
 		ret = tdr_level(TDR_BREAK);
 		if (!ret)
@@ -112,19 +212,6 @@ static int enter(struct state *state, enum grid_state wanted)
 	default:
 		return begin_probe(state);
 	}
-}
-
-/* Lets the devices sleep for a second. Returns 0 or -errno. */
-static int let_sleep(void)
-{
-	int ret;
-
-	write_file("/sys/module/suspend/parameters/pm_test_delay", "1");
-	ret = write_file("/sys/power/pm_test", "devices");
-	if (!ret)
-		ret = write_file("/sys/power/state", "mem");
-	write_file("/sys/power/pm_test", "none");
-	return ret;
 }
 
 /* Shows the panic screen, if that is written to. */
@@ -167,7 +254,7 @@ static __s64 limit(enum way way, enum grid_state now)
 
 	if (way == SLEEP)
 		ns += SLEEP_NS;
-	if (now == RESETTING)
+	if (now == COLLECTING || now == RESETTING)
 		ns += RESET_MS * NSEC_PER_MSEC;
 	return ns * (kernel_is_slow() ? SLOWER : 1);
 }
@@ -248,8 +335,8 @@ static void check_cells(struct __test_metadata *_metadata, struct state *state, 
 {
 	enum grid_state now;
 
-	if (way == SLEEP && access("/sys/power/pm_test", W_OK))
-		SKIP(return, "no CONFIG_PM_DEBUG");
+	if (way == SLEEP && !can_sleep())
+		SKIP(return, NO_SLEEP);
 	prepare(_metadata);
 	for (now = 0; now < STATES; now++)
 		check_cell(_metadata, state, way, now);

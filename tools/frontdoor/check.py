@@ -166,7 +166,7 @@ ENDS = {"restart": ("own", "reboot: Restarting system"),
         "kexec": ("own-kexec", "Starting new kernel")}
 END_SLACK = 0.5
 # The states of recover_grid in which a guest restarts, and how many seconds that may take.
-HANGING = "look doorbell reset restore broken probing".split()
+HANGING = "look doorbell preempt collect reset restore waiting broken probing".split()
 RESTART = 7
 # The size of a disk that has room for the compressed memory of a guest.
 IMAGE_SIZE = 1 << 31
