@@ -111,7 +111,7 @@ static __s64 longest_way(const struct setting *setting, unsigned int others, __s
 }
 
 /* A packet waits for those that were handed out, and for one turn of each other file. */
-TEST_F_TIMEOUT(contexts, share_the_node, 300)
+TEST_F_TIMEOUT(contexts, share_the_node, 900)
 {
 	static const unsigned int others[] = { 1, OTHERS };
 	unsigned int i;
