@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 
 #include "scheduler.h"
+#include "display_scene.h"
 #include "uevents.h"
 
 #define DELAY_MS	200
@@ -162,6 +163,38 @@ TEST_F_TIMEOUT(blame, an_older_open_packet, 120)
 	check_told(_metadata, self->events, false);
 	EXPECT_EQ(0, gpu_works(self->guilty));
 	EXPECT_EQ(0, gpu_works(self->other));
+}
+
+/* It hangs at what the driver wants to show. Packets wait behind that, and nobody is guilty. */
+TEST_F_TIMEOUT(blame, a_command_of_the_display, 120)
+{
+	const struct setting *setting = &self->setting;
+	struct drm_event_vblank event;
+	struct scene scene;
+	struct frame frame;
+
+	ASSERT_EQ(NULL, scene_open(&scene));
+	ASSERT_EQ(0, frame_create(scene.display.fd, &frame, scene.picture.width,
+				  scene.picture.height));
+	ASSERT_EQ(0, scene_show(&scene, 1));
+	ASSERT_EQ(0, gpu_calm(setting->fd));
+	ASSERT_EQ(0, device_ask(setting->screen, "hang flush"));
+	picture_fill(&scene.picture, 2);
+	frame_draw(&frame, &scene.picture);
+	ASSERT_EQ(0, page_flip(&scene.display, frame.fb, DRM_MODE_PAGE_FLIP_EVENT, 0));
+	ASSERT_TRUE(device_wait(setting->screen, "held-control", 1));
+	ASSERT_EQ(1, submit(self->guilty, 1, 0));
+	ASSERT_EQ(1, submit(self->other, 1, 0));
+	EXPECT_EQ(-ECANCELED, wait_for(self->guilty, 1));
+	EXPECT_EQ(-ECANCELED, wait_for(self->other, 1));
+	EXPECT_FALSE(log_names(setting, "at a packet"));
+	check_told(_metadata, self->events, false);
+	EXPECT_EQ(0, gpu_works(self->guilty));
+	EXPECT_EQ(0, gpu_works(self->other));
+	EXPECT_EQ(0, wait_event(scene.display.fd, &event));
+	EXPECT_TRUE(scene_shows(&scene, "blame"));
+	frame_destroy(scene.display.fd, &frame);
+	scene_close(&scene);
 }
 
 /* The device asks for a reset: that is nobody's packet. */
