@@ -198,29 +198,33 @@ mod suite {
         Ok(())
     }
 
+    /// The guide for porters quotes this.
     #[test]
-    fn the_thread_looks_before_each_packet() -> Result {
+    fn a_packet_of_the_example_is_preempted() -> Result {
         let rig = Rig::new()?;
         let _connection = rig.connect()?;
 
-        assert!(rig.submit(Node::Software, 5).is_ok());
-        // The thread is at the first one.
+        // A client has five packets. The thread has taken the first one, and is at it.
+        assert_eq!(rig.submit(Node::Software, 5), Ok((5, 5)));
         let taken = rig.adapter.synchronize_execution(0, |state| {
-            Fake::node(state, Node::Software)
-                .and_then(NodeQueue::pop)
-                .map(|(id, _)| id)
+            Fake::node(state, Node::Software).and_then(NodeQueue::pop)
         });
-        assert_eq!(taken, Ok(Some(1)));
+        assert!(matches!(taken, Ok(Some((1, Some(_))))));
         let before = rig.notifications();
-        rig.preempt(Node::Software, 9)?;
-        assert_eq!(rig.answers(Node::Software), Preempted::NONE);
+        // DxgkDdiPreemptCommand, with 9 as PreemptionFenceId. The other four wait again.
+        scheduler::preempt(&rig.adapter, Node::Software, Some(9))?;
         assert_eq!(rig.progress(Node::Software)?.queued, 4);
-        // It reports the preemption instead of the packet, and goes on with new ids.
+        assert_eq!(rig.answers(Node::Software), answer(0, 0, 0));
+        // The thread reports DMA_PREEMPTED in place of the first packet, and goes on.
         submission::run_submission(&rig.adapter);
         assert_eq!(rig.answers(Node::Software), answer(1, 9, 1));
+        // The four have new submission ids, 6 to 9, and their old tickets, 2 to 5.
         assert_eq!(rig.ids(Node::Software), Ok((9, 9)));
         assert_eq!(rig.client.completed(Node::Software), 5);
         assert_eq!(rig.notifications(), before + 5);
+        // The thread is idle. So the routine of the call itself has reported it.
+        scheduler::preempt(&rig.adapter, Node::Software, Some(10))?;
+        assert_eq!(rig.answers(Node::Software), answer(2, 10, 9));
         Ok(())
     }
 

@@ -7,8 +7,8 @@ import re
 import shlex
 import subprocess
 
-from . import (bootpath, cache, dump, integrate, kernel, pystyle, rooms, roomstest, sizes, tap,
-               waits, words)
+from . import (bootpath, cache, dump, integrate, kernel, pystyle, quotes, rooms, roomstest, sizes,
+               tap, waits, words)
 from .stage import Failure, say
 
 KERNEL = "lint"
@@ -72,9 +72,10 @@ def rules(tally):
     report(tally, "sizes", list(sizes.check(sources)))
     report(tally, "waits", waits.check({**rooms.driver_sources(), **waits.more_sources()},
                                        sources[waits.DOCUMENT]))
+    report(tally, "quotes", list(quotes.check(sources[quotes.DOCUMENT], rooms.driver_sources())))
     report(tally, "README's commands", list(bootpath.missing()))
     for name, check in (("rooms", roomstest), ("names and phrases", words), ("sizes", sizes),
-                        ("waits", waits), ("dump", dump)):
+                        ("waits", waits), ("quotes", quotes), ("dump", dump)):
         report(tally, f"{name}: self-test", list(check.failures()))
 
 
