@@ -27,7 +27,8 @@ rust_gpu: a DRM driver in Rust for the virtio GPU.
   make bench               speed and memory, on the production kernel
   make igt                 Debian's IGT on the C driver and on this one, differences (an hour)
   make clients             modetest, Weston and Xorg: do the screens show what they drew?
-  make guest               Debian guests: the packages of `make deb` installed and removed, desktops
+  make guest               Debian guests: the packages of `make deb` installed and removed, desktops;
+                           the screen on hosts that draw with OpenGL
   make clean               remove what was built, keep the build root and the sources
   make distclean           remove the whole cache
 

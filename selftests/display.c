@@ -42,6 +42,7 @@ TEST_F_TIMEOUT(display, full_frame, 120)
 {
 	ASSERT_EQ(0, scene_show(&scene, 1));
 	EXPECT_TRUE(scene_shows(&scene, "full-frame"));
+	EXPECT_TRUE(screen_turns(scene.screen, "full-frame", &scene.picture));
 	/* The same framebuffer again, with other contents. */
 	ASSERT_EQ(0, scene_show(&scene, 2));
 	EXPECT_TRUE(scene_shows(&scene, "full-frame-again"));

@@ -119,18 +119,37 @@ static int commit(const struct place *place)
 	return request_commit(display, &request, 0, 0);
 }
 
+/* Asks the host for the pointer, and says what is right: the image, or that upside down. */
+static void ask_for(const struct frame *image, const struct place *place, bool turned,
+		    char question[32], char want[64])
+{
+	__u32 x, y, crc = ~0u;
+
+	for (y = 0; y < SIZE; y++)
+		for (x = 0; x < 4 * SIZE; x++)
+			crc = crc_step(crc, image->map[4 * SIZE * (turned ? SIZE - 1 - y : y) + x]);
+	snprintf(question, 32, "pointer %u", scene.display.head);
+	snprintf(want, 64, "pointer %d %d %d %d %08x", SIZE, SIZE, place->hot_x, place->hot_y,
+		 ~crc);
+}
+
 /* Whether a viewer of the screen has the image as its pointer, with this hot spot. */
 static bool is_pointer(const struct frame *image, const struct place *place)
 {
 	char question[32], want[64];
-	__u32 i, crc = ~0u;
 
-	for (i = 0; i < 4 * SIZE * SIZE; i++)
-		crc = crc_step(crc, image->map[i]);
-	snprintf(question, sizeof(question), "pointer %u", scene.display.head);
-	snprintf(want, sizeof(want), "pointer %d %d %d %d %08x", SIZE, SIZE, place->hot_x,
-		 place->hot_y, ~crc);
+	ask_for(image, place, false, question, want);
 	return screen_answers(scene.screen, question, want);
+}
+
+/* Whether the pointer is another one than the image upside down. Asked after is_pointer(). */
+static bool is_upright(const struct frame *image, const struct place *place)
+{
+	char question[32], want[64], answer[64];
+
+	ask_for(image, place, true, question, want);
+	return !screen_ask(scene.screen, answer, sizeof(answer), "%s", question) &&
+	       strcmp(answer, want);
 }
 
 TEST_F_TIMEOUT(cursor, hotspot, 180)
@@ -163,6 +182,7 @@ TEST_F_TIMEOUT(cursor, hotspot, 180)
 		ASSERT_EQ(0, commit(&place));
 		EXPECT_TRUE(screen_cursor(scene.screen, steps[i].command, place.x, place.y));
 		EXPECT_TRUE(is_pointer(image, &place)) TH_LOG("step %u", i);
+		EXPECT_TRUE(is_upright(image, &place)) TH_LOG("step %u", i);
 	}
 	EXPECT_TRUE(scene_shows(&scene, "cursor-hotspot"));
 	place.fb = 0;

@@ -249,6 +249,31 @@ static __maybe_unused bool screen_same(int screen, const char *name,
 	       !strcmp(want, answer);
 }
 
+/*
+ * Whether the last dump shows the picture upside down once the host has turned it, and
+ * so no more the picture itself: that comparison can fail.
+ */
+static __maybe_unused bool screen_turns(int screen, const char *name, const struct picture *picture)
+{
+	struct rect all = picture_rect(picture);
+	struct picture turned;
+	char answer[128];
+	bool right;
+	__u32 y;
+
+	if (picture_create(&turned, picture->width, picture->height))
+		return false;
+	for (y = 0; y < picture->height; y++)
+		memcpy(turned.pixels + (size_t)y * picture->width,
+		       picture->pixels + (size_t)(picture->height - 1 - y) * picture->width,
+		       picture->width * sizeof(*picture->pixels));
+	right = !screen_ask(screen, answer, sizeof(answer), "mirror %s", name) &&
+		screen_same(screen, name, &turned, &all) &&
+		!screen_same(screen, name, picture, &all);
+	free(turned.pixels);
+	return right;
+}
+
 /* Prints the first difference between the last dump and the picture. */
 static __maybe_unused void screen_explain(int screen, const char *name,
 					  const struct picture *picture)

@@ -11,12 +11,11 @@ import time
 import zlib
 
 from . import buildroot, cache, debiantest, debtest, guest, host, kernel, lint, picture, screen, \
-    source, splat, tap, treetest, vm
+    selftest, source, splat, tap, treetest, vm
 from .scenarios import SCENARIOS
 from .progress import Status
 from .stage import Failure, activity, end_of, say
 
-COLLECTION = "drivers/gpu/rust_gpu"
 CORE = ("ioctl getparam waits permissions dumb caps modes debugfs sync removal hostile flood "
         "stall")
 DISPLAY = ("display display_atomic display_cursor display_errors display_fence display_flip "
@@ -238,22 +237,19 @@ class Check:
         present = [test for test in tests.split() if test not in missing]
         if not present:
             return
-        arguments = " ".join(f"-t {COLLECTION}:{test}" for test in present)
         # Some guests take five minutes, half an hour if they are thorough, and several times that
         # on a busy host.
         limit = (8 if thorough else 3) * TIMEOUT
-        if thorough:
-            # The time of a program is for quick ones.
-            arguments += f" -o {limit}"
-        result = self.boot(tally, name, scenario, f"export {environment(scenario, thorough)}\n"
-                           f"exec /mnt/kselftest/run_kselftest.sh {arguments}", limit)
+        result = self.boot(tally, name, scenario,
+                           selftest.job(scenario, present, limit if thorough else None), limit)
         tally.add(tap.kselftest(result.output))
         if tally.failures:
             say(f"   output in {result.output_file}")
 
     def installed(self, name, test):
         """Returns where the build puts a test."""
-        return os.path.join(self.kernel(name).output, "medium/kselftest", COLLECTION, test)
+        return os.path.join(self.kernel(name).output, "medium/kselftest",
+                            selftest.COLLECTION, test)
 
     def kunit(self, tally, name):
         """Runs the driver's own suites, which run when it is loaded."""
@@ -396,8 +392,7 @@ class Check:
 
     def debian(self, tally, name):
         """Runs a part of `make guest`."""
-        folder = debiantest.packages(self.root, self.tree)
-        debiantest.part(tally, self.root, name, folder)
+        debiantest.part(tally, self.root, self.tree, name, None)
 
     def cargo(self, tally, crate):
         """Runs the tests of a crate in user space."""
@@ -473,16 +468,6 @@ def guests(everything):
 def written(result):
     """Returns what was written to the status of a guest's device while that was traced."""
     return STATUS.findall(cache.read(os.path.join(result.directory, screen.LOG)))
-
-
-def environment(scenario, thorough):
-    """Returns the environment that tells the tests about their machine, and their time."""
-    spec = SCENARIOS[scenario]
-    found = ["RUST_GPU_REQUIRED=1", f"RUST_GPU_LONG={int(thorough)}", spec.get("env", "")]
-    if "expect" in spec:
-        kind, messages = spec["expect"].split()
-        found += [f"RUST_GPU_EXPECT_TYPE={kind}", f"RUST_GPU_EXPECT_MESSAGES={messages}"]
-    return " ".join(found)
 
 
 def main(everything, only, jobs):

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests the packages of `make deb` in Debian guests, as users have them."""
+"""Tests the packages of `make deb` in Debian guests, as users have them, and hosts with OpenGL."""
 
 import glob
 import os
-import time
 
-from . import bootpath, cache, deb, debian, desktop, tap
-from .stage import Failure, say
+from . import bootpath, cache, deb, debian, desktop, gltest, parts
+from .stage import Failure
 
-# What runs, and on which disk.
-PARTS = {"boot": (bootpath.steps, debian.BASE), "desktop": (desktop.steps, debian.DESKTOP)}
+# What runs, and on which disk. What has none needs no packages: it runs test kernels.
+PARTS = {"boot": (bootpath.steps, debian.BASE), "desktop": (desktop.steps, debian.DESKTOP),
+         "gl": (gltest.steps, None)}
 
 
 def packages(root, source, folder=None):
@@ -23,28 +23,17 @@ def packages(root, source, folder=None):
     return folder
 
 
-def part(tally, root, name, folder):
-    """Runs one part."""
+def part(tally, root, source, name, folder):
+    """Runs one part. Makes its packages if no folder with them is given."""
     function, image = PARTS[name]
+    if image is None:
+        function(tally, root, source)
+        return
+    folder = packages(root, source, folder)
     function(tally, root, debian.get(root, image), folder, cache.log(f"guest-{name}"))
 
 
 def main(root, source, names, folder):
     """Runs parts. The last line is the sum."""
-    total = tap.Tally()
-    folder = packages(root, source, folder)
-    for name in names:
-        say(f"== guest: {name}")
-        start = time.monotonic()
-        tally = tap.Tally()
-        try:
-            part(tally, root, name, folder)
-        except Failure as failure:
-            failure.report()
-            tally.failures.append(f"guest: {name}: {failure.message}")
-        say(f"== guest: {name}: {tally} in {(time.monotonic() - start) / 60:.0f} min")
-        total.add(tally)
-    for line in total.failures:
-        say(f"FAILED {line}")
-    say(str(total))
-    return 1 if total.failures else 0
+    return parts.run("guest", names,
+                     lambda tally, name: part(tally, root, source, name, folder))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Reads pictures of a screen: pixels of a PPM file, and QR codes by zbar."""
 
+import struct
 import subprocess
 import zlib
 
@@ -35,6 +36,29 @@ class Picture:
         """The colour of a pixel."""
         self.crc(x, y, 1, 1)
         return self.pixels[y * self.pitch + 3 * x:][:3].hex()
+
+    def rows(self):
+        """The rows, from the top."""
+        return [self.pixels[start:start + self.pitch]
+                for start in range(0, len(self.pixels), self.pitch)]
+
+    def mirror(self):
+        """Turns the picture upside down."""
+        self.pixels = b"".join(reversed(self.rows()))
+
+
+def write_png(path, picture):
+    """Writes a picture as a PNG file."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + \
+            struct.pack(">I", zlib.crc32(kind + data))
+
+    # Red, green and blue with 8 bits; each row has no filter.
+    head = struct.pack(">IIBBBBB", picture.width, picture.height, 8, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row[:3 * picture.width] for row in picture.rows())
+    with open(path, "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) +
+                   chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b""))
 
 
 def read_qr(root, path):

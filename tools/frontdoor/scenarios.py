@@ -24,6 +24,7 @@ VIRTIO = {"gpu": "virtio-gpu-pci", "disks": "virtio",
 # more environment for the tests; allow: lines of the kernel log that are right in this machine.
 # kexec: the guest can boot its kernel once more.
 # device: options of a device of our own (device.py) in place of QEMU's, with so many heads.
+# window: QEMU draws with OpenGL into a window, and that is where the screen is looked at (xvfb.py).
 # disks: of virtio in place of NVMe; load: modules that the initramfs loads, in this order.
 SCENARIOS = {
     "msix3": {"gpu": "virtio-gpu-pci,vectors=3", "expect": "msix 3"},
@@ -91,6 +92,9 @@ SCENARIOS = {
     "ends": {"gpu": "virtio-gpu-pci", "append": "console=tty0 console=ttyS0"},
     # With the kernel and the initramfs on two more disks.
     "kexec": {"gpu": "virtio-gpu-pci", "kexec": True},
+    # A device with 3D, on a host that draws with the CPU.
+    "gl": {"gpu": "virtio-gpu-gl-pci", "expect": "msix 3", "window": True},
+    "vga-gl": {"gpu": "virtio-vga-gl", "expect": "msix 3", "window": True},
     "two-heads": {"gpu": "virtio-gpu-pci,max_outputs=2"},
     "three-heads": {"gpu": "virtio-gpu-pci,max_outputs=3,edid=off"},
     "icount": {"gpu": "virtio-gpu-pci", "smp": 1, "machine": ICOUNT,

@@ -7,6 +7,7 @@ A request is one line, and so is its answer:
     screendump NAME [HEAD]      done NAME WIDTH HEIGHT CRC
     crc NAME X Y WIDTH HEIGHT   done NAME CRC
     pixel NAME X Y              done NAME RRGGBB
+    mirror NAME                 done NAME
     qr NAME                     done NAME found|none
     panic|halt|poweroff NAME    done NAME
     watch                       done watch
@@ -30,8 +31,8 @@ or `error` and the reason. A CRC is zlib's CRC-32, in hexadecimal, of the red, g
 of all pixels, row by row from the top.
 
 `screendump` writes NAME.png to the directory of the run. `crc`, `pixel` and `qr` are about the last
-one. A dump also shows what was transferred to the device and never flushed, and it does not show
-the cursor.
+one; `mirror` turns that upside down, so that a test can see its comparison fail. A dump also shows
+what was transferred to the device and never flushed, and it does not show the cursor.
 
 `panic`, `halt` and `poweroff` say that the guest is about to end in that way. When its console
 shows that it did, all heads are dumped as NAME-HEAD, and QEMU is ended.
@@ -200,6 +201,11 @@ class Service:
     def answer_pixel(self, _monitor, name, x, y):
         """The colour of a pixel of the last dump."""
         return [name, self.last(name).pixel(int(x), int(y))]
+
+    def answer_mirror(self, _monitor, name):
+        """Turns the last dump upside down."""
+        self.last(name).mirror()
+        return [name]
 
     def answer_qr(self, _monitor, name):
         """Whether there is a QR code in the last dump."""

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-from . import cache, device, initramfs, progress, screen, splat, tap
+from . import cache, device, initramfs, progress, screen, splat, tap, xvfb
 from .scenarios import SCENARIOS
 from .stage import Failure, activity, say, tail
 
@@ -123,7 +123,8 @@ def qemu(kernel, guest, scenario, directory, append, screens, disk=None):
     command = ["qemu-system-x86_64", "-M", "q35", "-accel", spec.get("accel", accelerator()),
                "-cpu", "max,la57=off",
                "-m", "2G", "-smp", str(spec.get("smp", 2)), "-nodefaults", "-no-user-config",
-               "-display", "none", "-no-reboot", "-msg", "timestamp=on", "-kernel", kernel.image,
+               *(xvfb.DISPLAY if "window" in spec else ["-display", "none"]),
+               "-no-reboot", "-msg", "timestamp=on", "-kernel", kernel.image,
                "-initrd", initrd(kernel, guest, spec, directory),
                "-append", " ".join(filter(None, arguments)), *disks(kernel, guest, spec, directory),
                *(namespace(4, disk, "off") if disk else [])]
@@ -178,7 +179,14 @@ def service(root, directory, scenario):
     spec = SCENARIOS[scenario]
     if "device" in spec:
         return device.Screens(root, directory, spec["heads"], spec["device"])
+    if "window" in spec:
+        return xvfb.Screens(root, directory)
     return screen.Service(root, directory, heads(scenario))
+
+
+def argv(root, scenario, command):
+    """Returns the command line that runs QEMU in the root that has what the machine needs."""
+    return xvfb.argv(command) if "window" in SCENARIOS[scenario] else root.argv(command)
 
 
 def new_run(name):
@@ -243,8 +251,8 @@ class Run:
         with open(self.log, "w", encoding="utf-8") as log:
             log.write(" ".join(self.command) + "\n")
             log.flush()
-            with subprocess.Popen(self.kernel.root.argv(self.command), stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.PIPE, stderr=log,
+            with subprocess.Popen(argv(self.kernel.root, self.scenario, self.command),
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
                                   pass_fds=self.screens.descriptors()) as process:
                 timed_out = self.attend(process, timeout, echo, cache.key(script))
         result = Result(self.directory, self.scenario, time.monotonic() - start, timed_out,
@@ -342,7 +350,7 @@ def shell(kernel, guest, scenario):
     say("== guest: exit or Ctrl-A X ends it, Ctrl-A C is QEMU's monitor")
     command = qemu(kernel, guest, scenario, directory, ["rust_gpu.shell", "kunit.enable=0"],
                    None)
-    subprocess.run(kernel.root.argv(command), check=False)
+    subprocess.run(argv(kernel.root, scenario, command), check=False)
 
 
 def explain(result):
