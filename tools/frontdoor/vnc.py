@@ -2,11 +2,10 @@
 """Talks to a VNC server (RFC 6143): asks for another size, and reads the cursor."""
 
 import collections
-import socket
 import struct
-import time
 
-PATIENCE = 20
+from .connection import Broken, Connection
+
 LONGEST_TEXT = 4096
 LARGEST_CURSOR = 512 * 512
 SECURITY_NONE = 1
@@ -27,52 +26,18 @@ STATUS = {0: "taken", 1: "prohibited", 2: "out of resources", 3: "unknown layout
 Rectangle = collections.namedtuple("Rectangle", "x y width height encoding data")
 
 
-class Broken(OSError):
-    """The server does not follow the protocol, or refuses."""
-
-
-class Viewer:
-    """A connection to a VNC server on a Unix socket, of which no use lasts longer than PATIENCE."""
-
-    def __init__(self, path):
-        self.deadline = time.monotonic() + PATIENCE
-        self.connection = socket.socket(socket.AF_UNIX)
-        try:
-            self.connection.settimeout(PATIENCE)
-            self.connection.connect(path)
-            self.shake_hands()
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        """Ends the connection."""
-        self.connection.close()
+class Viewer(Connection):
+    """A connection to a VNC server."""
 
     def read(self, form):
         """Returns the fields of the next bytes; a single one without a tuple."""
-        left = struct.calcsize(form)
-        data = b""
-        while left:
-            self.connection.settimeout(max(self.deadline - time.monotonic(), 0.001))
-            part = self.connection.recv(left)
-            if not part:
-                raise Broken("the VNC server has closed the connection")
-            data += part
-            left -= len(part)
+        data = self.take(struct.calcsize(form))
         fields = struct.unpack(form, data)
         return fields[0] if len(fields) == 1 else fields
 
     def write(self, form, *fields):
         """Sends a message."""
-        self.connection.settimeout(max(self.deadline - time.monotonic(), 0.001))
-        self.connection.sendall(struct.pack(form, *fields))
+        self.give(struct.pack(form, *fields))
 
     def read_text(self):
         """Returns a text, which comes after its length."""

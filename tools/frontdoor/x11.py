@@ -2,11 +2,10 @@
 """Talks to an X server (X11 protocol, XFixes): finds a window, reads its pixels and the cursor."""
 
 import collections
-import socket
 import struct
-import time
 
-PATIENCE = 20
+from .connection import Broken, Connection
+
 # Core requests by their opcodes, and what GetImage is asked for: 32 bits a pixel, all planes.
 GET_WINDOW_ATTRIBUTES, CONFIGURE_WINDOW, GET_GEOMETRY, QUERY_TREE = 3, 12, 14, 15
 QUERY_POINTER, WARP_POINTER, GET_IMAGE, QUERY_EXTENSION = 38, 41, 73, 98
@@ -25,74 +24,40 @@ Geometry = collections.namedtuple("Geometry", "x y width height")
 Cursor = collections.namedtuple("Cursor", "x y width height hot_x hot_y data")
 
 
-class Broken(OSError):
-    """The server does not follow the protocol, or refuses."""
-
-
-class Display:
-    """A connection to an X server on a Unix socket; a context. No use lasts longer than PATIENCE.
-    """
+class Display(Connection):
+    """A connection to an X server."""
 
     def __init__(self, path):
-        self.deadline = time.monotonic() + PATIENCE
+        self.root = None
         self.extensions = {}
-        self.connection = socket.socket(socket.AF_UNIX)
-        try:
-            self.connection.settimeout(PATIENCE)
-            self.connection.connect(path)
-            self.root = self.shake_hands()
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        """Ends the connection."""
-        self.connection.close()
-
-    def read(self, length):
-        """The next bytes."""
-        data = bytearray()
-        while len(data) < length:
-            self.connection.settimeout(max(self.deadline - time.monotonic(), 0.001))
-            part = self.connection.recv(min(length - len(data), 1 << 20))
-            if not part:
-                raise Broken("the X server has closed the connection")
-            data += part
-        return bytes(data)
+        super().__init__(path)
 
     def shake_hands(self):
-        """Agrees on version 11 of the protocol, little-endian; returns the root window."""
-        self.connection.sendall(struct.pack("<BxHHHHxx", ord("l"), 11, 0, 0, 0))
-        status, _, _, length = struct.unpack("<BxHHH", self.read(8))
-        data = self.read(4 * length)
+        """Agrees on version 11 of the protocol, little-endian; finds the root window."""
+        self.give(struct.pack("<BxHHHHxx", ord("l"), 11, 0, 0, 0))
+        status, _, _, length = struct.unpack("<BxHHH", self.take(8))
+        data = self.take(4 * length)
         if status != 1:
             raise Broken(f"the X server refuses: {data.decode(errors='replace')}")
         vendor, _, roots, formats = struct.unpack_from("<HHBB", data, 16)
         if not roots:
             raise Broken("the X server has no screen")
-        return struct.unpack_from("<I", data, 32 + (vendor + 3) // 4 * 4 + 8 * formats)[0]
+        self.root, = struct.unpack_from("<I", data, 32 + (vendor + 3) // 4 * 4 + 8 * formats)
 
     def send(self, opcode, detail=0, data=b""):
         """Sends a request."""
         data += bytes(-len(data) % 4)
-        self.connection.settimeout(max(self.deadline - time.monotonic(), 0.001))
-        self.connection.sendall(struct.pack("<BBH", opcode, detail, 1 + len(data) // 4) + data)
+        self.give(struct.pack("<BBH", opcode, detail, 1 + len(data) // 4) + data)
 
     def ask(self, opcode, detail=0, data=b""):
         """Sends a request and returns the reply to it, all bytes; skips events."""
         self.send(opcode, detail, data)
         while True:
-            head = self.read(HEAD)
+            head = self.take(HEAD)
             if head[0] == ERROR:
                 raise Broken(f"the X server answers request {head[10]} with error {head[1]}")
             if head[0] == REPLY:
-                return head + self.read(4 * struct.unpack_from("<I", head, 4)[0])
+                return head + self.take(4 * struct.unpack_from("<I", head, 4)[0])
 
     def children(self):
         """The windows that the root window has and that are on the screen."""
