@@ -11,7 +11,7 @@ export KDIR KERNEL_TARBALL FORCE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run check check-all shell lint deb tree untree bench igt clients guest clean distclean
+.PHONY: help run check check-all shell lint deb tree untree bench igt clients guest 3d clean distclean
 
 define HELP
 rust_gpu: a DRM driver in Rust for the virtio GPU.
@@ -29,6 +29,7 @@ rust_gpu: a DRM driver in Rust for the virtio GPU.
   make clients             modetest, Weston and Xorg: do the screens show what they drew?
   make guest               Debian guests: the packages of `make deb` installed and removed, desktops;
                            the screen on hosts that draw with OpenGL
+  make 3d                  programs that draw with OpenGL, by the C driver and by this one
   make clean               remove what was built, keep the build root and the sources
   make distclean           remove the whole cache
 
@@ -45,7 +46,7 @@ On the command line or in the environment:
   RUST_GPU_ACCEL=NAME      QEMU's accelerator: kvm or tcg (default: kvm where it surely works)
   FORCE=1                  tree, untree: lose what you changed in the driver's files there
 
-run, check, shell, deb, clients and guest need root on Debian 12 or 13, and install what they need with apt.
+run, check, shell, deb, clients, guest and 3d need root on Debian 12 or 13, and install what they need with apt.
 endef
 
 help:
@@ -55,7 +56,7 @@ help:
 run shell:
 	@$(FRONT) $@ --kernel $(KERNEL) --scenario $(SCENARIO)
 
-check lint bench igt clean distclean:
+check lint bench igt 3d clean distclean:
 	@$(FRONT) $@
 
 deb:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from . import (bench, buildroot, cache, check, clean, clients, deb, debiantest, dump, guest, host,
-               igt, integrate, kernel, lint, source, vm)
+               igt, integrate, kernel, lint, source, virgl, vm)
 from .scenarios import SCENARIOS
 from .stage import Failure, say
 
@@ -101,6 +101,13 @@ def command_clients(args):
     """Runs modetest, kmscube, Weston and Xorg, and compares the screen with what they drew."""
     built, image = bootable(args.kernel, guest.CLIENTS)
     return clients.main(built, image, args.only or clients.CLIENTS, args.driver, args.minutes)
+
+
+def command_3d(args):
+    """Runs programs that draw with OpenGL on the C driver and on this one, and compares."""
+    built, image = bootable("production", guest.GL)
+    return virgl.main(built, image, args.only or virgl.PARTS, args.driver or igt.DRIVERS,
+                      args.record)
 
 
 def command_deb(args):
@@ -202,6 +209,12 @@ def parser():
     command.add_argument("--minutes", type=int, default=1,
                          help="how long Weston and Xorg resize their window (%(default)s)")
     command.add_argument("--driver", choices=igt.DRIVERS, default="rust")
+    command = add("3d", command_3d)
+    command.add_argument("--only", choices=virgl.PARTS, action="append")
+    command.add_argument("--driver", choices=igt.DRIVERS, action="append",
+                         help="only this driver; can be repeated")
+    command.add_argument("--record", action="store_true",
+                         help="keep the C driver's results in tools/baseline/3d")
     command = add("deb", command_deb)
     command.add_argument("--config", help="a fragment that is laid over tools/config/deb.config")
     command = add("guest", command_guest)

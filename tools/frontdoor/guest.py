@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Makes the guests' root file systems: a minimal Debian trixie, one with IGT, one with clients."""
+"""Makes the guests' root file systems: a minimal Debian trixie, and some with programs."""
 
 import dataclasses
 import os
@@ -34,6 +34,11 @@ CLIENTS = Image("guest-clients", "a Debian trixie with Weston and Xorg (4 minute
                 [*MINIMAL.packages, "udev", "libdrm-tests", "kmscube", "weston", "seatd",
                  "xserver-xorg-core", "xserver-xorg-input-libinput", "x11-apps",
                  "x11-xserver-utils", "xdotool", "netpbm"], 2000)
+
+# Programs that draw with OpenGL, and IGT's tests of the driver.
+GL = Image("guest-gl", "a Debian forky with programs for OpenGL (5 minutes)", ["forky"],
+           [*IGT.packages, "kmscube", "glmark2-es2-drm", "mesa-utils", "weston", "seatd",
+            "xwayland", "xserver-xorg-core", "x11-xserver-utils"], 2000)
 
 
 class Guest:
