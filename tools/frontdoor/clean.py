@@ -3,13 +3,14 @@
 
 import os
 
-from . import cache
+from . import cache, installed
 from .stage import say
 
 
 def built():
     """Removes builds, logs and runs; keeps the build root, the sources and the guests' images."""
-    remove(name for name in entries() if name in ("runs", "logs", "cargo-target", "deb"))
+    remove(name for name in entries() if name in ("runs", "logs", "cargo-target", "deb") or
+           name.startswith(installed.PREFIX))
     for name in entries():
         if name.startswith("kernel-"):
             outputs = [os.path.join(name, output) for output in os.listdir(cache.path(name))

@@ -36,12 +36,13 @@ BASE = Image("debian", "Debian trixie with its own kernel and GRUB (4 minutes)",
     systemd systemd-sysv udev dbus kmod procps pciutils iproute2 initramfs-tools zstd
     linux-image-amd64 grub-pc login e2fsprogs
 """.split(), ["setup.sh"], 2600)
-# llvmpipe draws what is OpenGL.
-DESKTOP = Image("debian-desktop", "Debian trixie with desktops (8 minutes)", BASE.packages + """
+# llvmpipe draws what is OpenGL. Of dracut it has the part that can be beside initramfs-tools.
+DESKTOP = Image("debian-desktop", "Debian trixie with desktops (9 minutes)", BASE.packages + """
     plymouth plymouth-themes libpam-systemd fonts-dejavu-core libgl1-mesa-dri
     sway swaybg foot weston xserver-xorg-core xserver-xorg-input-libinput x11-xserver-utils
-    xinit openbox xterm lightdm lightdm-gtk-greeter
-""".split(), ["setup.sh", "desktop.sh", "weston.ini"], 2900, grub=False)
+    xinit openbox xterm lightdm lightdm-gtk-greeter mutter
+    cryptsetup-bin systemd-cryptsetup dracut-core
+""".split(), ["setup.sh", "desktop.sh", "weston.ini"], 3300, grub=False)
 
 
 class Disk:

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Runs desktops in Debian guests that differ in the GPU's driver only, and compares the screens."""
 
-import os
 import re
 import threading
 import time
 
-from . import bootpath, debian, machine, splat
+from . import bootpath, debian, installed, machine, splat
 from .qmp import Refused
 from .stage import Failure, say
 
@@ -65,28 +64,42 @@ def equal_part(one, other):
     return same / (one.width * one.height)
 
 
-class Splash(threading.Thread):
-    """Takes pictures of plymouth's splash while a guest boots; a context."""
+def is_splash(picture):
+    """Whether it is plymouth's splash: its background, and at the sides nothing else."""
+    colour = bytes.fromhex(BACKGROUND)
+    side = colour * (picture.width // 4)
+    for row in range(picture.height):
+        line = picture.pixels[row * picture.pitch:][:3 * picture.width]
+        if not line.startswith(side) or not line.endswith(side):
+            return False
+    return picture.pixels.count(colour) >= SPLASH * picture.width * picture.height
 
-    def __init__(self, desktop):
+
+class Splash(threading.Thread):
+    """Takes pictures of plymouth's splash while a guest boots, some seconds apart; a context."""
+
+    def __init__(self, desktop, pause=1):
         super().__init__()
         self.desktop = desktop
+        self.pause = pause
         self.over = threading.Event()
         # For each picture whether it is the splash. All of them are kept for people.
         self.shown = []
+        # The sizes of those that are.
+        self.sizes = set()
 
     def run(self):
         """The thread."""
         last = None
-        while not self.over.wait(1):
+        while not self.over.wait(self.pause):
             try:
                 picture = self.desktop.look(f"boot-{len(self.shown):03}")
             except (Refused, OSError, EOFError):
                 continue
-            share = picture.pixels.count(bytes.fromhex(BACKGROUND))
-            self.shown.append(share >= SPLASH * picture.width * picture.height)
+            self.shown.append(is_splash(picture))
             if self.shown[-1]:
                 last = picture
+                self.sizes.add((picture.width, picture.height))
         if last:
             self.desktop.pictures["splash"] = last
 
@@ -112,6 +125,8 @@ class Desktop:
         self.tally = tally
         self.guest = guest
         self.driver = driver
+        # The GPU whose screen is looked at.
+        self.device = machine.DEVICE
         self.pictures = {}
         self.journal = []
 
@@ -126,7 +141,7 @@ class Desktop:
 
     def look(self, name):
         """Takes a picture."""
-        return self.guest.picture(f"{self.driver}-{name}")
+        return self.guest.picture(f"{self.driver}-{name}", device=self.device)
 
     def rest(self, name, before=None, corner=None):
         """Waits until the screen shows something else than `before`, and no change any more.
@@ -232,13 +247,23 @@ class Desktop:
         self.count(equal_part(again, greeter) >= SAME, "lightdm: the greeter is back")
         self.guest.ask("systemctl stop lightdm")
 
+    def driver_is(self, wanted):
+        """Counts whether the GPU has a driver."""
+        right, found = bootpath.has_driver(self.guest, wanted)
+        self.count(right, f"the GPU's driver is {wanted}: {found}")
+
+    def clean(self):
+        """Counts whether the kernel's log is clean, and keeps the journal's warnings."""
+        self.journal = self.guest.ask(JOURNAL).splitlines()
+        splats = list(splat.find(self.guest.ask("dmesg")))
+        self.count(not splats, f"a clean kernel log {splats}")
+
     def run(self):
         """All of it."""
         self.login()
         for session in SESSIONS:
             self.part(session[0], self.session, *session)
         self.part("lightdm", self.manager)
-        self.journal = self.guest.ask(JOURNAL).splitlines()
 
     def part(self, name, function, *arguments):
         """Runs a part. If it fails, the others still run."""
@@ -266,53 +291,24 @@ def compare(tally, c_run, ours):
     tally.count(not more, f"guest: {len(more)} warnings that C's run lacks: {more[:3]}")
 
 
-def installed(root, disk, folder, directory, log):
-    """Installs packages in a copy of a disk; returns that, its kernel and its initramfs."""
-    changes, image = os.path.join(directory, "install"), os.path.join(directory, "disk")
-    machine.overlay(root, disk.image, changes, log)
-    with machine.Machine(root, "debian-install", changes,
-                         bootpath.medium(root, {bootpath.FIRST: folder}, directory, log),
-                         boot=disk.boot()) as guest:
-        guest.ready()
-        guest.ask(f"{bootpath.MEDIUM} && dpkg -i /mnt/{bootpath.FIRST}/linux-image-*.deb",
-                  2 * machine.SCRIPT)
-        release = guest.ask("linux-version list | grep rust")
-        guest.off()
-    root.run(["qemu-img", "convert", "-O", "raw", changes, image], log)
-    os.unlink(changes)
-    files = []
-    for name in (f"vmlinuz-{release}", f"initrd.img-{release}"):
-        files.append(os.path.join(directory, name))
-        root.run(["debugfs", "-R", f"dump /boot/{name} {files[-1]}",
-                  f"{image}?offset={debian.START}"], log)
-    return image, files
-
-
-def desktops(tally, root, image, boot, driver, log):
+def desktops(tally, disk, directory, driver):
     """Boots a disk with a driver, and runs all desktops on it."""
     argument, wanted = DRIVERS[driver]
-    changes = f"{image}.{driver}"
-    machine.overlay(root, image, changes, log)
-    with machine.Machine(root, f"debian-{driver}", changes, boot=boot,
-                         append=f"{QUIET} {argument}") as guest:
+    with disk.machine(f"debian-{driver}", directory, append=f"{QUIET} {argument}") as guest:
         say(f"   pictures in {guest.directory}")
         desktop = Desktop(tally, guest, driver)
         with Splash(desktop):
             guest.ready()
-        right, found = bootpath.has_driver(guest, wanted)
-        desktop.count(right, f"the GPU's driver is {wanted}: {found}")
+        desktop.driver_is(wanted)
         desktop.run()
+        desktop.clean()
         # The end of the block kills QEMU: it does not switch off a machine that has slept,
         # whichever driver the GPU has.
-        dmesg = guest.ask("dmesg")
-    splats = list(splat.find(dmesg))
-    desktop.count(not splats, f"a clean kernel log {splats}")
     return desktop
 
 
 def steps(tally, root, disk, folder, log):
     """Runs the desktops with the C driver and with this one on the same disk, and compares."""
+    disk = installed.get(root, disk, folder, log)
     with debian.scratch() as directory:
-        image, boot = installed(root, disk, folder, directory, log)
-        compare(tally, *(desktops(tally, root, image, boot, driver, log)
-                         for driver in ("c", "rust")))
+        compare(tally, *(desktops(tally, disk, directory, driver) for driver in ("c", "rust")))

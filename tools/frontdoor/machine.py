@@ -37,10 +37,10 @@ class Machine:
 
     The disk is written to. The medium is the image of a file system that the guest has as
     /dev/disk/by-id/virtio-medium. With `boot`, a kernel and an initramfs, the boot loader on the
-    disk is not used.
+    disk is not used. `more` are QEMU's arguments for other devices.
     """
 
-    def __init__(self, root, name, disk, medium=None, boot=None, append="", gpu=GPU):
+    def __init__(self, root, name, disk, medium=None, boot=None, append="", more=()):
         self.root = root
         self.directory = vm.new_run(name)
         self.console = os.path.join(self.directory, "console.log")
@@ -48,8 +48,8 @@ class Machine:
         self.agent, self.qemus_agent = socket.socketpair()
         self.port, self.qemus_port = socket.socketpair()
         self.lines, self.monitor = Lines(self.agent), Monitor(self.port)
-        self.command = [*machine(gpu), *drive("root", disk, "qcow2"),
-                        *(drive("medium", medium, "raw,readonly=on") if medium else ()),
+        self.command = [*machine(), *drive("root", disk, "qcow2"),
+                        *(drive("medium", medium, "raw,readonly=on") if medium else ()), *more,
                         *(direct(*boot, append) if boot else ()), *self.ports()]
         self.process = None
         self.doing = "starting"
@@ -117,17 +117,29 @@ class Machine:
 
     def ready(self, timeout=BOOT):
         """Waits until the guest has booted; returns the release of its kernel."""
-        self.doing = "booting"
         start = time.monotonic()
         with activity("guest", self.look, "debian boot"):
-            while True:
-                found = READY.match(self.read(start + timeout))
-                if found:
-                    break
-            # Where the CPU is slow, udev still loads modules when systemd has started all.
-            self.run("systemctl is-system-running --wait; udevadm settle --timeout=600", timeout)
-        say(f"   booted {found.group(1)} in {time.monotonic() - start:.0f} s")
-        return found.group(1)
+            release = self.begun(timeout)
+            self.settle(timeout)
+        say(f"   booted {release} in {time.monotonic() - start:.0f} s")
+        return release
+
+    def begun(self, timeout=BOOT):
+        """Waits until the guest runs scripts; returns the release of its kernel.
+
+        That is so as soon as its root is mounted.
+        """
+        self.doing = "booting"
+        deadline = time.monotonic() + timeout
+        while True:
+            found = READY.match(self.read(deadline))
+            if found:
+                return found.group(1)
+
+    def settle(self, timeout=BOOT):
+        """Waits until a guest that runs scripts has booted."""
+        # Where the CPU is slow, udev still loads modules when systemd has started all.
+        self.run("systemctl is-system-running --wait; udevadm settle --timeout=600", timeout)
 
     def run(self, script, timeout=SCRIPT):
         """Runs a shell script as root; returns its exit status and what it printed."""
@@ -168,12 +180,12 @@ class Machine:
             raise Dead("the guest did not switch itself off", "its console",
                        self.console) from error
 
-    def picture(self, name, head=0):
+    def picture(self, name, head=0, device=DEVICE):
         """Takes a picture of a screen, as NAME.png in the directory of the run."""
         base = os.path.join(self.directory, name)
         for kind in ("png", "ppm"):
             self.monitor.execute("screendump", filename=f"{base}.{kind}", format=kind,
-                                 device=DEVICE, head=head)
+                                 device=device, head=head)
         try:
             return Picture(f"{base}.ppm")
         finally:
@@ -187,11 +199,11 @@ class Machine:
             time.sleep(0.2)
 
 
-def machine(gpu):
+def machine():
     """QEMU's arguments for the machine: all that can be virtio is virtio."""
     return ["qemu-system-x86_64", "-M", "q35", "-accel", vm.accelerator(), "-cpu",
             "max,la57=off", "-m", "2G", "-smp", "2", "-nodefaults", "-no-user-config",
-            "-display", "none", "-msg", "timestamp=on", "-device", f"{gpu},id={DEVICE}",
+            "-display", "none", "-msg", "timestamp=on", "-device", f"{GPU},id={DEVICE}",
             "-netdev", "user,id=net0,restrict=on", "-device", "virtio-net-pci,netdev=net0",
             "-device", "virtio-rng-pci", "-device", "virtio-balloon-pci"]
 
