@@ -4,11 +4,12 @@
 import glob
 import os
 
-from . import bootpath, cache, deb, debian, desktop, gltest, parts
+from . import bootpath, cache, deb, debian, desktop, gltest, gpus, parts
 from .stage import Failure
 
 # What runs, and on which disk. What has none needs no packages: it runs test kernels.
 PARTS = {"boot": (bootpath.steps, debian.BASE), "desktop": (desktop.steps, debian.DESKTOP),
+         "gpus": (gpus.steps, debian.DESKTOP),
          "gl": (gltest.steps, None)}
 
 
