@@ -4,12 +4,13 @@
 import glob
 import os
 
-from . import bootpath, cache, deb, debian, desktop, gltest, gpus, parts
+from . import bootpath, cache, deb, debian, desktop, gltest, gpus, mutter, parts
 from .stage import Failure
 
 # What runs, and on which disk. What has none needs no packages: it runs test kernels.
 PARTS = {"boot": (bootpath.steps, debian.BASE), "desktop": (desktop.steps, debian.DESKTOP),
          "gpus": (gpus.steps, debian.DESKTOP),
+         "mutter": (mutter.steps, debian.DESKTOP),
          "gl": (gltest.steps, None)}
 
 
