@@ -4,13 +4,16 @@
 import glob
 import os
 
-from . import bootpath, cache, deb, debian, desktop, gltest, gpus, mutter, parts
+from . import bootpath, cache, deb, debian, desktop, earlyboot, gltest, gpus, mutter, parts
 from .stage import Failure
 
 # What runs, and on which disk. What has none needs no packages: it runs test kernels.
 PARTS = {"boot": (bootpath.steps, debian.BASE), "desktop": (desktop.steps, debian.DESKTOP),
          "gpus": (gpus.steps, debian.DESKTOP),
          "mutter": (mutter.steps, debian.DESKTOP),
+         "simpledrm": (earlyboot.simpledrm, debian.DESKTOP),
+         "password": (earlyboot.password, debian.DESKTOP),
+         "dracut": (earlyboot.dracut, debian.DESKTOP),
          "gl": (gltest.steps, None)}
 
 
