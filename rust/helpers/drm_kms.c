@@ -80,11 +80,6 @@ rust_helper_drm_atomic_crtc_needs_modeset(const struct drm_crtc_state *state)
 	return drm_atomic_crtc_needs_modeset(state);
 }
 
-__rust_helper bool rust_helper_dma_fence_is_signaled(struct dma_fence *fence)
-{
-	return dma_fence_is_signaled(fence);
-}
-
 #ifndef CONFIG_LOCKDEP
 __rust_helper bool rust_helper_dma_fence_begin_signalling(void)
 {
