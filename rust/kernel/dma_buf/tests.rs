@@ -8,6 +8,8 @@ use super::{
 };
 use crate::prelude::*;
 
+mod irq;
+
 /// A timeline whose fences have a number.
 struct Ring;
 
