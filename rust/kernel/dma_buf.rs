@@ -8,6 +8,7 @@ mod callback;
 mod chain;
 mod context;
 mod fence;
+mod resv;
 #[cfg(CONFIG_SYNC_FILE)]
 mod sync_file;
 
@@ -30,7 +31,8 @@ pub use self::{
         FenceContext,
         FenceContextOps, //
     },
-    fence::Fence, //
+    fence::Fence,
+    resv::Usage, //
 };
 
 #[cfg(CONFIG_SYNC_FILE)]
