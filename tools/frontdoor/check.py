@@ -264,7 +264,7 @@ class Check:
         for suite in ("rust_doctests_kernel", "rust_drm_gem_shmem", "rust_drm_kms",
                       "rust_drm_kms_modes", "rust_drm_panic", "rust_irq", "rust_devres",
                       "rust_kthread", "rust_dma_fence", "rust_dma_fence_irq",
-                      "rust_drm_syncobj", "rust_drm_exec"):
+                      "rust_drm_syncobj", "rust_drm_exec", "rust_drm_release"):
             if not any(suite in found for found in suites):
                 tally.failures.append(f"no suite {suite} ran")
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Tests of what DRM does with fences: sync objects, and the reservations of many objects.
+//! Tests of what DRM does with fences: sync objects, and the reservations of many objects; and of
+//! how files and objects end.
 
 use super::{
     gem,
@@ -23,6 +24,8 @@ use crate::{
             Atomic,
             Relaxed, //
         },
+        Arc,
+        Mutex, //
     }, //
 };
 use core::ptr::NonNull;
@@ -35,8 +38,24 @@ struct MockData {}
 
 struct MockDriverFile;
 
-#[pin_data]
-struct MockObject {}
+/// How many files were closed, and how many objects there are.
+static CLOSED: Atomic<i32> = Atomic::new(0);
+static OBJECTS: Atomic<i32> = Atomic::new(0);
+
+/// Where objects without references wait to be freed, if they have such a place.
+type Bin = Mutex<Option<gem::shmem::Released<MockObject>>>;
+
+#[pin_data(PinnedDrop)]
+struct MockObject {
+    bin: Option<Arc<Bin>>,
+}
+
+#[pinned_drop]
+impl PinnedDrop for MockObject {
+    fn drop(self: Pin<&mut Self>) {
+        OBJECTS.fetch_sub(1, Relaxed);
+    }
+}
 
 impl drm::file::DriverFile for MockDriverFile {
     type Driver = Mock;
@@ -44,14 +63,29 @@ impl drm::file::DriverFile for MockDriverFile {
     fn open(_dev: &drm::Device<Mock>) -> Result<Pin<KBox<Self>>> {
         Ok(KBox::new(Self, GFP_KERNEL)?.into())
     }
+
+    fn postclose(self: Pin<&Self>, _dev: &drm::Device<Mock, drm::Ioctl>) {
+        CLOSED.fetch_add(1, Relaxed);
+    }
 }
 
 impl gem::DriverObject for MockObject {
     type Driver = Mock;
-    type Args = ();
+    type Args = Option<Arc<Bin>>;
 
-    fn new(_dev: &drm::Device<Mock>, _size: usize, _args: ()) -> impl PinInit<Self, Error> {
-        try_pin_init!(MockObject {})
+    fn new(_dev: &drm::Device<Mock>, _size: usize, bin: Self::Args) -> impl PinInit<Self, Error> {
+        try_pin_init!(MockObject {
+            bin: {
+                OBJECTS.fetch_add(1, Relaxed);
+                bin
+            },
+        })
+    }
+
+    fn released(obj: gem::shmem::Released<Self>) {
+        if let Some(bin) = obj.bin.clone() {
+            *bin.lock() = Some(obj);
+        }
     }
 }
 
@@ -266,7 +300,7 @@ mod exec {
         let mut objects = KVec::new();
         for _ in 0..count {
             objects.push(
-                Object::new(drm, PAGE_SIZE, ObjectConfig::default(), ())?,
+                Object::new(drm, PAGE_SIZE, ObjectConfig::default(), None)?,
                 GFP_KERNEL,
             )?;
         }
@@ -415,6 +449,68 @@ mod exec {
         let left = objects[0].wait_idle(Usage::Read, long);
         drop(thread);
         assert!(left.is_ok_and(|left| left > 0 && left <= long));
+        Ok(())
+    }
+}
+
+#[macros::kunit_tests(rust_drm_release)]
+mod release {
+    use super::*;
+    use crate::{
+        drm::gem::{
+            shmem::{
+                Object,
+                ObjectConfig, //
+            },
+            BaseObject, //
+        },
+        new_mutex,
+        page::PAGE_SIZE, //
+    };
+
+    fn object(
+        drm: &drm::Device<Mock>,
+        bin: Option<Arc<Bin>>,
+    ) -> Result<crate::sync::aref::ARef<Object<MockObject>>> {
+        Object::new(drm, PAGE_SIZE, ObjectConfig::default(), bin)
+    }
+
+    #[test]
+    fn closed_after_the_handles() -> Result {
+        let (_reg, drm) = create_drm_dev()?;
+        let file = MockFile::new(&drm)?;
+        let (closed, objects) = (CLOSED.load(Relaxed), OBJECTS.load(Relaxed));
+
+        object(&drm, None)?.create_handle(file.file())?;
+        assert_eq!(OBJECTS.load(Relaxed), objects + 1);
+        assert_eq!(CLOSED.load(Relaxed), closed);
+        drop(file);
+        assert_eq!(OBJECTS.load(Relaxed), objects);
+        assert_eq!(CLOSED.load(Relaxed), closed + 1);
+        Ok(())
+    }
+
+    #[test]
+    fn freed_when_the_driver_says() -> Result {
+        let (reg, drm) = create_drm_dev()?;
+        let bin = Arc::pin_init(new_mutex!(None), GFP_KERNEL)?;
+        let objects = OBJECTS.load(Relaxed);
+
+        let obj = object(&drm, Some(bin.clone()))?;
+        let other = obj.clone();
+        drop(obj);
+        assert!(bin.lock().is_none());
+        drop(other);
+        let released = bin.lock().take();
+        assert!(released.is_some());
+        assert_eq!(OBJECTS.load(Relaxed), objects + 1);
+
+        // It keeps the device.
+        drop(drm);
+        drop(reg);
+        assert_eq!(OBJECTS.load(Relaxed), objects + 1);
+        drop(released);
+        assert_eq!(OBJECTS.load(Relaxed), objects);
         Ok(())
     }
 }
