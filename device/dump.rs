@@ -11,7 +11,10 @@ use core::fmt::{
     Write, //
 };
 use kernel::{
-    alloc::Flags,
+    alloc::{
+        flags::__GFP_NOWARN,
+        Flags, //
+    },
     devcoredump,
     prelude::*,
     sync::atomic::Relaxed,
@@ -130,7 +133,7 @@ impl Engines<'_> {
     ///
     /// Context: process, no lock held but that of the device.
     pub(super) fn publish(&self, dump: &DumpBuffer) {
-        if let Ok(text) = dump.copy(GFP_KERNEL) {
+        if let Ok(text) = dump.copy(GFP_KERNEL | __GFP_NOWARN) {
             devcoredump::publish(self.adapter.miniport().device(), text, GFP_KERNEL);
         }
     }
