@@ -75,7 +75,8 @@ def host_versions():
 def run(tally, kernel, image, part, driver):
     """Runs one program in a guest; returns what it gave."""
     script = vm.scripts("ask", "clients/common", "3d/common", f"3d/{part}",
-                        MODULES=igt.MODULES[driver], VERSIONS=f"{MESA} {GUEST[part]}")
+                        MODULES=igt.MODULES[driver], VERSIONS=f"{MESA} {GUEST[part]}",
+                        WESTON_INI=cache.read(clients.WESTON_INI))
     result = vm.boot(kernel, image, SCENARIO, script, TIMEOUT, echo="",
                      append=["kunit.enable=0", f"virtio_gpu_driver={driver}"])
     name = f"{driver}: {part}"
