@@ -76,14 +76,20 @@ def is_splash(picture):
 
 
 class Splash(threading.Thread):
-    """Takes pictures of plymouth's splash while a guest boots, some seconds apart; a context."""
+    """Takes pictures of plymouth's splash while a guest boots, some seconds apart; a context.
 
-    def __init__(self, desktop, pause=1):
+    With a size, pictures of this size may be black: a new console sets its mode before plymouth
+    draws.
+    """
+
+    def __init__(self, desktop, pause=1, black=None):
         super().__init__()
         self.desktop = desktop
         self.pause = pause
+        self.black = black
         self.over = threading.Event()
-        # For each picture whether it is the splash. All of them are kept for people.
+        # For each picture whether it is the splash; None if it is black and may be. All of them are
+        # kept for people.
         self.shown = []
         # The sizes of those that are.
         self.sizes = set()
@@ -97,6 +103,8 @@ class Splash(threading.Thread):
             except (Refused, OSError, EOFError):
                 continue
             self.shown.append(is_splash(picture))
+            if (picture.width, picture.height) == self.black and not picture.pixels.strip(b"\0"):
+                self.shown[-1] = None
             if self.shown[-1]:
                 last = picture
                 self.sizes.add((picture.width, picture.height))
@@ -111,11 +119,13 @@ class Splash(threading.Thread):
         self.over.set()
         self.join()
         found = [number for number, shown in enumerate(self.shown) if shown]
-        others = [number for number in range(min(found), max(found)) if not self.shown[number]] \
-            if found else []
+        between = range(min(found), max(found)) if found else []
+        others = [number for number in between if self.shown[number] is False]
+        black = sum(self.shown[number] is None for number in between)
         self.desktop.count(bool(found) and not others,
                            f"plymouth's splash is on {len(found)} pictures of {len(self.shown)} "
-                           f"during the boot, and nothing else between; but on {others}")
+                           f"during the boot, and nothing else between ({black} black); but on "
+                           f"{others}")
 
 
 class Desktop:

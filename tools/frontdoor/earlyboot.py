@@ -62,7 +62,7 @@ def simpledrm_run(tally, disk, directory, driver):
                       f"{QUIET} {SIMPLEDRM} {FIRMWARE} {argument}") as guest:
         say(f"   pictures in {guest.directory}")
         desktop = Desktop(tally, guest, driver)
-        splash = Splash(desktop, 0.2)
+        splash = Splash(desktop, 0.2, SIZE)
         with splash:
             guest.begun()
             guest.ask(HOLD)

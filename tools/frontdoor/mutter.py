@@ -14,7 +14,7 @@ STORED = (1024, 768)
 SIZES = ((800, 600), (1366, 768), (1100, 700), (1600, 900), (640, 480), (1280, 720), (1440, 900),
          (911, 677), (1920, 1080), (1280, 800))
 # Seconds that mutter has to follow.
-PATIENCE = 90
+PATIENCE = 150
 SESSION = """
 cat >/usr/local/bin/m <<'END'
 #!/bin/sh
