@@ -178,7 +178,7 @@ TEST_F_TIMEOUT(blame, a_command_of_the_display, 120)
 				  scene.picture.height));
 	ASSERT_EQ(0, scene_show(&scene, 1));
 	ASSERT_EQ(0, gpu_calm(setting->fd));
-	/* The packets are to be there before it is reset, also on a busy host. */
+	/* The packets have to be there before it is reset, also on a busy host. */
 	ASSERT_EQ(0, tdr_set("delay_ms", TDR_DELAY_MS));
 	ASSERT_EQ(0, device_ask(setting->screen, "hang flush"));
 	picture_fill(&scene.picture, 2);
