@@ -125,8 +125,8 @@ TEST_F_TIMEOUT(modes, counters_advance, 120)
 	__u64 told;
 
 	ASSERT_LE(info->messages, 3);
-	ASSERT_EQ(0, gpu_calm(self->fd));
 	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+		ASSERT_EQ(0, gpu_calm(self->fd));
 		for (i = 0; i < info->messages; i++)
 			ASSERT_EQ(0, read_counters(self->fd, i, &before[i]));
 		ASSERT_EQ(0, submit_one_by_one(self->fd, node));
@@ -147,7 +147,8 @@ TEST_F_TIMEOUT(modes, counters_advance, 120)
 		b = &before[info->notify_message];
 		a = &after[info->notify_message];
 		told = a->notifications - b->notifications;
-		EXPECT_GE(PACKETS, told) TH_LOG("node %u", node);
+		/* The last report of the node before may come with the first DPC of this one. */
+		EXPECT_GE(PACKETS + 1, told) TH_LOG("node %u", node);
 		/* The DPC reports what another message completed, at times two packets in one. */
 		EXPECT_LE(messages[node] == info->notify_message ? PACKETS : 1, told)
 			TH_LOG("node %u", node);
