@@ -148,6 +148,20 @@ TEST_F_TIMEOUT(blame, never_answered, 120)
 	check_told(_metadata, self->events, true);
 }
 
+/* Two files have a packet each. The reset ends both, and nobody is guilty. */
+static void check_nobody(struct __test_metadata *_metadata, const struct setting *setting,
+			 int one, int other, int events)
+{
+	ASSERT_EQ(1, submit(one, 1, 0));
+	ASSERT_EQ(1, submit(other, 1, 0));
+	EXPECT_EQ(-ECANCELED, wait_for(one, 1));
+	EXPECT_EQ(-ECANCELED, wait_for(other, 1));
+	EXPECT_FALSE(log_names(setting, "at a packet"));
+	check_told(_metadata, events, false);
+	EXPECT_EQ(0, gpu_works(one));
+	EXPECT_EQ(0, gpu_works(other));
+}
+
 /* An older packet that may take its time could be the reason as well. */
 TEST_F_TIMEOUT(blame, an_older_open_packet, 120)
 {
@@ -155,14 +169,7 @@ TEST_F_TIMEOUT(blame, an_older_open_packet, 120)
 
 	ASSERT_EQ(0, write_file(debug_file(setting, "open"), "0 1"));
 	ASSERT_EQ(0, device_ask(setting->screen, "hang display-info"));
-	ASSERT_EQ(1, submit(self->guilty, 1, 0));
-	ASSERT_EQ(1, submit(self->other, 1, 0));
-	EXPECT_EQ(-ECANCELED, wait_for(self->guilty, 1));
-	EXPECT_EQ(-ECANCELED, wait_for(self->other, 1));
-	EXPECT_FALSE(log_names(setting, "at a packet"));
-	check_told(_metadata, self->events, false);
-	EXPECT_EQ(0, gpu_works(self->guilty));
-	EXPECT_EQ(0, gpu_works(self->other));
+	check_nobody(_metadata, setting, self->guilty, self->other, self->events);
 }
 
 /* It hangs at what the driver wants to show. Packets wait behind that, and nobody is guilty. */
@@ -185,14 +192,7 @@ TEST_F_TIMEOUT(blame, a_command_of_the_display, 120)
 	frame_draw(&frame, &scene.picture);
 	ASSERT_EQ(0, page_flip(&scene.display, frame.fb, DRM_MODE_PAGE_FLIP_EVENT, 0));
 	ASSERT_TRUE(device_wait(setting->screen, "held-control", 1));
-	ASSERT_EQ(1, submit(self->guilty, 1, 0));
-	ASSERT_EQ(1, submit(self->other, 1, 0));
-	EXPECT_EQ(-ECANCELED, wait_for(self->guilty, 1));
-	EXPECT_EQ(-ECANCELED, wait_for(self->other, 1));
-	EXPECT_FALSE(log_names(setting, "at a packet"));
-	check_told(_metadata, self->events, false);
-	EXPECT_EQ(0, gpu_works(self->guilty));
-	EXPECT_EQ(0, gpu_works(self->other));
+	check_nobody(_metadata, setting, self->guilty, self->other, self->events);
 	EXPECT_EQ(0, wait_event(scene.display.fd, &event));
 	EXPECT_TRUE(scene_shows(&scene, "blame"));
 	frame_destroy(scene.display.fd, &frame);
