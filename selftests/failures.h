@@ -36,8 +36,8 @@ static bool failures_prepare(void)
  * Calls @run with @data, and refuses allocation number @nth that this thread makes in it.
  * Returns what @run has returned. *@refused tells whether there were so many.
  */
-static int run_without(int (*run)(const void *data), const void *data, unsigned int nth,
-		       bool *refused)
+static __maybe_unused int run_without(int (*run)(const void *data), const void *data,
+				      unsigned int nth, bool *refused)
 {
 	int fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
 	char text[16] = "";

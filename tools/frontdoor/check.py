@@ -118,7 +118,7 @@ MORE_GUESTS += [
     ("kmemleak", "iommu", "removal dumb display"),
     ("kmemleak", "iommu-physical", "removal dumb display display_import"),
     ("kmemleak", "root-port-debug", "removal"),
-    ("kmemleak", "own", "own lost objects refusals recover"),
+    ("kmemleak", "own", "own lost objects refusals recover recover_memory"),
     ("kmemleak", "own", "recover_again"),
     ("kmemleak", "own-firmware", "firmware"),
 ]
