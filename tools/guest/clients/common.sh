@@ -246,6 +246,45 @@ changed()
 	[ "$changed_is" != "$SHOWN" ] && SHOWN=$changed_is
 }
 
+# recoveries: how often the driver has reset the device because it hung.
+recoveries()
+{
+	sed -n 's/^recoveries: //p' /sys/kernel/debug/rust_gpu/*/watchdog
+}
+
+# was_reset COUNT: whether that is more often by now. The pointer moves, so that the device gets a
+# command: the driver looks at a device that has something to do.
+was_reset()
+{
+	ask mouse 3 2
+	[ "$(recoveries)" -gt "$1" ]
+}
+
+# lose_state: takes the bus from the device, which then forgets all that it was told (QEMU does that),
+# until the driver has reset it.
+lose_state()
+{
+	lose_before=$(recoveries)
+	# The command register, with memory and I/O.
+	printf '\003' | dd of="$(echo /sys/class/drm/card?/device/config)" bs=1 seek=4 conv=notrunc &&
+		await 30 was_reset "$lose_before"
+}
+
+# is_ours: whether the driver is this one, which survives the device.
+is_ours()
+{
+	[ "$MODULES" = rust_gpu ]
+}
+
+# survives: whether the screens are right after each of five resets, and a new size of the window is
+# on them afterwards.
+survives()
+{
+	for survives_round in 1 2 3 4 5; do
+		lose_state && agrees reset && resized "$survives_round" || return
+	done
+}
+
 # console NAME: writes to the console, and prints what the first head shows then.
 console()
 {

@@ -103,6 +103,7 @@ check "the monitor is exchanged" replug 1024 768
 check "the screen shows Weston's picture" agrees exchanged
 check "the monitor is exchanged again" replug 800 600
 check "for $MINUTES minutes each new size of the window is on the screen" session resized
+is_ours && check "it goes on after each of five resets of the device" survives
 check "the window ends" close_window
 check "Weston ends" stop_weston
 check "seatd ends" stop_seatd

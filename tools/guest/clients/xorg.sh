@@ -172,6 +172,7 @@ check "the second head has another mode" new_mode 1024 768
 check "the screen shows the same picture" agrees mode
 check "the second head has the first mode again" new_mode 800 600
 check "for $MINUTES minutes each new size of the window is on the screen" session resized
+is_ours && check "it goes on after each of five resets of the device" survives
 check "the cursor follows the pointer still" pointer_moves 0 321 432 0
 check "the window ends" stop_window
 check "Xorg ends" stop_xorg
