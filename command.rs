@@ -381,6 +381,13 @@ impl Response for NoResponse {
 #[repr(C)]
 pub(crate) struct NoData;
 
+/// Returns whether a response of `written` bytes that begins with `kind` says that the command
+/// succeeded.
+pub(crate) fn is_success(kind: u32, written: u32) -> bool {
+    // CAST: a small constant.
+    (RESP_OK_NODATA..RESP_ERR_FIRST).contains(&kind) && written >= HEADER_SIZE as u32
+}
+
 impl NoData {
     /// Returns whether a response of `written` bytes that begins with `kind` is this one.
     pub(crate) fn is(kind: u32, written: u32) -> bool {

@@ -87,12 +87,17 @@ const ANSWER_TIMEOUT_NS: i64 = 5_000_000_000;
 /// the first attempt: a device that is only slow answers that one.
 const RESET_AFTER_NS: i64 = 3_500_000_000;
 
-/// Ends all waits when it is dropped.
-struct StopWaiters(Arc<Fences>);
+/// Ends all waits when it is dropped, and all fences of packets: a commit that waits for one would
+/// hold up the DRM device, whose screens are switched off first.
+struct StopWaiters<'a> {
+    fences: Arc<Fences>,
+    adapter: Arc<Adapter<Gpu<'a>>>,
+}
 
-impl Drop for StopWaiters {
+impl Drop for StopWaiters<'_> {
     fn drop(&mut self) {
-        self.0.unplug();
+        self.fences.unplug();
+        scheduler::cancel_render(&*self.adapter);
     }
 }
 
@@ -101,7 +106,7 @@ impl Drop for StopWaiters {
 pub(crate) struct StartedDevice<'a> {
     /// First, so that nobody sleeps in an ioctl when the DRM device is unplugged: unplug waits for
     /// an SRCU that all DRM devices share.
-    waiters: StopWaiters,
+    waiters: StopWaiters<'a>,
     _hotplug_thread: Kthread<'a>,
     registration: drm::Registration<'a, RustGpuDriver>,
     _debugfs: DebugFiles<'a>,
@@ -152,7 +157,10 @@ impl<'a> StartedDevice<'a> {
         let hotplug_thread = start_hotplug_thread(&adapter, outputs, drm, registered.clone())?;
         let registration = register(pdev, unregistered, data)?;
         registered.signal();
-        let waiters = StopWaiters(fences.clone());
+        let waiters = StopWaiters {
+            fences: fences.clone(),
+            adapter: adapter.clone(),
+        };
         engines.started.store(true, Relaxed);
         engines.set_can_recover(true);
         owner::mention_3d(pdev, adapter.miniport().features());

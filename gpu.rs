@@ -75,6 +75,7 @@ pub(crate) mod debugfs;
 mod framebuffer;
 mod hardware;
 mod messages;
+mod render;
 mod resources;
 mod service;
 
@@ -88,6 +89,7 @@ pub(crate) use self::{
         MessageMap,
         State, //
     },
+    render::Feeder,
     resources::{
         Object,
         ObjectData,
@@ -165,6 +167,8 @@ pub(crate) struct Gpu<'a> {
     resources: Pin<KBox<ResourceTable>>,
     /// Work that a higher layer does in the DPC.
     deferred: SetOnce<Arc<dyn Deferred>>,
+    /// What has packets of the driver that must not be lost.
+    feeder: SetOnce<Arc<dyn Feeder>>,
     /// The next DPC does that work.
     deferred_due: Atomic<bool>,
     /// A command failed, and the log says so.
@@ -197,6 +201,7 @@ impl<'a> Gpu<'a> {
             max_pieces: SetOnce::new(),
             resources,
             deferred: SetOnce::new(),
+            feeder: SetOnce::new(),
             deferred_due: Atomic::new(false),
             warned: Atomic::new(false),
             display_event: Event::new(),
@@ -338,14 +343,15 @@ impl Gpu<'_> {
         let message = self.map.of(node);
         let found = adapter.synchronize_execution(message, |state| {
             let queue = state.virtqueue(node)?;
-            Some((queue.take_retired(), queue.broken()))
+            Some((queue.take_retired(), queue.take_ended(), queue.broken()))
         });
-        let Ok(Some((list, cause))) = found else {
+        let Ok(Some((list, ended, cause))) = found else {
             return;
         };
         if let Some(cause) = cause {
-            self.report_broken(node, cause);
+            self.report_broken(adapter, node, cause);
         }
+        ended.finish();
         let Some(mut list) = list else {
             return;
         };
@@ -360,7 +366,10 @@ impl Gpu<'_> {
                     reply.set(retired.command);
                     continue;
                 }
-                Completion::None | Completion::Null | Completion::Panic => continue,
+                // Those of the render node are in the other list.
+                Completion::None | Completion::Null | Completion::Panic | Completion::Render(_) => {
+                    continue
+                }
                 Completion::Created(id) => self.resources.created(id, !refused),
                 Completion::Attached(id) => {
                     let list = retired.command.filter(|_| refused).map(|(list, _)| list);
@@ -442,14 +451,14 @@ impl Gpu<'_> {
                 state.virtqueue(node).map(|queue| queue.mark_broken(cause))
             });
             if let Ok(Some(cause)) = found {
-                self.report_broken(node, cause);
+                self.report_broken(adapter, node, cause);
             }
         }
     }
 
     /// Has the device reset, as a ring is broken. If that is not to be done, or the device is gone,
     /// ends all waits and logs one line, the first time that the device is found broken.
-    fn report_broken(&self, node: Node, cause: Broken) {
+    fn report_broken(&self, adapter: &Adapter<Self>, node: Node, cause: Broken) {
         let resets = self.policy().level != Level::Look && self.watchdog.can_recover();
         if resets && cause != Broken::Reset && self.fences.check().is_ok() {
             self.watchdog.report_broken();
@@ -463,6 +472,8 @@ impl Gpu<'_> {
                 format_args!("{cause}")
             );
         }
+        // Nobody ends them later.
+        scheduler::cancel_render(adapter);
     }
 }
 
@@ -470,9 +481,12 @@ impl Gpu<'_> {
 /// the DPC. If this is not the notify message, the DPC reports them. Returns whether it found
 /// anything.
 fn reap(state: &mut Synchronized<'_, Gpu<'_>>) -> bool {
-    let mut dpc = state.reap();
+    let (mut dpc, is_rendered) = state.reap();
     if dpc == Dpc::Idle {
         return false;
+    }
+    if is_rendered {
+        render::report(state, dpc);
     }
     for node in Node::ENGINES {
         let Some(queue) = &state.nodes[node] else {

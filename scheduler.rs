@@ -45,16 +45,20 @@ use crate::irq::{
 mod blame;
 mod client;
 mod context;
+mod engines;
 mod fence;
 mod fifo;
 mod node;
 mod notify;
 mod policy;
 mod preempt;
+mod promise;
 mod queue;
+mod render;
 mod submission;
 #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
 mod tests;
+mod timeline;
 mod watchdog;
 
 use self::queue::Published;
@@ -65,6 +69,11 @@ pub(crate) use self::{
     },
     client::Client,
     context::places_size,
+    engines::{
+        client_share,
+        Engine,
+        Interrupt, //
+    },
     fence::Fences,
     fifo::Fifo,
     node::{
@@ -87,13 +96,14 @@ pub(crate) use self::{
         report_preempted,
         Preempted, //
     },
-    queue::{
-        client_share,
-        Engine,
-        Interrupt,
-        NodeQueue, //
+    promise::Promise,
+    queue::NodeQueue,
+    render::{
+        cancel_render,
+        Submitted, //
     },
     submission::submission_thread,
+    timeline::PacketFence,
     watchdog::{
         watchdog_thread,
         Hang,
@@ -101,6 +111,19 @@ pub(crate) use self::{
         Watchdog, //
     },
 };
+
+#[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(unused_imports))]
+pub(crate) use self::{
+    promise::Bytes,
+    render::{
+        submit_promised,
+        Refused, //
+    },
+    timeline::MAX_RINGS,
+};
+
+/// The queues of two nodes that live in the same message.
+pub(crate) type TwoQueues<'a, E> = (&'a mut NodeQueue<E>, &'a mut NodeQueue<E>);
 
 /// A miniport whose messages hold the nodes of this scheduler.
 pub(crate) trait Hardware: Miniport {
@@ -117,6 +140,10 @@ pub(crate) trait Hardware: Miniport {
     /// Returns `node` if it lives in the message of `state`.
     fn node(state: &mut Self::State, node: Node) -> Option<&mut NodeQueue<Self::Engine>>;
 
+    /// Returns the control node and the render node if they live in the message of `state`, which
+    /// is the same for both.
+    fn control_and_render(state: &mut Self::State) -> Option<TwoQueues<'_, Self::Engine>>;
+
     /// Returns the state of the scheduler if `state` is that of the notify message.
     fn notify(state: &mut Self::State) -> Option<&mut Notify>;
 
@@ -132,7 +159,7 @@ pub(crate) trait Hardware: Miniport {
     fn kick(&self, node: Node);
 
     /// Returns what those see that wait.
-    fn fences(&self) -> &Fences;
+    fn fences(&self) -> &Arc<Fences>;
 
     /// Returns the clock.
     fn watchdog(&self) -> &Watchdog;
@@ -163,6 +190,11 @@ pub(crate) trait Hardware: Miniport {
     ///
     /// Context: process (the watchdog).
     fn tick(adapter: &Adapter<Self>) -> bool;
+
+    /// Submits packets of the driver that had no place before.
+    ///
+    /// Context: process (the submission thread), no lock held.
+    fn drain(_adapter: &Adapter<Self>) {}
 
     /// Makes a packet that does nothing but complete.
     ///
@@ -446,7 +478,7 @@ impl Snapshot {
     /// Adds what `queue` shows.
     fn look_at<E: Engine>(&mut self, queue: &mut NodeQueue<E>) {
         self.wakes |= queue.take_wakes();
-        self.waiting |= queue.engine.is_some() && queue.is_waiting();
+        self.waiting |= queue.has_ring() && queue.is_waiting();
     }
 }
 

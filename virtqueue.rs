@@ -50,11 +50,18 @@ use crate::{
 
 mod buffer;
 mod dma;
+mod free_map;
 mod log;
 mod packet;
 mod panic;
 mod payload;
+mod render;
 
+#[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(unused_imports))]
+pub(crate) use self::render::{
+    Kept,
+    Tail, //
+};
 pub(crate) use self::{
     buffer::{
         CommandBuffer,
@@ -76,6 +83,7 @@ use self::{
         succeeded,
         Retired, //
     },
+    render::EndedPackets,
 };
 
 /// Segments of most requests: the command and the room for its response.
@@ -95,6 +103,14 @@ struct Request {
     fence: u64,
     /// In the log.
     number: u32,
+}
+
+/// A packet that ended, by its submission id.
+pub(crate) enum Ended {
+    /// One of the node that has the virtqueue.
+    Plain(u64),
+    /// One of the render node, and whether the device did what it says.
+    Render(u64, Result),
 }
 
 impl ring::Request for Request {
@@ -141,6 +157,14 @@ pub(crate) struct Virtqueue {
     /// The DPC was asked for because the ring is broken.
     break_told: bool,
     log: CommandLog,
+    /// The last fence id that a command of the render node got.
+    last_fence_id: u32,
+    /// Fenced commands of the render node that the device has.
+    fenced: u16,
+    /// Packets of the render node that the device has used, for the DPC.
+    ended: EndedPackets,
+    /// The device has 3D. It answers what is fenced after the work of its GPU then.
+    has_render: bool,
 }
 
 impl Virtqueue {
@@ -180,13 +204,17 @@ impl Virtqueue {
             max_pieces,
             panic_reserve: KVec::new(),
             pool: CommandPool::new(dev, dma, size.max(MIN_SLOTS))?,
-            // CAST: no more than `size`.
-            null_pool: CommandPool::new(dev, dma, client_share(size.into()) as u16)?,
+            // One is for the driver. CAST: no more than `size`.
+            null_pool: CommandPool::new(dev, dma, client_share(size.into()) as u16 + 1)?,
             retired: Fifo::new(size.into())?,
             empty_list: Some(Fifo::new(size.into())?),
             rejected: None,
             break_told: false,
             log: CommandLog::new()?,
+            last_fence_id: 0,
+            fenced: 0,
+            ended: EndedPackets::new(),
+            has_render: features.has(feature::VIRGL),
         })
     }
 
@@ -205,6 +233,8 @@ impl Virtqueue {
                 reply.set(retired.command);
             }
         }
+        self.take_ended().finish();
+        self.fenced = 0;
         self.rejected = None;
         self.break_told = false;
         if self.empty_list.is_none() {
@@ -240,12 +270,12 @@ impl Virtqueue {
         }
     }
 
-    /// Takes one used element, and returns the fence id of its request.
+    /// Takes one used element, and returns which packet ended.
     ///
     /// [`None`] if there is none, the list of retired requests is full, or the ring is broken.
     ///
     /// Context: lock of the message held.
-    pub(crate) fn pop(&mut self) -> Option<u64> {
+    pub(crate) fn pop(&mut self) -> Option<Ended> {
         if self.retired.is_full() {
             return None;
         }
@@ -257,6 +287,12 @@ impl Virtqueue {
             number,
         } = used.request;
         self.log.end(number, &buffer, used.written);
+        let completion = match completion {
+            Completion::Render(tail) => {
+                return Some(self.end_render(tail, buffer, used.written, fence));
+            }
+            completion => completion,
+        };
         // Null packets and commands that succeeded are in slots. The slot is free from here on.
         let is_null = matches!(completion, Completion::Null);
         let executed = matches!(buffer, CommandBuffer::Slot(_))
@@ -280,7 +316,7 @@ impl Virtqueue {
                 command,
             });
         }
-        Some(fence)
+        Some(Ended::Plain(fence))
     }
 
     /// Asks the device for an interrupt at the next used element. Returns true if there are used
@@ -342,6 +378,8 @@ impl Virtqueue {
                 };
                 buffer.write_request(&MoveCursor::from(nowhere), Header::default())
             }
+            // It would have to wait for what the render node has.
+            _ if self.has_render => buffer.write_request(&GetDisplayInfo, Header::default()),
             _ => buffer.write_request(&GetDisplayInfo, Header::fenced(fence)),
         };
         written.ok().map(|()| buffer)
@@ -351,6 +389,12 @@ impl Virtqueue {
 impl Engine for Virtqueue {
     type Packet = Packet;
 
+    fn set_fenced(packet: &mut Packet) {
+        if let Packet::Render(_, tail) = packet {
+            tail.set_fenced();
+        }
+    }
+
     fn capacity(&self) -> usize {
         let requests = usize::from(self.ring.size() / self.descriptors.max(1));
         requests - self.panic_reserve.len().min(requests)
@@ -358,7 +402,7 @@ impl Engine for Virtqueue {
 
     fn submit(&mut self, packet: Packet, fence: u64) -> Result<(), Packet> {
         let segments = match &packet {
-            Packet::Command(buffer, _) => buffer.segments(),
+            Packet::Command(buffer, _) | Packet::Render(buffer, _) => buffer.segments(),
             Packet::Null(..) => usize::from(SEGMENTS),
         };
         if self.ring.broken().is_some() || !self.has_room(segments) {
@@ -369,6 +413,10 @@ impl Engine for Virtqueue {
             Packet::Null(node) => match self.null_command(node, fence) {
                 Some(buffer) => (buffer, Completion::Null),
                 None => return Err(Packet::Null(node)),
+            },
+            Packet::Render(buffer, tail) => match self.fence(buffer, &tail) {
+                Ok(buffer) => (buffer, Completion::Render(tail)),
+                Err(buffer) => return Err(Packet::Render(buffer, tail)),
             },
         };
         let request = Request {
@@ -386,6 +434,17 @@ impl Engine for Virtqueue {
         Ok(())
     }
 
+    fn has_room_for(&self, packet: &Packet) -> bool {
+        match packet {
+            Packet::Render(buffer, tail) => {
+                self.ring.broken().is_none()
+                    && self.has_room(buffer.segments())
+                    && self.can_fence(tail)
+            }
+            _ => false,
+        }
+    }
+
     fn publish(&mut self, interrupt: Interrupt) -> bool {
         if interrupt == Interrupt::Suppressed && self.ring.is_idle() {
             self.ring.disable_interrupts();
@@ -400,7 +459,7 @@ impl Engine for Virtqueue {
     fn needs_dpc(&mut self) -> bool {
         // Once for a break: a broken ring stays so, and the DPC can do no more about it.
         let broke = self.broken().is_some() && !core::mem::replace(&mut self.break_told, true);
-        broke || !self.retired.is_empty()
+        broke || !self.retired.is_empty() || !self.ended.is_empty()
     }
 
     fn is_broken(&self) -> bool {

@@ -37,8 +37,12 @@ use crate::{
         NodeQueue,
         Notify, //
     },
-    transport::Transport,
+    transport::{
+        feature,
+        Transport, //
+    },
     virtqueue::{
+        CommandPool,
         DmaContext,
         Virtqueue, //
     },
@@ -48,6 +52,9 @@ use super::{
     dump::DumpBuffer,
     recover::History, //
 };
+
+/// Slots for commands of the render node. Those that find none have memory of their own.
+const RENDER_SLOTS: u16 = 128;
 
 /// The interrupts of a started device.
 ///
@@ -252,6 +259,7 @@ fn make_states(
         install(states, map.of(node), node, Some(virtqueue))?;
     }
     install(states, map.of(Node::Software), Node::Software, None)?;
+    install_render(adapter, dma, states)?;
     let notify = states.get_mut(u32_as_usize(map.notify())).ok_or(EINVAL)?;
     notify.notify = Some(Notify::new());
     Ok(())
@@ -312,5 +320,26 @@ fn install(
 ) -> Result {
     let state = states.get_mut(u32_as_usize(message)).ok_or(EINVAL)?;
     state.nodes[node] = Some(KBox::new(NodeQueue::new(node, engine)?, GFP_KERNEL)?);
+    Ok(())
+}
+
+/// Puts the render node beside the control node, whose queue it uses. On a device without 3D it
+/// takes no packets.
+fn install_render(
+    adapter: &Adapter<Gpu<'_>>,
+    dma: &Arc<DmaContext>,
+    states: &mut KVec<State>,
+) -> Result {
+    let gpu = adapter.miniport();
+    let message = gpu.map().of(Node::Render);
+    let state = states.get_mut(u32_as_usize(message)).ok_or(EINVAL)?;
+    let is_used = gpu.features().has(feature::VIRGL);
+    if is_used {
+        let pool = CommandPool::new(gpu.device(), dma, RENDER_SLOTS)?;
+        gpu.set_pool(Node::Render, pool);
+    }
+    let control = state.nodes[Node::Control].as_ref().ok_or(EINVAL)?;
+    let render = NodeQueue::new_render(control, is_used)?;
+    state.nodes[Node::Render] = Some(KBox::new(render, GFP_KERNEL)?);
     Ok(())
 }

@@ -63,8 +63,10 @@ impl StartedDevice<'_> {
     ///
     /// Context: process, user space frozen (suspend, hibernation), lock of the device held.
     pub(crate) fn suspend(&self) -> Result {
-        let fences = &self.waiters.0;
+        let fences = &self.waiters.fences;
         self.engines.set_can_recover(false);
+        // The host forgets all of 3D, and no commit has to wait for it.
+        scheduler::cancel_render(&*self.engines.adapter);
         // The outputs are switched off when the events of their last flips were sent. Those of a
         // stuck device would take long; a broken one holds nobody up.
         let stuck = !self.engines.drain() && fences.wedge();
@@ -87,7 +89,7 @@ impl StartedDevice<'_> {
     pub(crate) fn shutdown(&self) {
         self.await_last_frame();
         // User space still runs. All its waits end, and nobody submits more.
-        let fences = &self.waiters.0;
+        let fences = &self.waiters.fences;
         fences.unplug();
         match SystemState::current() {
             SystemState::Halt | SystemState::PowerOff => self.engines.let_go(fences, || {}),
@@ -98,7 +100,7 @@ impl StartedDevice<'_> {
     /// Waits until the screens show what was drawn last, at most 0.2 s. Not on a device that is
     /// broken or found stalled.
     fn await_last_frame(&self) {
-        let fences = &self.waiters.0;
+        let fences = &self.waiters.fences;
         let deadline = Monotonic::ktime_get().saturating_add(LAST_FRAME_TIMEOUT_NS);
         while fences.check().is_ok()
             && !fences.is_stalled()
@@ -123,7 +125,7 @@ impl StartedDevice<'_> {
     ///
     /// Context: process, lock of the device held.
     pub(crate) fn restore(&self) -> Result {
-        let fences = &self.waiters.0;
+        let fences = &self.waiters.fences;
         let started = self.engines.restart(fences).inspect_err(|_| {
             let remedy = self.engines.reset_and_cut_off();
             fences.wedge();
@@ -194,8 +196,8 @@ impl Engines<'_> {
         }
     }
 
-    /// Waits until all nodes are idle, as long as packets complete, and at most 2 s. Returns
-    /// whether they are idle.
+    /// Waits until all nodes but the render node are idle, as long as packets complete, and at most
+    /// 2 s. Returns whether they are idle.
     ///
     /// No signal ends this: the packets would count as complete, and were not executed.
     fn drain(&self) -> bool {
@@ -217,10 +219,11 @@ impl Engines<'_> {
         }
     }
 
-    /// Returns how many packets all nodes have completed, and whether there are others.
+    /// Returns how many packets all nodes but the render node have completed, and whether there are
+    /// others. What that node has may take hours, and the host forgets it.
     fn progress(&self) -> Result<(u64, bool)> {
         let mut progress = (0, false);
-        for node in Node::ALL {
+        for node in Node::ALL.into_iter().filter(|node| *node != Node::Render) {
             let found = scheduler::query_current_fence(&*self.adapter, node)?;
             progress.0 += found.completed;
             progress.1 |= found.is_busy();

@@ -93,7 +93,7 @@ impl StartedDevice<'_> {
     ///
     /// Context: process, lock of the device held.
     pub(crate) fn prepare_function_reset(&self) {
-        let (engines, fences) = (&self.engines, &self.waiters.0);
+        let (engines, fences) = (&self.engines, &self.waiters.fences);
         if engines.is_own_reset() || fences.is_unplugged() {
             return;
         }
@@ -110,7 +110,7 @@ impl StartedDevice<'_> {
     ///
     /// Context: process, lock of the device held.
     pub(crate) fn finish_function_reset(&self) {
-        let (engines, fences) = (&self.engines, &self.waiters.0);
+        let (engines, fences) = (&self.engines, &self.waiters.fences);
         if engines.is_own_reset() || fences.is_unplugged() {
             return;
         }

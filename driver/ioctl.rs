@@ -180,10 +180,11 @@ fn when_connected<R>(
 /// With RUST_GPU_SUBMIT_BACKGROUND the packets of this file in this node go after those of others,
 /// from now on. Nothing raises them again.
 ///
-/// Errors: [`EINVAL`] for a node, flags or a count out of range; [`EAGAIN`] if the file has no
-/// place and RUST_GPU_SUBMIT_NONBLOCK is given; [`ETIME`] if that stays so for ten seconds;
-/// [`ERESTARTSYS`] after a signal; [`EIO`] if a packet of this file made the device hang;
-/// [`ENODEV`], [`EIO`] if the device is gone or broken.
+/// Errors: [`EINVAL`] for a node, flags or a count out of range; [`EOPNOTSUPP`] for the render
+/// node, which has packets of 3D only; [`EAGAIN`] if the file has no place and
+/// RUST_GPU_SUBMIT_NONBLOCK is given; [`ETIME`] if that stays so for ten seconds; [`ERESTARTSYS`]
+/// after a signal; [`EIO`] if a packet of this file made the device hang; [`ENODEV`], [`EIO`] if
+/// the device is gone or broken.
 #[doc(alias = "DxgkDdiSubmitCommand")]
 pub(crate) fn submit_null(
     dev: &RustGpuDevice<drm::Ioctl>,
@@ -196,6 +197,9 @@ pub(crate) fn submit_null(
         || args.count > uapi::RUST_GPU_SUBMIT_MAX_COUNT
     {
         return Err(EINVAL);
+    }
+    if node == Node::Render {
+        return Err(EOPNOTSUPP);
     }
     let nonblock = args.flags & uapi::RUST_GPU_SUBMIT_NONBLOCK != 0;
     let client = &file.inner().client;

@@ -272,7 +272,8 @@ fn show_open(adapter: &Adapter<Gpu<'_>>, f: &mut fmt::Formatter<'_>) -> fmt::Res
 fn write_open(adapter: &Adapter<Gpu<'_>>, reader: &mut UserSliceReader) -> Result {
     let (node, count) = read_numbers(reader)?;
     let node = Node::try_from(u32::try_from(node).map_err(|_| EINVAL)?)?;
-    let count = count.filter(|_| node != Node::Software).ok_or(EINVAL)?;
+    let has_engine = Node::ENGINES.contains(&node);
+    let count = count.filter(|_| has_engine).ok_or(EINVAL)?;
     adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
         if let Some(queue) = Gpu::node(state, node) {
             queue.set_next_open(count);

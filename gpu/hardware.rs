@@ -2,6 +2,8 @@
 
 //! [`Gpu`] is the scheduler's [`Hardware`]: its nodes are the queues of the device.
 
+use kernel::sync::Arc;
+
 use crate::{
     irq::{
         Adapter,
@@ -44,6 +46,13 @@ impl Hardware for Gpu<'_> {
         state.nodes[node].as_deref_mut()
     }
 
+    fn control_and_render(
+        state: &mut State,
+    ) -> Option<(&mut NodeQueue<Virtqueue>, &mut NodeQueue<Virtqueue>)> {
+        let ([control, ..], render) = state.nodes.split_render();
+        Some((control.as_deref_mut()?, render.as_deref_mut()?))
+    }
+
     fn notify(state: &mut State) -> Option<&mut Notify> {
         state.notify.as_mut()
     }
@@ -60,7 +69,7 @@ impl Hardware for Gpu<'_> {
         }
     }
 
-    fn fences(&self) -> &Fences {
+    fn fences(&self) -> &Arc<Fences> {
         &self.fences
     }
 
@@ -93,6 +102,12 @@ impl Hardware for Gpu<'_> {
     fn tick(adapter: &Adapter<Self>) -> bool {
         let deferred = adapter.miniport().deferred();
         deferred.is_some_and(|deferred| deferred.tick(adapter))
+    }
+
+    fn drain(adapter: &Adapter<Self>) {
+        if let Some(feeder) = adapter.miniport().feeder() {
+            feeder.drain(adapter);
+        }
     }
 
     fn null_packet(node: Node) -> Packet {

@@ -18,7 +18,10 @@ use crate::{
         PerNode,
         NODES, //
     },
-    virtqueue::Virtqueue, //
+    virtqueue::{
+        Ended,
+        Virtqueue, //
+    }, //
 };
 
 use super::Gpu;
@@ -71,6 +74,8 @@ impl MessageMap {
             Node::Control => self.control,
             Node::Cursor => self.cursor,
             Node::Software => self.notify(),
+            // Its packets are in the control queue.
+            Node::Render => self.control,
         }
     }
 
@@ -119,7 +124,7 @@ impl State {
 
     /// Returns the virtqueue of `node` if it lives here.
     pub(crate) fn virtqueue(&mut self, node: Node) -> Option<&mut Virtqueue> {
-        self.nodes[node].as_mut()?.engine.as_mut()
+        self.nodes[node].as_mut()?.engine.as_deref_mut()
     }
 
     /// Empties the queues of this message. Their fence ids continue. The device was reset before,
@@ -137,17 +142,24 @@ impl State {
     }
 
     /// Retires all used requests of this message's queues. Returns whether the DPC is needed now,
-    /// later or not at all.
-    pub(super) fn reap(&mut self) -> Dpc {
-        let mut dpc = Dpc::Idle;
-        for queue in self.nodes.values_mut().flatten() {
+    /// later or not at all, and whether packets of the render node ended.
+    pub(super) fn reap(&mut self) -> (Dpc, bool) {
+        let (mut dpc, mut is_rendered) = (Dpc::Idle, false);
+        let (others, render) = self.nodes.split_render();
+        for queue in others.into_iter().flatten() {
             let mut completed = false;
             loop {
-                while let Some(fence) = queue.engine.as_mut().and_then(Virtqueue::pop) {
-                    queue.complete(fence);
+                while let Some(ended) = queue.engine.as_mut().and_then(|engine| engine.pop()) {
+                    match (ended, &mut *render) {
+                        (Ended::Render(id, result), Some(render)) => {
+                            NodeQueue::complete_render(queue, render, id, result);
+                            is_rendered = true;
+                        }
+                        (Ended::Render(id, _) | Ended::Plain(id), _) => queue.complete(id),
+                    }
                     completed = true;
                 }
-                if !queue.engine.as_mut().is_some_and(Virtqueue::rearm) {
+                if !queue.engine.as_mut().is_some_and(|engine| engine.rearm()) {
                     break;
                 }
             }
@@ -157,7 +169,7 @@ impl State {
                 false => Dpc::Idle,
             });
         }
-        dpc
+        (dpc, is_rendered)
     }
 }
 

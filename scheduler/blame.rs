@@ -18,6 +18,7 @@ use super::{
     Engine,
     Hang,
     Hardware,
+    Node,
     NodeQueue, //
 };
 
@@ -59,27 +60,43 @@ pub(crate) fn blame<H: Hardware>(
         return None;
     };
     let state = states.get_mut(u32_as_usize(hardware.message_of(node)))?;
-    let client = H::node(state, node)?.guilty()?;
+    // Both nodes of a ring, or that of the other one.
+    let (queue, other) = match node {
+        Node::Control | Node::Render => {
+            let (control, render) = H::control_and_render(state)?;
+            (control, Some(render))
+        }
+        _ => (H::node(state, node)?, None),
+    };
+    let (client, suspects) = guilty(queue, other.as_deref())?;
     client.condemn();
+    let owner = *client.owner();
+    queue.set_suspects(suspects);
+    if let Some(other) = other {
+        other.set_suspects(suspects);
+    }
     hardware.fences().set_dropped();
-    Some(*client.owner())
+    Some(owner)
 }
 
-impl<E: Engine> NodeQueue<E> {
-    /// Returns the client of all packets at which the engine may hang.
-    fn guilty(&self) -> Option<&Arc<Client>> {
-        let oldest = self.in_engine().filter(|given| !given.open);
-        let last = oldest.map(|given| given.position).min()?;
-        // If others overtook it, it is the only one.
-        let first = last.min(self.answered() + 1);
-        let mut suspects = self
-            .in_engine()
-            .filter(|given| (first..=last).contains(&given.position))
-            .map(|given| given.context);
-        let context = suspects.next()?;
-        match suspects.all(|other| other == context) {
-            true => self.client(context?),
-            false => None,
-        }
-    }
+/// Returns the client of all packets at which the engine of `queue` may hang, with their positions,
+/// from and to. The engine may have packets of an `other` node too.
+fn guilty<'a, E: Engine>(
+    queue: &'a NodeQueue<E>,
+    other: Option<&'a NodeQueue<E>>,
+) -> Option<(&'a Arc<Client>, (u64, u64))> {
+    let queues = || Iterator::chain(Some(queue).into_iter(), other);
+    let in_engine = || queues().flat_map(|queue| queue.in_engine());
+    let bounded = in_engine().filter(|given| !given.open);
+    let last = bounded.map(|given| given.position).min()?;
+    let answered = queues().map(|queue| queue.answered()).max()?;
+    // If others overtook it, it is the only one.
+    let first = last.min(answered + 1);
+    let mut suspects = in_engine()
+        .filter(|given| (first..=last).contains(&given.position))
+        .map(|given| given.client);
+    let client = suspects.next()??;
+    let is_its =
+        |other: Option<&Arc<Client>>| other.is_some_and(|other| Arc::ptr_eq(other, client));
+    suspects.all(is_its).then_some((client, (first, last)))
 }

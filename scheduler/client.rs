@@ -3,7 +3,7 @@
 //! [`Client`] is one open file: how far its packets are.
 
 use kernel::{
-    current,
+    current, new_mutex,
     prelude::*,
     sync::{
         atomic::{
@@ -12,7 +12,8 @@ use kernel::{
             Relaxed,
             Release, //
         },
-        Arc, //
+        Arc,
+        Mutex, //
     },
 };
 
@@ -20,6 +21,10 @@ use crate::scheduler::{
     blame::Guilty,
     context::Priority,
     fence::QUEUES,
+    timeline::{
+        FenceContexts,
+        PacketFence, //
+    },
     Node,
     PerNode,
     NODES, //
@@ -29,6 +34,10 @@ use crate::scheduler::{
 ///
 /// Limits the memory that a client can hold, all of which is allocated with the device.
 pub(crate) const CLIENT_LIMIT: u32 = 256;
+
+/// Most bytes that the packets of a client may have beside their commands, in memory that the
+/// device reads; more only for one packet alone.
+pub(crate) const CLIENT_BYTES: usize = 16 << 20;
 
 /// The packets of a client in one node. Written under the lock of the node's message, or while it
 /// is disconnected.
@@ -61,9 +70,18 @@ impl Timeline {
 }
 
 /// The submitter of packets: one open file.
+#[pin_data]
 pub(crate) struct Client {
     /// Packets submitted and not ended, of all nodes. The submitter raises it.
     outstanding: Atomic<u32>,
+    /// Those of them that are promised, see [`Promise`](super::Promise). Raised under the lock of
+    /// the render node's message.
+    promised: Atomic<u32>,
+    /// Bytes that they have beside their commands.
+    bytes: Atomic<usize>,
+    /// Makes the fences of packets.
+    #[pin]
+    fences: Mutex<FenceContexts>,
     timelines: PerNode<Timeline>,
     /// The file was closed.
     closed: Atomic<bool>,
@@ -79,9 +97,12 @@ impl Client {
     /// Errors: [`ENOMEM`]. Context: process.
     pub(crate) fn new() -> Result<Arc<Self>> {
         let task = current!();
-        Ok(Arc::new(
-            Self {
+        Arc::pin_init(
+            pin_init!(Self {
                 outstanding: Atomic::new(0),
+                promised: Atomic::new(0),
+                bytes: Atomic::new(0),
+                fences <- new_mutex!(FenceContexts::new(), "rust_gpu::Client"),
                 timelines: PerNode::new([const { Timeline::new() }; NODES]),
                 closed: Atomic::new(false),
                 guilty: Atomic::new(false),
@@ -89,9 +110,60 @@ impl Client {
                     pid: task.pid(),
                     comm: task.comm(),
                 },
-            },
+            }),
             GFP_KERNEL_ACCOUNT,
-        )?)
+        )
+    }
+
+    /// Makes the memory of a fence for a packet without a ring.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process; may sleep.
+    #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+    pub(crate) fn new_fence(&self) -> Result<PacketFence> {
+        self.fences.lock().new_fence(None)
+    }
+
+    /// The same for a packet on a ring.
+    ///
+    /// Errors: also [`EINVAL`] if `ring` is not below [`MAX_RINGS`](super::MAX_RINGS).
+    #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+    pub(crate) fn new_ring_fence(&self, ring: u8) -> Result<PacketFence> {
+        self.fences.lock().new_fence(Some(ring))
+    }
+
+    /// Takes `wanted` of the client's bytes. Returns whether it could.
+    pub(super) fn reserve_bytes(&self, wanted: usize) -> bool {
+        let mut before = self.bytes.load(Relaxed);
+        loop {
+            let sum = before.saturating_add(wanted);
+            if before != 0 && wanted != 0 && sum > CLIENT_BYTES {
+                return false;
+            }
+            match self.bytes.cmpxchg(before, sum, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => before = now,
+            }
+        }
+    }
+
+    /// Gives `count` bytes back.
+    pub(super) fn give_back_bytes(&self, count: usize) {
+        self.bytes.fetch_sub(count, Relaxed);
+    }
+
+    /// Returns how many packets are promised.
+    pub(super) fn promised(&self) -> u32 {
+        self.promised.load(Relaxed)
+    }
+
+    /// One packet more is promised. Returns whether it is the only one.
+    pub(super) fn promise(&self) -> bool {
+        self.promised.fetch_add(1, Relaxed) == 0
+    }
+
+    /// One packet less is. Returns whether none is left.
+    pub(super) fn end_promise(&self) -> bool {
+        self.promised.fetch_sub(1, Relaxed) == 1
     }
 
     /// Takes up to `wanted` of the client's places. Returns how many it took.

@@ -14,15 +14,23 @@
 //! needs it and it has no packets.
 
 use kernel::{
-    num::casts::u32_as_usize,
     prelude::*,
     sync::Arc, //
 };
 
 use crate::scheduler::{
     client::Client,
+    timeline::{
+        Timelines,
+        NO_FENCE, //
+    },
     Node, //
 };
+
+mod dropped;
+mod fenced;
+
+pub(super) use self::fenced::Attempt;
 
 /// Packets of clients that wait in a node, at the most.
 pub(crate) const PLACES: usize = 384;
@@ -76,6 +84,8 @@ struct Place<P> {
     packet: Option<P>,
     ticket: u64,
     open: bool,
+    /// The entry of its fence in the timelines of the context.
+    fence: u16,
     /// The next one of the context, or the next free one.
     next: u16,
 }
@@ -102,6 +112,26 @@ struct Context {
     next: u16,
     /// It is in such a list, or in that of the blocked ones.
     listed: bool,
+    /// The fences of its packets, on the render node.
+    timelines: Option<KBox<Timelines>>,
+}
+
+impl Context {
+    /// Returns whether it has no packets, none is promised, and no fence of one is held back.
+    fn is_free(&self) -> bool {
+        let client = self.client.as_ref();
+        let timelines = self.timelines.as_ref();
+        self.queued == 0
+            && self.in_flight == 0
+            && !self.listed
+            && timelines.is_none_or(|timelines| timelines.is_empty())
+            && client.is_none_or(|client| client.promised() == 0)
+    }
+}
+
+/// Returns how many of `share` packets may be open.
+const fn max_open(share: usize) -> usize {
+    share - share / 4
 }
 
 /// A packet that is taken out, with all that is known of it.
@@ -110,6 +140,8 @@ pub(super) struct Taken<P> {
     pub(super) ticket: u64,
     /// No clock runs for it.
     pub(super) open: bool,
+    /// The entry of its fence in the timelines of the context.
+    pub(super) fence: u16,
     pub(super) packet: P,
 }
 
@@ -138,16 +170,22 @@ pub(super) struct Contexts<P> {
     blocked: List,
     /// Some of them may go on.
     unblocked: bool,
+    /// The places of packets that never get an id, until somebody [takes](Self::next_lost) them.
+    lost: List,
 }
 
 impl<P> Contexts<P> {
     /// Makes the contexts of `node`, whose engine has `share` packets of clients at the most. A
-    /// quarter of these is for packets that are not open.
+    /// quarter of these is for packets that are not open. Without a share there are no contexts.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
     pub(super) fn new(node: Node, share: usize) -> Result<Self> {
-        let mut contexts = KVec::with_capacity(CONTEXTS, GFP_KERNEL)?;
-        for _ in 0..CONTEXTS {
+        let (count, places_count) = match share {
+            0 => (0, 0),
+            _ => (CONTEXTS, PLACES + STAGED),
+        };
+        let mut contexts = KVec::with_capacity(count, GFP_KERNEL)?;
+        for _ in 0..count {
             let context = Context {
                 client: None,
                 places: List::EMPTY,
@@ -157,18 +195,20 @@ impl<P> Contexts<P> {
                 disordered: false,
                 next: NONE,
                 listed: false,
+                timelines: None,
             };
             contexts.push_within_capacity(context).map_err(|_| ENOMEM)?;
         }
-        let count = PLACES + STAGED;
-        let mut places = VVec::with_capacity(count, GFP_KERNEL)?;
-        for next in 1..=count {
+        let mut places = VVec::with_capacity(places_count, GFP_KERNEL)?;
+        for next in 1..=places_count {
+            let last = next == places_count;
             let place = Place {
                 packet: None,
                 ticket: 0,
                 open: false,
+                fence: NO_FENCE,
                 // CAST: a few hundred.
-                next: if next == count { NONE } else { next as u16 },
+                next: if last { NONE } else { next as u16 },
             };
             places.push_within_capacity(place).map_err(|_| ENOMEM)?;
         }
@@ -184,9 +224,10 @@ impl<P> Contexts<P> {
             turn: 0,
             hand: 0,
             open: 0,
-            max_open: share - share / 4,
+            max_open: max_open(share),
             blocked: List::EMPTY,
             unblocked: false,
+            lost: List::EMPTY,
         })
     }
 
@@ -230,14 +271,8 @@ impl<P> Contexts<P> {
         client: &Arc<Client>,
         before: &mut Option<Arc<Client>>,
     ) -> Option<u16> {
-        let hint = client.context(self.node);
-        let is_its = |context: &Context| {
-            let owner = context.client.as_ref();
-            owner.is_some_and(|owner| Arc::ptr_eq(owner, client))
-        };
-        if self.contexts.get(u32_as_usize(hint)).is_some_and(is_its) {
-            // CAST: the number of a context.
-            return Some(hint as u16);
+        if let Some(own) = self.own(client) {
+            return Some(own);
         }
         for _ in 0..self.contexts.len() {
             let at = self.hand;
@@ -247,7 +282,7 @@ impl<P> Contexts<P> {
                 0
             };
             let context = self.contexts.get_mut(at)?;
-            if context.queued == 0 && context.in_flight == 0 && !context.listed {
+            if context.is_free() {
                 *before = context.client.replace(client.clone());
                 // CAST: as above.
                 client.set_context(self.node, at as u32);
@@ -289,6 +324,7 @@ impl<P> Contexts<P> {
             context: number,
             ticket,
             open,
+            fence,
             packet,
         } = taken;
         let at = self.free;
@@ -302,6 +338,7 @@ impl<P> Contexts<P> {
         place.packet = Some(packet);
         place.ticket = ticket;
         place.open = open;
+        place.fence = fence;
         let List { head, tail } = context.places;
         place.next = if in_front { head } else { NONE };
         context.places = match (in_front, head) {
@@ -330,7 +367,7 @@ impl<P> Contexts<P> {
         let at = context.places.head;
         let place = self.places.get_mut(usize::from(at))?;
         let packet = place.packet.take()?;
-        let (ticket, open) = (place.ticket, place.open);
+        let (ticket, open, fence) = (place.ticket, place.open, place.fence);
         context.places.head = place.next;
         if place.next == NONE {
             context.places = List::EMPTY;
@@ -344,6 +381,7 @@ impl<P> Contexts<P> {
             context: number,
             ticket,
             open,
+            fence,
             packet,
         })
     }
@@ -458,7 +496,18 @@ impl<P> Contexts<P> {
 
     /// Takes the next packet, of the context that has its turn.
     pub(super) fn next(&mut self) -> Option<Taken<P>> {
+        self.next_if(|_| true)
+    }
+
+    /// Takes the next packet if it is `wanted`.
+    #[inline]
+    pub(super) fn next_if(&mut self, wanted: impl FnOnce(&P) -> bool) -> Option<Taken<P>> {
         let (number, priority) = self.first()?;
+        let at = self.contexts.get(usize::from(number))?.places.head;
+        let packet = self.places.get(usize::from(at))?.packet.as_ref();
+        if !packet.is_some_and(wanted) {
+            return None;
+        }
         let taken = self.pop(number)?;
         if self.at != number {
             self.at = number;
@@ -490,26 +539,26 @@ impl<P> Contexts<P> {
 
     /// Records that a packet of `context` has no submission id any more, and did not end.
     pub(super) fn taken_back(&mut self, number: u16, open: bool) {
-        self.close_one(number, open);
+        self.close(number, open.into());
         if let Some(context) = self.get(number) {
             context.in_flight -= 1;
         }
     }
 
-    /// Counts one packet of `context` less, if it is open.
-    fn close_one(&mut self, number: u16, open: bool) {
-        if !open {
+    /// Counts `count` open packets of `context` less.
+    fn close(&mut self, number: u16, count: u16) {
+        if count == 0 {
             return;
         }
-        self.open -= 1;
+        self.open -= usize::from(count);
         if let Some(context) = self.get(number) {
-            context.open -= 1;
+            context.open -= count;
         }
         self.unblock_later();
     }
 
-    /// Records that the packet with `ticket` ended. `oldest` returns the ticket of the oldest
-    /// packet of the context that has a submission id and did not end.
+    /// Records that the packet with `ticket` ended, an open one with `result`. `oldest` returns the
+    /// ticket of the oldest packet of the context that has a submission id and did not end.
     ///
     /// Returns the queues of those that wait for the tickets which are complete now, one bit each.
     #[inline]
@@ -517,10 +566,10 @@ impl<P> Contexts<P> {
         &mut self,
         number: u16,
         ticket: u64,
-        open: bool,
+        open: Option<(u16, Result)>,
         oldest: impl FnOnce() -> Option<u64>,
     ) -> u32 {
-        self.close_one(number, open);
+        let released = open.map_or(1, |(fence, result)| self.end_open(number, fence, result));
         let node = self.node;
         let Some(context) = self.contexts.get_mut(usize::from(number)) else {
             return 0;
@@ -529,7 +578,7 @@ impl<P> Contexts<P> {
         let Some(client) = &context.client else {
             return 0;
         };
-        client.give_back(1);
+        client.give_back(released);
         let before = client.completed(node);
         let now = if !context.disordered && ticket == before + 1 {
             ticket
@@ -545,30 +594,5 @@ impl<P> Contexts<P> {
     /// Returns the client of `context`.
     pub(super) fn client(&self, number: u16) -> Option<&Arc<Client>> {
         self.contexts.get(usize::from(number))?.client.as_ref()
-    }
-
-    /// Takes a packet of a client that is dropped, or the client if it has none left. Look again
-    /// from the context that is returned on. Drop what is returned without the lock.
-    pub(super) fn drop_next(&mut self, from: u16) -> Option<(u16, Option<P>, Option<Arc<Client>>)> {
-        // CAST: the number of a context.
-        let found = (from..self.contexts.len() as u16).find(|&number| {
-            let context = self.contexts.get(usize::from(number));
-            context.is_some_and(|context| {
-                let client = context.client.as_ref();
-                let idle = context.in_flight == 0 && !context.listed;
-                client.is_some_and(|client| {
-                    client.is_dropped() && (context.queued != 0 || (client.is_closed() && idle))
-                })
-            })
-        })?;
-        if let Some(taken) = self.pop(found) {
-            self.unblock_later();
-            if let Some(client) = self.client(found) {
-                client.give_back(1);
-            }
-            return Some((found, Some(taken.packet), None));
-        }
-        let client = self.get(found)?.client.take();
-        Some((found, None, client))
     }
 }

@@ -76,6 +76,10 @@ pub(crate) struct Fences {
     submission_event: Event,
     /// Clients are dropped, and the submission thread has not taken their packets yet.
     dropped: Atomic<bool>,
+    /// Places of the render node that are promised, and to how many clients. Raised under the lock
+    /// of its message.
+    promised: Atomic<u32>,
+    promisees: Atomic<u32>,
     /// Guards nothing but the sleep of waiters. A waker takes it after it has stored what they look
     /// at, so that no waiter is between its last check and its sleep. A spinlock, so that the DPC
     /// does not wait for a waiter of low priority. Only the queues are locked under it.
@@ -103,6 +107,8 @@ impl Fences {
                 waiters: Atomic::new(0),
                 submission_event: Event::new(),
                 dropped: Atomic::new(false),
+                promised: Atomic::new(0),
+                promisees: Atomic::new(0),
                 sleep <- new_spinlock!((), "rust_gpu::Fences"),
                 queues <- pin_init::pin_init_array_from_fn(|_| new_condvar!("rust_gpu::Fences")),
                 changed <- new_condvar!("rust_gpu::Fences"),
@@ -143,6 +149,41 @@ impl Fences {
     /// Returns whether it has to, once.
     pub(super) fn take_dropped(&self) -> bool {
         self.dropped.load(Relaxed) && self.dropped.xchg(false, Acquire)
+    }
+
+    /// Returns how many places of the render node are promised, and to how many clients.
+    pub(super) fn promised(&self) -> (usize, usize) {
+        let [places, clients] = [&self.promised, &self.promisees].map(|count| count.load(Relaxed));
+        // CAST: a few hundred.
+        (places as usize, clients as usize)
+    }
+
+    /// One place more is promised to `client`.
+    pub(super) fn promise(&self, client: &Client) {
+        self.promised.fetch_add(1, Relaxed);
+        if client.promise() {
+            self.promisees.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// One place less is.
+    pub(super) fn end_promise(&self, client: &Client) {
+        self.promised.fetch_sub(1, Relaxed);
+        if client.end_promise() {
+            self.promisees.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Wakes those who wait for room, as there is some.
+    ///
+    /// Context: process.
+    pub(super) fn make_room(&self) {
+        // As in `publish_one`.
+        self.generation.fetch_add(1, Full);
+        if self.waiters.load(Relaxed) != 0 {
+            drop(self.sleep.lock());
+            self.changed.notify_all();
+        }
     }
 
     /// Publishes the last completed submission ids of each node, and wakes those that wait for

@@ -25,13 +25,16 @@ pub(crate) enum Node {
     Cursor = uapi::RUST_GPU_NODE_CURSOR,
     /// The software queue, drained by the submission thread.
     Software = uapi::RUST_GPU_NODE_SOFTWARE,
+    /// 3D, in the control queue of the device behind [`Node::Control`].
+    Render = uapi::RUST_GPU_NODE_RENDER,
 }
 
 impl Node {
     /// All nodes, in the order of their ordinals.
-    pub(crate) const ALL: [Self; NODES] = [Self::Control, Self::Cursor, Self::Software];
+    pub(crate) const ALL: [Self; NODES] =
+        [Self::Control, Self::Cursor, Self::Software, Self::Render];
 
-    /// The nodes with an engine, which are queues of the device.
+    /// The nodes with an engine of their own, which are queues of the device.
     pub(crate) const ENGINES: [Self; 2] = [Self::Control, Self::Cursor];
 }
 
@@ -73,6 +76,13 @@ impl<T> PerNode<T> {
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.0.iter_mut()
     }
+
+    /// Returns the thing of the render node, after those of the others in their order.
+    #[inline(always)]
+    pub(crate) fn split_render(&mut self) -> ([&mut T; NODES - 1], &mut T) {
+        let [control, cursor, software, render] = &mut self.0;
+        ([control, cursor, software], render)
+    }
 }
 
 impl<T> Index<Node> for PerNode<T> {
@@ -80,11 +90,12 @@ impl<T> Index<Node> for PerNode<T> {
 
     #[inline(always)]
     fn index(&self, node: Node) -> &T {
-        let [control, cursor, software] = &self.0;
+        let [control, cursor, software, render] = &self.0;
         match node {
             Node::Control => control,
             Node::Cursor => cursor,
             Node::Software => software,
+            Node::Render => render,
         }
     }
 }
@@ -92,11 +103,12 @@ impl<T> Index<Node> for PerNode<T> {
 impl<T> IndexMut<Node> for PerNode<T> {
     #[inline(always)]
     fn index_mut(&mut self, node: Node) -> &mut T {
-        let [control, cursor, software] = &mut self.0;
+        let [control, cursor, software, render] = &mut self.0;
         match node {
             Node::Control => control,
             Node::Cursor => cursor,
             Node::Software => software,
+            Node::Render => render,
         }
     }
 }

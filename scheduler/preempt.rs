@@ -66,14 +66,18 @@ impl Preempted {
 /// `id`, which the caller chooses; without one it is one more than that of the last preemption.
 ///
 /// Errors: [`EBUSY`] if one is not answered yet; [`EINVAL`] if `id` is not greater than the last
-/// one; [`EOPNOTSUPP`] while the engine has an open packet, for which nobody can wait; [`ENODEV`],
-/// [`EIO`] if the device is gone or broken; [`ENOTCONN`] while it is stopped.
+/// one; [`EOPNOTSUPP`] for the render node, and while the engine has an open packet, for which
+/// nobody can wait; [`ENODEV`], [`EIO`] if the device is gone or broken; [`ENOTCONN`] while it is
+/// stopped.
 ///
 /// Context: process.
 #[doc(alias = "DxgkDdiPreemptCommand")]
 pub(crate) fn preempt<H: Hardware>(adapter: &Adapter<H>, node: Node, id: Option<u64>) -> Result {
     let hardware = adapter.miniport();
     hardware.fences().check()?;
+    if node == Node::Render {
+        return Err(EOPNOTSUPP);
+    }
     adapter.synchronize_execution(hardware.message_of(node), |state| {
         let queue = H::node(state, node).ok_or(ENOTCONN)?;
         queue.preempt(id)?;

@@ -24,76 +24,19 @@ use crate::scheduler::{
         Taken,
         STAGED, //
     },
+    engines::{
+        client_share,
+        Engine,
+        Interrupt, //
+    },
     fifo::Fifo,
     preempt::Preemption,
+    timeline::NO_FENCE,
     Node, //
 };
 
 mod in_flight;
-
-/// An engine that executes packets, as the scheduler sees it.
-pub(crate) trait Engine: Send {
-    /// What the engine executes.
-    type Packet: Send;
-
-    /// Returns how many packets it takes at a time, at the most.
-    fn capacity(&self) -> usize;
-
-    /// Takes a packet with its submission id, or hands it back if there is no room. The device does
-    /// not see the packet before [`Engine::publish`].
-    ///
-    /// Context: lock of the message held.
-    fn submit(&mut self, packet: Self::Packet, id: u64) -> Result<(), Self::Packet>;
-
-    /// Makes the submitted packets visible to the device. Returns whether to kick it.
-    ///
-    /// Context: lock of the message held.
-    fn publish(&mut self, interrupt: Interrupt) -> bool;
-
-    /// Returns whether the engine does not interrupt until it is polled.
-    ///
-    /// Context: lock of the message held.
-    fn suppresses_interrupts(&self) -> bool;
-
-    /// Returns whether it has something for the DPC: a retired request, or a failure that the DPC
-    /// was not asked for yet.
-    ///
-    /// Context: lock of the message held.
-    fn needs_dpc(&mut self) -> bool {
-        false
-    }
-
-    /// Returns whether it executes nothing any more.
-    ///
-    /// Context: lock of the message held.
-    fn is_broken(&self) -> bool {
-        false
-    }
-
-    /// Returns whether it has executed something and was asked to interrupt for it, but was not
-    /// polled since: the interrupt is on its way, or it is lost. Does not touch anything.
-    ///
-    /// Context: lock of the message held.
-    fn is_overdue(&self) -> bool {
-        false
-    }
-
-    /// Returns whether the DPC is at work on requests of this engine.
-    ///
-    /// Context: lock of the message held.
-    fn is_in_dpc(&self) -> bool {
-        false
-    }
-}
-
-/// Whether an engine interrupts when it is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Interrupt {
-    /// It does.
-    Wanted,
-    /// It need not: it is polled (`VRING_AVAIL_F_NO_INTERRUPT`).
-    Suppressed,
-}
+mod render;
 
 /// What to do after packets were [published](NodeQueue::publish).
 pub(super) struct Published {
@@ -110,13 +53,6 @@ const KERNEL_PLACES: usize = 128;
 /// queue, and with nothing else, until it is empty.
 const CURSOR_CLIENTS: usize = 4;
 
-/// Returns how many packets of clients an engine may have at a time, if it takes `capacity`
-/// packets. The rest is for the driver: 16 of 64, 32 of 256.
-pub(crate) fn client_share(capacity: usize) -> usize {
-    let driver = (capacity / 8).max(16).min(capacity.div_ceil(4));
-    (capacity - driver).max(1)
-}
-
 /// A packet of the driver that the engine has.
 struct InFlight {
     id: u64,
@@ -130,6 +66,8 @@ struct HandedOut {
     context: u16,
     /// No clock runs for it.
     open: bool,
+    /// The entry of its fence in the timelines of the context.
+    fence: u16,
     /// How many packets the engine got before, and this one; 0 while it is staged.
     position: u64,
 }
@@ -141,8 +79,9 @@ struct HandedOut {
 /// Submission ids ascend in `kernel_flight` and in `handed_out`. The packets of the last entries of
 /// `handed_out` are those in `staged`.
 pub(crate) struct NodeQueue<E: Engine> {
-    /// The engine; [`None`] for the software node, whose packets all go to the submission thread.
-    pub(crate) engine: Option<E>,
+    /// The engine; [`None`] for the software node, whose packets all go to the submission thread,
+    /// and for the render node while that does not have the engine of the control node.
+    pub(crate) engine: Option<KBox<E>>,
     /// Last submission id.
     submitted: u64,
     /// The highest submission id of a packet that ended.
@@ -157,7 +96,9 @@ pub(crate) struct NodeQueue<E: Engine> {
     handed_out: Fifo<HandedOut>,
     /// Those of them that wait for the engine.
     staged: Fifo<E::Packet>,
-    /// Packets of clients that the engine may have.
+    /// Packets of clients that the engine may have, with those of the other node that uses it.
+    ring_share: usize,
+    /// The same without those.
     share: usize,
     /// The packets of clients that have no submission id yet.
     contexts: Contexts<E::Packet>,
@@ -173,6 +114,8 @@ pub(crate) struct NodeQueue<E: Engine> {
     next_open: u64,
     /// Only the submission thread hands out packets.
     by_thread: bool,
+    /// A packet of the other node that uses the engine waits for room there.
+    other_waits: bool,
     /// No packet of a client is handed out: see [`preempt`](super::preempt()).
     pub(super) preemption: Option<Preemption>,
     /// The id of the last one.
@@ -181,6 +124,10 @@ pub(crate) struct NodeQueue<E: Engine> {
     completions: u64,
     /// The watchdog found that the engine does not go on. The next completion ends that.
     stalled: bool,
+    /// How often all packets of the render node were lost: see [`Promise`](super::Promise).
+    incarnation: u64,
+    /// The positions of the packets at which the engine hangs, if a client is guilty of that.
+    suspects: Option<(u64, u64)>,
 }
 
 impl<E: Engine> NodeQueue<E> {
@@ -189,10 +136,25 @@ impl<E: Engine> NodeQueue<E> {
     /// Errors: [`ENOMEM`]. Context: process.
     pub(crate) fn new(node: Node, engine: Option<E>) -> Result<Self> {
         // The submission thread executes one packet at a time.
-        let capacity = engine.as_ref().map_or(1, Engine::capacity);
+        let capacity = engine.as_ref().map_or(1, |engine| engine.capacity());
         let share = match node {
             Node::Cursor => client_share(capacity).min(CURSOR_CLIENTS),
-            Node::Control | Node::Software => client_share(capacity),
+            _ => client_share(capacity),
+        };
+        let engine = engine.map(|engine| KBox::new(engine, GFP_KERNEL));
+        Self::with_share(node, engine.transpose()?, capacity, share)
+    }
+
+    fn with_share(
+        node: Node,
+        engine: Option<KBox<E>>,
+        capacity: usize,
+        share: usize,
+    ) -> Result<Self> {
+        // Only clients have packets on the render node, and none is staged.
+        let (staged, kernel) = match node {
+            Node::Render => (0, 0),
+            _ => (STAGED, KERNEL_PLACES),
         };
         Ok(Self {
             engine,
@@ -200,14 +162,16 @@ impl<E: Engine> NodeQueue<E> {
             highest: 0,
             forced: 0,
             kernel_flight: Fifo::new(capacity)?,
-            kernel: Fifo::new(KERNEL_PLACES)?,
-            handed_out: Fifo::new(share + STAGED)?,
-            staged: Fifo::new(STAGED)?,
+            kernel: Fifo::new(kernel)?,
+            handed_out: Fifo::new(share + staged)?,
+            staged: Fifo::new(staged)?,
+            ring_share: share,
             share,
             contexts: Contexts::new(node, share)?,
             to_wake: 0,
             // So that a client that polls cannot keep the queue from running empty.
             by_thread: node == Node::Cursor,
+            other_waits: false,
             dispatched: 0,
             answered: 0,
             open: 0,
@@ -216,7 +180,14 @@ impl<E: Engine> NodeQueue<E> {
             last_preemption: 0,
             completions: 0,
             stalled: false,
+            incarnation: 1,
+            suspects: None,
         })
+    }
+
+    /// Returns whether its packets go to a ring, its own or that of another node.
+    pub(super) fn has_ring(&self) -> bool {
+        self.contexts.node() != Node::Software
     }
 
     /// Returns the last submission id.
@@ -232,7 +203,10 @@ impl<E: Engine> NodeQueue<E> {
     /// Returns whether a packet waits for room in the engine, or for its turn. Those of contexts
     /// that are blocked do not.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.kernel.is_empty() || !self.staged.is_empty() || self.contexts.is_ready()
+        !self.kernel.is_empty()
+            || !self.staged.is_empty()
+            || self.contexts.is_ready()
+            || self.other_waits
     }
 
     /// Returns the last completed submission id: all packets that have one up to this ended.
@@ -329,6 +303,7 @@ impl<E: Engine> NodeQueue<E> {
                 context,
                 ticket,
                 open,
+                fence: NO_FENCE,
                 packet: make(),
             };
             if is_direct {
@@ -354,6 +329,7 @@ impl<E: Engine> NodeQueue<E> {
             context,
             ticket,
             open,
+            fence,
             packet,
         } = taken;
         let id = self.submitted + 1;
@@ -365,6 +341,7 @@ impl<E: Engine> NodeQueue<E> {
             ticket,
             context,
             open,
+            fence,
             position: 0,
         });
         let refused = match self.staged.is_empty() {
@@ -465,6 +442,7 @@ impl<E: Engine> NodeQueue<E> {
                 ticket,
                 context,
                 open,
+                fence,
                 ..
             }) = self.handed_out.pop_back()
             else {
@@ -476,6 +454,7 @@ impl<E: Engine> NodeQueue<E> {
                 context,
                 ticket,
                 open,
+                fence,
                 packet,
             });
         }
@@ -484,15 +463,18 @@ impl<E: Engine> NodeQueue<E> {
     /// Ends all packets that the engine has, which was stopped and reports nothing any more:
     /// whether it has executed them is not known. What is staged gets new submission ids later.
     ///
+    /// On the render node all packets end, those too that wait: the host has lost what they are
+    /// for.
+    ///
     /// Returns the last submission id. Does nothing to the software node, which has no engine.
     pub(super) fn force_complete(&mut self) -> u64 {
         self.stalled = false;
-        if self.engine.is_none() {
+        let node = self.contexts.node();
+        if node == Node::Software {
             return self.completed();
         }
         self.preemption = None;
         self.take_back_staged();
-        let node = self.contexts.node();
         for at in 0..self.handed_out.len() {
             if let Some(lost) = self.handed_out.get(at) {
                 if let Some(client) = self.contexts.client(lost.context) {
@@ -500,21 +482,41 @@ impl<E: Engine> NodeQueue<E> {
                 }
             }
         }
+        if node == Node::Render {
+            self.contexts.lose_all_tickets();
+        }
+        let suspects = self.suspects.take();
         while let Some(lost) = self.handed_out.pop() {
-            self.end(&lost);
+            let is_suspect = suspects.is_some_and(|(first, last)| {
+                // Those of others between them were answered.
+                (first..=last).contains(&lost.position)
+            });
+            let error = if is_suspect { ETIME } else { ECANCELED };
+            self.end(&lost, Err(error));
+        }
+        if node == Node::Render {
+            self.to_wake |= self.contexts.lose_queued();
+            self.incarnation += 1;
         }
         while self.kernel_flight.pop().is_some() {}
         self.open = 0;
+        // Nor has the other node any packets there.
+        self.share = self.ring_share;
+        self.contexts.set_max_open(self.ring_share, 0);
+        self.other_waits = false;
         self.answered = self.dispatched;
         self.forced = self.submitted;
         self.highest = self.submitted;
         self.submitted
     }
 
-    /// Takes a packet of the driver that never reached the engine, which was stopped: see
-    /// [`Self::force_complete`].
+    /// Takes a packet that never reached the engine, which was stopped, and never will: of the
+    /// driver, or a lost one of the render node. See [`Self::force_complete`].
     pub(super) fn cancel_one(&mut self) -> Option<E::Packet> {
-        self.kernel.pop()
+        match self.kernel.pop() {
+            Some(packet) => Some(packet),
+            None => self.contexts.next_lost(),
+        }
     }
 
     /// Returns the packets of clients that have no submission id yet.
@@ -545,6 +547,12 @@ impl<E: Engine> NodeQueue<E> {
     /// nothing.
     #[inline]
     pub(crate) fn complete(&mut self, id: u64) {
+        self.complete_with(id, Ok(()));
+    }
+
+    /// The same, for a packet that ended with `result`.
+    #[inline]
+    fn complete_with(&mut self, id: u64, result: Result) {
         self.completions = self.completions.wrapping_add(1);
         self.stalled = false;
         let is_it = |packet: &InFlight| packet.id == id;
@@ -552,7 +560,7 @@ impl<E: Engine> NodeQueue<E> {
             Some(packet.position)
         } else if let Some(packet) = self.handed_out.take(|packet| packet.id == id) {
             self.open -= u64::from(packet.open && packet.position != 0);
-            self.end(&packet);
+            self.end(&packet, result);
             Some(packet.position)
         } else {
             let found = self.kernel_flight.take(is_it);
@@ -566,14 +574,16 @@ impl<E: Engine> NodeQueue<E> {
 
     /// Records that the packet of a client ended that was in `handed_out`.
     #[inline]
-    fn end(&mut self, packet: &HandedOut) {
+    fn end(&mut self, packet: &HandedOut, result: Result) {
         let HandedOut {
             context,
             ticket,
             open,
+            fence,
             ..
         } = *packet;
         let handed_out = &self.handed_out;
+        let open = open.then_some((fence, result));
         self.to_wake |= self.contexts.ended(context, ticket, open, || {
             handed_out
                 .iter()

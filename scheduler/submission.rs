@@ -16,6 +16,7 @@ use crate::irq::{
 use super::{
     notify_interrupt,
     publish,
+    render::dispatch_render,
     report_preempted,
     Hardware,
     Interrupt,
@@ -47,6 +48,7 @@ pub(super) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
     if adapter.miniport().fences().take_dropped() {
         drop_packets(adapter);
     }
+    H::drain(adapter);
     for node in Node::ENGINES {
         let hardware = adapter.miniport();
         // As in `submit_with`.
@@ -54,7 +56,10 @@ pub(super) fn run_submission<H: Hardware>(adapter: &Adapter<H>) {
         let published = adapter.synchronize_execution(hardware.message_of(node), |state| {
             let queue = H::node(state, node)?;
             queue.dispatch();
-            let busy = queue.is_busy();
+            let mut busy = queue.is_busy();
+            if node == Node::Control {
+                busy |= dispatch_render(state);
+            }
             Some((publish(state, node, Interrupt::Wanted), busy))
         });
         let Ok(Some((kick, busy))) = published else {

@@ -7,10 +7,7 @@ use kernel::{
     irq::sim::Domain,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Relaxed,
         Arc, //
     },
 };
@@ -21,265 +18,47 @@ use crate::{
         Adapter,
         Connection,
         Dpc,
-        Miniport,
         Status,
-        Synchronized,
         Vectors, //
     },
     scheduler::{
         self,
         client::CLIENT_LIMIT,
-        fifo::Fifo,
         submission,
         Client,
-        Engine,
-        Fences,
+        Fifo,
         Hardware,
-        Health,
         Interrupt,
-        Level,
         Node,
         NodeQueue,
-        Notify,
         PerNode,
-        Policy,
-        Progress,
-        Watchdog, //
+        Progress, //
     },
 };
 
 mod blame;
 mod contexts;
+mod fake;
 mod fence;
 mod fifo;
 mod lanes;
 mod notify;
 mod preempt;
+mod promise;
+mod render;
+mod render_reset;
 mod reset;
 mod watchdog;
 
-/// An engine with room for a few packets that completes them when it is told to.
-struct FakeEngine {
-    /// Submission ids of the packets taken, oldest first.
-    taken: Fifo<u64>,
-    /// Memory for commands and null packets alike. A null packet takes one when it is taken, a
-    /// command when it is made.
-    slots: u32,
-    published: u32,
-    suppressed: bool,
-    /// It has executed a packet, and its interrupt does not come.
-    overdue: bool,
-}
-
-enum FakePacket {
-    Command,
-    Null,
-}
-
-impl Engine for FakeEngine {
-    type Packet = FakePacket;
-
-    fn capacity(&self) -> usize {
-        ROOM
-    }
-
-    fn submit(&mut self, packet: Self::Packet, id: u64) -> Result<(), Self::Packet> {
-        let slots = u32::from(matches!(packet, FakePacket::Null));
-        if self.slots < slots || self.taken.push(id).is_err() {
-            return Err(packet);
-        }
-        self.slots -= slots;
-        Ok(())
-    }
-
-    fn publish(&mut self, interrupt: Interrupt) -> bool {
-        self.published += 1;
-        self.suppressed |= interrupt == Interrupt::Suppressed;
-        true
-    }
-
-    fn suppresses_interrupts(&self) -> bool {
-        self.suppressed
-    }
-
-    fn is_overdue(&self) -> bool {
-        self.overdue && !self.taken.is_empty()
-    }
-}
-
-/// A device with two messages: the cursor node on message 1, all else on message 0.
-struct Fake {
-    fences: Arc<Fences>,
-    /// How many packets the device has used when it interrupts next.
-    used: Atomic<u32>,
-    kicks: Atomic<u32>,
-    watchdog: Watchdog,
-    /// What the status says, as a [`Health`], and how often it was read.
-    health: Atomic<u32>,
-    health_reads: Atomic<u32>,
-    broken: Atomic<u32>,
-    recovered: Atomic<u32>,
-    /// The clock has to go on.
-    more: Atomic<bool>,
-    /// A device that hangs is reset.
-    resets: Atomic<bool>,
-}
-
-struct FakeState {
-    nodes: PerNode<Option<NodeQueue<FakeEngine>>>,
-    notify: Option<Notify>,
-}
-
-impl Miniport for Fake {
-    type State = FakeState;
-
-    fn interrupt_routine(&self, state: &mut Synchronized<'_, Self>, message: u32) -> bool {
-        let node = match message {
-            0 => Node::Control,
-            _ => Node::Cursor,
-        };
-        let used = self.used.xchg(0, Relaxed);
-        let Some(queue) = Self::node(state, node) else {
-            return false;
-        };
-        for _ in 0..used {
-            if let Some(id) = queue.engine.as_mut().and_then(|engine| engine.taken.pop()) {
-                queue.complete(id);
-            }
-        }
-        let completed = queue.completed();
-        scheduler::notify_completed(state, node, completed, Dpc::Queued);
-        scheduler::report_preempted(state, node);
-        state.queue_dpc();
-        used != 0
-    }
-
-    fn acknowledge(&self, _message: u32) -> bool {
-        false
-    }
-
-    fn dpc_routine(&self, adapter: &Adapter<Self>) {
-        if let Some(snapshot) = scheduler::begin_dpc(adapter) {
-            scheduler::notify_dpc(adapter, &self.fences, &snapshot);
-        }
-    }
-}
-
-impl Hardware for Fake {
-    type Engine = FakeEngine;
-
-    fn message_of(&self, node: Node) -> u32 {
-        u32::from(node == Node::Cursor)
-    }
-
-    fn notify_message(&self) -> u32 {
-        0
-    }
-
-    fn node(state: &mut FakeState, node: Node) -> Option<&mut NodeQueue<FakeEngine>> {
-        state.nodes[node].as_mut()
-    }
-
-    fn notify(state: &mut FakeState) -> Option<&mut Notify> {
-        state.notify.as_mut()
-    }
-
-    fn poll(state: &mut Synchronized<'_, Self>) {
-        for queue in state.nodes.values_mut().flatten() {
-            if let Some(engine) = &mut queue.engine {
-                engine.suppressed = false;
-            }
-        }
-        // The fake engine of the cursor node completes its packets when it is polled.
-        if let Some(queue) = Self::node(state, Node::Cursor) {
-            while let Some(id) = queue.engine.as_mut().and_then(|engine| engine.taken.pop()) {
-                queue.complete(id);
-            }
-        }
-    }
-
-    fn kick(&self, _node: Node) {
-        self.kicks.add(1, Relaxed);
-    }
-
-    fn fences(&self) -> &Fences {
-        &self.fences
-    }
-
-    fn watchdog(&self) -> &Watchdog {
-        &self.watchdog
-    }
-
-    fn policy(&self) -> Policy {
-        Policy {
-            level: match self.resets.load(Relaxed) {
-                true => Level::Recover,
-                false => Level::Look,
-            },
-            ..Policy::current()
-        }
-    }
-
-    fn health(&self) -> Health {
-        self.health_reads.add(1, Relaxed);
-        let says = self.health.load(Relaxed);
-        [Health::Reset, Health::NeedsReset, Health::Gone]
-            .into_iter()
-            .find(|health| *health as u32 == says)
-            .unwrap_or(Health::Good)
-    }
-
-    fn break_engines(adapter: &Adapter<Self>, _health: Health) {
-        adapter.miniport().broken.add(1, Relaxed);
-    }
-
-    fn recovered(&self) {
-        self.recovered.add(1, Relaxed);
-    }
-
-    fn tick(adapter: &Adapter<Self>) -> bool {
-        adapter.miniport().more.load(Relaxed)
-    }
-
-    fn null_packet(_node: Node) -> FakePacket {
-        FakePacket::Null
-    }
-}
-
-/// Room of the fake engine.
-const ROOM: usize = 8;
-
-/// How much of that clients may have.
-const CLIENTS: usize = 6;
-
-fn states() -> Result<KVec<FakeState>> {
-    let queue = |node| -> Result<_> {
-        let engine = FakeEngine {
-            taken: Fifo::new(ROOM)?,
-            slots: u32::MAX,
-            published: 0,
-            suppressed: false,
-            overdue: false,
-        };
-        NodeQueue::new(node, Some(engine))
-    };
-    let mut states = KVec::new();
-    let control = FakeState {
-        nodes: PerNode::new([
-            Some(queue(Node::Control)?),
-            None,
-            Some(NodeQueue::new(Node::Software, None)?),
-        ]),
-        notify: Some(Notify::new()),
-    };
-    let cursor = FakeState {
-        nodes: PerNode::new([None, Some(queue(Node::Cursor)?), None]),
-        notify: None,
-    };
-    states.push(control, GFP_KERNEL)?;
-    states.push(cursor, GFP_KERNEL)?;
-    Ok(states)
-}
+use self::fake::{
+    end_oldest,
+    states,
+    Fake,
+    FakeEngine,
+    FakePacket,
+    CLIENTS,
+    ROOM, //
+};
 
 /// The fake device, the interrupts for its messages, and a client of it.
 struct Rig {
@@ -291,24 +70,12 @@ struct Rig {
 
 impl Rig {
     fn new() -> Result<Self> {
-        let fake = Fake {
-            fences: Fences::new()?,
-            used: Atomic::new(0),
-            kicks: Atomic::new(0),
-            watchdog: Watchdog::new(),
-            health: Atomic::new(Health::Good as u32),
-            health_reads: Atomic::new(0),
-            broken: Atomic::new(0),
-            recovered: Atomic::new(0),
-            more: Atomic::new(false),
-            resets: Atomic::new(true),
-        };
         let vectors = Vectors {
             count: 2,
             dpc_message: 0,
         };
         Ok(Self {
-            adapter: Adapter::new(fake, vectors)?,
+            adapter: Adapter::new(Fake::new()?, vectors)?,
             client: Client::new()?,
             domain: Domain::new(vectors.count)?,
         })
@@ -534,7 +301,7 @@ mod suite {
         let notified = rig.adapter.synchronize_execution(0, |state| {
             Fake::notify(state).map(|notify| (notify.completed(), notify.notifications()))
         });
-        assert_eq!(notified, Ok(Some((PerNode::new([0, 2, 0]), 1))));
+        assert_eq!(notified, Ok(Some((PerNode::new([0, 2, 0, 0]), 1))));
         Ok(())
     }
 

@@ -23,6 +23,12 @@
 //! One that has answered nothing since its last reset is waited for: see
 //! [`Watchdog::set_waiting`].
 //!
+//! For open packets no clock runs. If an engine has no others, and has used none for four ticks,
+//! the clock probes the device: it submits a null packet of the driver, which the device answers
+//! whatever its GPU does, and for which the clock runs. As long as nothing but probes is answered
+//! they come more seldom, down to one a minute, and the clock looks no more than four times between
+//! two.
+//!
 //! # Counters
 //!
 //! On a device that works all of them stay 0.
@@ -52,20 +58,24 @@ use kernel::{
     },
 };
 
-use crate::irq::{
-    Adapter,
-    Synchronized, //
-};
+use crate::irq::Adapter;
 
 use super::{
     preempt,
-    Engine,
+    submit,
     Fences,
     Hardware,
     Level,
     Node,
-    NodeQueue,
     PerNode, //
+};
+
+mod look;
+
+use self::look::{
+    look,
+    Found,
+    Watch, //
 };
 
 /// Beats of a tick.
@@ -274,91 +284,17 @@ pub(crate) fn watchdog_thread<H: Hardware>(
                 false => adapter.miniport().policy().beat_ms(),
             };
             let time = msecs_to_jiffies(beats * beat_ms);
+            let is_asleep = clock.is_asleep;
+            let is_woken = || {
+                let is_armed = is_asleep && watchdog.state.load(Relaxed) == ARMED;
+                is_armed || watchdog.broke.load(Relaxed)
+            };
             // WAIT: tick
-            if !thread.wait_until_timeout(time, || watchdog.broke.load(Relaxed)) {
+            if !thread.wait_until_timeout(time, is_woken) {
                 return;
             }
         }
     }
-}
-
-/// The oldest packet of a lane, as the clock sees it.
-#[derive(Clone, Copy, Default)]
-struct Oldest {
-    fence: Option<u64>,
-    /// As many completions as there are when all packets are complete that the engine had when it
-    /// was first seen.
-    turn: u64,
-    /// Ticks since then at which it was still there.
-    ticks: u32,
-}
-
-impl Oldest {
-    fn look(&mut self, fence: Option<u64>, completions: u64, in_flight: u64) {
-        if self.fence != fence {
-            *self = Self {
-                fence,
-                turn: completions.wrapping_add(in_flight),
-                ticks: 0,
-            };
-        } else if fence.is_some() && completions.wrapping_sub(self.turn) <= u64::MAX / 2 {
-            self.ticks = self.ticks.saturating_add(1);
-        }
-    }
-}
-
-/// What the clock knows of a node.
-#[derive(Clone, Copy, Default)]
-struct Watch {
-    /// The last fence that was complete by force.
-    forced: u64,
-    oldest: [Oldest; 2],
-    /// Completions at the last tick, if the engine had packets then.
-    completions: Option<u64>,
-    /// Ticks in which the engine had packets and completed none.
-    ticks: u32,
-    /// The node was kicked at the last tick.
-    kicked: bool,
-    /// A used element is there for which no interrupt came: the completions before it, and for how
-    /// many beats it is there.
-    overdue: Option<(u64, u32)>,
-}
-
-impl Watch {
-    /// Returns whether a packet of the engine takes too long.
-    fn is_late<E: Engine>(&self, queue: &NodeQueue<E>) -> bool {
-        let stands_still = self.ticks >= TIMEOUT && stands_still(queue, self);
-        let fences = queue.oldest_dispatched();
-        let mut lanes = self.oldest.iter().zip(fences);
-        let overtaken =
-            lanes.any(|(oldest, fence)| oldest.ticks >= TIMEOUT && oldest.fence == fence);
-        queue.is_busy() && (stands_still || overtaken)
-    }
-}
-
-/// What follows from a look at a node.
-#[derive(Default)]
-struct Found {
-    /// Used elements were there for which the interrupt did not come.
-    lost_interrupt: bool,
-    /// The repeated kick was needed.
-    lost_kick: bool,
-    /// The node began to be stalled.
-    stalled: bool,
-    /// The node is no longer stalled.
-    ended: bool,
-    /// That is so because it went on.
-    recovered: bool,
-    /// Read the status of the device.
-    ask: bool,
-    /// Kick the node.
-    kick: bool,
-    /// A packet takes too long.
-    late: bool,
-    /// Preempt the node.
-    preempt: bool,
-    /// The engine has packets.
-    busy: bool,
 }
 
 /// The clock, as its thread sees it.
@@ -368,6 +304,8 @@ pub(super) struct Clock {
     watches: PerNode<Watch>,
     /// The device hangs.
     hang: Option<Hang>,
+    /// The next beat is late: whoever arms the clock wakes its thread.
+    is_asleep: bool,
 }
 
 impl Clock {
@@ -377,6 +315,7 @@ impl Clock {
             beats: 0,
             watches: PerNode::default(),
             hang: None,
+            is_asleep: false,
         }
     }
 
@@ -407,17 +346,28 @@ impl Clock {
             // Before the looks: see `Watchdog::arm`.
             goes_on = watchdog.state.xchg(STOPPED, Full) == ARMED;
         }
-        let mut busy = false;
+        let (mut busy, mut pace) = (false, 0);
         for node in Node::ENGINES {
-            busy |= self.look_at(adapter, fences, node, tick);
+            let (is_busy, its_pace) = self.look_at(adapter, fences, node, tick);
+            busy |= is_busy;
+            pace = pace.max(its_pace);
         }
+        self.is_asleep = false;
         if tick {
             if self.hang.is_none() {
                 watchdog.set_waiting(false);
             }
             goes_on |= H::tick(adapter);
             if !busy && !goes_on {
-                return None;
+                match pace {
+                    0 => return None,
+                    1 => {}
+                    // Until somebody arms the clock.
+                    _ => {
+                        self.is_asleep = true;
+                        return Some(pace * BEATS);
+                    }
+                }
             }
             // Unless somebody has armed it meanwhile, and signaled.
             let _ = watchdog.state.cmpxchg(STOPPED, RUNNING, Relaxed);
@@ -438,14 +388,15 @@ impl Clock {
         Some(next)
     }
 
-    /// Looks at one node. Returns whether the clock has to go on for it.
+    /// Looks at one node. Returns whether the clock has to go on for it, and after how many ticks
+    /// it has to look at open packets.
     fn look_at<H: Hardware>(
         &mut self,
         adapter: &Adapter<H>,
         fences: &Fences,
         node: Node,
         tick: bool,
-    ) -> bool {
+    ) -> (bool, u32) {
         let hardware = adapter.miniport();
         let may_reset = hardware.policy().level != Level::Look;
         let watch = &mut self.watches[node];
@@ -465,7 +416,7 @@ impl Clock {
             // Stopped: nothing is under way.
             *watch = Watch::default();
             fences.set_stalled(node, false);
-            return false;
+            return (false, 0);
         };
         if found.kick {
             hardware.kick(node);
@@ -481,22 +432,15 @@ impl Clock {
         // That may have taken a while, in which the device went on.
         let late = found.late
             && adapter.synchronize_execution(hardware.message_of(node), |state| {
-                H::poll(state);
-                H::node(state, node).is_some_and(|queue| watch.is_late(queue))
+                watch.is_late_still::<H>(state, node)
             }) == Ok(true);
         drop(section);
-
-        let counters = &hardware.watchdog().counters;
-        for (happened, counter) in [
-            (found.lost_interrupt, &counters.lost_interrupts),
-            (found.lost_kick, &counters.lost_kicks),
-            (found.stalled, &counters.stalls),
-            (health == Health::Reset, &counters.resets),
-        ] {
-            if happened {
-                count(counter);
-            }
+        if found.probe && may_reset {
+            // If there is no place, there are other packets.
+            let _ = submit(adapter, node, H::null_packet(node));
         }
+
+        count_found(hardware.watchdog(), &found, health);
         if found.recovered {
             hardware.recovered();
         }
@@ -506,92 +450,21 @@ impl Clock {
             _ if late => self.hang = Some(Hang::Timeout(node)),
             _ => {}
         }
-        found.busy
+        (found.busy, found.pace)
     }
 }
 
-/// Looks at a node, under the lock of its message.
-fn look<H: Hardware>(
-    state: &mut Synchronized<'_, H>,
-    node: Node,
-    watch: &mut Watch,
-    tick: bool,
-) -> Option<Found> {
-    let forced = H::node(state, node)?.forced();
-    if watch.forced != forced {
-        // The engine was emptied.
-        *watch = Watch {
-            forced,
-            ..Watch::default()
-        };
+/// Counts what a look at a node has found.
+fn count_found(watchdog: &Watchdog, found: &Found, health: Health) {
+    let counters = &watchdog.counters;
+    for (happened, counter) in [
+        (found.lost_interrupt, &counters.lost_interrupts),
+        (found.lost_kick, &counters.lost_kicks),
+        (found.stalled, &counters.stalls),
+        (health == Health::Reset, &counters.resets),
+    ] {
+        if happened {
+            count(counter);
+        }
     }
-    let mut found = Found {
-        lost_interrupt: find_lost_interrupt(state, node, watch)?,
-        ..Found::default()
-    };
-    if !tick {
-        return Some(found);
-    }
-    // What the engine need not interrupt for is taken now.
-    if stands_still(H::node(state, node)?, watch) {
-        H::poll(state);
-    }
-    let queue = H::node(state, node)?;
-    let (busy, completions) = (queue.is_busy(), queue.completions());
-    if stands_still(queue, watch) {
-        watch.ticks = watch.ticks.saturating_add(1);
-        found.ask = watch.ticks == 1;
-        found.stalled = watch.ticks == STALLED;
-        found.kick = watch.ticks >= STALLED;
-    } else {
-        let went_on = queue.is_overdue() || watch.completions != Some(completions);
-        found.lost_kick = watch.kicked && went_on;
-        found.ended = watch.ticks >= STALLED;
-        found.recovered = found.ended && went_on;
-        watch.ticks = 0;
-    }
-    queue.set_stalled(watch.ticks >= STALLED);
-    watch.kicked = found.kick;
-    watch.completions = busy.then_some(completions);
-    let in_flight = queue.bounded();
-    for (oldest, fence) in watch.oldest.iter_mut().zip(queue.oldest_dispatched()) {
-        oldest.look(fence, completions, in_flight);
-    }
-    found.late = watch.is_late(queue);
-    let overtaken = watch.oldest.iter().any(|oldest| oldest.ticks == PREEMPT);
-    found.preempt = watch.ticks == PREEMPT || overtaken;
-    found.busy = busy;
-    Some(found)
-}
-
-/// Returns whether the engine had packets for a whole tick and used none.
-fn stands_still<E: Engine>(queue: &NodeQueue<E>, watch: &Watch) -> bool {
-    queue.is_busy() && !queue.is_overdue() && watch.completions == Some(queue.completions())
-}
-
-/// Polls the engine if a used element waits for its interrupt for a whole tick. Returns whether
-/// that was in vain.
-fn find_lost_interrupt<H: Hardware>(
-    state: &mut Synchronized<'_, H>,
-    node: Node,
-    watch: &mut Watch,
-) -> Option<bool> {
-    let queue = H::node(state, node)?;
-    let completions = queue.completions();
-    if !queue.is_overdue() {
-        watch.overdue = None;
-        return Some(false);
-    }
-    let beats = match watch.overdue {
-        // The same element as at the last beat.
-        Some((at, beats)) if at == completions => beats + 1,
-        _ => 0,
-    };
-    watch.overdue = Some((completions, beats));
-    if beats < BEATS {
-        return Some(false);
-    }
-    watch.overdue = None;
-    H::poll(state);
-    Some(H::node(state, node)?.completions() != completions)
 }

@@ -98,7 +98,7 @@ static void check_guilty(struct __test_metadata *_metadata, int fd)
 	__u64 completed, submitted, fence;
 	__u32 node;
 
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		EXPECT_EQ(-EIO, gpu_submit(fd, node, 1, 0, &fence));
 		EXPECT_EQ(0, gpu_query(fd, node, &completed, &submitted));
 	}

@@ -244,6 +244,7 @@ TEST_F_TIMEOUT(contexts, open_packets, 600)
 	before = read_watchdog(&setting->gpu);
 	ASSERT_EQ(0, tdr_level(TDR_RECOVER));
 	EXPECT_EQ(-EINVAL, write_file(debug_file(setting, "open"), "2 1"));
+	EXPECT_EQ(-EINVAL, write_file(debug_file(setting, "open"), "3 1"));
 	EXPECT_EQ(-EINVAL, write_file(debug_file(setting, "open"), "0"));
 	ASSERT_EQ(0, write_file(debug_file(setting, "open"), "0 1"));
 	ASSERT_EQ(0, device_ask(setting->screen, "never display-info"));

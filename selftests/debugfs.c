@@ -140,7 +140,7 @@ TEST_F_TIMEOUT(debugfs, messages, 60)
 
 TEST_F_TIMEOUT(debugfs, nodes, 60)
 {
-	static const char *const names[] = { "Control", "Cursor", "Software" };
+	static const char *const names[] = { "Control", "Cursor", "Software", "Render" };
 	__u64 completed, submitted, shown_completed, shown_submitted, queued, in_flight;
 	unsigned int lines = 0, message, node;
 	char text[8192], name[32], *line, *next;

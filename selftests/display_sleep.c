@@ -262,7 +262,7 @@ static void check_fences(struct __test_metadata *_metadata, int render, const __
 	__u64 completed, now;
 	__u32 node;
 
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		EXPECT_EQ(0, gpu_wait_fence(render, node, submitted[node], 0));
 		ASSERT_EQ(0, gpu_query(render, node, &completed, &now));
 		EXPECT_GE(completed, submitted[node]);
@@ -287,7 +287,7 @@ TEST_F_TIMEOUT(sleep, same_picture, 300)
 		.message = self->info.notify_message,
 	};
 	struct drm_rust_gpu_message_counters before, after;
-	__u64 submitted[RUST_GPU_NODE_COUNT];
+	__u64 submitted[GPU_NULL_NODES];
 	struct drm_rust_gpu_device_info info;
 	__u32 node;
 
@@ -295,7 +295,7 @@ TEST_F_TIMEOUT(sleep, same_picture, 300)
 	/* The timers call until the kernel stops its clock. */
 	ASSERT_EQ(0, gpu_ioctl(self->test, RUST_GPU_SYNC_TEST_START, &start));
 	ASSERT_EQ(0, gpu_counters(self->render, self->info.notify_message, &before));
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
+	for (node = 0; node < GPU_NULL_NODES; node++)
 		ASSERT_EQ(64, gpu_submit(self->render, node, 64, 0, &submitted[node]));
 
 	ASSERT_EQ(0, sleep_and_wake(&variant->way));

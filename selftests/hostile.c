@@ -383,7 +383,7 @@ TEST_F_TIMEOUT(hostile, is_survived, 120)
 	if (variant->act) {
 		ASSERT_TRUE(variant->act(&self->device));
 		ASSERT_EQ(0, wait_until_broken(self->fd));
-		for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+		for (node = 0; node < GPU_NULL_NODES; node++) {
 			EXPECT_EQ(-EIO, gpu_submit(self->fd, node, 1, 0, &fence))
 				TH_LOG("node %u", node);
 		}

@@ -17,7 +17,7 @@
 
 #define BOTH	(_IOC_READ | _IOC_WRITE)
 
-static const __u32 bad_nodes[] = { 3, 4, 0x7fffffff, 0x80000000, 0xffffffff };
+static const __u32 bad_nodes[] = { 4, 5, 0x7fffffff, 0x80000000, 0xffffffff };
 
 struct command {
 	const char *name;
@@ -442,25 +442,39 @@ TEST_F_TIMEOUT(node, counters_out_of_range, 60)
 TEST_F_TIMEOUT(node, submit_bad, 60)
 {
 	static const __u32 counts[] = { 0, 65, 66, 0x80000000, 0xffffffff };
-	__u64 completed, before[RUST_GPU_NODE_COUNT], after, fence;
+	__u64 completed, before[GPU_NULL_NODES], after, fence;
 	__u32 node;
 	size_t i;
 
 	ASSERT_EQ(0, gpu_calm(self->fd));
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
+	for (node = 0; node < GPU_NULL_NODES; node++)
 		ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &before[node]));
 	for (i = 0; i < ARRAY_SIZE(bad_nodes); i++)
 		EXPECT_EQ(-EINVAL, gpu_submit(self->fd, bad_nodes[i], 1, 0, &fence))
 			TH_LOG("node %u", bad_nodes[i]);
 	for (i = 0; i < ARRAY_SIZE(counts); i++) {
-		for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
+		for (node = 0; node < GPU_NULL_NODES; node++)
 			EXPECT_EQ(-EINVAL, gpu_submit(self->fd, node, counts[i], 0, &fence))
 				TH_LOG("count %u", counts[i]);
 	}
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &after));
 		EXPECT_EQ(before[node], after);
 	}
+}
+
+/* The render node is there, and has no null packets. */
+TEST_F_TIMEOUT(node, without_null_packets, 60)
+{
+	__u64 completed, submitted, fence;
+
+	EXPECT_EQ(-EOPNOTSUPP, gpu_submit(self->fd, RUST_GPU_NODE_RENDER, 1, 0, &fence));
+	EXPECT_EQ(-EINVAL, gpu_submit(self->fd, RUST_GPU_NODE_RENDER, 0, 0, &fence));
+	EXPECT_EQ(-EINVAL, gpu_submit(self->fd, RUST_GPU_NODE_RENDER, 1, ~0U, &fence));
+	ASSERT_EQ(0, gpu_query(self->fd, RUST_GPU_NODE_RENDER, &completed, &submitted));
+	EXPECT_EQ(0, submitted);
+	EXPECT_EQ(0, completed);
+	EXPECT_EQ(-EINVAL, gpu_wait_fence(self->fd, RUST_GPU_NODE_RENDER, 1, 0));
 }
 
 TEST_F_TIMEOUT(node, wait_bad, 60)
@@ -499,11 +513,11 @@ TEST_F_TIMEOUT(node, query_bad, 60)
 
 TEST_F_TIMEOUT(node, submit_and_wait, 120)
 {
-	__u64 fence, completed, submitted, last[RUST_GPU_NODE_COUNT] = {};
+	__u64 fence, completed, submitted, last[GPU_NULL_NODES] = {};
 	__u32 node, round;
 
 	for (round = 0; round < 50; round++) {
-		for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+		for (node = 0; node < GPU_NULL_NODES; node++) {
 			ASSERT_EQ(1, gpu_submit(self->fd, node, 1, 0, &fence));
 			EXPECT_GT(fence, last[node]);
 			last[node] = fence;
@@ -528,7 +542,7 @@ TEST_F_TIMEOUT(node, batches, 120)
 	__u32 node, count;
 
 	ASSERT_EQ(0, gpu_calm(self->fd));
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		for (count = 1; count <= RUST_GPU_SUBMIT_MAX_COUNT; count++) {
 			ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &before));
 			ASSERT_EQ(count, gpu_submit(self->fd, node, count, 0, &fence));
@@ -547,7 +561,7 @@ TEST_F_TIMEOUT(node, query_monotonic, 120)
 	__u64 completed, submitted, fence, last_completed = 0, last_submitted = 0;
 	__u32 node, round;
 
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		last_completed = 0;
 		last_submitted = 0;
 		for (round = 0; round < 300; round++) {
@@ -576,12 +590,12 @@ TEST_F_TIMEOUT(node, close_in_flight, 120)
 			      O_RDWR | O_CLOEXEC);
 
 		ASSERT_GE(fd, 0);
-		for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
+		for (node = 0; node < GPU_NULL_NODES; node++)
 			ASSERT_EQ(16, gpu_submit(fd, node, 16, 0, &fence));
 		close(fd);
 	}
 	ASSERT_EQ(0, gpu_quiesce(self->fd));
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		ASSERT_EQ(0, gpu_query_node(self->fd, node, &completed, &submitted));
 		EXPECT_EQ(submitted, completed);
 	}

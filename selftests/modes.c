@@ -116,7 +116,7 @@ TEST_F_TIMEOUT(modes, counters_advance, 120)
 {
 	struct drm_rust_gpu_message_counters before[3], after[3], *b, *a;
 	const struct drm_rust_gpu_device_info *info = &self->info;
-	const __u32 messages[RUST_GPU_NODE_COUNT] = {
+	const __u32 messages[GPU_NULL_NODES] = {
 		[RUST_GPU_NODE_CONTROL] = info->control_message,
 		[RUST_GPU_NODE_CURSOR] = info->cursor_message,
 		[RUST_GPU_NODE_SOFTWARE] = info->notify_message,
@@ -125,7 +125,7 @@ TEST_F_TIMEOUT(modes, counters_advance, 120)
 	__u64 told;
 
 	ASSERT_LE(info->messages, 3);
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		ASSERT_EQ(0, gpu_calm(self->fd));
 		for (i = 0; i < info->messages; i++)
 			ASSERT_EQ(0, read_counters(self->fd, i, &before[i]));
@@ -175,7 +175,7 @@ TEST_F_TIMEOUT(modes, dpcs, 120)
 	__u32 node, i;
 	__u64 fence;
 
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		ASSERT_EQ(64, gpu_submit(self->fd, node, 64, 0, &fence));
 		ASSERT_EQ(0, gpu_wait_fence(self->fd, node, fence, now_ns() + GPU_PATIENCE_NS));
 	}
@@ -231,7 +231,7 @@ TEST_F_TIMEOUT(modes, no_interrupt_lost, 120)
 	for (i = 0; i < found; i++)
 		ASSERT_EQ(0, read_counters(self->fd, i, &before[i]));
 	for (i = 0; i < 20; i++) {
-		for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
+		for (node = 0; node < GPU_NULL_NODES; node++)
 			ASSERT_GT(gpu_submit(self->fd, node, 1 + i, 0, &fence), 0);
 	}
 	ASSERT_EQ(0, gpu_calm(self->fd));

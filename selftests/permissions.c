@@ -133,7 +133,7 @@ static int use_card_unauthenticated(void *arg)
 	CHECK(fd >= 0);
 	CHECK(gpu_info(fd, &info) == 0);
 	CHECK(info.handle != 0);
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		CHECK(gpu_submit(fd, node, 1, 0, &fence) == -EACCES);
 		/* Permissions are checked before parameters. */
 		CHECK(gpu_submit(fd, node, 0, ~0U, &fence) == -EACCES);
@@ -145,16 +145,16 @@ static int use_card_unauthenticated(void *arg)
 
 TEST_F_TIMEOUT(permissions, card_unauthenticated, 60)
 {
-	__u64 completed, before[RUST_GPU_NODE_COUNT], after;
+	__u64 completed, before[GPU_NULL_NODES], after;
 	__u32 node;
 
 	self->master = open(self->gpu.card, O_RDWR | O_CLOEXEC);
 	ASSERT_GE(self->master, 0);
 	ASSERT_EQ(0, gpu_calm(self->master));
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
+	for (node = 0; node < GPU_NULL_NODES; node++)
 		ASSERT_EQ(0, gpu_query_node(self->master, node, &completed, &before[node]));
 	EXPECT_EQ(0, as_nobody(use_card_unauthenticated, &self->gpu));
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		ASSERT_EQ(0, gpu_query_node(self->master, node, &completed, &after));
 		EXPECT_EQ(before[node], after);
 	}

@@ -90,7 +90,7 @@ static bool wait_answers(const struct setting *setting, __u32 node, __u64 count)
 TEST_F_TIMEOUT(preempt, bad_input, 60)
 {
 	static const char *const bad[] = {
-		"", " ", "\n", "3", "-1", "x", "0 x", "0 -1", "0 1 2", "99999999999999999999",
+		"", " ", "\n", "4", "-1", "x", "0 x", "0 -1", "0 1 2", "99999999999999999999",
 		"0 99999999999999999999", "4294967296",
 		"0                                                            1",
 	};
@@ -104,6 +104,8 @@ TEST_F_TIMEOUT(preempt, bad_input, 60)
 			continue;
 		EXPECT_EQ(-EINVAL, ask(&self->setting, bad[i])) TH_LOG("\"%s\"", bad[i]);
 	}
+	/* What the render node has may not end for hours. */
+	EXPECT_EQ(-EOPNOTSUPP, ask(&self->setting, path("%u", RUST_GPU_NODE_RENDER)));
 	EXPECT_EQ(before.count, read_preempted(&self->setting, NODE).count);
 	ASSERT_EQ(0, stat(debug_file(&self->setting, "preempt"), &found));
 	EXPECT_EQ(0600, found.st_mode & 07777);
@@ -118,7 +120,7 @@ TEST_F_TIMEOUT(preempt, nothing_to_do, 60)
 {
 	__u32 node;
 
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		struct preempted before = read_preempted(&self->setting, node), after;
 		__u64 completed, submitted;
 
@@ -362,11 +364,11 @@ static void *submit_all(void *arg)
 TEST_F_TIMEOUT(preempt, under_load, 900)
 {
 	const struct setting *setting = &self->setting;
-	struct load loads[RUST_GPU_NODE_COUNT][FILES] = {};
-	struct preempted before[RUST_GPU_NODE_COUNT], last;
+	struct load loads[GPU_NULL_NODES][FILES] = {};
+	struct preempted before[GPU_NULL_NODES], last;
 	__u32 node, i;
 
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		before[node] = read_preempted(setting, node);
 		for (i = 0; i < FILES; i++) {
 			loads[node][i].setting = setting;
@@ -376,7 +378,7 @@ TEST_F_TIMEOUT(preempt, under_load, 900)
 		}
 	}
 	for (i = 0; i < ROUNDS; i++) {
-		for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+		for (node = 0; node < GPU_NULL_NODES; node++) {
 			struct preempted now;
 
 			last = read_preempted(setting, node);
@@ -388,7 +390,7 @@ TEST_F_TIMEOUT(preempt, under_load, 900)
 			EXPECT_LE(last.completed, now.completed);
 		}
 	}
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		for (i = 0; i < FILES; i++) {
 			__atomic_store_n(&loads[node][i].stop, true, __ATOMIC_RELAXED);
 			pthread_join(loads[node][i].thread, NULL);
@@ -396,7 +398,7 @@ TEST_F_TIMEOUT(preempt, under_load, 900)
 		}
 	}
 	ASSERT_EQ(0, gpu_quiesce(setting->fd));
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		__u64 packets = 0, completed, submitted;
 
 		for (i = 0; i < FILES; i++)

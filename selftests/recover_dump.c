@@ -91,9 +91,9 @@ TEST_F_TIMEOUT(recover, leaves_a_dump, 120)
 {
 	static const char *const wanted[] = {
 		"\ncause: Control queue hangs\n", "\nstatus: 0x0f\n", "\nnode Control: ",
-		"\nnode Cursor: ", "\nnode Software: ", "\nmessage 0: ", "\nring Control: size ",
-		"\nring Cursor: size ", "TransferToHost2d id ", ": no answer\n", ": 0x1100 24\n",
-		" stalled\n", "\n  in flight: #",
+		"\nnode Cursor: ", "\nnode Software: ", "\nnode Render: ", "\nmessage 0: ",
+		"\nring Control: size ", "\nring Cursor: size ", "TransferToHost2d id ",
+		": no answer\n", ": 0x1100 24\n", " stalled\n", "\n  in flight: #",
 	};
 	const struct gpu *gpu = &self->state.gpu;
 	struct drm_event_vblank event;

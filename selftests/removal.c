@@ -332,7 +332,7 @@ static void check_gone(struct __test_metadata *_metadata, int fd)
 
 	EXPECT_EQ(-ENODEV, gpu_info(fd, &info));
 	EXPECT_EQ(-ENODEV, gpu_counters(fd, 0, &counters));
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		EXPECT_EQ(-ENODEV, gpu_submit(fd, node, 1, 0, &fence));
 		EXPECT_EQ(-ENODEV, gpu_wait_fence(fd, node, 1, now_ns() + NSEC_PER_SEC));
 		EXPECT_EQ(-ENODEV, gpu_query(fd, node, &completed, &submitted));

@@ -76,7 +76,7 @@ static int bench_round_trip(struct bench *bench)
 		return -ENOMEM;
 	printf("\n(b) A fenced null packet, submission to wake-up, us, of %u\n", bench->packets);
 	printf("    %-12s%10s%10s%10s%10s\n", "node", "shortest", "median", "99 %", "longest");
-	for (node = 0; node < RUST_GPU_NODE_COUNT && !ret; node++) {
+	for (node = 0; node < GPU_NULL_NODES && !ret; node++) {
 		for (i = 0; i < bench->packets; i++) {
 			start = now_ns();
 			ret = gpu_submit(bench->fd, node, 1, 0, &fence);
@@ -149,7 +149,7 @@ static int bench_counts(struct bench *bench)
 	printf("\n(c) Per 1000 packets, of %u\n", bench->packets);
 	printf("    %-12s%8s%14s%14s%16s\n", "node", "batch", "interrupts", "DPCs",
 	       "notifications");
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		for (i = 0; i < ARRAY_SIZE(batches); i++) {
 			ret = read_tally(bench, &before);
 			if (!ret)

@@ -177,7 +177,7 @@ static void print_round_trips(struct report *report)
 
 	printf("\nRound trip of one fenced packet, submission to wake-up (%d times)\n"
 	       "  %-10s%10s%14s%14s\n", ROUND_TRIPS, "node", "fence", "median us", "longest us");
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		for (i = 0, ret = 0; i < ROUND_TRIPS; i++) {
 			start = now_ns();
 			ret = gpu_submit(report->fd, node, 1, 0, &fence);
@@ -291,7 +291,7 @@ static void print_counters(struct report *report)
 	printf("\nInterrupts and DPCs after %d packets to each node, one at a time\n"
 	       "  %7s%11s%10s%8s%9s%12s%15s\n", PACKETS, "message", "interrupts", "not ours",
 	       "DPCs", "refused", "executions", "notifications");
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		for (i = 0; i < PACKETS; i++) {
 			ret = gpu_submit(report->fd, node, 1, 0, &fence);
 			if (ret == 1)

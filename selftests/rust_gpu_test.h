@@ -41,6 +41,9 @@
 /* Longest that anything may take, with a debug kernel on a busy host as well. */
 #define GPU_PATIENCE_NS	(20 * NSEC_PER_SEC)
 
+/* The first nodes take null packets. The render node, which is the last one, does not. */
+#define GPU_NULL_NODES	RUST_GPU_NODE_RENDER
+
 #define NO_GPU	"no device is bound to rust_gpu"
 
 struct gpu {
@@ -433,7 +436,7 @@ static __maybe_unused int gpu_works(int fd)
 	__u32 node;
 	int ret;
 
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		ret = gpu_submit(fd, node, 1, 0, &fence);
 		if (ret != 1)
 			return ret < 0 ? ret : -EIO;

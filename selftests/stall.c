@@ -161,7 +161,7 @@ static int use_all(const struct display *display, const struct frame *frames, in
 		if (!ret)
 			ret = cursor_set(display, DRM_MODE_CURSOR_MOVE, 0, *flips % 100,
 					 *flips % 200);
-		for (node = 0; !ret && node < RUST_GPU_NODE_COUNT; node++) {
+		for (node = 0; !ret && node < GPU_NULL_NODES; node++) {
 			ret = gpu_submit(fd, node, 1 + *flips % 64, 0, &fence);
 			ret = ret > 0 ? 0 : ret;
 		}

@@ -25,7 +25,7 @@ struct worker {
 	/* the first failure */
 	const char *failed;
 	int error;
-	__u64 packets[RUST_GPU_NODE_COUNT];
+	__u64 packets[GPU_NULL_NODES];
 	__u64 waits;
 	__u64 executions[MESSAGES];
 	struct rust_gpu_sync_test_tally tally[MESSAGES];
@@ -145,7 +145,7 @@ static void *worker_thread(void *arg)
 
 	for (; now_ns() < torture->deadline; round++) {
 		__u32 message = round % torture->messages;
-		__u32 node = round % RUST_GPU_NODE_COUNT;
+		__u32 node = round % GPU_NULL_NODES;
 
 		if (!do_packets(worker, node, 1 + round % RUST_GPU_SUBMIT_MAX_COUNT) ||
 		    !do_calls(worker, message) || !do_read(worker, message) ||
@@ -275,14 +275,14 @@ static void check_counters(struct __test_metadata *_metadata, int fd, __u32 mess
 TEST_F_TIMEOUT(torture, all, 800)
 {
 	struct drm_rust_gpu_message_counters before[MESSAGES], after[MESSAGES] = {};
-	__u64 submitted_before[RUST_GPU_NODE_COUNT], irqs_before[MESSAGES], irqs_after[MESSAGES];
+	__u64 submitted_before[GPU_NULL_NODES], irqs_before[MESSAGES], irqs_after[MESSAGES];
 	struct rust_gpu_sync_test_start start = {
 		.handle = self->info.handle,
 		.messages = self->info.messages,
 		.period_us = 5000,
 		.burst = 4,
 	};
-	__u64 packets[RUST_GPU_NODE_COUNT] = {}, completed, submitted, queued = 0, notified;
+	__u64 packets[GPU_NULL_NODES] = {}, completed, submitted, queued = 0, notified;
 	const __u32 notify = self->info.notify_message;
 	__u32 node, message;
 	unsigned int reads;
@@ -290,7 +290,7 @@ TEST_F_TIMEOUT(torture, all, 800)
 	int i;
 
 	ASSERT_EQ(0, gpu_calm(self->fd));
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
+	for (node = 0; node < GPU_NULL_NODES; node++)
 		ASSERT_EQ(0, gpu_query_node(self->fd, node, &completed, &submitted_before[node]));
 	for (message = 0; message < self->info.messages; message++)
 		ASSERT_EQ(0, gpu_counters(self->fd, message, &before[message]));
@@ -313,7 +313,7 @@ TEST_F_TIMEOUT(torture, all, 800)
 		EXPECT_EQ(NULL, worker->failed)
 			TH_LOG("thread %d: %s: %d", i, worker->failed, worker->error);
 		EXPECT_GT(worker->waits, 0);
-		for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
+		for (node = 0; node < GPU_NULL_NODES; node++)
 			packets[node] += worker->packets[node];
 	}
 	ASSERT_EQ(0, gpu_ioctl(self->torture.test, RUST_GPU_SYNC_TEST_STOP, NULL));
@@ -321,7 +321,7 @@ TEST_F_TIMEOUT(torture, all, 800)
 	ASSERT_EQ(self->info.messages, irq_counts(irqs_after, MESSAGES));
 
 	/* No fence was lost or invented. */
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		ASSERT_EQ(0, gpu_query_node(self->fd, node, &completed, &submitted));
 		EXPECT_EQ(submitted, completed) TH_LOG("node %u", node);
 		EXPECT_EQ(packets[node], submitted - submitted_before[node])

@@ -147,7 +147,7 @@ TEST_F_TIMEOUT(waits, poll, 120)
 	__u64 fence;
 	__s64 end;
 
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		ASSERT_EQ(0, start_floods(self->flood, self->gpu.render, node));
 		end = now_ns() + NODE_NS;
 		for (round = 0; round < ROUNDS && (!round || now_ns() < end); round++) {
@@ -291,7 +291,7 @@ TEST_F_TIMEOUT(waits, nonblock, 120)
 	int ret;
 
 	ASSERT_EQ(0, gpu_calm(self->fd));
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		full = 0;
 		partial = 0;
 		mine = 0;
@@ -336,7 +336,7 @@ TEST_F_TIMEOUT(waits, interrupted_submit, 120)
 	int ret;
 
 	ASSERT_EQ(0, gpu_calm(self->fd));
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		interrupted = 0;
 		partial = 0;
 		mine = 0;
@@ -371,7 +371,7 @@ struct submitter {
 	pthread_t thread;
 	int fd;
 	int error;
-	__u64 fences[RUST_GPU_NODE_COUNT][ROUNDS];
+	__u64 fences[GPU_NULL_NODES][ROUNDS];
 };
 
 static void *submitter_thread(void *arg)
@@ -381,7 +381,7 @@ static void *submitter_thread(void *arg)
 	int i, ret;
 
 	for (i = 0; i < ROUNDS; i++) {
-		for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+		for (node = 0; node < GPU_NULL_NODES; node++) {
 			ret = gpu_submit(submitter->fd, node, 1, 0, &submitter->fences[node][i]);
 			if (ret == 1 && i % 8 == 0)
 				ret = gpu_wait_fence(submitter->fd, node,
@@ -408,11 +408,11 @@ TEST_F_TIMEOUT(waits, threads, 180)
 {
 	static struct submitter submitters[THREADS];
 	static __u64 all[THREADS / 2 * ROUNDS];
-	__u64 completed, before[RUST_GPU_NODE_COUNT], after;
+	__u64 completed, before[GPU_NULL_NODES], after;
 	__u32 node;
 	int i, j;
 
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++)
+	for (node = 0; node < GPU_NULL_NODES; node++)
 		ASSERT_EQ(0, gpu_query(self->fd, node, &completed, &before[node]));
 	for (i = 0; i < THREADS; i++) {
 		/* Half of them share one file. */
@@ -427,7 +427,7 @@ TEST_F_TIMEOUT(waits, threads, 180)
 	}
 	ASSERT_EQ(0, gpu_quiesce(self->fd));
 
-	for (node = 0; node < RUST_GPU_NODE_COUNT; node++) {
+	for (node = 0; node < GPU_NULL_NODES; node++) {
 		for (i = 0; i < THREADS; i += 2)
 			for (j = 0; j < ROUNDS; j++)
 				ASSERT_EQ(j + 1, submitters[i].fences[node][j]);

@@ -15,6 +15,7 @@
 //! [`CommandPool`] is alive: that only sets a bit.
 
 use core::{
+    mem::offset_of,
     ops::Range,
     slice, //
 };
@@ -28,11 +29,9 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
-            Acquire,
             Atomic,
             Full,
-            Relaxed,
-            Release, //
+            Relaxed, //
         },
         Arc, //
     }, //
@@ -43,6 +42,7 @@ use crate::{
         Command,
         Header,
         Response,
+        FLAG_FENCE,
         MAX_COMMAND_SIZE, //
     },
     ring::{
@@ -55,6 +55,7 @@ use crate::{
             DmaContext,
             DmaMemory, //
         },
+        free_map::FreeMap,
         payload::Payload, //
     },
 };
@@ -74,63 +75,6 @@ const _: () = assert!(REQUEST_SIZE % 64 == 0 && RESPONSE_SIZE % 64 == 0);
 
 /// The offset of the response in a [`DedicatedBuffer`] is a multiple of this, in bytes.
 const RESPONSE_ALIGN: usize = 64;
-
-/// Records which of a fixed number of things are free: a bitmap with a set bit for each free one.
-///
-/// It has no lock, so it can be used in any context and with any lock held.
-struct FreeMap(KVec<Atomic<u64>>);
-
-impl FreeMap {
-    /// Makes a map of `count` free things.
-    fn new(count: u16) -> Result<Self> {
-        let words = usize::from(count).div_ceil(u64::BITS as usize);
-        let mut map = KVec::with_capacity(words, GFP_KERNEL)?;
-
-        let mut left = u32::from(count);
-        while left != 0 {
-            let bits = left.min(u64::BITS);
-            map.push(Atomic::new(u64::MAX >> (u64::BITS - bits)), GFP_KERNEL)?;
-            left -= bits;
-        }
-        Ok(Self(map))
-    }
-
-    /// Takes the first free thing and returns its index. The acquire pairs with the release in
-    /// [`Self::put`].
-    fn take(&self) -> Option<u16> {
-        for (index, word) in (0u16..).zip(&self.0) {
-            let mut free = word.load(Relaxed);
-            while free != 0 {
-                let bit = free.trailing_zeros();
-                match word.cmpxchg(free, free & !(1 << bit), Acquire) {
-                    // CAST: Less than 64.
-                    Ok(_) => return Some(index * u64::BITS as u16 + bit as u16),
-                    Err(now) => free = now,
-                }
-            }
-        }
-        None
-    }
-
-    /// Gives back what [`Self::take`] returned.
-    fn put(&self, index: u16) {
-        let index = usize::from(index);
-        let Some(word) = self.0.get(index / u64::BITS as usize) else {
-            return;
-        };
-
-        // The bit is not set, so this sets it and changes no other.
-        word.fetch_add(1u64 << (index % u64::BITS as usize), Release);
-    }
-
-    /// Returns how many are free.
-    fn free(&self) -> u32 {
-        self.0
-            .iter()
-            .map(|word| word.load(Relaxed).count_ones())
-            .sum()
-    }
-}
 
 /// What a [`CommandPool`] and its slots share.
 struct PoolInner {
@@ -485,10 +429,7 @@ impl CommandBuffer {
     ///
     /// Context: any.
     pub(super) fn request_word(&self, offset: usize) -> u32 {
-        let request = match self {
-            Self::Slot(slot) => slot.request(),
-            Self::Dedicated(buffer) => buffer.request.clone(),
-        };
+        let request = self.request();
         match offset + size_of::<u32>() <= request.len() {
             true => self.memory().read_u32(request.start + offset),
             false => 0,
@@ -511,11 +452,28 @@ impl CommandBuffer {
         self.response_len() != 0
     }
 
+    /// Has the device answer the command when its effects are there, and repeat `fence_id` then.
+    ///
+    /// Context: any, after the request was written and before it is in a ring.
+    pub(super) fn set_fenced(&mut self, fence_id: u64) {
+        let (memory, start) = (self.memory(), self.request().start);
+        memory.write_u32(start + offset_of!(Header, flags), FLAG_FENCE);
+        memory.write_u64(start + offset_of!(Header, fence_id), fence_id);
+    }
+
     /// Returns the memory that the buffer is in.
     fn memory(&self) -> &DmaMemory {
         match self {
             Self::Slot(slot) => &slot.pool.memory,
             Self::Dedicated(buffer) => &buffer.memory,
+        }
+    }
+
+    /// Returns where the request is in that memory.
+    fn request(&self) -> Range<usize> {
+        match self {
+            Self::Slot(slot) => slot.request(),
+            Self::Dedicated(buffer) => buffer.request.clone(),
         }
     }
 
@@ -562,38 +520,5 @@ impl From<CommandSlot> for CommandBuffer {
 impl From<KBox<DedicatedBuffer>> for CommandBuffer {
     fn from(buffer: KBox<DedicatedBuffer>) -> Self {
         Self::Dedicated(buffer)
-    }
-}
-
-#[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
-#[kunit_tests(rust_gpu_buffer)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn free_map_hands_out_each_once() -> Result {
-        for count in [1, 63, 64, 65, 200] {
-            let map = FreeMap::new(count)?;
-            for index in 0..count {
-                assert_eq!(map.take(), Some(index));
-            }
-            assert_eq!(map.take(), None);
-            assert_eq!(map.free(), 0);
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn free_map_takes_back() -> Result {
-        let map = FreeMap::new(70)?;
-        while map.take().is_some() {}
-
-        for index in [0, 63, 64, 69] {
-            map.put(index);
-            assert_eq!(map.free(), 1);
-            assert_eq!(map.take(), Some(index));
-            assert_eq!(map.take(), None);
-        }
-        Ok(())
     }
 }

@@ -48,7 +48,8 @@ use super::{
         CommandSlot,
         DedicatedBuffer, //
     },
-    dma::DmaContext, //
+    dma::DmaContext,
+    render::Tail, //
 };
 
 /// Receives the answer to a command. The submitter holds one reference, the packet another, in a
@@ -250,6 +251,8 @@ pub(crate) enum Completion {
     Destroyed(u32),
     /// One command of a batch is done.
     Batch(Pending),
+    /// What the packet of the render node kept goes.
+    Render(KBox<Tail>),
 }
 
 /// A packet of a hardware node.
@@ -258,6 +261,8 @@ pub(crate) enum Packet {
     Null(Node),
     /// A command.
     Command(CommandBuffer, Completion),
+    /// A command of the render node.
+    Render(CommandBuffer, KBox<Tail>),
 }
 
 // The places for packets of clients take five pages of a node.

@@ -14,11 +14,11 @@ use super::{
 };
 
 /// A packet that the engine has.
-pub(in crate::scheduler) struct Given {
+pub(in crate::scheduler) struct Given<'a> {
     /// Its place in the order in which the engine got them.
     pub(in crate::scheduler) position: u64,
     /// Of which client it is; [`None`] for the driver.
-    pub(in crate::scheduler) context: Option<u16>,
+    pub(in crate::scheduler) client: Option<&'a Arc<Client>>,
     /// No clock runs for it.
     pub(in crate::scheduler) open: bool,
 }
@@ -51,17 +51,17 @@ impl<E: Engine> NodeQueue<E> {
     }
 
     /// Returns the packets that the engine has, in no particular order.
-    pub(in crate::scheduler) fn in_engine(&self) -> impl Iterator<Item = Given> + '_ {
+    pub(in crate::scheduler) fn in_engine(&self) -> impl Iterator<Item = Given<'_>> {
         let kernel = self.kernel_flight.iter().map(|packet| Given {
             position: packet.position,
-            context: None,
+            client: None,
             open: false,
         });
         Iterator::chain(
             kernel,
             self.clients_in_engine().map(|packet| Given {
                 position: packet.position,
-                context: Some(packet.context),
+                client: self.contexts.client(packet.context),
                 open: packet.open,
             }),
         )
@@ -72,9 +72,10 @@ impl<E: Engine> NodeQueue<E> {
         self.answered
     }
 
-    /// Returns the client of a context.
-    pub(in crate::scheduler) fn client(&self, context: u16) -> Option<&Arc<Client>> {
-        self.contexts.client(context)
+    /// Records at which packets the engine hangs, by their positions, from and to: all of one
+    /// client.
+    pub(in crate::scheduler) fn set_suspects(&mut self, suspects: (u64, u64)) {
+        self.suspects = Some(suspects);
     }
 
     /// Lets no clock run for the next `count` packets that clients submit. Only tests ask for that.
@@ -106,16 +107,20 @@ impl<E: Engine> NodeQueue<E> {
 
     /// Returns whether the engine has packets that it should complete in time.
     pub(in crate::scheduler) fn is_busy(&self) -> bool {
-        self.bounded() != 0
-            && self
-                .engine
-                .as_ref()
-                .is_some_and(|engine| !engine.is_broken())
+        self.bounded() != 0 && self.is_working()
+    }
+
+    /// Returns whether there is an engine that executes packets.
+    pub(in crate::scheduler) fn is_working(&self) -> bool {
+        let engine = self.engine.as_ref();
+        engine.is_some_and(|engine| !engine.is_broken())
     }
 
     /// Returns whether an interrupt of the engine is on its way, or lost.
     pub(in crate::scheduler) fn is_overdue(&self) -> bool {
-        self.engine.as_ref().is_some_and(Engine::is_overdue)
+        self.engine
+            .as_ref()
+            .is_some_and(|engine| engine.is_overdue())
     }
 
     /// Records whether the engine does not go on, until the next completion.

@@ -32,7 +32,7 @@ const HANG: Hang = Hang::Timeout(Node::Control);
 
 impl Rig {
     /// Resets the device that hangs, and starts it again. Returns whether somebody was guilty.
-    fn reset(&self, connection: &mut Connection<'_, Fake>, hang: Hang) -> Result<bool> {
+    pub(super) fn reset(&self, connection: &mut Connection<'_, Fake>, hang: Hang) -> Result<bool> {
         let mut states = connection.disconnect();
         let guilty = scheduler::blame(self.fake(), &mut states, hang);
         scheduler::force_complete(self.fake(), &mut states, &self.fake().fences);
@@ -41,6 +41,7 @@ impl Rig {
                 scheduler::cancel_pending::<Fake>(queue);
                 if let Some(engine) = &mut queue.engine {
                     while engine.taken.pop().is_some() {}
+                    while engine.rendered.pop().is_some() {}
                 }
             }
         }
@@ -58,7 +59,7 @@ impl Rig {
     }
 
     /// Returns how `ticket` ended, or the error of a wait.
-    fn outcome(&self, client: &Client, node: Node, ticket: u64) -> Result {
+    pub(super) fn outcome(&self, client: &Client, node: Node, ticket: u64) -> Result {
         self.fake().fences.wait(client, node, ticket, 0)
     }
 }

@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(fences.wait_change(mark), Ok(()));
         assert_ne!(fences.generation(), mark);
         // The DPC found less when it began.
-        fences.publish(&PerNode::new([4, 1, 0]), 0);
+        fences.publish(&PerNode::new([4, 1, 0, 0]), 0);
         assert_eq!(fences.completed(Node::Control), 5);
         assert_eq!(fences.completed(Node::Cursor), 1);
         assert!(!fences.publish_one(Node::Control, 3));

@@ -24,11 +24,18 @@ extern "C" {
 #define DRM_RUST_GPU_WAIT_FENCE		0x23
 #define DRM_RUST_GPU_QUERY_FENCE	0x24
 
-/* Nodes: each is one engine with one FIFO of packets. */
+/*
+ * Nodes: each is one FIFO of packets, and what executes them. The render node is for 3D
+ * and shares the control queue of the device. Only packets of 3D get there: for
+ * SUBMIT_NULL it is -EOPNOTSUPP, as the node exists but has no null packets. On a
+ * device without 3D it stays empty. Its submission ids may stand still for hours, as a
+ * 3D command ends when the work of the host's GPU does.
+ */
 #define RUST_GPU_NODE_CONTROL		0
 #define RUST_GPU_NODE_CURSOR		1
 #define RUST_GPU_NODE_SOFTWARE		2
-#define RUST_GPU_NODE_COUNT		3
+#define RUST_GPU_NODE_RENDER		3
+#define RUST_GPU_NODE_COUNT		4
 
 /* Values of drm_rust_gpu_device_info.interrupt_type. */
 #define RUST_GPU_INTERRUPT_INTX		0
@@ -151,7 +158,7 @@ struct drm_rust_gpu_message_counters {
 
 /**
  * struct drm_rust_gpu_submit_null - DRM_IOCTL_RUST_GPU_SUBMIT_NULL
- * @node: in, RUST_GPU_NODE_*
+ * @node: in, RUST_GPU_NODE_*, but RUST_GPU_NODE_RENDER is -EOPNOTSUPP
  * @flags: in, RUST_GPU_SUBMIT_*
  * @count: in, number of packets, 1 to RUST_GPU_SUBMIT_MAX_COUNT
  * @submitted: out, number of packets that were taken

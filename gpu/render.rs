@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the render node needs of the [`Gpu`]: memory for its packets, the report of those that
+//! ended, and a [`Feeder`].
+
+use kernel::sync::Arc;
+
+use crate::{
+    irq::{
+        Adapter,
+        Dpc,
+        Synchronized, //
+    },
+    scheduler::{
+        self,
+        Node, //
+    },
+    virtqueue::CommandBuffer, //
+};
+
+use super::Gpu;
+
+/// What has packets of the driver that must not be lost if there is no room for them.
+pub(crate) trait Feeder: Send + Sync {
+    /// Submits those that there is room for.
+    ///
+    /// Context: process (the submission thread, at the start of each round), no lock held. Must not
+    /// wait for the device.
+    fn drain(&self, adapter: &Adapter<Gpu<'_>>);
+}
+
+impl Gpu<'_> {
+    /// Has `feeder` called by the submission thread. Later calls change nothing.
+    ///
+    /// Context: process.
+    #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+    pub(crate) fn set_feeder(&self, feeder: Arc<dyn Feeder>) {
+        self.feeder.populate(feeder);
+    }
+
+    /// Returns what has packets of the driver that must not be lost.
+    pub(super) fn feeder(&self) -> Option<&dyn Feeder> {
+        self.feeder.as_ref().map(|feeder| &**feeder)
+    }
+
+    /// Returns memory for one packet of the render node; [`None`] if all of it is in use. Packets
+    /// of the display have other memory.
+    ///
+    /// Context: any.
+    #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+    pub(crate) fn render_slot(&self) -> Option<CommandBuffer> {
+        let pool = self.pools[Node::Render].as_ref()?;
+        pool.take().map(CommandBuffer::from)
+    }
+}
+
+/// Reports what the render node completed, as `reap` does for the others, and has the submission
+/// thread hand out more: the DPC, which may have to wait, is not in the way of that.
+#[cold]
+pub(super) fn report(state: &mut Synchronized<'_, Gpu<'_>>, dpc: Dpc) {
+    let Some(queue) = &state.nodes[Node::Render] else {
+        return;
+    };
+    let (completed, is_waiting) = (queue.completed(), queue.is_waiting());
+    let fences = &state.miniport().fences;
+    fences.publish_one(Node::Render, completed);
+    if is_waiting {
+        fences.submission_event().signal();
+    }
+    scheduler::notify_completed(state, Node::Render, completed, dpc);
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Packets with fences, those of the render node: room for them is promised before there is a
+//! packet, and what a fence needs is counted here.
+
+use kernel::{
+    dma_buf::Fence,
+    num::casts::u32_as_usize,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+};
+
+use crate::scheduler::{
+    client::Client,
+    timeline::{
+        PacketFence,
+        Timelines,
+        FENCE_GONE,
+        NO_FENCE, //
+    }, //
+};
+
+use super::{
+    max_open,
+    Contexts,
+    MIN_PLACES,
+    PLACES, //
+};
+
+/// The result of an attempt to [promise](Contexts::promise) a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::scheduler) enum Attempt {
+    /// It may be promised.
+    Promised,
+    /// There is none.
+    Full,
+    /// The client needs [`Timelines`] for so many fences first.
+    NeedsMemory(usize),
+}
+
+impl<P> Contexts<P> {
+    /// Returns whether a place in the context of `client`, `number`, may be promised. There are
+    /// `promised` such places in the node, for so many clients. Takes `memory` for the fences of
+    /// the client if it has less; what it leaves is dropped without the lock.
+    pub(in crate::scheduler) fn promise(
+        &mut self,
+        number: u16,
+        client: &Client,
+        (promised, promisees): (usize, usize),
+        memory: &mut Option<KBox<Timelines>>,
+    ) -> Attempt {
+        let (queued, active) = (self.queued, self.active);
+        let Some(context) = self.get(number) else {
+            return Attempt::Full;
+        };
+        // CAST: at most `CLIENT_LIMIT`.
+        let owed = client.promised() as usize;
+        let own = usize::from(context.queued) + owed;
+        let free = PLACES.saturating_sub(queued + promised);
+        // A client that has both promises and packets that wait counts twice.
+        let active = active + promisees + usize::from(own == 0);
+        if free == 0 || own >= MIN_PLACES.max((free + own) / active.max(1)) {
+            return Attempt::Full;
+        }
+        let old = context.timelines.as_ref().map_or(0, |old| old.len());
+        if let Some(new) = memory.as_mut().filter(|new| new.len() > old) {
+            if let Some(old) = &mut context.timelines {
+                new.take_over(old);
+            }
+            core::mem::swap(memory, &mut context.timelines);
+        }
+        match &context.timelines {
+            None => Attempt::NeedsMemory(Timelines::FEWEST),
+            Some(timelines) if timelines.has_room(owed) => Attempt::Promised,
+            Some(timelines) => match timelines.larger() {
+                Some(count) => Attempt::NeedsMemory(count),
+                None => Attempt::Full,
+            },
+        }
+    }
+
+    /// Returns the context of `client`, if it has one.
+    pub(in crate::scheduler) fn own(&self, client: &Arc<Client>) -> Option<u16> {
+        let number = client.context(self.node);
+        let context = self.contexts.get(u32_as_usize(number))?;
+        let owner = context.client.as_ref()?;
+        // CAST: the number of a context.
+        Arc::ptr_eq(owner, client).then_some(number as u16)
+    }
+
+    /// Gives the fence of a packet of `context` its number. Returns its entry in the timelines of
+    /// the context, and what others may have of it; [`None`] if there is no fence, or no entry.
+    pub(in crate::scheduler) fn arm(
+        &mut self,
+        number: u16,
+        fence: &mut Option<PacketFence>,
+    ) -> Option<(u16, ARef<Fence>)> {
+        self.get(number)?.timelines.as_mut()?.arm(fence)
+    }
+
+    /// The open packet of `context` with this fence is in the engine now.
+    pub(in crate::scheduler) fn open_fence(&mut self, number: u16, fence: u16) {
+        let context = self.get(number);
+        if let Some(timelines) = context.and_then(|context| context.timelines.as_mut()) {
+            timelines.open(fence);
+        }
+    }
+
+    /// An open packet of `context` ended. Returns how many places the client gets back: none if the
+    /// fence is held back.
+    pub(in crate::scheduler) fn end_open(
+        &mut self,
+        number: u16,
+        fence: u16,
+        result: Result,
+    ) -> u32 {
+        match fence {
+            // Tests have open packets without a fence.
+            NO_FENCE => {
+                self.close(number, 1);
+                1
+            }
+            FENCE_GONE => 0,
+            _ => self.end_fence(number, fence, result),
+        }
+    }
+
+    /// Ends a fence of `context`. Returns how many fences were signalled.
+    pub(super) fn end_fence(&mut self, number: u16, fence: u16, result: Result) -> u32 {
+        let context = self.get(number);
+        let Some(timelines) = context.and_then(|context| context.timelines.as_mut()) else {
+            return 0;
+        };
+        let released = timelines.end(fence, result);
+        self.close(number, released.opened);
+        released.signalled
+    }
+
+    /// Cancels a fence of a packet that the engine has. The packet ends later.
+    pub(in crate::scheduler) fn cancel_fence(&mut self, number: u16, fence: u16) {
+        let released = self.end_fence(number, fence, Err(ECANCELED));
+        if let Some(client) = self.client(number) {
+            client.give_back(released);
+        }
+    }
+
+    /// Returns how many of its packets, of which the engine may have `share`, are open there, or
+    /// ended and have fences that are held back.
+    pub(in crate::scheduler) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Lets the engine have as many open packets as may be of `share`, besides `others`.
+    pub(in crate::scheduler) fn set_max_open(&mut self, share: usize, others: usize) {
+        self.max_open = max_open(share).saturating_sub(others);
+    }
+}

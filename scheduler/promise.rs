@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A [`Promise`] is room for one packet of a client on the render node, before there is one: so
+//! that a submission which has begun cannot fail for lack of room.
+//!
+//! The submitter has the locks of reservation objects, under which nobody may wait for a fence. But
+//! a place becomes free when a packet ends, which is when its fence is signalled. So the place is
+//! waited for before these locks are taken.
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::irq::Adapter;
+
+use super::{
+    context::Attempt,
+    timeline::Timelines,
+    Client,
+    Fences,
+    Hardware,
+    Node, //
+};
+
+/// Places and bytes of a client, until they are dropped.
+struct Reserved {
+    client: Arc<Client>,
+    fences: Arc<Fences>,
+    /// Places: 1, or 0 when the packet has it.
+    places: u32,
+    /// The place counts among those that are promised.
+    is_promised: bool,
+}
+
+impl Reserved {
+    /// The place is no longer a promise.
+    fn end_promise(&mut self) {
+        if core::mem::take(&mut self.is_promised) {
+            self.fences.end_promise(&self.client);
+        }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.end_promise();
+        if self.places != 0 {
+            self.client.give_back(self.places);
+            self.fences.make_room();
+        }
+    }
+}
+
+/// Bytes of a client, until they are dropped.
+///
+/// Context: it is dropped in process context, no message lock held.
+pub(crate) struct Bytes {
+    client: Arc<Client>,
+    fences: Arc<Fences>,
+    count: usize,
+}
+
+impl Bytes {
+    fn new(client: &Arc<Client>, fences: &Arc<Fences>, count: usize) -> Option<Self> {
+        client.reserve_bytes(count).then(|| Self {
+            client: client.clone(),
+            fences: fences.clone(),
+            count,
+        })
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        self.client.give_back_bytes(self.count);
+        self.fences.make_room();
+    }
+}
+
+/// Room for one packet of a client on the render node, and for what the packet has beside its
+/// command. Dropping it gives both back, and wakes those who wait for room.
+///
+/// Context: it is dropped in process context, no message lock held.
+pub(crate) struct Promise {
+    reserved: Reserved,
+    bytes: Option<Bytes>,
+    incarnation: u64,
+}
+
+impl Promise {
+    /// Tries once to get room for a packet of `client` with `bytes` beside its command. [`None`] if
+    /// there is none now, or the device is being reset: try again after a
+    /// [change](Fences::wait_change).
+    ///
+    /// The bytes of a client are at most [`CLIENT_BYTES`](super::client::CLIENT_BYTES), unless they
+    /// are all of one packet.
+    ///
+    /// Errors: [`EIO`] if a packet of the client made the device hang, or the device is broken;
+    /// [`ENODEV`] if it is gone; [`EOPNOTSUPP`] if it has no 3D; [`ENOMEM`].
+    ///
+    /// Context: process; may sleep.
+    #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+    pub(crate) fn new<H: Hardware>(
+        adapter: &Adapter<H>,
+        client: &Arc<Client>,
+        bytes: usize,
+    ) -> Result<Option<Self>> {
+        let hardware = adapter.miniport();
+        let fences = hardware.fences();
+        fences.check()?;
+        if client.is_guilty() {
+            return Err(EIO);
+        }
+        let mut reserved = Reserved {
+            client: client.clone(),
+            fences: fences.clone(),
+            places: client.reserve(1),
+            is_promised: false,
+        };
+        if reserved.places == 0 {
+            return Ok(None);
+        }
+        let bytes = match bytes {
+            0 => None,
+            _ => match Bytes::new(client, fences, bytes) {
+                None => return Ok(None),
+                bytes => bytes,
+            },
+        };
+        // Dropped outside the lock.
+        let (mut memory, mut before) = (None, None);
+        loop {
+            let message = hardware.message_of(Node::Render);
+            let answer = adapter.synchronize_execution(message, |state| {
+                // Again, as the device may be given up, and connected again, since the first time.
+                fences.check()?;
+                let queue = H::node(state, Node::Render).filter(|queue| queue.is_used());
+                let queue = queue.ok_or(EOPNOTSUPP)?;
+                let promised = fences.promised();
+                let attempt = queue.promise(client, promised, &mut memory, &mut before);
+                if attempt == Attempt::Promised {
+                    fences.promise(client);
+                }
+                Ok::<_, Error>((attempt, queue.incarnation()))
+            });
+            match answer {
+                Ok(Ok((Attempt::Promised, incarnation))) => {
+                    reserved.is_promised = true;
+                    return Ok(Some(Self {
+                        reserved,
+                        bytes,
+                        incarnation,
+                    }));
+                }
+                // Each time it is more, up to a limit.
+                Ok(Ok((Attempt::NeedsMemory(count), _))) => memory = Some(Timelines::new(count)?),
+                Ok(Ok((Attempt::Full, _))) | Err(_) => return Ok(None),
+                Ok(Err(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Returns the incarnation of the device that the promise is for: what was made under another
+    /// one is lost.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Takes the bytes, which the packet then has for as long as they are in memory. Those that
+    /// nobody takes are given back when the packet is submitted.
+    #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+    pub(crate) fn take_bytes(&mut self) -> Option<Bytes> {
+        self.bytes.take()
+    }
+
+    /// Returns the client.
+    pub(super) fn client(&self) -> &Arc<Client> {
+        &self.reserved.client
+    }
+
+    /// The packet has the place now.
+    ///
+    /// Context: lock of the render node's message held, in which the packet was taken.
+    pub(super) fn keep(&mut self) {
+        self.reserved.end_promise();
+        self.reserved.places = 0;
+    }
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! [`submit_promised`] gives a packet of 3D, with a fence, to the render node.
+
+use kernel::{
+    dma_buf::Fence,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        rcu, //
+    },
+};
+
+use crate::irq::{
+    Adapter,
+    Synchronized, //
+};
+
+use super::{
+    engines::{
+        Engine,
+        Interrupt, //
+    },
+    publish,
+    Hardware,
+    Node,
+    NodeQueue,
+    PacketFence,
+    Promise, //
+};
+
+/// A packet that was taken.
+#[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+pub(crate) struct Submitted {
+    /// What others may have of its fence, if it has one.
+    pub(crate) fence: Option<ARef<Fence>>,
+    /// Its ticket on the render node.
+    pub(crate) ticket: u64,
+}
+
+/// A packet that was not taken. Its fence never got a number. Drop it without a lock that
+/// dropping what the packet has may take.
+#[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+pub(crate) struct Refused<P> {
+    /// The reason.
+    pub(crate) error: Error,
+    /// The packet.
+    pub(crate) packet: Option<P>,
+}
+
+/// Submits a packet for which there is a promise. With a `fence` the device answers when its GPU
+/// has done the work, and no clock runs for that; else it answers at once.
+///
+/// The number of the fence and the place of the packet are given in one critical section. So the
+/// packets of a timeline are executed in the order of the numbers.
+///
+/// How the fence ends: well; with [`ENODATA`] if the device refused the packet; with [`ETIME`] if
+/// the client is guilty of a hang and this packet may be the reason; with [`ECANCELED`] if the
+/// packet was lost, or was never executed as the file was closed.
+///
+/// Errors: [`ENODEV`], [`EIO`] if the device is gone or broken; [`EIO`] too if a packet of the
+/// client made it hang, while it is stopped, and if it was reset since the promise.
+///
+/// Context: process, no message lock held. Reservation locks may be held: it does not sleep.
+#[doc(alias = "DxgkDdiSubmitCommand")]
+#[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+pub(crate) fn submit_promised<H: Hardware>(
+    adapter: &Adapter<H>,
+    mut promise: Promise,
+    mut packet: <H::Engine as Engine>::Packet,
+    fence: Option<PacketFence>,
+) -> Result<Submitted, Refused<<H::Engine as Engine>::Packet>> {
+    let hardware = adapter.miniport();
+    if fence.is_some() {
+        H::Engine::set_fenced(&mut packet);
+    }
+    // Whatever is left of both is dropped outside the lock.
+    let (mut packet, mut fence) = (Some(packet), fence);
+    // Stop waits for this section, as the device must not be kicked after it.
+    let section = rcu::read_lock();
+    let answer = adapter.synchronize_execution(hardware.message_of(Node::Render), |state| {
+        // Here, as a device that is given up is connected again after it.
+        hardware.fences().check()?;
+        if promise.client().is_guilty() {
+            return Err(EIO);
+        }
+        let incarnation = promise.incarnation();
+        let (control, render) = H::control_and_render(state).ok_or(EIO)?;
+        let submitted = NodeQueue::with_render(control, render, |queue| {
+            queue.submit_promised(promise.client(), incarnation, &mut packet, &mut fence)
+        })?;
+        promise.keep();
+        Ok((submitted, publish(state, Node::Control, Interrupt::Wanted)))
+    });
+    let error = match answer {
+        Ok(Ok((submitted, kick))) => {
+            // Outside the lock: the write exits to the hypervisor.
+            if kick {
+                hardware.kick(Node::Control);
+            }
+            drop(section);
+            hardware.watchdog().arm();
+            return Ok(submitted);
+        }
+        Ok(Err(error)) => error,
+        Err(_) => EIO,
+    };
+    drop(section);
+    Err(Refused { error, packet })
+}
+
+/// Ends all fences of packets that were submitted until now with [`ECANCELED`], and all packets
+/// that wait. What the device has ends when it answers, or is reset. What was made for packets to
+/// come counts as lost: see [`Promise::incarnation`].
+///
+/// Nobody has to wait for a device that is about to be stopped.
+///
+/// Context: process, no lock held.
+pub(crate) fn cancel_render<H: Hardware>(adapter: &Adapter<H>) {
+    let message = adapter.miniport().message_of(Node::Render);
+    let mut begins = true;
+    loop {
+        // Dropped outside the lock.
+        let mut packet = None;
+        let goes_on = adapter.synchronize_execution(message, |state| {
+            let queue = H::node(state, Node::Render)?;
+            if core::mem::take(&mut begins) {
+                queue.end_incarnation();
+            }
+            Some(queue.cancel_render(&mut packet))
+        });
+        if !matches!(goes_on, Ok(Some(true))) {
+            break;
+        }
+    }
+}
+
+/// Hands out packets of the render node that wait. Returns whether the engine has any.
+///
+/// Context: synchronised routine of the node's message, after the control node had its turn.
+pub(super) fn dispatch_render<H: Hardware>(state: &mut Synchronized<'_, H>) -> bool {
+    let Some((control, render)) = H::control_and_render(state) else {
+        return false;
+    };
+    if render.is_waiting() {
+        NodeQueue::with_render(control, render, |queue| queue.dispatch_render());
+    }
+    render.in_flight() != 0
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KUnit tests of promises: how many there are, and when they are of no use any more.
+
+use kernel::prelude::*;
+
+use crate::scheduler::{
+    client::{
+        CLIENT_BYTES,
+        CLIENT_LIMIT, //
+    },
+    context::PLACES,
+    submission,
+    Client,
+    Hang,
+    Node,
+    Promise, //
+};
+
+use super::{
+    render::signalled,
+    Rig, //
+};
+
+#[kunit_tests(rust_gpu_promise)]
+mod suite {
+    use super::*;
+
+    #[test]
+    fn a_client_has_so_many() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let mut promises = KVec::new();
+
+        // Null packets count too.
+        assert_eq!(rig.submit(Node::Software, 6), Ok((6, 6)));
+        for _ in 6..CLIENT_LIMIT {
+            promises.push(rig.promise(&rig.client)?, GFP_KERNEL)?;
+        }
+        assert_eq!(rig.promise(&rig.client).err(), Some(EBUSY));
+        assert_eq!(rig.client.reserve(1), 0);
+        submission::run_submission(&rig.adapter);
+        for _ in 0..6 {
+            promises.push(rig.promise(&rig.client)?, GFP_KERNEL)?;
+        }
+        assert_eq!(rig.promise(&rig.client).err(), Some(EBUSY));
+
+        // One that is kept, and one that is dropped.
+        let kept = promises.pop().ok_or(EINVAL)?;
+        let fence = rig.keep(kept, true)?.fence.ok_or(EINVAL)?;
+        assert_eq!(rig.promise(&rig.client).err(), Some(EBUSY));
+        let mark = rig.fake().fences.generation();
+        drop(promises.pop());
+        // Callers that wait for room look again.
+        assert!(rig.fake().fences.generation() != mark);
+        promises.push(rig.promise(&rig.client)?, GFP_KERNEL)?;
+        assert!(rig.end(1) && fence.is_signaled());
+        promises.push(rig.promise(&rig.client)?, GFP_KERNEL)?;
+
+        // None of them can fail.
+        let mut fences = KVec::new();
+        for promise in promises {
+            fences.push(rig.keep(promise, true)?.fence.ok_or(EINVAL)?, GFP_KERNEL)?;
+        }
+        assert_eq!(fences.len(), CLIENT_LIMIT as usize);
+        while rig.progress(Node::Render)?.is_busy() {
+            assert!(rig.end(1));
+            submission::run_submission(&rig.adapter);
+        }
+        assert_eq!(signalled(&fences), CLIENT_LIMIT as usize);
+        assert_eq!(rig.client.reserve(u32::MAX), CLIENT_LIMIT);
+        assert_eq!(rig.client.promised(), 0);
+        assert_eq!(rig.fake().fences.promised(), (0, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn the_places_of_the_node_are_shared() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let files = [Client::new()?, Client::new()?, Client::new()?];
+        let (mut promises, mut counts) = (KVec::new(), [0; 3]);
+
+        for (file, count) in files.iter().zip(&mut counts) {
+            while let Some(promise) = Promise::new(&rig.adapter, file, 0)? {
+                promises.push(promise, GFP_KERNEL)?;
+                *count += 1;
+            }
+        }
+        assert_eq!(rig.fake().fences.promised(), (promises.len(), 3));
+        assert!(promises.len() <= PLACES);
+        assert!(counts.iter().all(|count| *count != 0));
+        // All of them are kept, in any order.
+        while let Some(promise) = promises.pop() {
+            rig.keep(promise, promises.len() % 3 != 0)?;
+        }
+        while rig.progress(Node::Render)?.is_busy() {
+            assert!(rig.end(1));
+            submission::run_submission(&rig.adapter);
+        }
+        for file in files {
+            assert_eq!(file.reserve(u32::MAX), CLIENT_LIMIT);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn bytes_are_bounded() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let promise = |bytes| Promise::new(&rig.adapter, &rig.client, bytes);
+
+        let mut half = promise(CLIENT_BYTES / 2)?.ok_or(EBUSY)?;
+        let rest = promise(CLIENT_BYTES / 2)?.ok_or(EBUSY)?;
+        assert!(promise(1)?.is_none());
+        // Packets without any go on, and all are given back.
+        drop(promise(0)?.ok_or(EBUSY)?);
+        drop(rest);
+        let last = promise(1)?.ok_or(EBUSY)?;
+        // As long as they are in memory.
+        let bytes = half.take_bytes().ok_or(EINVAL)?;
+        assert!(half.take_bytes().is_none());
+        rig.keep(half, false)?;
+        assert!(rig.end(1));
+        assert!(promise(CLIENT_BYTES / 2)?.is_none());
+        drop(bytes);
+        drop(last);
+        // One alone may have more.
+        let large = promise(CLIENT_BYTES + 1)?.ok_or(EBUSY)?;
+        assert!(promise(1)?.is_none());
+        drop(large);
+        assert!(promise(CLIENT_BYTES)?.is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn a_reset_breaks_them() -> Result {
+        let rig = Rig::new()?;
+        let mut connection = rig.connect()?;
+        let promise = rig.promise(&rig.client)?;
+        let before = promise.incarnation();
+
+        assert_eq!(rig.reset(&mut connection, Hang::Reset), Ok(false));
+        assert_eq!(rig.keep(promise, true).err(), Some(EIO));
+        assert_eq!(rig.client.reserve(u32::MAX), CLIENT_LIMIT);
+        rig.client.give_back(CLIENT_LIMIT);
+        assert_eq!(rig.in_engine(), [0, 0]);
+        let promise = rig.promise(&rig.client)?;
+        assert!(promise.incarnation() != before);
+        let fence = rig.keep(promise, true)?.fence.ok_or(EINVAL)?;
+        // The refused one had no number.
+        assert_eq!(fence.seqno(), 1);
+        assert!(rig.end(1) && fence.is_signaled());
+        Ok(())
+    }
+
+    #[test]
+    fn a_device_that_is_stopped_is_waited_for() -> Result {
+        let rig = Rig::new()?;
+        let mut connection = rig.connect()?;
+        let promise = rig.promise(&rig.client)?;
+        let fences = &rig.fake().fences;
+
+        let mut states = connection.disconnect();
+        assert_eq!(rig.promise(&rig.client).err(), Some(EBUSY));
+        assert_eq!(rig.keep(promise, true).err(), Some(EIO));
+        connection.connect(&mut states)?;
+        let promise = rig.promise(&rig.client)?;
+
+        // One that is broken, or gone, is not.
+        fences.wedge();
+        assert_eq!(rig.promise(&rig.client).err(), Some(EIO));
+        assert_eq!(rig.keep(promise, true).err(), Some(EIO));
+        fences.unwedge();
+        let promise = rig.promise(&rig.client)?;
+        fences.unplug();
+        assert_eq!(rig.promise(&rig.client).err(), Some(ENODEV));
+        assert_eq!(rig.keep(promise, true).err(), Some(ENODEV));
+        assert_eq!(rig.client.reserve(u32::MAX), CLIENT_LIMIT);
+        assert_eq!(rig.in_engine(), [0, 0]);
+        Ok(())
+    }
+}
