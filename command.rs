@@ -16,7 +16,7 @@
 //! # To add a command
 //!
 //! 1. Its structure, and that of its response if that is a new one: in the module of its kind
-//!    (`cursor`, `edid`, `query`, `resource`), and in the re-exports of this file.
+//!    (`cursor`, `edid`, `query`, `render`, `resource`), and in the re-exports of this file.
 //! 2. A line in `commands!`, and for a new response one in `responses!`. A response whose length
 //!    varies implements [`Response`] itself, as [`Edid`] does. [`MAX_COMMAND_SIZE`] and
 //!    [`MAX_RESPONSE_SIZE`] name the biggest.
@@ -55,6 +55,11 @@ use self::edid::EdidHead;
 mod cursor;
 mod edid;
 mod query;
+#[cfg_attr(
+    not(CONFIG_DRM_RUST_GPU_RENDER),
+    allow(dead_code, reason = "only the 3D side sends these")
+)]
+mod render;
 mod resource;
 
 pub(crate) use self::{
@@ -97,16 +102,40 @@ pub(crate) use self::{
     },
 };
 
+#[cfg_attr(
+    not(CONFIG_DRM_RUST_GPU_RENDER),
+    allow(unused_imports, reason = "only the 3D side sends these")
+)]
+pub(crate) use self::render::{
+    Box3d,
+    Capset,
+    CtxAttachResource,
+    CtxCreate,
+    CtxDestroy,
+    CtxDetachResource,
+    GetCapset,
+    ResourceCreate3d,
+    Submit3d,
+    TransferFromHost3d,
+    TransferToHost3d,
+    CONTEXT_CAPSET_ID_MASK,
+    DEBUG_NAME_SIZE, //
+};
+
 /// The command is fenced: the device answers when its effects are there, and repeats
 /// [`Header::fence_id`].
 pub(crate) const FLAG_FENCE: u32 = 1 << 0;
 /// [`Header::ring_idx`] is valid: the fence is on that timeline of the context.
-#[expect(dead_code, reason = "for contexts of the 3D side")]
+#[cfg_attr(
+    not(CONFIG_DRM_RUST_GPU_RENDER),
+    allow(dead_code, reason = "only the 3D side needs it")
+)]
 pub(crate) const FLAG_INFO_RING_IDX: u32 = 1 << 1;
 
 const RESP_OK_NODATA: u32 = 0x1100;
 const RESP_OK_DISPLAY_INFO: u32 = 0x1101;
 const RESP_OK_CAPSET_INFO: u32 = 0x1102;
+const RESP_OK_CAPSET: u32 = 0x1103;
 const RESP_OK_EDID: u32 = 0x1104;
 const RESP_ERR_FIRST: u32 = 0x1200;
 const RESP_ERR_LAST: u32 = 0x12ff;
@@ -115,7 +144,7 @@ const RESP_ERR_LAST: u32 = 0x12ff;
 const HEADER_SIZE: usize = size_of::<Header>();
 
 /// Bytes of the biggest [`Command`].
-pub(crate) const MAX_COMMAND_SIZE: usize = UpdateCursor::SIZE;
+pub(crate) const MAX_COMMAND_SIZE: usize = CtxCreate::SIZE;
 
 /// Bytes of the biggest [`Response`].
 pub(crate) const MAX_RESPONSE_SIZE: usize = Edid::SIZE;
@@ -156,6 +185,12 @@ macro_rules! commands {
     };
 }
 
+/// Returns whether a type of command is one that clients of the 3D side send, or that is sent for
+/// them: whether the device executes it depends on what they say.
+pub(crate) const fn is_for_clients(kind: u32) -> bool {
+    kind >> 8 == CtxCreate::TYPE >> 8
+}
+
 /// Returns where a command has the number of the resource that it is about, or that of the scanout;
 /// in bytes, of a command with its header. [`None`] for one that is about neither.
 pub(crate) const fn subject_offset(kind: u32) -> Option<usize> {
@@ -168,6 +203,12 @@ pub(crate) const fn subject_offset(kind: u32) -> Option<usize> {
         ResourceAttachBacking::TYPE => offset_of!(ResourceAttachBacking, resource_id),
         ResourceDetachBacking::TYPE => offset_of!(ResourceDetachBacking, resource_id),
         GetEdid::TYPE => offset_of!(GetEdid, scanout),
+        CtxAttachResource::TYPE => offset_of!(CtxAttachResource, resource_id),
+        CtxDetachResource::TYPE => offset_of!(CtxDetachResource, resource_id),
+        ResourceCreate3d::TYPE => offset_of!(ResourceCreate3d, resource_id),
+        TransferToHost3d::TYPE | TransferFromHost3d::TYPE => {
+            offset_of!(TransferToHost3d, resource_id)
+        }
         UpdateCursor::TYPE => offset_of!(UpdateCursor, resource_id),
         MoveCursor::TYPE => 0,
         _ => return None,
@@ -197,6 +238,7 @@ layout!(0, Header: 24 { kind: 0, flags: 4, fence_id: 8, ctx_id: 16, ring_idx: 20
 layout!(0, Rect: 16 { x: 0, y: 4, width: 8, height: 12 });
 layout!(0, DisplayOne: 24 { r: 0, enabled: 16, flags: 20 });
 layout!(0, MemEntry: 16 { addr: 0, length: 8, padding: 12 });
+layout!(0, Box3d: 24 { x: 0, y: 4, z: 8, w: 12, h: 16, d: 20 });
 
 commands! {
     0x0100 GetDisplayInfo -> DisplayInfo, 24 {}
@@ -208,7 +250,21 @@ commands! {
     0x0106 ResourceAttachBacking -> NoData, 32 { resource_id: 24, nr_entries: 28 }
     0x0107 ResourceDetachBacking -> NoData, 32 { resource_id: 24, padding: 28 }
     0x0108 GetCapsetInfo -> CapsetInfo, 32 { capset_index: 24, padding: 28 }
+    0x0109 GetCapset -> Capset, 32 { capset_id: 24, capset_version: 28 }
     0x010a GetEdid -> Edid, 32 { scanout: 24, padding: 28 }
+    0x0200 CtxCreate -> NoData, 96 { nlen: 24, context_init: 28, debug_name: 32 }
+    0x0201 CtxDestroy -> NoData, 24 {}
+    0x0202 CtxAttachResource -> NoData, 32 { resource_id: 24, padding: 28 }
+    0x0203 CtxDetachResource -> NoData, 32 { resource_id: 24, padding: 28 }
+    0x0204 ResourceCreate3d -> NoData, 72 {
+        resource_id: 24, target: 28, format: 32, bind: 36, width: 40, height: 44, depth: 48,
+        array_size: 52, last_level: 56, nr_samples: 60, flags: 64, padding: 68
+    }
+    0x0205 TransferToHost3d -> NoData, 72 {
+        part: 24, offset: 48, resource_id: 56, level: 60, stride: 64, layer_stride: 68
+    }
+    0x0206 TransferFromHost3d -> NoData, 72 { transfer: 24 }
+    0x0207 Submit3d -> NoData, 32 { size: 24, padding: 28 }
     0x0300 UpdateCursor -> NoResponse, 56 {
         scanout_id: 24, x: 28, y: 32, pos_padding: 36,
         resource_id: 40, hot_x: 44, hot_y: 48, padding: 52
@@ -222,6 +278,7 @@ responses! {
     RESP_OK_CAPSET_INFO CapsetInfo, 40 {
         capset_id: 24, capset_max_version: 28, capset_max_size: 32, padding: 36
     }
+    RESP_OK_CAPSET Capset, 24 {}
 }
 layout!(HEADER_SIZE, EdidHead: 32 { size: 24, padding: 28 });
 layout!(HEADER_SIZE, Edid: 1056 { head: 24, edid: 32 });
@@ -362,6 +419,35 @@ impl Header {
             ..Self::default()
         }
     }
+
+    /// Returns the header of a command for a context of the 3D side.
+    #[cfg_attr(
+        not(CONFIG_DRM_RUST_GPU_RENDER),
+        allow(dead_code, reason = "only the 3D side needs it")
+    )]
+    pub(crate) fn of_context(ctx_id: u32) -> Self {
+        Self {
+            ctx_id: ctx_id.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Returns the same header for a command whose fence, if it is fenced, is on the timeline
+    /// `ring_idx` of its context; on that of the whole device if it is [`None`].
+    #[cfg_attr(
+        not(CONFIG_DRM_RUST_GPU_RENDER),
+        allow(dead_code, reason = "only the 3D side needs it")
+    )]
+    pub(crate) fn on_ring(self, ring_idx: Option<u8>) -> Self {
+        let Some(ring_idx) = ring_idx else {
+            return self;
+        };
+        Self {
+            flags: (self.flags.get() | FLAG_INFO_RING_IDX).into(),
+            ring_idx,
+            ..self
+        }
+    }
 }
 
 /// Response of the commands that the device does not answer: those of the cursor queue.
@@ -374,6 +460,18 @@ impl Response for NoResponse {
     fn decode(_bytes: &[u8]) -> Result<Self, ResponseError> {
         Ok(Self)
     }
+}
+
+/// Returns the bytes of a capability set, from all that the device wrote as its answer to
+/// [`GetCapset`].
+///
+/// Errors: as [`Response::decode`].
+#[cfg_attr(
+    not(CONFIG_DRM_RUST_GPU_RENDER),
+    allow(dead_code, reason = "only the 3D side needs it")
+)]
+pub(crate) fn capset_data(bytes: &[u8]) -> Result<&[u8], ResponseError> {
+    decode::<Capset>(bytes, RESP_OK_CAPSET).map(|(_, data)| data)
 }
 
 /// Response of the commands that only succeed or fail (`OK_NODATA`).

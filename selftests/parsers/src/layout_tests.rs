@@ -181,6 +181,81 @@ fn resource_commands_are_the_kernels() {
 }
 
 #[test]
+fn context_commands_are_the_kernels() {
+    let wire = wire_or_skip!("context_commands");
+    let resource_id = 0x0102_0304.into();
+    let mut debug_name = [0; DEBUG_NAME_SIZE];
+    debug_name[..4].copy_from_slice(b"name");
+    let create = CtxCreate {
+        nlen: 4.into(),
+        context_init: 0x0102_0304.into(),
+        debug_name,
+    };
+    assert_eq!(encoded(&create), wire.bytes("ctx_create"));
+    assert_eq!(encoded(&CtxDestroy), wire.bytes("ctx_destroy"));
+    let attach = CtxAttachResource {
+        resource_id,
+        ..Default::default()
+    };
+    assert_eq!(encoded(&attach), wire.bytes("ctx_attach_resource"));
+    let detach = CtxDetachResource {
+        resource_id,
+        ..Default::default()
+    };
+    assert_eq!(encoded(&detach), wire.bytes("ctx_detach_resource"));
+    let submit = Submit3d {
+        size: 0x0102_0304.into(),
+        ..Default::default()
+    };
+    assert_eq!(encoded(&submit), wire.bytes("submit_3d"));
+    let capset = GetCapset {
+        capset_id: 0x0102_0304.into(),
+        capset_version: 0x1112_1314.into(),
+    };
+    assert_eq!(encoded(&capset), wire.bytes("get_capset"));
+    assert_eq!(CONTEXT_CAPSET_ID_MASK, wire.number("capset_id_mask"));
+}
+
+#[test]
+fn resource_commands_of_3d_are_the_kernels() {
+    let wire = wire_or_skip!("resource_commands_of_3d");
+    let resource_id = 0x0102_0304.into();
+    let create = ResourceCreate3d {
+        resource_id,
+        target: 0x11.into(),
+        format: 0x12.into(),
+        bind: 0x13.into(),
+        width: 0x14.into(),
+        height: 0x15.into(),
+        depth: 0x16.into(),
+        array_size: 0x17.into(),
+        last_level: 0x18.into(),
+        nr_samples: 0x19.into(),
+        flags: 0x1a.into(),
+        ..Default::default()
+    };
+    assert_eq!(encoded(&create), wire.bytes("resource_create_3d"));
+    let transfer = TransferToHost3d {
+        part: Box3d {
+            x: 0x21.into(),
+            y: 0x22.into(),
+            z: 0x23.into(),
+            w: 0x24.into(),
+            h: 0x25.into(),
+            d: 0x26.into(),
+        },
+        offset: 0x6162_6364_6566_6768.into(),
+        resource_id,
+        level: 0x31.into(),
+        stride: 0x32.into(),
+        layer_stride: 0x33.into(),
+    };
+    assert_eq!(encoded(&transfer), wire.bytes("transfer_to_host_3d"));
+    let back = TransferFromHost3d { transfer };
+    assert_eq!(encoded(&back), wire.bytes("transfer_from_host_3d"));
+}
+
+#[test]
 fn responses_are_the_kernels() {
     let wire = wire_or_skip!("responses");
 
@@ -215,6 +290,9 @@ fn responses_are_the_kernels() {
             padding: 0.into(),
         })
     );
+
+    let set = wire.bytes("ok_capset");
+    assert_eq!(capset_data(&set), Ok(&[1, 2, 3, 4][..]));
 
     let edid = wire.bytes("ok_edid");
     assert_eq!(edid.len(), Edid::SIZE);

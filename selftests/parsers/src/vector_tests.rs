@@ -137,6 +137,97 @@ fn commands_of_resources_have_these_bytes() {
 }
 
 #[test]
+fn commands_of_contexts_have_these_bytes() {
+    let resource_id = 0x6463_6261.into();
+    let mut debug_name = [0; DEBUG_NAME_SIZE];
+    debug_name[..4].copy_from_slice(b"name");
+    let command = CtxCreate {
+        nlen: 4.into(),
+        context_init: 0x5453_5251.into(),
+        debug_name,
+    };
+    let rest = "00000000".repeat(15);
+    check(
+        command,
+        "00020000",
+        &format!("04000000 51525354 6e616d65 {rest}"),
+    );
+    check(CtxDestroy, "01020000", "");
+    let command = CtxAttachResource {
+        resource_id,
+        ..Default::default()
+    };
+    check(command, "02020000", "61626364 00000000");
+    let command = CtxDetachResource {
+        resource_id,
+        ..Default::default()
+    };
+    check(command, "03020000", "61626364 00000000");
+    let command = Submit3d {
+        size: 0x7473_7271.into(),
+        ..Default::default()
+    };
+    check(command, "07020000", "71727374 00000000");
+    let command = GetCapset {
+        capset_id: 0x5453_5251.into(),
+        capset_version: 0x6463_6261.into(),
+    };
+    check(command, "09010000", "51525354 61626364");
+}
+
+#[test]
+fn commands_of_3d_resources_have_these_bytes() {
+    let resource_id = 0x6463_6261.into();
+    let command = ResourceCreate3d {
+        resource_id,
+        target: 0x01.into(),
+        format: 0x02.into(),
+        bind: 0x03.into(),
+        width: 0x04.into(),
+        height: 0x05.into(),
+        depth: 0x06.into(),
+        array_size: 0x07.into(),
+        last_level: 0x08.into(),
+        nr_samples: 0x09.into(),
+        flags: 0x0a.into(),
+        ..Default::default()
+    };
+    let body = "61626364 01000000 02000000 03000000 04000000 05000000 06000000 07000000 \
+                08000000 09000000 0a000000 00000000";
+    check(command, "04020000", body);
+    let transfer = TransferToHost3d {
+        part: Box3d {
+            x: 0x01.into(),
+            y: 0x02.into(),
+            z: 0x03.into(),
+            w: 0x04.into(),
+            h: 0x05.into(),
+            d: 0x06.into(),
+        },
+        offset: 0x9897_9695_9493_9291.into(),
+        resource_id,
+        level: 0x07.into(),
+        stride: 0x08.into(),
+        layer_stride: 0x09.into(),
+    };
+    let body = "01000000 02000000 03000000 04000000 05000000 06000000 91929394 95969798 \
+                61626364 07000000 08000000 09000000";
+    check(transfer, "05020000", body);
+    check(TransferFromHost3d { transfer }, "06020000", body);
+}
+
+#[test]
+fn headers_of_contexts_have_these_bytes() {
+    let hex = |header: Header| encoded(&CtxDestroy, header)[4..].to_vec();
+    let context = Header::of_context(0x0403_0201);
+    let plain = bytes("00000000 00000000 00000000 01020304 00000000");
+    assert_eq!(hex(context), plain);
+    assert_eq!(hex(context.on_ring(None)), plain);
+    let on_ring = bytes("02000000 00000000 00000000 01020304 07000000");
+    assert_eq!(hex(context.on_ring(Some(7))), on_ring);
+}
+
+#[test]
 fn memory_entry_has_these_bytes() {
     let entry = MemEntry {
         addr: 0x9897_9695_9493_9291.into(),
@@ -325,6 +416,26 @@ fn edids_are_decoded_to_these() {
     ] {
         let text = decoded::<Edid>(&edid_response(size, len));
         assert_eq!(text, wanted, "EDID of {size} bytes in {len}");
+    }
+}
+
+#[test]
+fn capability_sets_are_decoded_to_these() {
+    for (kind, len, wanted) in [
+        (0x1103, 24, Ok(0)),
+        (0x1103, 25, Ok(1)),
+        (0x1103, 1400, Ok(1376)),
+        (0x1103, 23, Err("Short { needed: 24, got: 23 }")),
+        (0x1100, 1400, Err("Unexpected(4352)")),
+        (0x1102, 40, Err("Unexpected(4354)")),
+        (0x1200, 24, Err("Device(DeviceError(4608))")),
+    ] {
+        let response = response(kind, len);
+        let found = capset_data(&response).map_err(|error| format!("{error:?}"));
+        match wanted {
+            Ok(len) => assert_eq!(found, Ok(&counting(len)[..])),
+            Err(text) => assert_eq!(found, Err(text.into())),
+        }
     }
 }
 

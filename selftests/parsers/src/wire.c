@@ -133,8 +133,83 @@ static void resource_commands(void)
 	print("mem_entry", &entry, sizeof(entry));
 }
 
+static void render_commands(void)
+{
+	struct virtio_gpu_ctx_create create = {
+		.hdr = header(VIRTIO_GPU_CMD_CTX_CREATE),
+		.nlen = htole32(4),
+		.context_init = htole32(0x01020304),
+		.debug_name = "name",
+	};
+	struct virtio_gpu_ctx_destroy destroy = {
+		.hdr = header(VIRTIO_GPU_CMD_CTX_DESTROY),
+	};
+	struct virtio_gpu_ctx_resource attach = {
+		.hdr = header(VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE),
+		.resource_id = htole32(0x01020304),
+	};
+	struct virtio_gpu_resource_create_3d resource = {
+		.hdr = header(VIRTIO_GPU_CMD_RESOURCE_CREATE_3D),
+		.resource_id = htole32(0x01020304),
+		.target = htole32(0x11),
+		.format = htole32(0x12),
+		.bind = htole32(0x13),
+		.width = htole32(0x14),
+		.height = htole32(0x15),
+		.depth = htole32(0x16),
+		.array_size = htole32(0x17),
+		.last_level = htole32(0x18),
+		.nr_samples = htole32(0x19),
+		.flags = htole32(0x1a),
+	};
+	struct virtio_gpu_transfer_host_3d transfer = {
+		.hdr = header(VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D),
+		.box = {
+			.x = htole32(0x21),
+			.y = htole32(0x22),
+			.z = htole32(0x23),
+			.w = htole32(0x24),
+			.h = htole32(0x25),
+			.d = htole32(0x26),
+		},
+		.offset = htole64(0x6162636465666768),
+		.resource_id = htole32(0x01020304),
+		.level = htole32(0x31),
+		.stride = htole32(0x32),
+		.layer_stride = htole32(0x33),
+	};
+	struct virtio_gpu_cmd_submit submit = {
+		.hdr = header(VIRTIO_GPU_CMD_SUBMIT_3D),
+		.size = htole32(0x01020304),
+	};
+	struct virtio_gpu_get_capset capset = {
+		.hdr = header(VIRTIO_GPU_CMD_GET_CAPSET),
+		.capset_id = htole32(0x01020304),
+		.capset_version = htole32(0x11121314),
+	};
+
+	print("ctx_create", &create, sizeof(create));
+	print("ctx_destroy", &destroy, sizeof(destroy));
+	print("ctx_attach_resource", &attach, sizeof(attach));
+	attach.hdr = header(VIRTIO_GPU_CMD_CTX_DETACH_RESOURCE);
+	print("ctx_detach_resource", &attach, sizeof(attach));
+	print("resource_create_3d", &resource, sizeof(resource));
+	print("transfer_to_host_3d", &transfer, sizeof(transfer));
+	transfer.hdr = header(VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D);
+	print("transfer_from_host_3d", &transfer, sizeof(transfer));
+	print("submit_3d", &submit, sizeof(submit));
+	print("get_capset", &capset, sizeof(capset));
+}
+
 static void responses(void)
 {
+	struct {
+		struct virtio_gpu_resp_capset resp;
+		unsigned char data[4];
+	} set = {
+		.resp.hdr = header(VIRTIO_GPU_RESP_OK_CAPSET),
+		.data = { 1, 2, 3, 4 },
+	};
 	struct virtio_gpu_ctrl_hdr nodata = header(VIRTIO_GPU_RESP_OK_NODATA);
 	static struct virtio_gpu_resp_display_info info;
 	static struct virtio_gpu_resp_edid edid;
@@ -164,6 +239,7 @@ static void responses(void)
 	print("ok_display_info", &info, sizeof(info));
 	print("ok_capset_info", &capset, sizeof(capset));
 	print("ok_edid", &edid, sizeof(edid));
+	print("ok_capset", &set, sizeof(set.resp) + sizeof(set.data));
 }
 
 static void capabilities(void)
@@ -216,6 +292,7 @@ static void capabilities(void)
 
 static void constants(void)
 {
+	number("capset_id_mask", VIRTIO_GPU_CONTEXT_INIT_CAPSET_ID_MASK);
 	number("format_B8G8R8A8", VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM);
 	number("format_B8G8R8X8", VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM);
 	number("format_A8R8G8B8", VIRTIO_GPU_FORMAT_A8R8G8B8_UNORM);
@@ -236,6 +313,7 @@ int main(void)
 {
 	commands();
 	resource_commands();
+	render_commands();
 	responses();
 	capabilities();
 	constants();

@@ -16,6 +16,7 @@ mod driver {
 }
 
 use driver::command::{
+    capset_data,
     edid_name,
     CapsetInfo,
     DisplayInfo,
@@ -61,12 +62,13 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let mut bytes = data.to_vec();
-    let kind: Option<u32> = match select % 6 {
+    let kind: Option<u32> = match select % 7 {
         0 => None,
         1 => Some(0x1100),
         2 => Some(0x1101),
         3 => Some(0x1102),
         4 => Some(0x1104),
+        5 => Some(0x1103),
         _ => Some(0x1200 + u32::from(*select)),
     };
     if let (Some(kind), Some(head)) = (kind, bytes.first_chunk_mut()) {
@@ -77,6 +79,10 @@ fuzz_target!(|data: &[u8]| {
     check::<NoData>(&bytes, 0x1100, 24);
     check::<DisplayInfo>(&bytes, 0x1101, 408);
     check::<CapsetInfo>(&bytes, 0x1102, 40);
+    if let Ok(set) = capset_data(&bytes) {
+        assert_eq!(bytes[..4], 0x1103u32.to_le_bytes());
+        assert_eq!(set, &bytes[24..]);
+    }
     if let Some(edid) = check::<Edid>(&bytes, 0x1104, 32) {
         let edid = edid.edid();
         assert_eq!(edid, &bytes[32..32 + edid.len()]);
