@@ -37,6 +37,11 @@ use kernel::{
     },
 };
 
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+use crate::render::{
+    Capsets,
+    Render, //
+};
 use crate::{
     command,
     display::{
@@ -112,6 +117,9 @@ pub(crate) struct StartedDevice<'a> {
     _debugfs: DebugFiles<'a>,
     _service: Service<'a>,
     _submission_thread: Kthread<'a>,
+    /// After the thread that uses it.
+    #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+    _render: Option<StartedRender>,
     _watchdog_thread: Kthread<'a>,
     display: Arc<Display<'a>>,
     /// The thread of the watchdog had the other reference.
@@ -132,14 +140,17 @@ impl<'a> StartedDevice<'a> {
     pub(crate) fn start(core: &'a pci::Device<Core<'_>>) -> Result<Self> {
         let pdev: &'a pci::Device<Bound> = core;
         let fences = Fences::new()?;
+        let resources = ResourceTable::new()?;
         let data = DriverData::new(fences.clone());
         let unregistered = drm::UnregisteredDevice::new(pdev, Ok(data))?;
         let drm: ARef<RustGpuDevice> = ARef::from(&*unregistered);
-        let (engines, irq_type) = start_engines(core, &fences, drm.clone())?;
+        let (engines, irq_type) = start_engines(core, &fences, &resources, drm.clone())?;
         let adapter = engines.adapter.clone();
         let submission_thread = start_submission_thread(&adapter)?;
         let watchdog_thread = start_watchdog_thread(&engines, &fences)?;
         let (info, outputs, formats) = identify(&engines, &fences, irq_type)?;
+        #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+        let render = start_render(&engines, &fences, &resources, &drm, info.capsets)?;
         // SAFETY: A local here, and then a field of what is returned: it is not forgotten.
         let service = unsafe { Service::new(adapter.clone())? };
         // SAFETY: A local here, and then a field of what is returned: it is not forgotten.
@@ -171,6 +182,8 @@ impl<'a> StartedDevice<'a> {
             _debugfs: debugfs,
             _service: service,
             _submission_thread: submission_thread,
+            #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+            _render: render,
             _watchdog_thread: watchdog_thread,
             display,
             engines,
@@ -183,6 +196,7 @@ impl<'a> StartedDevice<'a> {
 fn start_engines<'a>(
     core: &'a pci::Device<Core<'_>>,
     fences: &Arc<Fences>,
+    resources: &Arc<ResourceTable>,
     drm: ARef<RustGpuDevice>,
 ) -> Result<(Arc<Engines<'a>>, IrqType)> {
     let pdev: &'a pci::Device<Bound> = core;
@@ -202,7 +216,6 @@ fn start_engines<'a>(
     let vectors = pdev.alloc_irq_vectors(1, MessageMap::MAX, types)?;
     let irq_type = vectors.irq_type();
     let map = MessageMap::new(vectors.len().try_into()?, matches!(irq_type, IrqType::Intx));
-    let resources = ResourceTable::new()?;
     let gpu = Gpu::new(
         pdev,
         transport,
@@ -210,12 +223,45 @@ fn start_engines<'a>(
         map,
         fences.clone(),
         dma.clone(),
-        resources,
+        resources.clone(),
     );
     let adapter = Adapter::new(gpu, map.vectors())?;
     // SAFETY: The caller does not forget it.
     let engines = unsafe { Engines::start(adapter, vectors, dma, drm, enabled)? };
     Ok((Arc::new(engines, GFP_KERNEL)?, irq_type))
+}
+
+/// The 3D side of a started device. Its drop lets go of all contexts.
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+struct StartedRender(Arc<Render>);
+
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+impl Drop for StartedRender {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Starts the 3D side, if the device has one: asks for its `capsets` capability sets.
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+#[inline(never)]
+fn start_render(
+    engines: &Engines<'_>,
+    fences: &Arc<Fences>,
+    resources: &Arc<ResourceTable>,
+    drm: &RustGpuDevice,
+    capsets: u32,
+) -> Result<Option<StartedRender>> {
+    let gpu = engines.adapter.miniport();
+    if !gpu.features().has(feature::VIRGL) {
+        return Ok(None);
+    }
+    let deadline = Monotonic::ktime_get().saturating_add(ANSWER_TIMEOUT_NS);
+    let capsets = Capsets::ask(&engines.adapter, fences, capsets, deadline)?;
+    let render = Render::new(fences.clone(), resources.clone(), capsets)?;
+    drm.set_render(render.clone());
+    gpu.set_feeder(render.clone());
+    Ok(Some(StartedRender(render)))
 }
 
 /// Starts the submission thread.

@@ -58,6 +58,11 @@ pub(crate) mod outputs;
 pub(crate) mod panic;
 mod screen;
 
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+pub(crate) use self::backing::{
+    attach_command,
+    attach_list as list_pages, //
+};
 use self::{
     backing::attach_list,
     change::{
@@ -134,6 +139,7 @@ impl State {
                 ) => {
                     let shown = Shown {
                         resource: framebuffer.resource(PlaneKind::Primary),
+                        own: framebuffer.object().own(),
                         src: update.new().src(),
                     };
                     screen.update(shown, *part, *modeset);
@@ -166,6 +172,11 @@ impl State {
         }
         follow.destroy_unused(&self.screens, &self.cursors);
         follow.send(interrupt);
+        #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+        if adapter.miniport().resources().has_retired() {
+            // Maybe they waited until nothing shows them.
+            adapter.miniport().fences().submission_event().signal();
+        }
         self.screens.iter().any(Screen::is_refused) || self.cursors.iter().any(Cursor::is_refused)
     }
 
@@ -197,7 +208,8 @@ fn update_cursor(cursor: &mut Cursor, update: &PlaneUpdate<'_, RustGpuDriver>, o
     match update.new().framebuffer() {
         Some(framebuffer) if !off => {
             let wanted = wanted_cursor(update, framebuffer);
-            cursor.update(wanted, update.framebuffer_changed());
+            let own = framebuffer.object().own();
+            cursor.update(wanted, update.framebuffer_changed(), own);
         }
         _ => cursor.hide(),
     }
@@ -266,6 +278,15 @@ impl Deferred for Screens {
         }
     }
 
+    #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+    fn shows(&self, resource: u32) -> bool {
+        let state = self.state.lock();
+        // What is not sent is not known yet.
+        !state.packets.is_empty()
+            || state.screens.iter().any(|screen| screen.shows(resource))
+            || state.cursors.iter().any(|cursor| cursor.uses(resource))
+    }
+
     /// Sends what the device refused before. Frees what the device let go of.
     fn tick(&self, adapter: &Adapter<Gpu<'_>>) -> bool {
         adapter.miniport().resources().sweep();
@@ -332,6 +353,11 @@ impl<'a> Display<'a> {
     /// mapping the object. Context: process; does not wait for the device.
     pub(crate) fn prepare(&self, framebuffer: &Framebuffer, kind: PlaneKind) -> Result {
         let resources = self.gpu().resources();
+        if let Some(own) = framebuffer.object().own() {
+            // It is a resource already.
+            framebuffer.set_resource(kind, own.id);
+            return Ok(());
+        }
         if resources.share(framebuffer, kind) || self.gpu().fences().check().is_err() {
             return Ok(());
         }
@@ -358,7 +384,7 @@ impl<'a> Display<'a> {
     ///
     /// Context: process; does not wait for the device.
     pub(crate) fn close(&self, object: &Object) {
-        if self.gpu().resources().close(object) {
+        if self.gpu().resources().close_object(object) {
             self.release();
         }
     }

@@ -32,6 +32,7 @@ use kernel::{
 
 use crate::{
     command::{
+        self,
         command_name,
         Command,
         DisplayInfo,
@@ -92,7 +93,9 @@ pub(crate) use self::{
     render::Feeder,
     resources::{
         Object,
+        ObjectArgs,
         ObjectData,
+        OwnResource,
         Resource,
         ResourceTable,
         Told,
@@ -147,6 +150,14 @@ pub(crate) trait Deferred: Send + Sync {
     fn tick(&self, _adapter: &Adapter<Gpu<'_>>) -> bool {
         false
     }
+
+    /// Returns whether the device may still show a resource of this number.
+    ///
+    /// Context: process, the lock of the resources not held.
+    #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+    fn shows(&self, _resource: u32) -> bool {
+        false
+    }
 }
 
 /// The miniport of one GPU.
@@ -164,7 +175,7 @@ pub(crate) struct Gpu<'a> {
     /// In how many pieces data may follow a command of the control queue. Known once it is made.
     max_pieces: SetOnce<u16>,
     /// The resources of the host, with the objects that the device may read at any time.
-    resources: Pin<KBox<ResourceTable>>,
+    resources: Arc<ResourceTable>,
     /// Work that a higher layer does in the DPC.
     deferred: SetOnce<Arc<dyn Deferred>>,
     /// What has packets of the driver that must not be lost.
@@ -187,7 +198,7 @@ impl<'a> Gpu<'a> {
         map: MessageMap,
         fences: Arc<Fences>,
         dma: Arc<DmaContext>,
-        resources: Pin<KBox<ResourceTable>>,
+        resources: Arc<ResourceTable>,
     ) -> Self {
         Self {
             dev,
@@ -265,6 +276,14 @@ impl<'a> Gpu<'a> {
     /// Returns the resources of the host.
     pub(crate) fn resources(&self) -> &ResourceTable {
         &self.resources
+    }
+
+    /// Returns a number that each reset of the device changes. What the device was told with
+    /// another one is lost.
+    ///
+    /// Context: any.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.resources.resets()
     }
 
     /// Adds work of a higher layer to the DPC. Later calls change nothing.
@@ -358,8 +377,11 @@ impl Gpu<'_> {
         while let Some(retired) = list.pop() {
             let failure = retired.failure();
             let refused = failure.is_some();
-            if let Some((command_type, error)) = failure {
-                self.report_failure(command_type, error);
+            match failure {
+                Some((command_type, error)) if !self.is_for_client(&retired.completion) => {
+                    self.report_failure(command_type, error);
+                }
+                _ => {}
             }
             match retired.completion {
                 Completion::Reply(reply) => {
@@ -381,6 +403,11 @@ impl Gpu<'_> {
             // What was told has changed.
             self.set_deferred_due();
         }
+        #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+        if self.resources.has_retired() {
+            // What was made now may leave now.
+            self.fences.submission_event().signal();
+        }
         let mut emptied = Some(list);
         // On failure the list is dropped here, outside the lock.
         let _ = adapter.synchronize_execution(message, |state| {
@@ -399,7 +426,8 @@ impl Gpu<'_> {
     /// Logs that the device refused a command, once: later failures, of which many follow from the
     /// first, would fill the log.
     fn report_failure(&self, command_type: u32, error: ResponseError) {
-        if self.is_first_failure() {
+        // What a client has wrong is not news.
+        if !command::is_for_clients(command_type) && self.is_first_failure() {
             let name = command_name(command_type);
             // `dev_warn!` takes `kernel::fmt::Display`, and the error has that of `core`.
             dev_warn!(

@@ -232,6 +232,7 @@ impl Drop for Engines<'_> {
         // interrupt.
         self.rings.lock().disconnect();
         self.quiesce();
+        self.adapter.miniport().resources().close();
     }
 }
 

@@ -39,7 +39,7 @@ const MAX_ENTRIES: usize = 16_384;
 /// mapping or pinning the object.
 ///
 /// Context: process.
-pub(super) fn attach_list(gpu: &Gpu<'_>, object: &Object) -> Result<KBox<DedicatedBuffer>> {
+pub(crate) fn attach_list(gpu: &Gpu<'_>, object: &Object) -> Result<KBox<DedicatedBuffer>> {
     let dev = gpu.device();
     match gpu.dma().addressing() {
         Addressing::Dma(device) => {
@@ -109,7 +109,7 @@ fn length(entry: &SGEntry) -> u64 {
 /// Returns the command for a list that [`attach_list`] made.
 ///
 /// Errors: [`EOVERFLOW`]: it made no such list.
-pub(super) fn attach_command(id: u32, list: &DedicatedBuffer) -> Result<ResourceAttachBacking> {
+pub(crate) fn attach_command(id: u32, list: &DedicatedBuffer) -> Result<ResourceAttachBacking> {
     Ok(ResourceAttachBacking {
         resource_id: id.into(),
         nr_entries: u32::try_from(list.payload_len() / size_of::<MemEntry>())?.into(),

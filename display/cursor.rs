@@ -20,6 +20,7 @@ use crate::{
         UpdateCursor,
         NO_RESOURCE, //
     },
+    gpu::OwnResource,
     virtqueue::Batch, //
 };
 
@@ -43,6 +44,8 @@ pub(super) enum Step {
 pub(super) struct Cursor {
     /// What it should be.
     wanted: UpdateCursor,
+    /// The resource of the 3D side with its image, if it is one: the host has that.
+    own: Option<OwnResource>,
     /// The host lacks the image of `wanted`.
     lacks_image: bool,
     /// What the device was told last; [`None`] if it needs all of `wanted`.
@@ -60,6 +63,7 @@ impl Cursor {
         let hidden = hidden(scanout);
         Ok(Self {
             wanted: hidden,
+            own: None,
             lacks_image: false,
             told: Some(hidden),
             refusal: Refusal::new(),
@@ -67,18 +71,33 @@ impl Cursor {
         })
     }
 
-    /// The cursor should be `wanted`, with another image than before if `new_image`.
-    pub(super) fn update(&mut self, wanted: UpdateCursor, new_image: bool) {
+    /// The cursor should be `wanted`, with another image than before if `new_image`. The image is
+    /// that of a resource of the 3D side if there is an `own`.
+    pub(super) fn update(
+        &mut self,
+        wanted: UpdateCursor,
+        new_image: bool,
+        own: Option<OwnResource>,
+    ) {
         self.wanted = wanted;
+        self.own = own;
         if new_image {
-            self.lacks_image = true;
+            self.lacks_image = own.is_none();
             self.told = None;
+        }
+    }
+
+    /// Hides the cursor if its image was lost, as the device has another incarnation now.
+    pub(super) fn hide_lost(&mut self, incarnation: u64) {
+        if self.own.is_some_and(|own| own.incarnation != incarnation) {
+            self.hide();
         }
     }
 
     /// The cursor should be hidden.
     pub(super) fn hide(&mut self) {
         self.wanted = hidden(self.wanted.scanout_id.into());
+        self.own = None;
         self.lacks_image = false;
     }
 
@@ -148,14 +167,14 @@ impl Cursor {
     /// What was sent is not known to be there: the device refused it, or it was not sent.
     pub(super) fn refused(&mut self, now: i64) {
         self.told = None;
-        self.lacks_image = self.resource() != NO_RESOURCE;
+        self.lacks_image = self.resource() != NO_RESOURCE && self.own.is_none();
         self.refusal.begin(now);
     }
 
     /// Forgets what the device was told: it was reset and shows no cursor.
     pub(super) fn invalidate(&mut self) {
         self.told = Some(hidden(self.wanted.scanout_id.into()));
-        self.lacks_image = self.resource() != NO_RESOURCE;
+        self.lacks_image = self.resource() != NO_RESOURCE && self.own.is_none();
         self.refusal = Refusal::new();
         let _ = self.batch.take_refused();
     }
@@ -199,18 +218,18 @@ mod tests {
         let mut cursor = Cursor::new(0)?;
         assert!(send(&mut cursor).is_none());
 
-        cursor.update(at(1, 5), true);
+        cursor.update(at(1, 5), true, None);
         let (step, answer) = send(&mut cursor).ok_or(EINVAL)?;
         assert!(step == Step::Image);
         // It moves while the image is under way.
-        cursor.update(at(1, 6), false);
-        cursor.update(at(1, 7), false);
+        cursor.update(at(1, 6), false, None);
+        cursor.update(at(1, 7), false, None);
         assert!(send(&mut cursor).is_none());
         drop(answer);
         let (step, answer) = send(&mut cursor).ok_or(EINVAL)?;
         assert!(step == Step::Update && cursor.told == Some(at(1, 7)));
 
-        cursor.update(at(1, 8), false);
+        cursor.update(at(1, 8), false, None);
         assert!(send(&mut cursor).is_none());
         assert!(cursor.uses(1));
         drop(answer);
@@ -228,7 +247,7 @@ mod tests {
     fn a_refused_image_is_sent_again() -> Result {
         let mut cursor = Cursor::new(0)?;
 
-        cursor.update(at(1, 5), true);
+        cursor.update(at(1, 5), true, None);
         if let Some((Step::Image, Completion::Batch(command))) = send(&mut cursor) {
             command.refuse();
         }

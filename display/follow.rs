@@ -58,6 +58,7 @@ use super::{
     screen::{
         Caller,
         Screen,
+        Shown,
         Step, //
     }, //
 };
@@ -115,6 +116,9 @@ impl<'a> Follow<'_, 'a> {
         let Some(shown) = screen.wanted() else {
             return self.control(&screen.set_scanout(), Batch::add(&batch));
         };
+        if let Some(own) = shown.own {
+            return self.send_own(screen, &shown, own.incarnation);
+        }
         let gpu = self.adapter.miniport();
         let frame = screen.frame();
         let sent: Option<Result<Step>> = gpu.resources().with(shown.resource, |resource| {
@@ -140,8 +144,27 @@ impl<'a> Follow<'_, 'a> {
         self.control(&flush, Batch::add(&batch))
     }
 
+    /// Sends what `screen` lacks, which shows a resource of the 3D side: the host draws into that,
+    /// so nothing is transferred. If a reset has lost it the screen is dark.
+    fn send_own(&mut self, screen: &Screen, shown: &Shown, incarnation: u64) -> Result {
+        let batch = screen.batch().clone();
+        if incarnation != self.gpu().incarnation() {
+            return self.control(&screen.set_dark(), Batch::add(&batch));
+        }
+        if screen.lacks_scanout() {
+            self.control(&screen.set_scanout(), Batch::add(&batch))?;
+        }
+        let flush = ResourceFlush {
+            r: rect(&shown.src),
+            resource_id: shown.resource.into(),
+            ..Default::default()
+        };
+        self.control(&flush, Batch::add(&batch))
+    }
+
     /// Sends what `cursor` lacks.
     pub(super) fn cursor(&mut self, cursor: &mut Cursor) {
+        cursor.hide_lost(self.gpu().incarnation());
         if !cursor.needs_look() || self.is_busy(cursor.batch()) {
             return;
         }

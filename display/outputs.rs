@@ -388,7 +388,7 @@ fn decode_edid(device: &Device<Bound>, scanout: u32, reply: &Reply) -> Result<Op
 ///
 /// Errors: [`ETIMEDOUT`] if there is none by `deadline_ns` of CLOCK_MONOTONIC, [`ERESTARTSYS`]
 /// after a fatal signal, and those of [`Fences::check`]. Context: process.
-pub(super) fn wait_at_start(reply: &Reply, fences: &Fences, deadline_ns: i64) -> Result {
+pub(crate) fn wait_at_start(reply: &Reply, fences: &Fences, deadline_ns: i64) -> Result {
     while !reply.is_closed() {
         fences.check()?;
         if Monotonic::ktime_get() >= deadline_ns {

@@ -26,6 +26,7 @@ use crate::{
         SetScanout,
         NO_RESOURCE, //
     },
+    gpu::OwnResource,
     virtqueue::Batch, //
 };
 
@@ -152,6 +153,8 @@ impl Progress {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shown {
     pub(super) resource: u32,
+    /// The resource of the 3D side that this is; [`None`] for memory that the CPU draws.
+    pub(super) own: Option<OwnResource>,
     /// The part of it that is on the screen.
     pub(super) src: kms::Rect,
 }
@@ -273,9 +276,14 @@ impl Screen {
         self.is_behind() || self.progress.batch.is_refused() || self.refusal.is_tried()
     }
 
+    /// Returns whether the scanout has to be told what it shows.
+    pub(super) fn lacks_scanout(&self) -> bool {
+        self.told != Some(self.wanted)
+    }
+
     /// Returns what the device lacks of a resource of which the host has the picture of `frame`.
     pub(super) fn next(&self, shown: &Shown, frame: u64) -> Step {
-        let set_scanout = self.told != Some(self.wanted);
+        let set_scanout = self.lacks_scanout();
         let transfer = self.damage.since(frame).unwrap_or(shown.src);
         let flush = match transfer == NOTHING {
             true => shown.src,
@@ -285,6 +293,15 @@ impl Screen {
             transfer,
             set_scanout,
             flush,
+        }
+    }
+
+    /// Returns the command that turns the scanout off.
+    pub(super) fn set_dark(&self) -> SetScanout {
+        SetScanout {
+            r: rect(&NOTHING),
+            scanout_id: self.scanout.into(),
+            resource_id: NO_RESOURCE.into(),
         }
     }
 
@@ -367,7 +384,11 @@ mod tests {
     };
 
     fn shown(resource: u32) -> Shown {
-        Shown { resource, src: ALL }
+        Shown {
+            resource,
+            own: None,
+            src: ALL,
+        }
     }
 
     /// Sends what the screen lacks. Returns it, and what the device has not answered yet.

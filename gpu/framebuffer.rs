@@ -47,6 +47,13 @@ impl FramebufferData {
         self.number(kind).load(Relaxed)
     }
 
+    /// Sets the number of the resource for planes of this kind, which is that of the object itself.
+    ///
+    /// Context: process.
+    pub(crate) fn set_resource(&self, kind: PlaneKind, id: u32) {
+        self.number(kind).store(id, Relaxed);
+    }
+
     pub(super) fn number(&self, kind: PlaneKind) -> &Atomic<u32> {
         match kind {
             PlaneKind::Primary => &self.screen,

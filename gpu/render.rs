@@ -15,7 +15,10 @@ use crate::{
         self,
         Node, //
     },
-    virtqueue::CommandBuffer, //
+    virtqueue::{
+        CommandBuffer,
+        Completion, //
+    },
 };
 
 use super::Gpu;
@@ -51,6 +54,29 @@ impl Gpu<'_> {
     pub(crate) fn render_slot(&self) -> Option<CommandBuffer> {
         let pool = self.pools[Node::Render].as_ref()?;
         pool.take().map(CommandBuffer::from)
+    }
+
+    /// Returns memory for one command of `node`, as long as half of it is left to others.
+    ///
+    /// Context: any.
+    #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+    pub(crate) fn spare_slot(&self, node: Node) -> Option<CommandBuffer> {
+        let pool = self.pools[node].as_ref()?;
+        match pool.free() > pool.count() / 2 {
+            true => pool.take().map(CommandBuffer::from),
+            false => None,
+        }
+    }
+
+    /// Returns whether a command is for an object of the 3D side: whether the device executes it
+    /// depends on what a client asked for.
+    pub(super) fn is_for_client(&self, completion: &Completion) -> bool {
+        #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+        if let Completion::Attached(id) | Completion::Destroyed(id) = completion {
+            return self.resources.is_own(*id);
+        }
+        let _ = completion;
+        false
     }
 }
 

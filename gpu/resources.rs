@@ -15,15 +15,8 @@
 //! long for the DPC.
 
 use kernel::{
-    drm::{
-        gem::shmem,
-        kms::{
-            self,
-            PlaneKind, //
-        }, //
-    },
+    drm::kms::PlaneKind,
     new_mutex,
-    num::casts::u32_as_usize,
     prelude::*,
     rbtree::{
         RBTree,
@@ -35,16 +28,14 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
+        Arc,
         Mutex, //
     },
     system_state::SystemState, //
 };
 
 use crate::{
-    command::{
-        MAX_SCANOUTS,
-        NO_RESOURCE, //
-    },
+    command::NO_RESOURCE,
     virtqueue::{
         CommandBuffer,
         DedicatedBuffer, //
@@ -56,154 +47,35 @@ use super::framebuffer::{
     Layout, //
 };
 
-/// Bytes of a pixel of all formats.
-pub(crate) const BYTES_PER_PIXEL: u32 = 4;
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+mod canonical;
+mod object;
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+mod own;
+mod resource;
+
+pub(crate) use self::object::{
+    Object,
+    ObjectArgs,
+    ObjectData,
+    OwnResource, //
+};
+use self::resource::Stage;
+pub(crate) use self::resource::{
+    Resource,
+    Told,
+    BYTES_PER_PIXEL, //
+};
 
 /// How many resources that nobody uses any more the device may hold: it lets go of them later, or
 /// never. Each pins the pages of an object. No new resource is made while there are so many.
 const MAX_LEAVING: u32 = 16;
 
-/// A GEM object.
-pub(crate) type Object = shmem::Object<ObjectData>;
-
-/// What the driver keeps of an object.
-#[pin_data]
-pub(crate) struct ObjectData {
-    /// Number of the host resource that framebuffers of this object share. Changed under the lock
-    /// of [`ResourceTable`].
-    pub(crate) resource: Atomic<u32>,
-    /// Number of handles in all files.
-    pub(crate) handles: Atomic<u32>,
-}
-
-impl ObjectData {
-    /// Returns whether user space has a handle of the object.
-    pub(crate) fn has_handles(&self) -> bool {
-        self.handles.load(Relaxed) != 0
-    }
-}
-
-/// What the device knows of something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// Nothing: it was not told, or has refused.
-    No,
-    /// The command is under way.
-    Sent,
-    /// It executed the command.
-    Yes,
-}
-
-/// How far a resource is on its way out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// Framebuffers use it, or its object has a handle.
-    Used,
-    /// Nobody uses it. The device will be told.
-    Unused,
-    /// The device was told to let go of it, and has not answered, or has refused: it may read the
-    /// pages until it is reset.
-    Leaving,
-    /// The device has no such resource.
-    Gone,
-}
-
-/// A resource of the host.
-pub(crate) struct Resource {
-    object: ARef<Object>,
-    layout: Layout,
-    /// Framebuffers that use it.
-    framebuffers: u32,
-    stage: Stage,
-    /// Whether the device made it.
-    pub(crate) created: Told,
-    /// Whether the device knows the pages of the object.
-    pub(crate) attached: Told,
-    /// The command that tells the device of the pages, while `attached` is [`Told::No`].
-    list: Option<KBox<DedicatedBuffer>>,
-    /// For each scanout, the number of the frame whose picture the host has of this resource, as
-    /// far as that was on the screen; 0 for none. This is the age of a buffer (EGL_EXT_buffer_age).
-    frames: [u64; MAX_SCANOUTS],
-}
-
-impl Resource {
-    /// Makes a resource of which the device was not told yet. `list` is the command that will tell
-    /// it of the pages.
-    fn new(object: &Object, layout: Layout, list: KBox<DedicatedBuffer>) -> Self {
-        Self {
-            object: object.into(),
-            layout,
-            framebuffers: 1,
-            stage: Stage::Used,
-            created: Told::No,
-            attached: Told::No,
-            list: Some(list),
-            frames: [0; MAX_SCANOUTS],
-        }
-    }
-
-    /// Returns the object with the pixels.
-    pub(crate) fn object(&self) -> &Object {
-        &self.object
-    }
-
-    /// Returns all of the picture.
-    pub(crate) fn all(&self) -> kms::Rect {
-        kms::Rect {
-            x1: 0,
-            y1: 0,
-            // Neither is out of range: DRM has checked that a framebuffer is within its limits.
-            x2: (self.layout.pitch / BYTES_PER_PIXEL)
-                .try_into()
-                .unwrap_or(0),
-            y2: self.layout.height.try_into().unwrap_or(0),
-        }
-    }
-
-    /// Returns how the pixels lie in the object.
-    pub(crate) fn layout(&self) -> Layout {
-        self.layout
-    }
-
-    /// Returns whether the device can be told all of it.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.attached != Told::No || self.list.is_some()
-    }
-
-    /// Takes the command that tells the device of the pages.
-    pub(crate) fn take_list(&mut self) -> Option<KBox<DedicatedBuffer>> {
-        self.list.take()
-    }
-
-    /// Returns the frame of `scanout` whose picture the host has; 0 for none.
-    pub(crate) fn frame(&self, scanout: u32) -> u64 {
-        self.frames
-            .get(u32_as_usize(scanout))
-            .copied()
-            .unwrap_or_default()
-    }
-
-    /// The host has the picture of this frame as soon as it executed what was sent.
-    pub(crate) fn set_frame(&mut self, scanout: u32, number: u64) {
-        if let Some(frame) = self.frames.get_mut(u32_as_usize(scanout)) {
-            *frame = number;
-        }
-    }
-
-    /// The host may lack any part of the picture.
-    fn forget_frames(&mut self) {
-        self.frames = [0; MAX_SCANOUTS];
-    }
-
-    /// Returns whether nobody uses it, given its number.
-    fn is_unused(&self, id: u32) -> bool {
-        let shared = self.object.resource.load(Relaxed) == id;
-        self.framebuffers == 0 && !(shared && self.object.has_handles())
-    }
-}
-
 struct Inner {
     resources: RBTree<u32, Resource>,
+    /// The objects that are resources themselves.
+    #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+    objects: own::Objects,
     /// The last number given to a resource.
     last: u32,
     /// How many are in each stage but the first.
@@ -224,8 +96,17 @@ impl Inner {
 
     /// Returns the number for a new resource.
     fn take_id(&mut self) -> u32 {
-        self.last = next_id(self.last, |id| self.resources.get(&id).is_some());
+        self.last = next_id(self.last, |id| self.has(id));
         self.last
+    }
+
+    /// Returns whether a resource has this number.
+    fn has(&self, id: u32) -> bool {
+        #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+        if self.objects.has(id) {
+            return true;
+        }
+        self.resources.get(&id).is_some()
     }
 
     /// Moves a resource to another stage.
@@ -250,8 +131,9 @@ impl Inner {
         if resource.stage != Stage::Used || !resource.is_unused(id) {
             return false;
         }
-        // It is not given to framebuffers any more.
+        // It is not given to framebuffers any more, nor to contexts.
         let _ = resource.object.resource.cmpxchg(id, NO_RESOURCE, Relaxed);
+        let _ = resource.object.canonical.cmpxchg(id, NO_RESOURCE, Relaxed);
         let stage = match resource.created {
             Told::No => Stage::Gone,
             Told::Sent | Told::Yes => Stage::Unused,
@@ -268,23 +150,28 @@ pub(crate) struct ResourceTable {
     /// screens. Nothing is allocated under it, and no object is freed.
     #[pin]
     inner: Mutex<Inner>,
+    /// How often the device was reset, and has lost all resources.
+    resets: Atomic<u64>,
 }
 
 impl ResourceTable {
     /// Makes an empty table.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
-    pub(crate) fn new() -> Result<Pin<KBox<Self>>> {
+    pub(crate) fn new() -> Result<Arc<Self>> {
         let inner = Inner {
             resources: RBTree::new(),
+            #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+            objects: own::Objects::new(),
             last: NO_RESOURCE,
             unused: 0,
             leaving: 0,
             gone: 0,
         };
-        KBox::pin_init(
+        Arc::pin_init(
             pin_init!(Self {
                 inner <- new_mutex!(inner, "rust_gpu::ResourceTable"),
+                resets: Atomic::new(0),
             }),
             GFP_KERNEL,
         )
@@ -304,6 +191,20 @@ impl ResourceTable {
             // A reference that nobody gives back.
             core::mem::forget(resource.object.clone());
         }
+        #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+        self.abandon_objects();
+    }
+
+    /// Lets go of all objects: the device was reset for good, or they were
+    /// [abandoned](Self::abandon).
+    ///
+    /// Context: process.
+    pub(crate) fn close(&self) {
+        let resources = core::mem::take(&mut self.inner.lock().resources);
+        // Outside of the lock.
+        drop(resources);
+        #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+        self.close_objects();
     }
 
     /// Forgets what the device was told: it was reset and has no resource any more. Those that are
@@ -311,6 +212,7 @@ impl ResourceTable {
     ///
     /// Context: process.
     pub(crate) fn invalidate(&self) {
+        self.resets.fetch_add(1, Relaxed);
         let mut inner = self.inner.lock();
         for resource in inner.resources.values_mut() {
             resource.created = Told::No;
@@ -323,8 +225,17 @@ impl ResourceTable {
         let unused = core::mem::take(&mut inner.unused);
         let leaving = core::mem::take(&mut inner.leaving);
         inner.gone += unused + leaving;
+        #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+        inner.objects.invalidate();
         drop(inner);
         self.sweep();
+    }
+
+    /// Returns how often the device was reset.
+    ///
+    /// Context: any.
+    pub(super) fn resets(&self) -> u64 {
+        self.resets.load(Relaxed)
     }
 
     /// Frees the objects of which the device has let go. Not when the system ends: an IOMMU may
@@ -334,6 +245,13 @@ impl ResourceTable {
     pub(crate) fn sweep(&self) {
         while SystemState::current() == SystemState::Working {
             let mut inner = self.inner.lock();
+            #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+            if let Some(object) = inner.objects.take_gone() {
+                // Outside of the lock.
+                drop(inner);
+                drop(object);
+                continue;
+            }
             if inner.gone == 0 {
                 return;
             }
@@ -469,10 +387,11 @@ impl ResourceTable {
     /// The last handle of `object` was closed. Returns whether its resource starts to leave.
     ///
     /// Context: process.
-    pub(crate) fn close(&self, object: &Object) -> bool {
+    pub(crate) fn close_object(&self, object: &Object) -> bool {
         let mut inner = self.inner.lock();
-        let id = object.resource.load(Relaxed);
-        inner.release(id)
+        let ids = [&object.resource, &object.canonical].map(|id| id.load(Relaxed));
+        // Both, also if they are the same.
+        ids.map(|id| inner.release(id)).contains(&true)
     }
 
     /// Returns how many resources the device knows or will be told of, and how many of these nobody
@@ -483,7 +402,10 @@ impl ResourceTable {
         let inner = self.inner.lock();
         let known = |resource: &&Resource| resource.stage != Stage::Gone;
         let unused = inner.unused + inner.leaving;
-        (inner.resources.values().filter(known).count(), unused)
+        let known = inner.resources.values().filter(known).count();
+        #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+        let (known, unused) = inner.objects.add_counts(known, unused);
+        (known, unused)
     }
 
     /// Returns whether there are resources of which the device should let go.
@@ -503,7 +425,8 @@ impl ResourceTable {
             return None;
         }
         let (&id, _) = inner.resources.iter().find(|(&id, resource)| {
-            resource.stage == Stage::Unused && resource.created == Told::Yes && !is_used(id)
+            let waits = resource.stage == Stage::Unused && resource.created == Told::Yes;
+            waits && !is_used(id) && resource.is_free()
         })?;
         inner.move_to(id, Stage::Leaving);
         Some(id)
@@ -515,6 +438,8 @@ impl ResourceTable {
     pub(crate) fn created(&self, id: u32, executed: bool) {
         let mut inner = self.inner.lock();
         let Some(resource) = inner.resources.get_mut(&id) else {
+            #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+            inner.objects.created(id, executed);
             return;
         };
         resource.created = match executed {
@@ -533,6 +458,9 @@ impl ResourceTable {
     pub(crate) fn attached(&self, id: u32, executed: bool, list: Option<CommandBuffer>) {
         let mut inner = self.inner.lock();
         let Some(resource) = inner.resources.get_mut(&id) else {
+            // Outside of the lock.
+            drop(inner);
+            drop(list);
             return;
         };
         resource.attached = match executed {
@@ -548,9 +476,12 @@ impl ResourceTable {
     ///
     /// Context: process (the DPC).
     pub(crate) fn destroyed(&self, id: u32, executed: bool) {
+        let mut inner = self.inner.lock();
         if executed {
-            self.inner.lock().move_to(id, Stage::Gone);
+            inner.move_to(id, Stage::Gone);
         }
+        #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+        inner.objects.destroyed(id, executed);
     }
 }
 
