@@ -247,7 +247,7 @@ impl Drop for CommandSlot {
 pub(crate) struct DedicatedBuffer {
     memory: DmaMemory,
     request: Range<usize>,
-    response: Range<usize>,
+    pub(super) response: Range<usize>,
     /// Data that follows the request.
     payload: Payload,
     /// The request and its payload, if it has one.
@@ -255,7 +255,7 @@ pub(crate) struct DedicatedBuffer {
     /// Bytes of the request; 0 before there is one, which a ring refuses.
     request_len: usize,
     /// Bytes that the device may write.
-    response_len: usize,
+    pub(super) response_len: usize,
     /// Type of the command; 0 before there is one.
     command_type: u32,
 }
@@ -457,7 +457,8 @@ impl CommandBuffer {
     /// Context: any, after the request was written and before it is in a ring.
     pub(super) fn set_fenced(&mut self, fence_id: u64) {
         let (memory, start) = (self.memory(), self.request().start);
-        memory.write_u32(start + offset_of!(Header, flags), FLAG_FENCE);
+        let flags = start + offset_of!(Header, flags);
+        memory.write_u32(flags, memory.read_u32(flags) | FLAG_FENCE);
         memory.write_u64(start + offset_of!(Header, fence_id), fence_id);
     }
 

@@ -99,6 +99,21 @@ impl Reply {
         self.closed.wait_for_completion_killable_timeout(timeout)
     }
 
+    /// Copies the answer: at most `len` bytes of what the device wrote. Call it when the reply [is
+    /// closed](Self::is_closed).
+    ///
+    /// Errors: [`ECANCELED`] if the device never answered, [`ENOMEM`]. Context: process.
+    #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+    pub(crate) fn read(&self, len: usize) -> Result<KVVec<u8>> {
+        let answer = self.answer.lock().take();
+        let (buffer, written) = answer.ok_or(ECANCELED)?;
+        let mut bytes = KVVec::with_capacity(len, GFP_KERNEL)?;
+        bytes.extend_with(len, 0, GFP_KERNEL)?;
+        let read = buffer.read_response(written, &mut bytes).len();
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
     /// Decodes the answer. Call it when the reply [is closed](Self::is_closed).
     ///
     /// Errors: [`ECANCELED`] if the device never answered; inside, those of [`Response::decode`].
@@ -282,6 +297,30 @@ impl Packet {
         let slot = ReplySlot(reply.clone());
         let packet = Self::with(buffer.into(), command, Completion::Reply(slot))?;
         Ok((packet, reply))
+    }
+
+    /// Makes a packet of one command whose answer takes `room` bytes at the most, and the
+    /// [`Reply`] that receives it.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+    pub(crate) fn question<C: Command>(
+        dev: &device::Device<Bound>,
+        dma: &Arc<DmaContext>,
+        command: &C,
+        room: usize,
+    ) -> Result<(Self, Arc<Reply>)> {
+        let room = room.max(C::Response::SIZE);
+        let buffer = DedicatedBuffer::new(dev, dma, C::SIZE, room, GFP_KERNEL)?;
+        let mut buffer = CommandBuffer::from(buffer);
+        buffer.write_request(command, Header::default())?;
+        if let CommandBuffer::Dedicated(buffer) = &mut buffer {
+            // All of it, not only the fixed part.
+            buffer.response_len = buffer.response.len();
+        }
+        let reply = Reply::new()?;
+        let slot = ReplySlot(reply.clone());
+        Ok((Self::Command(buffer, Completion::Reply(slot)), reply))
     }
 
     /// Makes a packet of one command that should succeed, in a slot. Does not allocate.
