@@ -25,6 +25,8 @@ mod display;
 mod driver;
 mod gpu;
 mod irq;
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+mod render;
 mod ring;
 mod scheduler;
 mod transport;

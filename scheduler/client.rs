@@ -183,6 +183,14 @@ impl Client {
         self.outstanding.fetch_sub(count, Relaxed);
     }
 
+    /// Returns whether it has submitted packets that did not end.
+    ///
+    /// Context: any.
+    #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+    pub(crate) fn has_outstanding(&self) -> bool {
+        self.outstanding.load(Relaxed) != 0
+    }
+
     /// Returns the last ticket given in `node`.
     pub(crate) fn submitted(&self, node: Node) -> u64 {
         self.timelines[node].submitted.load(Acquire)

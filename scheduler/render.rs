@@ -35,6 +35,7 @@ pub(crate) struct Submitted {
     /// What others may have of its fence, if it has one.
     pub(crate) fence: Option<ARef<Fence>>,
     /// Its ticket on the render node.
+    #[allow(dead_code, reason = "nobody waits by it so far")]
     pub(crate) ticket: u64,
 }
 

@@ -25,9 +25,10 @@ USES = {
     "virtqueue": "ring command transport scheduler",
     "gpu": "irq ring command transport scheduler virtqueue",
     "display": "irq ring command transport scheduler virtqueue gpu",
-    "driver": "irq ring command transport scheduler virtqueue gpu display",
-    "device": "irq ring command transport scheduler virtqueue gpu display driver",
-    ROOT: "irq ring command transport scheduler virtqueue gpu display driver device",
+    "render": "irq ring command transport scheduler virtqueue gpu display",
+    "driver": "irq ring command transport scheduler virtqueue gpu display render",
+    "device": "irq ring command transport scheduler virtqueue gpu display render driver",
+    ROOT: "irq ring command transport scheduler virtqueue gpu display render driver device",
 }
 
 # A path as it is written, in the module that it is in. `alias` is the name that a `use` gives it,

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! [`Render`] drives the 3D side of a device (`VIRTIO_GPU_F_VIRGL`): the contexts of its clients,
+//! the capability sets of the host, and what the device should let go of.
+//!
+//! What a client submits goes by the render node, in its own order. What makes contexts and
+//! resources, and lets go of them, is sent by the driver on the control node, which is served
+//! first. So a context and its resources are made before the client uses them. What lets go of
+//! something is sent when nothing that was submitted uses it any more: fences say so.
+//!
+//! Letting go must not fail, and nobody can wait there. So it is only recorded, in memory that was
+//! allocated with the thing itself, and the submission thread sends it when there is room
+//! ([`Feeder`]).
+//!
+//! A reset loses all contexts and resources of the host. Each knows the
+//! [incarnation](crate::gpu::Gpu::incarnation) of the device that it belongs to; with another one
+//! it is not named in commands any more.
+
+use kernel::{
+    new_mutex,
+    page::PAGE_SIZE,
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    },
+};
+
+use crate::{
+    command::{
+        Command,
+        Header,
+        ResourceUnref, //
+    },
+    gpu::{
+        Feeder,
+        Gpu,
+        ResourceTable, //
+    },
+    irq::Adapter,
+    scheduler::{
+        self,
+        Bytes,
+        Fences,
+        Node, //
+    },
+    virtqueue::{
+        CommandBuffer,
+        Completion,
+        DedicatedBuffer,
+        Kept,
+        Packet, //
+    },
+};
+
+mod capsets;
+mod context;
+mod resource;
+
+pub(crate) use self::{
+    capsets::{
+        Capsets,
+        Data as CapsetData,
+        ANSWER_TIMEOUT_MS, //
+    },
+    context::{
+        Context,
+        ContextInit, //
+    },
+    resource::{
+        make_canonical,
+        NewObject, //
+    },
+};
+
+/// The contexts of the host by their numbers.
+struct Contexts {
+    contexts: RBTree<u32, Arc<Context>>,
+    /// The last number given to one.
+    last: u32,
+    /// There is no device any more.
+    closed: bool,
+}
+
+/// The 3D side of a device. It lives until the last file is closed.
+#[pin_data]
+pub(crate) struct Render {
+    fences: Arc<Fences>,
+    resources: Arc<ResourceTable>,
+    capsets: Pin<KBox<Capsets>>,
+    /// How many contexts are closed, and resources that one should let go of.
+    leaving: Atomic<u32>,
+    /// Taken alone or under the lock of one context. Nothing is allocated or freed under it.
+    #[pin]
+    contexts: Mutex<Contexts>,
+}
+
+impl Render {
+    /// Makes the 3D side of a device with these capability sets.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process.
+    pub(crate) fn new(
+        fences: Arc<Fences>,
+        resources: Arc<ResourceTable>,
+        capsets: Pin<KBox<Capsets>>,
+    ) -> Result<Arc<Self>> {
+        let contexts = Contexts {
+            contexts: RBTree::new(),
+            last: 0,
+            closed: false,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                fences,
+                resources,
+                capsets,
+                leaving: Atomic::new(0),
+                contexts <- new_mutex!(contexts, "rust_gpu::Contexts"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Returns the capability sets.
+    pub(crate) fn capsets(&self) -> &Capsets {
+        &self.capsets
+    }
+
+    /// Returns the resources of the host.
+    pub(crate) fn resources(&self) -> &ResourceTable {
+        &self.resources
+    }
+
+    /// Lets go of all contexts: there is no device any more.
+    ///
+    /// Context: process.
+    pub(crate) fn close(&self) {
+        let mut guard = self.contexts.lock();
+        guard.closed = true;
+        let contexts = core::mem::take(&mut guard.contexts);
+        // Outside of the lock.
+        drop(guard);
+        for context in contexts.values() {
+            context.let_go();
+        }
+    }
+
+    /// Gives a context of the host a number.
+    ///
+    /// Errors: [`ENODEV`] if there is no device any more. Context: process.
+    fn add(
+        &self,
+        node: RBTreeNodeReservation<u32, Arc<Context>>,
+        context: Arc<Context>,
+    ) -> Result<u32> {
+        let mut guard = self.contexts.lock();
+        if guard.closed {
+            return Err(ENODEV);
+        }
+        let mut id = guard.last;
+        loop {
+            id = id.wrapping_add(1);
+            if id != 0 && guard.contexts.get(&id).is_none() {
+                break;
+            }
+        }
+        guard.last = id;
+        guard.contexts.insert(node.into_node(id, context));
+        Ok(id)
+    }
+
+    /// Takes the number of a context back.
+    fn remove(&self, id: u32) {
+        let context = self.contexts.lock().contexts.remove(&id);
+        // Outside of the lock.
+        drop(context);
+    }
+
+    /// Returns the first context from number `from` on.
+    fn next(&self, from: u32) -> Option<(u32, Arc<Context>)> {
+        let guard = self.contexts.lock();
+        let cursor = guard.contexts.cursor_lower_bound(&from)?;
+        let (&id, context) = cursor.current();
+        Some((id, context.clone()))
+    }
+
+    /// Something should leave: the submission thread sends that.
+    fn add_leaving(&self) {
+        self.leaving.fetch_add(1, Relaxed);
+        self.wake();
+    }
+
+    /// What should leave has left.
+    fn remove_leaving(&self) {
+        self.leaving.fetch_sub(1, Relaxed);
+    }
+
+    /// Lets the submission thread send what should leave.
+    ///
+    /// Context: any but NMI.
+    pub(crate) fn wake(&self) {
+        self.fences.submission_event().signal();
+    }
+
+    /// Sends what contexts should let go of, as far as there is room. Returns whether there was.
+    fn drain_contexts(&self, adapter: &Adapter<Gpu<'_>>) -> Result<bool> {
+        let mut from = 1;
+        while let Some((id, context)) = self.next(from) {
+            if !context.drain(adapter, id)? {
+                return Ok(false);
+            }
+            let Some(next) = id.checked_add(1) else {
+                break;
+            };
+            from = next;
+        }
+        Ok(true)
+    }
+
+    /// Lets the device forget objects that nobody has.
+    fn drain_objects(&self, adapter: &Adapter<Gpu<'_>>) -> Result {
+        let gpu = adapter.miniport();
+        let mut from = 0;
+        while let Some(id) = self.resources.next_retired(from) {
+            from = id.checked_add(1).ok_or(EOVERFLOW)?;
+            if gpu.deferred().is_some_and(|display| display.shows(id)) {
+                continue;
+            }
+            let unref = ResourceUnref {
+                resource_id: id.into(),
+                ..Default::default()
+            };
+            self.resources.take_retired(id);
+            if !send(adapter, 0, &unref, || Completion::Destroyed(id))? {
+                self.resources.put_back_retired(id);
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Feeder for Render {
+    fn drain(&self, adapter: &Adapter<Gpu<'_>>) {
+        // If the device is being reset, that goes on when it is over: the device has nothing then.
+        let drained = match self.leaving.load(Relaxed) {
+            0 => Ok(true),
+            _ => self.drain_contexts(adapter),
+        };
+        if drained == Ok(true) && self.resources.has_retired() {
+            let _ = self.drain_objects(adapter);
+        }
+    }
+}
+
+/// Goes with a packet of a client. When that has ended, something may leave that waited for it.
+pub(crate) struct Ended {
+    render: Arc<Render>,
+    /// Of the payload.
+    _bytes: Option<Bytes>,
+}
+
+impl Ended {
+    /// Makes it for a packet with so many bytes of payload.
+    pub(crate) fn new(render: &Arc<Render>, bytes: Option<Bytes>) -> Self {
+        Self {
+            render: render.clone(),
+            _bytes: bytes,
+        }
+    }
+}
+
+impl Kept for Ended {}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let render = &self.render;
+        if render.leaving.load(Relaxed) != 0 || render.resources.has_retired() {
+            render.wake();
+        }
+    }
+}
+
+/// Sends a command of the driver for a context; 0 for none. Returns false if there is no room now.
+///
+/// Errors: those of [`Fences::check`]. Context: process.
+fn send<C: Command>(
+    adapter: &Adapter<Gpu<'_>>,
+    context: u32,
+    command: &C,
+    completion: impl FnOnce() -> Completion,
+) -> Result<bool> {
+    // Not of the memory that clients can have all of.
+    let Some(mut buffer) = adapter.miniport().spare_slot(Node::Control) else {
+        return Ok(false);
+    };
+    buffer.write_request(command, Header::of_context(context))?;
+    let packet = Packet::Command(buffer, completion());
+    Ok(send_packet(adapter, packet)?.is_none())
+}
+
+/// Sends a packet of the driver. It comes back if there is no room now, and is lost if the device
+/// is being reset.
+///
+/// Errors: [`EIO`] if it is lost, and those of [`Fences::check`]. Context: process.
+fn send_packet(adapter: &Adapter<Gpu<'_>>, packet: Packet) -> Result<Option<Packet>> {
+    match scheduler::submit(adapter, Node::Control, packet) {
+        Ok(Ok(())) => Ok(None),
+        Ok(Err(packet)) => Ok(Some(packet)),
+        Err(_) => {
+            adapter.miniport().fences().check()?;
+            Err(EIO)
+        }
+    }
+}
+
+/// Returns the memory of a command of a client whose request takes `size` bytes, and of `payload`.
+///
+/// Errors: [`ENOMEM`]. Context: process.
+pub(crate) fn client_buffer(
+    gpu: &Gpu<'_>,
+    size: usize,
+    response: usize,
+    payload: &[u8],
+) -> Result<CommandBuffer> {
+    if payload.is_empty() {
+        if let Some(slot) = gpu.render_slot() {
+            return Ok(slot);
+        }
+    }
+    let (dev, dma) = (gpu.device(), gpu.dma());
+    let mut buffer = DedicatedBuffer::new(dev, dma, size, response, GFP_KERNEL_ACCOUNT)?;
+    if !payload.is_empty() {
+        let pieces = gpu.max_pieces();
+        buffer.add_payload(dev, dma, payload.len(), pieces, GFP_KERNEL_ACCOUNT)?;
+        let mut offset = 0;
+        for bytes in payload.chunks(PAGE_SIZE) {
+            buffer.write_payload(offset, bytes)?;
+            offset += bytes.len();
+        }
+    }
+    Ok(buffer.into())
+}

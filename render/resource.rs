@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! [`NewObject`] makes the resource of an object of the 3D side, and [`make_canonical`] that of an
+//! object which is memory for a picture.
+
+use kernel::{
+    prelude::*,
+    rbtree::RBTreeNodeReservation, //
+};
+
+use crate::{
+    command::{
+        ResourceCreate2d,
+        ResourceCreate3d, //
+    },
+    display::{
+        attach_command,
+        list_pages, //
+    },
+    gpu::{
+        Gpu,
+        Object,
+        OwnResource,
+        Resource,
+        Told,
+        BYTES_PER_PIXEL, //
+    },
+    irq::Adapter,
+    virtqueue::{
+        CommandBuffer,
+        Completion,
+        Packet, //
+    },
+};
+
+use super::{
+    send,
+    send_packet, //
+};
+
+/// The commands that make the resource of an object.
+pub(crate) struct NewObject {
+    own: OwnResource,
+    /// [`None`] when it is sent.
+    create: Option<ResourceCreate3d>,
+    /// The list of its pages; [`None`] when it is sent.
+    attach: Option<Packet>,
+}
+
+impl NewObject {
+    /// Makes the commands. The pages of `object` stay where they are from here on.
+    ///
+    /// Errors: [`EINVAL`] if the object is not of the 3D side, and those of [`list_pages`].
+    /// Context: process.
+    pub(crate) fn new(gpu: &Gpu<'_>, object: &Object, create: ResourceCreate3d) -> Result<Self> {
+        let own = object.own().ok_or(EINVAL)?;
+        let list = list_pages(gpu, object)?;
+        // A use of the pages that does not end with the driver: the device may not let go of them.
+        object.pin()?;
+        let attach = attach_command(own.id, &list)?;
+        Ok(Self {
+            own,
+            create: Some(ResourceCreate3d {
+                resource_id: own.id.into(),
+                ..create
+            }),
+            attach: Some(Packet::with_payload(
+                list,
+                &attach,
+                Completion::Attached(own.id),
+            )?),
+        })
+    }
+
+    /// Sends the commands. [`None`] if there is no room for all: call it again then.
+    ///
+    /// Errors: [`EIO`] if a reset has lost the object, [`ENODEV`], [`EIO`] if the device is gone or
+    /// broken. Context: process.
+    pub(crate) fn send(&mut self, adapter: &Adapter<Gpu<'_>>) -> Result<Option<()>> {
+        let gpu = adapter.miniport();
+        if self.own.incarnation != gpu.incarnation() {
+            return Err(EIO);
+        }
+        let id = self.own.id;
+        if let Some(create) = &self.create {
+            // First: the answer may be there before the call returns.
+            gpu.resources().set_own_sent(id, true);
+            let sent = send(adapter, 0, create, || Completion::Created(id));
+            if sent != Ok(true) {
+                gpu.resources().set_own_sent(id, false);
+                return sent.map(|_| None);
+            }
+            self.create = None;
+        }
+        if let Some(packet) = self.attach.take() {
+            self.attach = send_packet(adapter, packet)?;
+        }
+        Ok(self.attach.is_none().then_some(()))
+    }
+}
+
+/// Returns the number of the canonical resource of an object that is memory for a picture, and
+/// tells the device of it. [`None`] if there is no room.
+///
+/// Errors: [`EINVAL`] for another object, [`ENOENT`] if nobody has a handle of it any more,
+/// [`ENODEV`], [`EIO`] if the device is gone or broken, and those of [`list_pages`]. Context:
+/// process.
+pub(crate) fn make_canonical(adapter: &Adapter<Gpu<'_>>, object: &Object) -> Result<Option<u32>> {
+    let gpu = adapter.miniport();
+    let resources = gpu.resources();
+    let id = match resources.canonical(object)? {
+        Some(id) => id,
+        None => {
+            let list = list_pages(gpu, object)?;
+            let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+            resources.insert_canonical(node, object, list)?;
+            resources.canonical(object)?.ok_or(ENOENT)?
+        }
+    };
+    let told = resources.with(id, |resource| tell(adapter, id, resource));
+    Ok(told.ok_or(ENOENT)??.then_some(id))
+}
+
+/// Tells the device of a resource of which it does not know all. Returns false if there is no room.
+fn tell(adapter: &Adapter<Gpu<'_>>, id: u32, resource: &mut Resource) -> Result<bool> {
+    // From here on the host may have another picture.
+    resource.spoil();
+    if resource.created == Told::Sent || resource.attached == Told::Sent {
+        // Maybe by a commit, whose commands wait for room: what comes next must not overtake them.
+        return Ok(false);
+    }
+    if resource.created == Told::No {
+        let layout = resource.layout();
+        let create = ResourceCreate2d {
+            resource_id: id.into(),
+            format: layout.format.into(),
+            width: (layout.pitch / BYTES_PER_PIXEL).into(),
+            height: layout.height.into(),
+        };
+        if !send(adapter, 0, &create, || Completion::Created(id))? {
+            return Ok(false);
+        }
+        resource.created = Told::Sent;
+    }
+    if resource.attached == Told::No {
+        let list = resource.take_list().ok_or(EIO)?;
+        let attach = attach_command(id, &list)?;
+        let packet = Packet::with_payload(list, &attach, Completion::Attached(id))?;
+        if let Some(packet) = send_packet(adapter, packet)? {
+            if let Packet::Command(CommandBuffer::Dedicated(list), _) = packet {
+                resource.put_list(list);
+            }
+            return Ok(false);
+        }
+        resource.attached = Told::Sent;
+    }
+    Ok(true)
+}
