@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`get_param`] handles the one ioctl of the C driver that this one has
-//! (`include/uapi/drm/virtgpu_drm.h`): programs ask it whether there is 3D.
+//! [`get_param`] and the functions beside it handle the ioctls of the C driver
+//! (`include/uapi/drm/virtgpu_drm.h`): programs ask whether there is 3D, and use it.
+//!
+//! Errors are those of the C driver, in its order. A device without 3D has GETPARAM alone; the
+//! other ioctls return [`EINVAL`] then, as for numbers that do not exist.
+//!
+//! User memory is copied once, before anything is locked, and without the registration guard.
 
 use kernel::{
     drm::{
@@ -27,9 +32,71 @@ use crate::{
 
 use super::ioctl::with_adapter;
 
-/// The number, which is an expression that bindgen does not understand.
-pub(crate) const DRM_IOCTL_VIRTGPU_GETPARAM: u32 =
-    IOWR::<uapi::drm_virtgpu_getparam>(uapi::DRM_COMMAND_BASE + uapi::DRM_VIRTGPU_GETPARAM);
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+mod context;
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+mod execbuffer;
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+mod fences;
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+mod resource;
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+mod submit;
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+mod transfer;
+
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+pub(crate) use self::{
+    context::{
+        context_init,
+        get_caps,
+        open_handle, //
+    },
+    execbuffer::execbuffer,
+    resource::{
+        map,
+        release,
+        resource_create,
+        resource_create_blob,
+        resource_info,
+        wait, //
+    },
+    transfer::{
+        transfer_from_host,
+        transfer_to_host, //
+    },
+};
+
+/// Defines the numbers, which are expressions that bindgen does not understand.
+macro_rules! numbers {
+    ($($(#[$attr:meta])* $name:ident = $nr:ident, $args:ident;)*) => { $(
+        $(#[$attr])*
+        pub(crate) const $name: u32 =
+            IOWR::<uapi::$args>(uapi::DRM_COMMAND_BASE + uapi::$nr);
+    )* };
+}
+
+numbers! {
+    DRM_IOCTL_VIRTGPU_GETPARAM = DRM_VIRTGPU_GETPARAM, drm_virtgpu_getparam;
+}
+
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+numbers! {
+    DRM_IOCTL_VIRTGPU_MAP = DRM_VIRTGPU_MAP, drm_virtgpu_map;
+    DRM_IOCTL_VIRTGPU_EXECBUFFER = DRM_VIRTGPU_EXECBUFFER, drm_virtgpu_execbuffer;
+    DRM_IOCTL_VIRTGPU_RESOURCE_CREATE =
+        DRM_VIRTGPU_RESOURCE_CREATE, drm_virtgpu_resource_create;
+    DRM_IOCTL_VIRTGPU_RESOURCE_INFO = DRM_VIRTGPU_RESOURCE_INFO, drm_virtgpu_resource_info;
+    DRM_IOCTL_VIRTGPU_TRANSFER_FROM_HOST =
+        DRM_VIRTGPU_TRANSFER_FROM_HOST, drm_virtgpu_3d_transfer_from_host;
+    DRM_IOCTL_VIRTGPU_TRANSFER_TO_HOST =
+        DRM_VIRTGPU_TRANSFER_TO_HOST, drm_virtgpu_3d_transfer_to_host;
+    DRM_IOCTL_VIRTGPU_WAIT = DRM_VIRTGPU_WAIT, drm_virtgpu_3d_wait;
+    DRM_IOCTL_VIRTGPU_GET_CAPS = DRM_VIRTGPU_GET_CAPS, drm_virtgpu_get_caps;
+    DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_BLOB =
+        DRM_VIRTGPU_RESOURCE_CREATE_BLOB, drm_virtgpu_resource_create_blob;
+    DRM_IOCTL_VIRTGPU_CONTEXT_INIT = DRM_VIRTGPU_CONTEXT_INIT, drm_virtgpu_context_init;
+}
 
 /// Handles `DRM_IOCTL_VIRTGPU_GETPARAM`: writes a C `int` to where `args.value` points.
 ///
@@ -43,7 +110,7 @@ pub(crate) fn get_param(
     _file: &drm::File<File>,
 ) -> Result<u32> {
     let features = with_adapter(dev, |adapter| Ok(*adapter.miniport().features()))?;
-    let value = param(&features, args.param)?;
+    let value = param(dev, &features, args.param)?;
     let to = UserPtr::from_addr(args.value.try_into().map_err(|_| EFAULT)?);
     UserSlice::new(to, size_of_val(&value))
         .writer()
@@ -53,7 +120,7 @@ pub(crate) fn get_param(
 
 /// Returns the value of a parameter. It tells of what was negotiated, not of what the device
 /// offers: most features need a driver that uses them.
-fn param(features: &Features, param: u64) -> Result<i32> {
+fn param(dev: &RustGpuDevice<drm::Ioctl>, features: &Features, param: u64) -> Result<i32> {
     let bit = match u32::try_from(param).map_err(|_| EINVAL)? {
         uapi::VIRTGPU_PARAM_3D_FEATURES => feature::VIRGL,
         uapi::VIRTGPU_PARAM_CAPSET_QUERY_FIX => return Ok(1),
@@ -62,10 +129,10 @@ fn param(features: &Features, param: u64) -> Result<i32> {
         uapi::VIRTGPU_PARAM_CONTEXT_INIT | uapi::VIRTGPU_PARAM_EXPLICIT_DEBUG_NAME => {
             feature::CONTEXT_INIT
         }
-        // The driver maps no memory of the host, and has asked for no capability set.
-        uapi::VIRTGPU_PARAM_HOST_VISIBLE | uapi::VIRTGPU_PARAM_SUPPORTED_CAPSET_IDs => {
-            return Ok(0);
-        }
+        // The driver maps no memory of the host.
+        uapi::VIRTGPU_PARAM_HOST_VISIBLE => return Ok(0),
+        // CAST: as with the C driver, sets above 31 do not fit.
+        uapi::VIRTGPU_PARAM_SUPPORTED_CAPSET_IDs => return Ok(dev.capset_mask() as i32),
         // The driver does not negotiate VIRTIO_GPU_F_BLOB_ALIGNMENT.
         uapi::VIRTGPU_PARAM_BLOB_ALIGNMENT => return Err(ENOENT),
         _ => return Err(EINVAL),

@@ -20,7 +20,13 @@ use super::{
     GONE, //
 };
 
-/// The features that the driver accepts if the device offers them.
+/// The features of the 3D side that the driver accepts, all only with the first.
+const RENDER: u64 = match cfg!(CONFIG_DRM_RUST_GPU_RENDER) {
+    true => 1 << feature::VIRGL | 1 << feature::CONTEXT_INIT,
+    false => 0,
+};
+
+/// The other features that the driver accepts if the device offers them.
 const WANTED: u64 = 1 << feature::EDID
     | 1 << feature::RING_INDIRECT_DESC
     | 1 << feature::RING_EVENT_IDX
@@ -193,7 +199,11 @@ impl Transport<'_> {
     /// Does what follows `DRIVER` in [`Self::negotiate`].
     fn negotiate_features(&self) -> Result<Features> {
         let device = self.device_features()?;
-        let driver = device & WANTED;
+        let wanted = match device & RENDER & 1 << feature::VIRGL {
+            0 => WANTED,
+            _ => WANTED | RENDER,
+        };
+        let driver = device & wanted;
         let has = |bit: u32| driver & (1 << bit) != 0;
 
         if !has(feature::VERSION_1) {

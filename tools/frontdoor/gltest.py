@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests the driver, which draws no 3D yet, on devices that have it: what the host's window shows.
+"""Tests the display of the driver on devices that have 3D: what the host's window shows.
 
 QEMU draws the screen with OpenGL into that window, and the guest's cursor is the window's.
 """

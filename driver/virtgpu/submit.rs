@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! [`Submission`] submits a command of a client, and publishes its fence on the objects that it
+//! works on.
+
+use kernel::{
+    dma_buf::{
+        Fence,
+        Usage, //
+    },
+    drm::{
+        self,
+        exec::lock_all, //
+    },
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+    uaccess::UserPtr, //
+};
+
+use crate::{
+    command::{
+        Command,
+        Header,
+        Response, //
+    },
+    driver::ioctl::with_adapter,
+    gpu::{
+        Gpu,
+        Object,
+        RustGpuDevice, //
+    },
+    render::{
+        client_buffer,
+        Context,
+        Ended, //
+    },
+    scheduler::{
+        submit_promised,
+        PacketFence,
+        Promise,
+        Refused, //
+    },
+    virtqueue::{
+        Packet,
+        Tail, //
+    },
+};
+
+use super::context::when_room;
+
+/// Returns an address of user space.
+///
+/// Errors: [`EFAULT`] if it is none.
+pub(super) fn user_ptr(address: u64) -> Result<UserPtr> {
+    Ok(UserPtr::from_addr(address.try_into().map_err(|_| EFAULT)?))
+}
+
+/// A command of a client that will be submitted.
+pub(super) struct Submission<'s> {
+    pub(super) dev: &'s RustGpuDevice<drm::Ioctl>,
+    pub(super) context: &'s Arc<Context>,
+    /// What it works on.
+    pub(super) objects: &'s [ARef<Object>],
+    /// The ring of the context; [`None`] for the timeline of the device.
+    pub(super) ring: Option<u8>,
+}
+
+impl Submission<'_> {
+    /// Waits for room, and submits `command` with the bytes that follow it. Calls `prepare` before
+    /// that, when nothing waits any more. Its fence is on all objects from then on; there is one if
+    /// there are objects.
+    ///
+    /// Errors: [`EIO`] if a reset has lost the context; [`ENOMEM`]; those of [`when_room`] and of
+    /// `prepare`. Nothing is left of the command then.
+    ///
+    /// Context: process, no registration guard held.
+    pub(super) fn submit<C: Command>(
+        &self,
+        command: &C,
+        payload: &[u8],
+        fence: Option<PacketFence>,
+        prepare: impl FnOnce(&Gpu<'_>) -> Result,
+    ) -> Result<Option<ARef<Fence>>> {
+        let context = self.context;
+        let mut promise = when_room(self.dev, |adapter| {
+            match context.attach_pending(adapter)? {
+                Some(()) => Promise::new(adapter, context.client(), payload.len()),
+                None => Ok(None),
+            }
+        })?;
+        let ended = Ended::new(context.render(), promise.take_bytes());
+        let tail = Tail::new(Some(KBox::new(ended, GFP_KERNEL_ACCOUNT)?))?;
+        with_adapter(self.dev, |adapter| {
+            let gpu = adapter.miniport();
+            // After the promise, which is no good after a reset.
+            let header = Header::of_context(context.host_id(gpu)?).on_ring(self.ring);
+            let response = C::Response::SIZE;
+            let mut buffer = client_buffer(gpu, C::SIZE, response, payload)?;
+            buffer.write_request(command, header)?;
+            prepare(gpu)?;
+            let packet = Packet::render(buffer, tail);
+            let submitted = lock_all(self.objects, |locked| {
+                let submitted = submit_promised(adapter, promise, packet, fence)?;
+                if let Some(fence) = &submitted.fence {
+                    locked.add_fence(fence, Usage::Write);
+                }
+                Ok(submitted.fence)
+            })?;
+            // Outside of the locks of the objects.
+            submitted.map_err(|refused: Refused<Packet>| {
+                drop(refused.packet);
+                refused.error
+            })
+        })
+        .inspect(|fence| {
+            if let Some(fence) = fence {
+                context.set_timeline(self.ring, fence.context());
+            }
+        })
+    }
+}

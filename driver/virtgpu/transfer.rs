@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! [`transfer_to_host`] and [`transfer_from_host`] handle the ioctls that copy between an object
+//! and its resource in the host.
+
+use kernel::{
+    drm::{
+        self,
+        gem::BaseObject, //
+    },
+    prelude::*,
+    uapi, //
+};
+
+use crate::{
+    command::{
+        Box3d,
+        TransferFromHost3d,
+        TransferToHost3d, //
+    },
+    driver::File,
+    gpu::{
+        Object,
+        RustGpuDevice, //
+    },
+    transport::Addressing,
+};
+
+use super::{
+    context::ensure_context,
+    resource::named,
+    submit::Submission, //
+};
+
+/// Returns a part as the device has it.
+fn part(part: &uapi::drm_virtgpu_3d_box) -> Box3d {
+    Box3d {
+        x: part.x.into(),
+        y: part.y.into(),
+        z: part.z.into(),
+        w: part.w.into(),
+        h: part.h.into(),
+        d: part.d.into(),
+    }
+}
+
+/// Handles `DRM_IOCTL_VIRTGPU_TRANSFER_TO_HOST`: lets the host copy from the memory of an object.
+///
+/// Errors: [`ENOENT`] for a bad handle; [`EINVAL`] for a stride, which only blobs have, and for a
+/// buffer of another device; [`EIO`] if a reset has lost the context or the object; [`ENOMEM`];
+/// those of [`ensure_context`].
+pub(crate) fn transfer_to_host(
+    dev: &RustGpuDevice<drm::Ioctl>,
+    args: &mut uapi::drm_virtgpu_3d_transfer_to_host,
+    file: &drm::File<File>,
+) -> Result<u32> {
+    let context = file.inner().get_ref().context()?;
+    let object = Object::lookup_handle(file, args.bo_handle)?;
+    ensure_context(dev, context)?;
+    if args.stride != 0 || args.layer_stride != 0 {
+        return Err(EINVAL);
+    }
+    let transfer = TransferToHost3d {
+        part: part(&args.box_),
+        offset: u64::from(args.offset).into(),
+        resource_id: named(dev, context, &object)?.into(),
+        level: args.level.into(),
+        ..Default::default()
+    };
+    let mut objects = KVVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
+    objects.push(object, GFP_KERNEL_ACCOUNT)?;
+    let fence = context.client().new_fence()?;
+    let submission = Submission {
+        dev,
+        context,
+        objects: &objects,
+        ring: None,
+    };
+    submission.submit(&transfer, &[], Some(fence), |gpu| {
+        let [object] = &objects[..] else {
+            return Ok(());
+        };
+        match gpu.dma().addressing() {
+            Addressing::Dma(_) => object.sync_for_device(gpu.device()),
+            Addressing::Physical(_) => Ok(()),
+        }
+    })?;
+    Ok(0)
+}
+
+/// Handles `DRM_IOCTL_VIRTGPU_TRANSFER_FROM_HOST`: lets the host copy to the memory of an object.
+///
+/// Errors: as [`transfer_to_host`], but the context is made before the handle is looked at.
+pub(crate) fn transfer_from_host(
+    dev: &RustGpuDevice<drm::Ioctl>,
+    args: &mut uapi::drm_virtgpu_3d_transfer_from_host,
+    file: &drm::File<File>,
+) -> Result<u32> {
+    let context = file.inner().get_ref().context()?;
+    ensure_context(dev, context)?;
+    let object = Object::lookup_handle(file, args.bo_handle)?;
+    if args.stride != 0 || args.layer_stride != 0 {
+        return Err(EINVAL);
+    }
+    let transfer = TransferToHost3d {
+        part: part(&args.box_),
+        offset: u64::from(args.offset).into(),
+        resource_id: named(dev, context, &object)?.into(),
+        level: args.level.into(),
+        ..Default::default()
+    };
+    let mut objects = KVVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
+    objects.push(object, GFP_KERNEL_ACCOUNT)?;
+    let fence = context.client().new_fence()?;
+    let submission = Submission {
+        dev,
+        context,
+        objects: &objects,
+        ring: None,
+    };
+    submission.submit(&TransferFromHost3d { transfer }, &[], Some(fence), |_| {
+        Ok(())
+    })?;
+    Ok(0)
+}
