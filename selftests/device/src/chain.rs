@@ -17,8 +17,8 @@ use crate::memory::{
 
 /// Bytes of a descriptor.
 const DESCRIPTOR: u64 = 16;
-/// Longest request: that of ATTACH_BACKING, with room.
-const LONGEST: usize = 1 << 20;
+/// Longest request: that of SUBMIT_3D, with room.
+const LONGEST: usize = (16 << 20) + 4096;
 
 /// A chain, after its readable part was read.
 #[derive(Debug)]

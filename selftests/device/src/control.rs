@@ -17,10 +17,12 @@ use crate::{
         lock,
         Shared, //
     },
+    front::Release,
     gpu::OFF,
     script::{
         self,
         Act,
+        Lie,
         Script,
         FAULTS,
         KINDS, //
@@ -51,11 +53,24 @@ wrong arguments.
                            interrupts are lost
   device fault FAULT       a driver that starts finds that fault
   device slow-reset MS     a reset takes so long
+  device wrong-fence TYPE [N], wrong-context TYPE [N], wrong-length TYPE [N]
+                           the answer to the N-th names another fence or context than its own, or
+                           says that it is longer than there was room for
+  device hold NAME [MS]    fences of contexts with that name, or any, are answered when they have
+                           ended, if not so much later
+  device keep NAME [MS]    the same, also when the contexts have ended
+  device release, release-backwards
+                           ends that; what is held goes on in its order, or the other way round
   device needs-reset       sets that bit of the status
   device reset             resets the device, and nobody has asked for that
   device gone              all registers read as ones
   device behave            ends all that for the commands to come; what is held stays so
   device resume            ends all that, except needs-reset; what is held goes on
+  device context NAME      the last context with that name: id, alive, capset, attached resources,
+                           submissions, and the CRCs of the last of these
+  device resource ID       its width, height, layers, and the CRC of its bytes
+  device render            what happened with 3D so far: NAME=NUMBER ...; a stray is what the driver
+                           names though it is not there, once too often, or too late
   device count TYPE        how many commands of the type there were
   device state             what happened so far: NAME=NUMBER ...; in microseconds from the last
                            fault to the driver's reset (fault-to-reset) and from that to the first
@@ -212,9 +227,19 @@ fn device(shared: &Shared, words: &mut Words<'_>) -> Answer {
             let kind = words.kind()?;
             return Ok(format!("count {}", lock(&shared.gpu).count(kind)));
         }
-        "stall" | "hang" | "spoil" | "never" | "slow" | "late" | "refuse" => {
-            rule(shared, &request, words)?
+        "render" => return Ok(format!("render {}", render(shared))),
+        "context" => {
+            let name = words.word()?;
+            let found = lock(&shared.gpu).render.describe(name);
+            return Ok(format!("context {}", found.ok_or("no such context")?));
         }
+        "resource" => {
+            let found = lock(&shared.gpu).describe_resource(words.number()?);
+            return Ok(format!("resource {}", found.ok_or("no such resource")?));
+        }
+        "stall" | "hang" | "spoil" | "never" | "slow" | "late" | "refuse" | "wrong-fence"
+        | "wrong-context" | "wrong-length" => rule(shared, &request, words)?,
+        "hold" | "keep" => hold(shared, request == "keep", words)?,
         "refuse-format" => {
             let format = words.number()?;
             words.end()?;
@@ -240,10 +265,16 @@ fn device(shared: &Shared, words: &mut Words<'_>) -> Answer {
                 "gone" => front.script.gone = true,
                 "needs-reset" => front.needs_reset(),
                 "reset" => front.reset_itself(),
+                "release" | "release-backwards" => {
+                    front.script.release();
+                    front.released = Some(Release::Fences {
+                        backwards: request == "release-backwards",
+                    });
+                }
                 "behave" => front.script = Script::default(),
                 "resume" => {
                     front.script = Script::default();
-                    front.resumed = true;
+                    front.released = Some(Release::All);
                     gpu.take_formats();
                 }
                 _ => return Err(format!("device {request}: no such request")),
@@ -263,6 +294,9 @@ fn rule(shared: &Shared, request: &str, words: &mut Words<'_>) -> Result<(), Str
     if let Some(act) = match request {
         "hang" => Some(Act::Stall),
         "spoil" => Some(Act::Spoil),
+        "wrong-fence" => Some(Act::Lie(Lie::Fence)),
+        "wrong-context" => Some(Act::Lie(Lie::Context)),
+        "wrong-length" => Some(Act::Lie(Lie::Length)),
         _ => None,
     } {
         let nth = words.number_or(1)?;
@@ -282,10 +316,43 @@ fn rule(shared: &Shared, request: &str, words: &mut Words<'_>) -> Result<(), Str
     Ok(())
 }
 
+fn hold(shared: &Shared, keeps: bool, words: &mut Words<'_>) -> Result<(), String> {
+    let name = words.word()?.to_owned();
+    let time = match words.is_empty() {
+        false => Some(Duration::from_millis(words.number()?.into())),
+        true => None,
+    };
+    words.end()?;
+    lock(&shared.front).script.hold(&name, time, keeps);
+    Ok(())
+}
+
+/// What happened with 3D so far.
+fn render(shared: &Shared) -> String {
+    let gpu = lock(&shared.gpu);
+    let (contexts, attached) = gpu.render.held();
+    let counts = &gpu.render.counts;
+    [
+        ("contexts", contexts as u64),
+        ("contexts-made", counts.contexts_made),
+        ("contexts-destroyed", counts.contexts_destroyed),
+        ("contexts-lost", counts.contexts_lost),
+        ("resources-made", counts.resources_made),
+        ("in-contexts", attached as u64),
+        ("attached", counts.attached),
+        ("detached", counts.detached),
+        ("submissions", counts.submissions),
+        ("strays", counts.strays),
+    ]
+    .map(|(name, number)| format!("{name}={number}"))
+    .join(" ")
+}
+
 fn state(shared: &Shared) -> String {
     let gpu = lock(&shared.gpu);
     let (resources, attached, bytes) = gpu.held();
     let (commands, short) = (gpu.count(None), gpu.short);
+    let strays = gpu.render.counts.strays;
     let since_reset = gpu.count_since_reset();
     let front = lock(&shared.front);
     let counts = &front.counts;
@@ -316,6 +383,7 @@ fn state(shared: &Shared) -> String {
         ("bytes", bytes),
         ("malformed", counts.malformed),
         ("short", short),
+        ("strays", strays),
         (
             "unmapped",
             shared.violations.unmapped.load(Ordering::Relaxed),
@@ -327,7 +395,7 @@ fn state(shared: &Shared) -> String {
 }
 
 /// The CRC-32 of zlib.
-fn crc32(bytes: &[u8]) -> u32 {
+pub fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
             crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 }
@@ -370,6 +438,17 @@ mod tests {
             ("device slow-reset 20", "done device slow-reset"),
             ("device slow-reset", "error a word is missing"),
             ("device reset", "done device reset"),
+            ("device hold glxgears", "done device hold"),
+            ("device keep any 100", "done device keep"),
+            ("device hold", "error a word is missing"),
+            ("device release", "done device release"),
+            ("device release-backwards", "done device release-backwards"),
+            ("device wrong-fence submit", "done device wrong-fence"),
+            ("device wrong-context submit 2", "done device wrong-context"),
+            ("device wrong-length capset", "done device wrong-length"),
+            ("device context glxgears", "error no such context"),
+            ("device resource 1", "error no such resource"),
+            ("device fault capset-huge", "done device fault"),
             ("device dance", "error device dance: no such request"),
             ("dance", "error dance: no such request"),
             ("", "error a word is missing"),
@@ -378,14 +457,16 @@ mod tests {
         }
         let mut front = lock(&shared.front);
         assert_eq!(front.script.decide(0x104), Some(Act::Refuse(0x1200)));
+        let backwards = Release::Fences { backwards: true };
+        assert_eq!(front.released.take(), Some(backwards));
         drop(front);
         assert_eq!(answer(&shared, "device behave"), "done device behave");
         let mut front = lock(&shared.front);
-        assert!(!front.resumed && front.script.decide(0x104).is_none());
+        assert!(front.released.is_none() && front.script.decide(0x104).is_none());
         drop(front);
         assert_eq!(answer(&shared, "device resume"), "done device resume");
         let mut front = lock(&shared.front);
-        assert!(front.resumed && front.script.decide(0x104).is_none());
+        assert!(front.released == Some(Release::All) && front.script.decide(0x104).is_none());
     }
 
     #[test]
@@ -408,6 +489,11 @@ mod tests {
             "{state}"
         );
         assert!(state.ends_with(" untold=0"), "{state}");
+        let render = answer(&shared(), "device render");
+        assert!(
+            render.starts_with("done device render contexts=0 ") && render.ends_with(" strays=0"),
+            "{render}"
+        );
     }
 
     #[test]

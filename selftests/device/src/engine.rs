@@ -32,6 +32,7 @@ use crate::{
     front::{
         Front,
         QueueRegisters,
+        Release,
         CURSOR,
         FEATURE_EVENT_IDX,
         FEATURE_INDIRECT,
@@ -39,6 +40,10 @@ use crate::{
     },
     gpu::{
         self,
+        render::{
+            self,
+            Timeline, //
+        },
         Gpu, //
     },
     memory::{
@@ -47,7 +52,10 @@ use crate::{
         Violations, //
     },
     note,
-    script::Act, //
+    script::{
+        Act,
+        Lie, //
+    }, //
 };
 
 /// What the threads share. Locks are taken in this order: gpu, map, front.
@@ -74,6 +82,15 @@ struct Waiting {
     until: Option<Instant>,
     /// The answer, if the command was executed already.
     answer: Option<Vec<u8>>,
+    /// Where the GPU works on it, and whether it goes on when the context has ended.
+    fence: Option<(Timeline, bool)>,
+    lie: Option<Lie>,
+}
+
+impl Waiting {
+    fn timeline(&self) -> Option<Timeline> {
+        self.fence.map(|(timeline, _)| timeline)
+    }
 }
 
 /// A queue of a driver that is ready.
@@ -114,6 +131,35 @@ impl Lane {
             late: Vec::new(),
         })
     }
+
+    /// Late commands with their places, without those that wait for another one of their timeline.
+    fn unblocked(&self) -> impl Iterator<Item = (usize, &Waiting)> {
+        let is_free = |(place, waiting): &(usize, &Waiting)| {
+            let mut earlier = self.late[..*place].iter().map(Waiting::timeline);
+            let timeline = waiting.timeline();
+            timeline.is_none() || !earlier.any(|other| other == timeline)
+        };
+        self.late.iter().enumerate().filter(is_free)
+    }
+
+    /// Lets the GPU be done with its work, of all contexts or of one that has ended. It may be
+    /// done with what came last first.
+    fn release(&mut self, now: Instant, context: Option<u32>, backwards: bool) {
+        for waiting in &mut self.late {
+            let Some((timeline, keeps)) = waiting.fence else {
+                continue;
+            };
+            if context.is_none_or(|context| context == timeline.context && !keeps) {
+                waiting.until = Some(now);
+            }
+            if backwards {
+                waiting.fence = None;
+            }
+        }
+        if backwards {
+            self.late.reverse();
+        }
+    }
 }
 
 /// The thread's own state.
@@ -135,12 +181,16 @@ enum Step {
 impl Engine {
     /// Does all that can be done now. Returns when to come again if nothing happens.
     pub fn turn(&mut self, shared: &Shared, now: Instant) -> Option<Instant> {
-        let (resumed, mut next) = self.look(shared, now);
+        let (asked, mut next) = self.look(shared, now);
         for number in 0..QUEUES {
-            if resumed {
-                if let Some(lane) = &mut self.lanes[number] {
-                    let waiting = lane.held.iter_mut().chain(&mut lane.late);
-                    waiting.for_each(|waiting| waiting.until = Some(now));
+            if let Some(lane) = &mut self.lanes[number] {
+                match asked {
+                    Some(Release::All) => {
+                        let waiting = lane.held.iter_mut().chain(&mut lane.late);
+                        waiting.for_each(|waiting| waiting.until = Some(now));
+                    }
+                    Some(Release::Fences { backwards }) => lane.release(now, None, backwards),
+                    None => {}
                 }
             }
             loop {
@@ -173,9 +223,9 @@ impl Engine {
         next
     }
 
-    /// Takes what the other threads have left. Returns whether the device resumes, and when a reset
-    /// is over that takes longer.
-    fn look(&mut self, shared: &Shared, now: Instant) -> (bool, Option<Instant>) {
+    /// Takes what the other threads have left. Returns what goes on, and when a reset is over that
+    /// takes longer.
+    fn look(&mut self, shared: &Shared, now: Instant) -> (Option<Release>, Option<Instant>) {
         let mut gpu = lock(&shared.gpu);
         let mut front = lock(&shared.front);
         let mut next = None;
@@ -196,12 +246,13 @@ impl Engine {
             let kicked = std::mem::take(&mut front.kicked[number]);
             if kicked && self.lanes[number].is_none() && front.queues[number].enabled {
                 self.lanes[number] = Lane::new(&front.queues[number], event_idx);
+                gpu.render.start(front.driver_features);
             }
             if let Some(lane) = &mut self.lanes[number] {
                 lane.busy |= kicked;
             }
         }
-        (std::mem::take(&mut front.resumed), next)
+        (front.released.take(), next)
     }
 
     fn step(&mut self, shared: &Shared, number: usize, now: Instant) -> Result<Step, Malformed> {
@@ -244,14 +295,15 @@ struct Work<'a> {
 impl Work<'_> {
     fn step(&self, lane: &mut Lane) -> Result<Step, Malformed> {
         let is_due = |waiting: &Waiting| waiting.until.is_some_and(|until| until <= self.now);
-        if let Some(place) = lane.late.iter().position(is_due) {
+        let due = lane.unblocked().find(|(_, waiting)| is_due(waiting));
+        if let Some((place, _)) = due {
             let waiting = lane.late.remove(place);
             self.finish(lane, waiting)?;
             return Ok(Step::More);
         }
         if lane.held.as_ref().is_some_and(is_due) {
             if let Some(waiting) = lane.held.take() {
-                self.finish(lane, waiting)?;
+                self.run(lane, waiting)?;
             }
             return Ok(Step::More);
         }
@@ -259,7 +311,8 @@ impl Work<'_> {
             self.take(lane)?;
             return Ok(Step::More);
         }
-        let waiting = lane.held.iter().chain(&lane.late);
+        let late = lane.unblocked().map(|(_, waiting)| waiting);
+        let waiting = lane.held.iter().chain(late);
         Ok(Step::Idle(
             waiting.filter_map(|waiting| waiting.until).min(),
         ))
@@ -279,14 +332,19 @@ impl Work<'_> {
         let chain = Chain::read(self.source, table, chain.head_index())?;
         let kind = gpu::kind_of(&chain.request);
         let act = lock(&self.shared.front).script.decide(kind);
-        lock(&self.shared.gpu).note(kind);
+        let mut gpu = lock(&self.shared.gpu);
+        gpu.note(kind);
+        gpu.render.arrive(&chain.request);
+        drop(gpu);
         let mut waiting = Waiting {
             chain,
             until: None,
             answer: None,
+            fence: None,
+            lie: None,
         };
         match act {
-            None => self.finish(lane, waiting)?,
+            None => self.run(lane, waiting)?,
             Some(Act::Stall) => {
                 note(&format!("stalls at {kind:#x}"));
                 lock(&self.shared.front).parked();
@@ -302,8 +360,15 @@ impl Work<'_> {
                 lane.late.push(waiting);
             }
             Some(Act::Refuse(error)) => {
-                waiting.answer = Some(gpu::answer(&waiting.chain.request, error, &[]));
+                let request = &waiting.chain.request;
+                lock(&self.shared.gpu).judge(request, error);
+                waiting.answer = Some(gpu::answer(request, error, &[]));
                 self.finish(lane, waiting)?;
+            }
+            Some(Act::Lie(lie)) => {
+                note(&format!("lies at {kind:#x}: {lie:?}"));
+                waiting.lie = Some(lie);
+                self.run(lane, waiting)?;
             }
             Some(Act::Spoil) => {
                 lock(&self.shared.front).breaks();
@@ -334,14 +399,52 @@ impl Work<'_> {
 
     fn execute(&self, chain: &Chain) -> Vec<u8> {
         let mut gpu = lock(&self.shared.gpu);
-        let answer = gpu.execute(&chain.request, self.source.map, &self.shared.violations);
-        if gpu::kind_of(&chain.request) == gpu::FLUSH {
-            lock(&self.shared.front).flushed();
+        let mut answer = gpu.execute(&chain.request, self.source.map, &self.shared.violations);
+        let kind = gpu::kind_of(&chain.request);
+        let mut front = lock(&self.shared.front);
+        if kind == gpu::FLUSH {
+            front.flushed();
+        }
+        if let Some(fault) = front.script.fault {
+            fault.distort(kind, &mut answer);
         }
         answer
     }
 
-    /// Executes a command if it was not, answers it, and interrupts if the driver wants that.
+    /// Executes a command. It is answered when the GPU is done with it, and with what came before
+    /// on its timeline; at once if it is refused, or has no fence.
+    fn run(&self, lane: &mut Lane, mut waiting: Waiting) -> Result<(), Malformed> {
+        let mut answer = self.execute(&waiting.chain);
+        let request = &waiting.chain.request;
+        let mut gpu = lock(&self.shared.gpu);
+        let timeline = gpu.render.timeline(request, &answer);
+        let busy = gpu.render.take_busy();
+        let name = timeline.and_then(|timeline| gpu.render.name(timeline.context));
+        let held = name.and_then(|name| lock(&self.shared.front).script.holds(name));
+        drop(gpu);
+        match waiting.lie {
+            Some(Lie::Fence) => answer[8] = answer[8].wrapping_add(1),
+            Some(Lie::Context) => answer[16] = answer[16].wrapping_add(1),
+            _ => {}
+        }
+        if gpu::kind_of(request) == render::CTX_DESTROY {
+            lane.release(self.now, Some(render::context_of(request)), false);
+        }
+        waiting.answer = Some(answer);
+        let is_waited_for = |other: &Waiting| other.timeline() == timeline;
+        let waits = held.is_some() || !busy.is_zero() || lane.late.iter().any(is_waited_for);
+        let Some(timeline) = timeline.filter(|_| waits) else {
+            return self.finish(lane, waiting);
+        };
+        let (time, keeps) = held.unwrap_or((Some(busy), false));
+        waiting.until = time.map(|time| self.now + time);
+        waiting.fence = Some((timeline, keeps));
+        lane.late.push(waiting);
+        Ok(())
+    }
+
+    /// Answers a command, which is executed now if it was not, and interrupts if the driver wants
+    /// that.
     fn finish(&self, lane: &mut Lane, waiting: Waiting) -> Result<(), Malformed> {
         let answer = match waiting.answer {
             Some(answer) => answer,
@@ -353,7 +456,10 @@ impl Work<'_> {
         } else {
             &answer[..]
         };
-        let written = waiting.chain.write(self.source, answer)?;
+        let written = match (waiting.chain.write(self.source, answer)?, waiting.lie) {
+            (_, Some(Lie::Length)) => u32::MAX,
+            (written, _) => written,
+        };
         let none = Ranges::default();
         let view = self.source.view(&none);
         let broken = |_| Malformed("ring");

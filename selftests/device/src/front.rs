@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    gpu::render::CAPSETS,
     pci::{
         self,
         CONFIG_LENGTH, //
@@ -23,8 +24,9 @@ use crate::{
 /// The control queue and the cursor queue.
 pub const QUEUES: usize = 2;
 pub const CURSOR: usize = 1;
-/// Largest sizes of the queues.
+/// Largest sizes of the queues, and of those of a device with 3D. They are QEMU's.
 const SIZES: [u16; QUEUES] = [64, 16];
+const SIZES_3D: [u16; QUEUES] = [256, 16];
 const NO_VECTOR: u16 = 0xffff;
 /// A size of a queue that none may have.
 const BAD_SIZE: u16 = 63;
@@ -33,6 +35,7 @@ const MANY_HEADS: u32 = 17;
 
 pub const FEATURE_VIRGL: u64 = 1 << 0;
 pub const FEATURE_EDID: u64 = 1 << 1;
+pub const FEATURE_CONTEXT_INIT: u64 = 1 << 4;
 pub const FEATURE_INDIRECT: u64 = 1 << 28;
 pub const FEATURE_EVENT_IDX: u64 = 1 << 29;
 pub const FEATURE_VERSION_1: u64 = 1 << 32;
@@ -87,6 +90,16 @@ pub struct Counts {
     pub restored: Option<Instant>,
 }
 
+/// What the device held back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Release {
+    All,
+    /// The work of the GPU, in its order or the other way round.
+    Fences {
+        backwards: bool,
+    },
+}
+
 /// All registers, the interrupts, and how the device misbehaves.
 pub struct Front {
     space: [u8; CONFIG_LENGTH],
@@ -115,8 +128,8 @@ pub struct Front {
     /// Queues that were kicked since the other thread looked.
     pub kicked: [bool; QUEUES],
     pub script: Script,
-    /// The device resumes: what it held back goes on.
-    pub resumed: bool,
+    /// What the device held back and goes on.
+    pub released: Option<Release>,
     pub counts: Counts,
 }
 
@@ -128,6 +141,10 @@ impl Front {
             vector: NO_VECTOR,
             enabled: false,
             areas: [0; 3],
+        };
+        let sizes = match features & FEATURE_VIRGL {
+            0 => SIZES,
+            _ => SIZES_3D,
         };
         Self {
             space: pci::config_space(vectors, memory > 0),
@@ -142,7 +159,7 @@ impl Front {
             broke: false,
             config_vector: NO_VECTOR,
             queue: 0,
-            queues: SIZES.map(queue),
+            queues: sizes.map(queue),
             isr: 0,
             events: 0,
             generation: 0,
@@ -151,7 +168,7 @@ impl Front {
             masked: false,
             kicked: [false; QUEUES],
             script: Script::default(),
-            resumed: false,
+            released: None,
             counts: Counts::default(),
         }
     }
@@ -383,7 +400,12 @@ impl Front {
                     true => MANY_HEADS,
                     false => self.heads,
                 };
-                let fields = [self.events, 0, heads, 0].map(u32::to_le_bytes);
+                let capsets = match self.features & FEATURE_VIRGL {
+                    0 => 0,
+                    _ if self.has(Fault::Capsets) => u32::MAX,
+                    _ => CAPSETS.len() as u32,
+                };
+                let fields = [self.events, 0, heads, capsets].map(u32::to_le_bytes);
                 copy(data, fields.as_flattened(), at - pci::DEVICE);
             }
             _ => {}

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The commands of the virtio GPU, without 3D. Where it is up to the device, QEMU's way is taken.
+//! The commands of the virtio GPU; those of 3D are in [`render`]. Where it is up to the device,
+//! QEMU's way is taken.
+
+pub mod render;
 
 use std::collections::{
     HashMap,
@@ -9,6 +12,7 @@ use std::collections::{
 
 use crate::{
     edid,
+    gpu::render::Render,
     memory::{
         Map,
         Violations, //
@@ -48,6 +52,7 @@ const UNSPEC: u32 = 0x1200;
 const OUT_OF_MEMORY: u32 = 0x1201;
 const INVALID_SCANOUT: u32 = 0x1202;
 const INVALID_RESOURCE: u32 = 0x1203;
+const INVALID_CONTEXT: u32 = 0x1204;
 const INVALID_PARAMETER: u32 = 0x1205;
 
 /// An answer: its data, or the type of an error.
@@ -129,6 +134,7 @@ pub struct Gpu {
     before: u64,
     /// Numbers of formats that the device does not know.
     unknown: HashSet<u32>,
+    pub render: Render,
     /// Transfers whose backing was too short, or no memory of the guest.
     pub short: u64,
 }
@@ -150,6 +156,7 @@ impl Gpu {
             counts: HashMap::new(),
             before: 0,
             unknown: HashSet::new(),
+            render: Render::default(),
             short: 0,
         }
     }
@@ -158,6 +165,7 @@ impl Gpu {
     pub fn reset(&mut self) {
         self.before = self.count(None);
         self.resources.clear();
+        self.render.reset();
         self.bytes = 0;
         for head in &mut self.heads {
             head.shown = None;
@@ -240,6 +248,7 @@ impl Gpu {
             Ok((kind, data)) => answer(request, kind, &data),
             Err(error) => {
                 let kind = kind_of(request);
+                self.judge(request, error);
                 let name = KINDS.iter().find(|(_, number)| *number == kind);
                 note(&format!(
                     "refused {kind:#x} {:?} {error:#x}",
@@ -253,6 +262,9 @@ impl Gpu {
     fn dispatch(&mut self, request: &[u8], map: &Map, violations: &Violations) -> Answer {
         let mut fields = Fields(request.get(HEADER..).ok_or(UNSPEC)?);
         match kind_of(request) {
+            _ if self.render.knows(request) => {
+                return self.dispatch_3d(request, map, violations);
+            }
             0x100 => return Ok((OK_DISPLAY_INFO, self.display_info())),
             0x101 => self.create(&mut fields)?,
             0x102 => self.unref(&mut fields)?,
@@ -310,7 +322,14 @@ impl Gpu {
         let format = Format::new(format)
             .filter(|_| known)
             .ok_or(INVALID_PARAMETER)?;
-        let bytes = Resource::bytes(width, height);
+        self.take(Resource::bytes(width, height, 1))?;
+        self.resources
+            .insert(id, Resource::new(width, height, format));
+        Ok(())
+    }
+
+    /// Takes memory for a resource.
+    fn take(&mut self, bytes: u64) -> Result<(), u32> {
         if bytes == 0 {
             return Err(INVALID_PARAMETER);
         }
@@ -318,18 +337,17 @@ impl Gpu {
             return Err(OUT_OF_MEMORY);
         }
         self.bytes += bytes;
-        self.resources
-            .insert(id, Resource::new(width, height, format));
         Ok(())
     }
 
     fn unref(&mut self, fields: &mut Fields<'_>) -> Result<(), u32> {
         let id = fields.u32()?;
         let resource = self.resources.remove(&id).ok_or(INVALID_RESOURCE)?;
-        self.bytes -= Resource::bytes(resource.width, resource.height);
+        self.bytes -= resource.taken();
         for head in &mut self.heads {
             head.shown = head.shown.filter(|(shown, _)| *shown != id);
         }
+        self.render.unref(id);
         Ok(())
     }
 
@@ -348,7 +366,8 @@ impl Gpu {
         if id != 0 {
             let resource = self.resource(id)?;
             let small = part.width < SMALLEST || part.height < SMALLEST;
-            if small || !part.fits(resource.width, resource.height) {
+            let fits = part.fits(resource.width, resource.height);
+            if small || !fits || !resource.format.is_picture() {
                 return Err(INVALID_PARAMETER);
             }
             shown = Some((id, part));
@@ -425,7 +444,8 @@ impl Gpu {
         }
         (head.cursor.hot_x, head.cursor.hot_y) = (hot_x, hot_y);
         let resource = self.resources.get(&id).ok_or(INVALID_RESOURCE)?;
-        if (resource.width, resource.height) == (CURSOR, CURSOR) {
+        let is_cursor = (resource.width, resource.height) == (CURSOR, CURSOR);
+        if is_cursor && resource.format.is_picture() {
             head.cursor.image = Some((CURSOR, CURSOR, resource.pixels.clone()));
         }
         Ok(())

@@ -98,7 +98,7 @@ pub struct Options {
     /// Without the feature EDID
     #[arg(long)]
     no_edid: bool,
-    /// With the feature VIRGL, but without its commands
+    /// With 3D: its commands, without a GPU that draws
     #[arg(long)]
     virgl: bool,
 }
@@ -110,7 +110,10 @@ impl Options {
             | optional(front::FEATURE_EDID, self.no_edid)
             | optional(front::FEATURE_INDIRECT, self.no_indirect)
             | optional(front::FEATURE_EVENT_IDX, self.no_event_idx)
-            | optional(front::FEATURE_VIRGL, !self.virgl)
+            | optional(
+                front::FEATURE_VIRGL | front::FEATURE_CONTEXT_INIT,
+                !self.virgl,
+            )
     }
 
     /// The device after power-on.

@@ -4,8 +4,16 @@
 
 use std::time::Duration;
 
+use crate::gpu::{
+    render::{
+        CAPSET,
+        CAPSET_INFO, //
+    },
+    HEADER, //
+};
+
 /// The types of commands, with the names that requests have for them.
-pub const KINDS: [(&str, u32); 11] = [
+pub const KINDS: [(&str, u32); 21] = [
     ("display-info", 0x100),
     ("create", 0x101),
     ("unref", 0x102),
@@ -14,14 +22,27 @@ pub const KINDS: [(&str, u32); 11] = [
     ("transfer", 0x105),
     ("attach", 0x106),
     ("detach", 0x107),
+    ("capset-info", 0x108),
+    ("capset", 0x109),
     ("edid", 0x10a),
+    ("ctx-create", 0x200),
+    ("ctx-destroy", 0x201),
+    ("ctx-attach", 0x202),
+    ("ctx-detach", 0x203),
+    ("create-3d", 0x204),
+    ("to-host", 0x205),
+    ("from-host", 0x206),
+    ("submit", 0x207),
     ("update-cursor", 0x300),
     ("move-cursor", 0x301),
 ];
 
+/// The name of all types, and of all contexts.
+const ANY: &str = "any";
+
 /// Returns a type by its name; `None` inside for `any`.
 pub fn kind(name: &str) -> Option<Option<u32>> {
-    if name == "any" {
+    if name == ANY {
         return Some(None);
     }
     KINDS
@@ -45,6 +66,27 @@ pub enum Act {
     Refuse(u32),
     /// The command is executed, and the queue then has a used index that cannot be.
     Spoil,
+    /// The command is executed, and its answer is not true.
+    Lie(Lie),
+}
+
+/// What is not true about an answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Lie {
+    /// It names the fence after its own.
+    Fence,
+    /// It names another context.
+    Context,
+    /// It is longer than there was room for.
+    Length,
+}
+
+/// Fences of contexts with a name are not answered, or so much later.
+#[derive(Clone, Debug, PartialEq)]
+struct Hold {
+    name: String,
+    time: Option<Duration>,
+    keeps: bool,
 }
 
 /// A rule for the commands of one type, or of all.
@@ -83,10 +125,36 @@ pub enum Fault {
     Heads,
     /// Its configuration never holds still.
     Generation,
+    /// It has more capsets than it could tell of.
+    Capsets,
+    /// A capset has a number that none may have.
+    CapsetId,
+    /// A capset is said to have all bytes that a number can tell.
+    CapsetHuge,
+    /// Half of what a capset is said to have comes.
+    CapsetShort,
+    /// A capset is said to have no bytes.
+    CapsetEmpty,
+}
+
+impl Fault {
+    /// Changes the answer to a question about capsets.
+    pub fn distort(self, kind: u32, answer: &mut Vec<u8>) {
+        let (at, byte) = match (self, kind) {
+            (Self::CapsetId, CAPSET_INFO) => (HEADER, 0xff),
+            (Self::CapsetHuge, CAPSET_INFO) => (HEADER + 8, 0xff),
+            (Self::CapsetEmpty, CAPSET_INFO) => (HEADER + 8, 0),
+            (Self::CapsetShort, CAPSET) => return answer.truncate(HEADER.max(answer.len() / 2)),
+            _ => return,
+        };
+        if let Some(field) = answer.get_mut(at..at + 4) {
+            field.fill(byte);
+        }
+    }
 }
 
 /// All faults, with the names that requests have for them.
-pub const FAULTS: [(&str, Fault); 10] = [
+pub const FAULTS: [(&str, Fault); 15] = [
     ("version", Fault::Version),
     ("features", Fault::Features),
     ("reset", Fault::Reset),
@@ -97,6 +165,11 @@ pub const FAULTS: [(&str, Fault); 10] = [
     ("notify", Fault::Notify),
     ("heads", Fault::Heads),
     ("generation", Fault::Generation),
+    ("capsets", Fault::Capsets),
+    ("capset-id", Fault::CapsetId),
+    ("capset-huge", Fault::CapsetHuge),
+    ("capset-short", Fault::CapsetShort),
+    ("capset-empty", Fault::CapsetEmpty),
 ];
 
 /// Returns a fault by its name.
@@ -109,6 +182,7 @@ pub fn fault(name: &str) -> Option<Fault> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Script {
     rules: Vec<Rule>,
+    holds: Vec<Hold>,
     /// Kicks are counted, and lost.
     pub ignores_kicks: bool,
     /// Interrupts are lost.
@@ -158,6 +232,29 @@ impl Script {
         chosen
     }
 
+    /// From now on fences of contexts with this name, or of all, are not answered, or so much later.
+    /// The end of the context ends that, unless it `keeps` them.
+    pub fn hold(&mut self, name: &str, time: Option<Duration>, keeps: bool) {
+        self.holds.push(Hold {
+            name: name.into(),
+            time,
+            keeps,
+        });
+    }
+
+    /// Fences are answered again.
+    pub fn release(&mut self) {
+        self.holds.clear();
+    }
+
+    /// Decides about a fence of a context with this name, of which what came later goes first:
+    /// `None` if it is not held, else for how long, and whether it is kept.
+    pub fn holds(&self, name: &str) -> Option<(Option<Duration>, bool)> {
+        let is_it = |hold: &&Hold| hold.name == name || hold.name == ANY;
+        let hold = self.holds.iter().rev().find(is_it)?;
+        Some((hold.time, hold.keeps))
+    }
+
     /// How often rules applied to a command since the last resume.
     pub fn fired(&self) -> u64 {
         self.rules.iter().map(|rule| rule.fired).sum()
@@ -175,7 +272,8 @@ mod tests {
     fn names_are_known() {
         assert_eq!(kind("transfer"), Some(Some(TRANSFER)));
         assert_eq!(kind("any"), Some(None));
-        assert_eq!(kind("capset"), None);
+        assert_eq!(kind("capset"), Some(Some(CAPSET)));
+        assert_eq!(kind("capsets"), None);
         assert_eq!(fault("heads"), Some(Fault::Heads));
         assert_eq!(fault("tails"), None);
     }
@@ -217,5 +315,45 @@ mod tests {
         );
         script = Script::default();
         assert_eq!(script.decide(FLUSH), None);
+    }
+
+    #[test]
+    fn fences_are_held_by_the_name_of_their_context() {
+        let mut script = Script::default();
+        script.hold("a", None, false);
+        script.hold(ANY, Some(Duration::from_millis(5)), true);
+        script.hold("b", None, true);
+        assert_eq!(script.holds("b"), Some((None, true)));
+        let short = Some((Some(Duration::from_millis(5)), true));
+        assert_eq!(script.holds("a"), short);
+        assert_eq!(script.holds(""), short);
+        script.release();
+        assert_eq!(script.holds("b"), None);
+    }
+
+    #[test]
+    fn a_fault_distorts_the_answer_about_capsets() {
+        let answer = vec![1; HEADER + 16];
+        for (fault, kind, changed) in [
+            (Fault::CapsetId, CAPSET_INFO, Some((24, 4, 0xff))),
+            (Fault::CapsetHuge, CAPSET_INFO, Some((32, 4, 0xff))),
+            (Fault::CapsetEmpty, CAPSET_INFO, Some((32, 4, 0))),
+            (Fault::CapsetShort, CAPSET_INFO, None),
+            (Fault::CapsetHuge, CAPSET, None),
+        ] {
+            let (mut expected, mut found) = (answer.clone(), answer.clone());
+            if let Some((at, length, byte)) = changed {
+                expected[at..at + length].fill(byte);
+            }
+            fault.distort(kind, &mut found);
+            assert_eq!(found, expected, "{fault:?}");
+        }
+        let mut found = answer.clone();
+        Fault::CapsetShort.distort(CAPSET, &mut found);
+        assert_eq!(found.len(), HEADER);
+        // An error has no more than a header.
+        let mut error = vec![0; HEADER];
+        Fault::CapsetHuge.distort(CAPSET_INFO, &mut error);
+        assert_eq!(error, vec![0; HEADER]);
     }
 }

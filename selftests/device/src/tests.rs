@@ -10,6 +10,8 @@ use std::{
     },
 };
 
+mod fences;
+
 use clap::Parser;
 use vm_memory::{
     Bytes,
@@ -50,7 +52,12 @@ const OK_NODATA: u32 = 0x1100;
 
 /// A device without a driver.
 pub fn shared() -> Shared {
-    Options::parse_from(["device", "--socket", "none", "--heads", "2"]).device()
+    device(&["--heads", "2"])
+}
+
+fn device(options: &[&str]) -> Shared {
+    let name = ["device", "--socket", "none"];
+    Options::parse_from(name.iter().chain(options)).device()
 }
 
 /// A device with a driver that uses the control queue.
@@ -64,7 +71,10 @@ struct Driver {
 
 impl Driver {
     fn new(features: u64) -> Self {
-        let shared = shared();
+        Self::of(shared(), features)
+    }
+
+    fn of(shared: Shared, features: u64) -> Self {
         *lock(&shared.map) = Map::from_ranges(&[(GuestAddress(0), MEMORY)]).unwrap();
         let mut driver = Self {
             shared,
@@ -127,11 +137,15 @@ impl Driver {
 
     /// Makes a command available, in the next slot. Does not kick.
     fn push(&mut self, kind: u32, fields: &[u32]) {
+        self.push_header([kind, 0, 0, 0, 0, 0], fields);
+    }
+
+    /// The same, with all of a header.
+    fn push_header(&mut self, header: [u32; 6], fields: &[u32]) {
         let slot = u64::from(self.available % (SIZE / 2));
         let (request, answer) = (REQUESTS + SLOT * slot, ANSWERS + SLOT * slot);
-        let mut bytes = vec![0; HEADER];
-        bytes[..4].copy_from_slice(&kind.to_le_bytes());
-        bytes.extend(fields.iter().flat_map(|field| field.to_le_bytes()));
+        let words = header.iter().chain(fields);
+        let bytes: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
         self.put(request, &bytes);
         self.put(answer, &[0; HEADER]);
         let (head, table, first) = if self.indirect {
