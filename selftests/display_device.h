@@ -96,7 +96,8 @@ static __maybe_unused bool screen_shows_within(int screen, const char *name, __u
 /* Whether the driver told the device of nothing wrong, and the device touched nothing else. */
 static __maybe_unused bool device_is_sound(int screen)
 {
-	static const char *const faults[] = { "malformed", "short", "unmapped", "untold" };
+	static const char *const faults[] = { "malformed", "short", "strays", "unmapped",
+					      "untold" };
 	bool sound = true;
 	unsigned int i;
 

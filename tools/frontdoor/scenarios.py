@@ -113,6 +113,8 @@ SCENARIOS = {
     # It may be left without a reset: the driver leaks what it knew, and says so in one line.
     "own-stuck": {"gpu": None, "device": [], "heads": 1, "allow": r"rust_gpu.*leak"},
     "own-virgl": {"gpu": None, "device": ["--virgl"], "heads": 1},
+    "own-virgl-c": {"gpu": None, "device": ["--virgl"], "heads": 1,
+                    "append": "virtio_gpu_driver=c"},
     # With one of QEMU's beside it.
     "own-and-another": {"gpu": None, "device": [], "heads": 1,
                         "machine": ["-device", "virtio-gpu-pci,id=gpu1"]},

@@ -67,7 +67,7 @@ wrong arguments.
   device behave            ends all that for the commands to come; what is held stays so
   device resume            ends all that, except needs-reset; what is held goes on
   device context NAME      the last context with that name: id, alive, capset, attached resources,
-                           submissions, and the CRCs of the last of these
+                           submissions, those of them for rings, and the CRCs of the last ones
   device resource ID       its width, height, layers, and the CRC of its bytes
   device render            what happened with 3D so far: NAME=NUMBER ...; a stray is what the driver
                            names though it is not there, once too often, or too late

@@ -111,6 +111,8 @@ pub struct Context {
     capset: u32,
     attached: BTreeSet<u32>,
     submissions: u64,
+    /// How many of these were for a ring.
+    on_rings: u64,
     crcs: VecDeque<u32>,
 }
 
@@ -256,12 +258,13 @@ impl Render {
             .map(|crc| format!("{crc:08x}"))
             .collect();
         Some(format!(
-            "id={} alive={} capset={} attached={} submissions={} crcs={}",
+            "id={} alive={} capset={} attached={} submissions={} on-rings={} crcs={}",
             context.id,
             u32::from(alive.is_some()),
             context.capset,
             context.attached.len(),
             context.submissions,
+            context.on_rings,
             crcs.join(",")
         ))
     }
@@ -293,6 +296,7 @@ impl Render {
             capset: init,
             attached: BTreeSet::new(),
             submissions: 0,
+            on_rings: 0,
             crcs: VecDeque::new(),
         };
         self.contexts.insert(id, context);
@@ -418,7 +422,10 @@ impl Gpu {
             CREATE_3D => self.create_3d(&mut fields)?,
             TO_HOST => self.transfer_3d(context, &mut fields, map, violations, Way::ToHost)?,
             FROM_HOST => self.transfer_3d(context, &mut fields, map, violations, Way::FromHost)?,
-            _ => self.submit(context, &mut fields)?,
+            _ => {
+                let is_on_ring = header(request, 4) & FLAG_RING != 0;
+                self.submit(context, is_on_ring, &mut fields)?;
+            }
         }
         Ok((OK_NODATA, Vec::new()))
     }
@@ -488,7 +495,7 @@ impl Gpu {
             .ok_or(INVALID_PARAMETER)
     }
 
-    fn submit(&mut self, id: u32, fields: &mut Fields<'_>) -> Result<(), u32> {
+    fn submit(&mut self, id: u32, is_on_ring: bool, fields: &mut Fields<'_>) -> Result<(), u32> {
         let (size, _) = (fields.u32()?, fields.u32()?);
         let stream = fields.0;
         note(&format!(
@@ -501,6 +508,7 @@ impl Gpu {
             return Err(INVALID_PARAMETER);
         }
         context.submissions += 1;
+        context.on_rings += u64::from(is_on_ring);
         if context.crcs.len() == CRCS {
             context.crcs.pop_front();
         }

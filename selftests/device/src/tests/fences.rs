@@ -96,6 +96,8 @@ fn the_gpu_is_done_at_once() {
     client.submit(1, None, &[]);
     client.submit(1, Some(3), &[7]);
     assert_eq!(client.answers(), [(1, 1, OK_NODATA), (2, 1, OK_NODATA)]);
+    let told = lock(&client.driver.shared.gpu).render.describe("a");
+    assert!(told.unwrap().contains(" submissions=2 on-rings=1 "));
     assert_eq!(client.strays(), 0);
     assert!(client.driver.is_sound());
 }

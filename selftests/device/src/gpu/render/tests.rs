@@ -96,7 +96,7 @@ fn contexts_have_names_and_submissions() {
     assert_eq!(bench.submit(3, &[0x3433_3231]), OK_NODATA);
     assert_eq!(bench.gpu.render.held(), (2, 1));
     assert_eq!(bench.gpu.render.name(4), Some("two"));
-    let told = "id=3 alive=1 capset=2 attached=1 submissions=2 crcs=00000000,9be3e0a3";
+    let told = "id=3 alive=1 capset=2 attached=1 submissions=2 on-rings=0 crcs=00000000,9be3e0a3";
     assert_eq!(bench.gpu.render.describe("one").as_deref(), Some(told));
 
     assert_eq!(bench.run(CTX_DETACH, 3, &[7, 0]), OK_NODATA);
