@@ -178,20 +178,26 @@ static __maybe_unused void render_end(const struct render *render)
 		close(render->fd);
 }
 
+/* Returns the number of a name in words that are NAME=NUMBER, or -ENOENT. */
+static __maybe_unused __s64 number_of(const char *words, const char *name)
+{
+	const size_t len = strlen(name);
+	const char *word;
+
+	for (word = strchr(words, ' '); word; word = strchr(word + 1, ' ')) {
+		if (!strncmp(word + 1, name, len) && word[1 + len] == '=')
+			return strtoll(word + len + 2, NULL, 10);
+	}
+	return -ENOENT;
+}
+
 /* A number of what the device tells of 3D, or -errno. */
 static __maybe_unused __s64 render_count(int screen, const char *name)
 {
-	const size_t len = strlen(name);
-	char answer[1024], *word, *save;
+	char answer[1024];
 	int ret = screen_ask(screen, answer, sizeof(answer), "device render");
 
-	if (ret)
-		return ret;
-	for (word = strtok_r(answer, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
-		if (!strncmp(word, name, len) && word[len] == '=')
-			return strtoll(word + len + 1, NULL, 10);
-	}
-	return -ENOENT;
+	return ret ? ret : number_of(answer, name);
 }
 
 static __maybe_unused bool render_wait(int screen, const char *name, __s64 wanted)
@@ -208,24 +214,29 @@ static __maybe_unused bool render_wait(int screen, const char *name, __s64 wante
 
 /* What the device tells of a context. */
 struct context {
-	unsigned int id, alive, capset, attached;
-	unsigned long long submissions;
+	__s64 alive, capset, attached, submissions, on_rings;
 	char crcs[256];
 };
 
 /* Asks for the last context with a name. Returns 0 or -errno. */
 static __maybe_unused int context_find(int screen, const char *name, struct context *context)
 {
-	char answer[512];
+	char answer[512], *crcs;
 	int ret = screen_ask(screen, answer, sizeof(answer), "device context %s", name);
 
 	memset(context, 0, sizeof(*context));
 	if (ret)
 		return ret;
-	return sscanf(answer,
-		      "device context id=%u alive=%u capset=%u attached=%u submissions=%llu crcs=%255s",
-		      &context->id, &context->alive, &context->capset, &context->attached,
-		      &context->submissions, context->crcs) >= 5 ? 0 : -EPROTO;
+	context->alive = number_of(answer, "alive");
+	context->capset = number_of(answer, "capset");
+	context->attached = number_of(answer, "attached");
+	context->submissions = number_of(answer, "submissions");
+	context->on_rings = number_of(answer, "on-rings");
+	crcs = strstr(answer, "crcs=");
+	if (!crcs)
+		return -EPROTO;
+	snprintf(context->crcs, sizeof(context->crcs), "%.255s", crcs + strlen("crcs="));
+	return 0;
 }
 
 /* The CRC of zlib, as the device has it. */
@@ -327,6 +338,23 @@ static __maybe_unused int submit_ring(int fd, __u32 ring, const __u32 *words, un
 
 	return ret ? ret : exec.fence_fd;
 }
+
+/*
+ * Whether each ring of a client is a timeline, by what the device is told of a submission
+ * to ring 0 of a context with a name. All ends in the order of the client's timeline else.
+ */
+static __maybe_unused bool rings_are_timelines(int screen, int fd, const char *name)
+{
+	int fence = submit_ring(fd, 0, NULL, 0);
+	struct context context;
+
+	if (fence < 0 || screen < 0)
+		return false;
+	close(fence);
+	return !context_find(screen, name, &context) && context.on_rings;
+}
+
+#define NO_RINGS	"the rings of a client share its timeline"
 
 /* Submits nothing but the use of a buffer object. Returns 0 or -errno. */
 static __maybe_unused int submit_bo(int fd, __u32 handle, const __u32 *words, unsigned int count)

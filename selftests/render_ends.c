@@ -268,8 +268,8 @@ TEST_F_TIMEOUT(ends, reset, 120)
 }
 
 /*
- * What is left of a context that has ended has to end soon, and so has the end itself: a
- * device that does neither is reset.
+ * What is left of a context must end soon when that was destroyed, which must be answered
+ * soon as well: a device that does not is reset.
  */
 TEST_F_TIMEOUT(ends, never, 300)
 {

@@ -20,13 +20,13 @@
 #define CAPS_NS		(5 * NSEC_PER_SEC)
 #define SLACK_NS	(5 * NSEC_PER_SEC)
 
-FIXTURE(resources)
+FIXTURE(objects)
 {
 	struct render render;
 	int fd;
 };
 
-FIXTURE_SETUP(resources)
+FIXTURE_SETUP(objects)
 {
 	const char *reason = render_begin(&self->render, false);
 
@@ -36,7 +36,7 @@ FIXTURE_SETUP(resources)
 	ASSERT_LE(0, self->fd);
 }
 
-FIXTURE_TEARDOWN(resources)
+FIXTURE_TEARDOWN(objects)
 {
 	close(self->fd);
 	if (self->render.screen >= 0) {
@@ -47,7 +47,7 @@ FIXTURE_TEARDOWN(resources)
 }
 
 /* The size of the object is that of its pages, one at least. */
-TEST_F(resources, sizes)
+TEST_F(objects, sizes)
 {
 	static const struct { __u32 asked, size; } sizes[] = {
 		{ 0, PAGE }, { 1, PAGE }, { PAGE, PAGE }, { PAGE + 1, 2 * PAGE },
@@ -73,7 +73,7 @@ TEST_F(resources, sizes)
 }
 
 /* What the host does not take is a resource nevertheless: nobody waits for its answer. */
-TEST_F(resources, refused_by_the_host)
+TEST_F(objects, refused_by_the_host)
 {
 	struct drm_virtgpu_resource_create create = picture_of(SIDE);
 
@@ -86,7 +86,7 @@ TEST_F(resources, refused_by_the_host)
 	EXPECT_EQ(0, submit_words(self->fd, NULL, 0));
 }
 
-TEST_F(resources, info)
+TEST_F(objects, info)
 {
 	struct drm_virtgpu_resource_info info = { .blob_mem = UNTOUCHED };
 	struct drm_virtgpu_resource_create create = picture_of(SIDE);
@@ -103,7 +103,7 @@ TEST_F(resources, info)
 	EXPECT_EQ(-ENOENT, resource_info(self->fd, create.bo_handle, &info));
 }
 
-TEST_F(resources, map)
+TEST_F(objects, map)
 {
 	struct drm_virtgpu_map map = { .handle = ~0u };
 	struct bo bo;
@@ -119,7 +119,7 @@ TEST_F(resources, map)
 }
 
 /* A buffer of another device: the C driver does not import it where there is 3D. */
-TEST_F(resources, map_imported)
+TEST_F(objects, map_imported)
 {
 	struct drm_virtgpu_resource_info info;
 	struct drm_virtgpu_map map = {};
@@ -141,7 +141,7 @@ TEST_F(resources, map_imported)
 	foreign_close(&foreign);
 }
 
-TEST_F(resources, blob_without_feature)
+TEST_F(objects, blob_without_feature)
 {
 	struct drm_virtgpu_resource_create_blob blob = {
 		.blob_mem = VIRTGPU_BLOB_MEM_GUEST,
@@ -158,7 +158,7 @@ TEST_F(resources, blob_without_feature)
 }
 
 /* Bytes go to the host, and come back. */
-TEST_F(resources, transfer)
+TEST_F(objects, transfer)
 {
 	struct bo bo;
 	__u32 i, wrong = 0;
@@ -180,7 +180,7 @@ TEST_F(resources, transfer)
 }
 
 /* A part of a picture is where the box says, and where the offset says in the buffer. */
-TEST_F(resources, transfer_part)
+TEST_F(objects, transfer_part)
 {
 	struct drm_virtgpu_3d_transfer_to_host transfer = {
 		.box = { .x = 1, .y = 2, .w = 3, .h = 4, .d = 1 },
@@ -210,7 +210,7 @@ TEST_F(resources, transfer_part)
 	bo_destroy(self->fd, &bo);
 }
 
-TEST_F(resources, transfer_arguments)
+TEST_F(objects, transfer_arguments)
 {
 	static const unsigned long ways[] = {
 		DRM_IOCTL_VIRTGPU_TRANSFER_TO_HOST,
@@ -221,6 +221,7 @@ TEST_F(resources, transfer_arguments)
 	unsigned int i;
 
 	ASSERT_EQ(0, bo_create(self->fd, &bo, SIDE));
+	ASSERT_EQ(0, bo_wait(self->fd, bo.handle, 0));
 	for (i = 0; i < ARRAY_SIZE(ways); i++) {
 		transfer = (struct drm_virtgpu_3d_transfer_to_host){ .bo_handle = ~0u };
 		EXPECT_EQ(-ENOENT, gpu_ioctl(self->fd, ways[i], &transfer));
@@ -237,7 +238,7 @@ TEST_F(resources, transfer_arguments)
 }
 
 /* A dumb buffer is a resource as well. */
-TEST_F(resources, dumb)
+TEST_F(objects, dumb)
 {
 	struct drm_mode_create_dumb create = { .width = SIDE, .height = SIDE, .bpp = 32 };
 	struct drm_virtgpu_resource_info info;
@@ -257,7 +258,7 @@ TEST_F(resources, dumb)
 }
 
 /* A buffer in two files, by a dma-buf and by a name: one resource, which lives until both end. */
-TEST_F(resources, shared)
+TEST_F(objects, shared)
 {
 	struct drm_virtgpu_resource_info info;
 	int other = client_open(), dma_buf;
@@ -284,7 +285,7 @@ TEST_F(resources, shared)
 }
 
 /* A second handle of one file, by a name: the first that is closed takes nothing away. */
-TEST_F(resources, two_handles)
+TEST_F(objects, two_handles)
 {
 	struct drm_virtgpu_resource_create create = picture_of(SIDE);
 	struct drm_gem_open open_name = {};
@@ -312,7 +313,7 @@ TEST_F(resources, two_handles)
 }
 
 /* Handles that are older than the context: the C driver attaches none of them. */
-TEST_F(resources, handles_before_context)
+TEST_F(objects, handles_before_context)
 {
 	struct drm_mode_create_dumb create = { .width = SIDE, .height = SIDE, .bpp = 32 };
 	struct drm_virtgpu_resource_info info;
@@ -331,7 +332,7 @@ TEST_F(resources, handles_before_context)
 	close(card);
 }
 
-TEST_F_TIMEOUT(resources, wait, 60)
+TEST_F_TIMEOUT(objects, wait, 60)
 {
 	struct sw_fence fence = { -1, -1 };
 	__s64 start, took;
@@ -366,7 +367,7 @@ TEST_F_TIMEOUT(resources, wait, 60)
 }
 
 /* It waits for readers as well as for writers. */
-TEST_F(resources, wait_for_readers)
+TEST_F(objects, wait_for_readers)
 {
 	struct dma_buf_import_sync_file import = { .flags = DMA_BUF_SYNC_READ };
 	struct sw_fence fence = { -1, -1 };
@@ -389,7 +390,7 @@ TEST_F(resources, wait_for_readers)
 }
 
 /* A new resource is busy until the host has it. */
-TEST_F(resources, busy_until_created)
+TEST_F(objects, busy_until_created)
 {
 	struct drm_virtgpu_resource_create create = picture_of(SIDE);
 
@@ -415,7 +416,7 @@ static int get_caps(int fd, __u32 id, __u32 version, void *to, __u32 size)
 	return gpu_ioctl(fd, DRM_IOCTL_VIRTGPU_GET_CAPS, &get);
 }
 
-TEST_F(resources, caps)
+TEST_F(objects, caps)
 {
 	__u8 bytes[4096];
 	unsigned int i;
@@ -436,7 +437,7 @@ TEST_F(resources, caps)
 }
 
 /* All bytes come, of each version, and no more than there are. */
-TEST_F(resources, caps_bytes)
+TEST_F(objects, caps_bytes)
 {
 	__u32 i, version, at, wrong = 0;
 	__u8 bytes[4096];
@@ -461,7 +462,7 @@ TEST_F(resources, caps_bytes)
 }
 
 /* A device that does not answer is waited for, but not for long; then it answers. */
-TEST_F_TIMEOUT(resources, caps_late, 60)
+TEST_F_TIMEOUT(objects, caps_late, 60)
 {
 	const __u32 id = VIRTGPU_DRM_CAPSET_VIRGL2, version = 2;
 	__u8 bytes[4096];
@@ -481,7 +482,7 @@ TEST_F_TIMEOUT(resources, caps_late, 60)
 }
 
 /* The C driver takes an error for a capset of zeroes, and keeps that. */
-TEST_F(resources, caps_refused)
+TEST_F(objects, caps_refused)
 {
 	const __u32 id = VIRTGPU_DRM_CAPSET_VIRGL, version = 1;
 	__u8 bytes[512];

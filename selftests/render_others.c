@@ -27,7 +27,7 @@
 
 static const __u32 fails[] = { WORD_FAIL, 0x1205 };
 
-FIXTURE(isolation)
+FIXTURE(others)
 {
 	struct render render;
 	struct gpu gpu;
@@ -35,7 +35,7 @@ FIXTURE(isolation)
 	int client, other;
 };
 
-FIXTURE_SETUP(isolation)
+FIXTURE_SETUP(others)
 {
 	const char *reason = render_begin(&self->render, true);
 
@@ -52,7 +52,7 @@ FIXTURE_SETUP(isolation)
 	self->before = read_watchdog(&self->gpu);
 }
 
-FIXTURE_TEARDOWN(isolation)
+FIXTURE_TEARDOWN(others)
 {
 	struct watchdog after;
 
@@ -193,44 +193,41 @@ static void beside(struct __test_metadata *_metadata, const struct render *rende
 	close(display.fd);
 }
 
-TEST_F_TIMEOUT(isolation, client_that_waits, 300)
+TEST_F_TIMEOUT(others, client_that_waits, 300)
 {
 	beside(_metadata, &self->render, self->other, false);
 }
 
-TEST_F_TIMEOUT(isolation, client_that_fills, 300)
+TEST_F_TIMEOUT(others, client_that_fills, 300)
 {
 	beside(_metadata, &self->render, self->other, true);
 }
 
 /* A stream that fails does so alone, though the host answers it before older ones. */
-TEST_F_TIMEOUT(isolation, error, 60)
+TEST_F_TIMEOUT(others, error, 60)
 {
-	int first, failed, last, other, ring;
+	int first, failed, last, other;
 
 	ASSERT_EQ(0, device_ask(self->render.screen, "hold " STUCK));
 	first = submit_fenced(self->client, NULL, 0);
 	failed = submit_fenced(self->client, fails, ARRAY_SIZE(fails));
 	last = submit_fenced(self->client, NULL, 0);
-	ring = submit_ring(self->client, 1, NULL, 0);
 	other = submit_fenced(self->other, NULL, 0);
 	EXPECT_EQ(1, end_fence(other));
 	sleep_ns(SHORT_MS * NSEC_PER_MSEC);
 	EXPECT_EQ(0, fence_status(first));
 	EXPECT_EQ(0, fence_status(failed));
 	EXPECT_EQ(0, fence_status(last));
-	EXPECT_EQ(0, fence_status(ring));
 	ASSERT_EQ(0, device_ask(self->render.screen, "release"));
 	EXPECT_EQ(1, end_fence(first));
 	EXPECT_EQ(REFUSED, end_fence(failed));
 	EXPECT_EQ(1, end_fence(last));
-	EXPECT_EQ(1, end_fence(ring));
 	/* The client goes on. */
 	EXPECT_EQ(1, end_fence(submit_fenced(self->client, NULL, 0)));
 }
 
 /* A buffer of a stream that fails is free afterwards; waiting for it is no error. */
-TEST_F_TIMEOUT(isolation, error_with_buffer, 60)
+TEST_F_TIMEOUT(others, error_with_buffer, 60)
 {
 	struct bo bo;
 
@@ -243,7 +240,7 @@ TEST_F_TIMEOUT(isolation, error_with_buffer, 60)
 }
 
 /* What is answered too early is held back: the fences of a timeline end in their order. */
-TEST_F_TIMEOUT(isolation, early_answers, 60)
+TEST_F_TIMEOUT(others, early_answers, 60)
 {
 	int fences[FENCES], i, other;
 
@@ -264,7 +261,7 @@ TEST_F_TIMEOUT(isolation, early_answers, 60)
 	}
 }
 
-TEST_F_TIMEOUT(isolation, answers_backwards, 60)
+TEST_F_TIMEOUT(others, answers_backwards, 60)
 {
 	int fences[FENCES], i;
 
@@ -278,7 +275,7 @@ TEST_F_TIMEOUT(isolation, answers_backwards, 60)
 }
 
 /* An answer belongs to the command that it answers, whatever fence or context it names. */
-TEST_F_TIMEOUT(isolation, wrong_names, 60)
+TEST_F_TIMEOUT(others, wrong_names, 60)
 {
 	static const char *const lies[] = { "wrong-fence submit", "wrong-context submit" };
 	int first, second;
@@ -296,8 +293,8 @@ TEST_F_TIMEOUT(isolation, wrong_names, 60)
 	}
 }
 
-/* A client has so many places; who wants one more waits, and a signal ends that. */
-TEST_F_TIMEOUT(isolation, places, 60)
+/* A client has so many places. It waits for one more, and a signal ends that. */
+TEST_F_TIMEOUT(others, places, 60)
 {
 	static int fences[MAX_FENCES];
 	unsigned int i, count = 0;

@@ -47,7 +47,7 @@ static int draw(__u32 handle, __u32 res, __u32 colour, __u32 milliseconds)
 	return submit_bo(scene.display.fd, handle, words, ARRAY_SIZE(words));
 }
 
-/* Draws a frame, and shall find it on the screen. */
+/* Draws a frame, which a test then looks for on the screen. */
 static void paint(struct __test_metadata *_metadata, unsigned int frame, __u32 colour)
 {
 	__u32 i;

@@ -293,15 +293,30 @@ TEST_F(sync, in_of_its_own)
 	ASSERT_LE(0, other);
 	interrupt_in(SHORT_NS, false);
 	EXPECT_EQ(self->render.rust ? -EINTR : 0, execbuffer(other, &exec));
-	/* Another ring is another timeline. */
-	exec.flags |= VIRTGPU_EXECBUF_RING_IDX;
-	interrupt_in(SHORT_NS, false);
-	EXPECT_EQ(-EINTR, execbuffer(self->fd, &exec));
-	exec.flags = VIRTGPU_EXECBUF_FENCE_FD_IN;
 	ASSERT_EQ(0, device_ask(self->render.screen, "release"));
 	EXPECT_EQ(0, execbuffer(other, &exec));
 	EXPECT_EQ(1, end_fence(exec.fence_fd));
 	close(other);
+}
+
+/* Another ring is another timeline. */
+TEST_F(sync, in_of_another_ring)
+{
+	struct drm_virtgpu_execbuffer exec = {
+		.flags = VIRTGPU_EXECBUF_FENCE_FD_IN | VIRTGPU_EXECBUF_RING_IDX,
+	};
+
+	if (!rings_are_timelines(self->render.screen, self->fd, CLIENT))
+		SKIP(return, NO_RINGS);
+	ASSERT_EQ(0, device_ask(self->render.screen, "hold " CLIENT));
+	exec.fence_fd = submit_ring(self->fd, 1, NULL, 0);
+	ASSERT_LE(0, exec.fence_fd);
+	interrupt_in(SHORT_NS, false);
+	EXPECT_EQ(-EINTR, execbuffer(self->fd, &exec));
+	exec.ring_idx = 1;
+	EXPECT_EQ(0, execbuffer(self->fd, &exec));
+	ASSERT_EQ(0, device_ask(self->render.screen, "release"));
+	EXPECT_EQ(1, end_fence(exec.fence_fd));
 }
 
 /* Only what somebody can wait for has a fence on the device. */
@@ -461,38 +476,47 @@ TEST_F(sync, foreign_fence)
 	bo_destroy(self->fd, &bo);
 }
 
-/* Fences of one timeline end in their order, and do not wait for another timeline. */
+/* Fences of one timeline end in their order. */
 TEST_F_TIMEOUT(sync, order, 60)
 {
-	int slow, next, ring, first, second;
-	__s64 start;
+	const __s64 start = now_ns();
+	int slow, next;
 
 	if (self->render.screen < 0)
 		SKIP(return, NO_OWN_DEVICE);
-	start = now_ns();
 	slow = submit_fenced(self->fd, busy, ARRAY_SIZE(busy));
 	next = submit_fenced(self->fd, NULL, 0);
-	ring = submit_ring(self->fd, 0, NULL, 0);
-	ASSERT_LE(0, ring);
-	EXPECT_TRUE(wait_fence(ring));
-	if (now_ns() - start < BUSY_MS * NSEC_PER_MSEC / 2)
-		EXPECT_FALSE(is_signaled_within(next, 0));
 	EXPECT_TRUE(wait_fence(next));
 	EXPECT_LE(BUSY_MS * NSEC_PER_MSEC, now_ns() - start);
 	EXPECT_TRUE(is_signaled_within(slow, 0));
 	EXPECT_EQ(1, end_fence(slow));
 	EXPECT_EQ(1, end_fence(next));
-	EXPECT_EQ(1, end_fence(ring));
+}
 
-	ASSERT_EQ(0, device_ask(self->render.screen, "hold " CLIENT));
+/* Each ring is a timeline, beside that of what is for no ring. */
+TEST_F_TIMEOUT(sync, order_of_rings, 60)
+{
+	const int screen = self->render.screen;
+	int none, first, second, third;
+
+	if (!rings_are_timelines(screen, self->fd, CLIENT))
+		SKIP(return, NO_RINGS);
+	ASSERT_EQ(0, device_ask(screen, "hold " CLIENT));
+	none = submit_fenced(self->fd, NULL, 0);
 	first = submit_ring(self->fd, 1, NULL, 0);
-	ASSERT_EQ(0, device_ask(self->render.screen, "behave"));
-	second = submit_ring(self->fd, 2, NULL, 0);
-	EXPECT_TRUE(wait_fence(second));
+	ASSERT_TRUE(device_wait(screen, "late", 2));
+	ASSERT_EQ(0, device_ask(screen, "behave"));
+	second = submit_ring(self->fd, 1, NULL, 0);
+	third = submit_ring(self->fd, 2, NULL, 0);
+	EXPECT_TRUE(wait_fence(third));
+	EXPECT_FALSE(is_signaled_within(second, SHORT_MS));
 	EXPECT_FALSE(is_signaled_within(first, 0));
-	ASSERT_EQ(0, device_resume(self->render.screen));
+	EXPECT_FALSE(is_signaled_within(none, 0));
+	ASSERT_EQ(0, device_resume(screen));
+	EXPECT_EQ(1, end_fence(none));
 	EXPECT_EQ(1, end_fence(first));
 	EXPECT_EQ(1, end_fence(second));
+	EXPECT_EQ(1, end_fence(third));
 }
 
 TEST_HARNESS_MAIN

@@ -58,6 +58,9 @@ GUESTS = [
     ("production", "virtio-rust-late", "owner.sh"),
     ("production", "virtio-c", "owner.sh"),
     ("debug", "virtio", "owner.sh"),
+    # What this driver's tests of 3D expect is what the C driver does.
+    ("production", "own-virgl-c",
+     "render render_objects render_sync render_scanout render_ends"),
     ("production", "vga", "modes display"),
     ("production", "pio-notify", "modes"),
     ("production", "iommu-pt-physical", "modes display_import"),
