@@ -7,7 +7,7 @@
  */
 #include "counters.h"
 #include "kernel_log.h"
-#include "render.h"
+#include "render_counts.h"
 #include "tdr.h"
 
 #define CLIENT		"render-ends"
@@ -18,33 +18,12 @@
 #define LIFE_MS		300
 #define SHORT_MS	200
 
-/* What the device has, and has had. */
-struct counts {
-	__s64 contexts, made, ended, in_contexts, attached, detached, resources, backings, strays;
-};
-
 FIXTURE(ends)
 {
 	struct render render;
 	struct gpu gpu;
 	struct counts before;
 };
-
-static struct counts read_counts(int screen)
-{
-	return (struct counts){
-		.contexts = render_count(screen, "contexts"),
-		.made = render_count(screen, "contexts-made"),
-		.ended = render_count(screen, "contexts-destroyed") +
-			 render_count(screen, "contexts-lost"),
-		.in_contexts = render_count(screen, "in-contexts"),
-		.attached = render_count(screen, "attached"),
-		.detached = render_count(screen, "detached"),
-		.resources = device_state(screen, "resources"),
-		.backings = device_state(screen, "attached"),
-		.strays = render_count(screen, "strays"),
-	};
-}
 
 FIXTURE_SETUP(ends)
 {
@@ -61,23 +40,6 @@ FIXTURE_TEARDOWN(ends)
 	EXPECT_EQ(0, device_resume(self->render.screen));
 	EXPECT_TRUE(!self->render.rust || device_is_sound(self->render.screen));
 	render_end(&self->render);
-}
-
-/* Waits until the device has as much as before. */
-static void is_as_before(struct __test_metadata *_metadata, int screen,
-			 const struct counts *before)
-{
-	struct counts after;
-
-	EXPECT_TRUE(render_wait(screen, "contexts", before->contexts));
-	EXPECT_TRUE(device_wait(screen, "resources", before->resources));
-	EXPECT_TRUE(device_wait(screen, "late", 0));
-	after = read_counts(screen);
-	EXPECT_EQ(after.made - before->made, after.ended - before->ended);
-	EXPECT_EQ(after.attached - before->attached, after.detached - before->detached);
-	EXPECT_EQ(before->in_contexts, after.in_contexts);
-	EXPECT_EQ(before->backings, after.backings);
-	EXPECT_EQ(before->strays, after.strays);
 }
 
 /* Does all that a client does, again and again. */
@@ -216,54 +178,100 @@ TEST_F_TIMEOUT(ends, unbound, 120)
 	close(fd);
 }
 
-/* A reset ends the contexts of all clients; new ones work, and old ones say so. */
-TEST_F_TIMEOUT(ends, reset, 120)
+/* Waits until the driver has recovered once more. */
+static bool recovers(const struct gpu *gpu, const struct watchdog *before)
+{
+	const __s64 end = now_ns() + GPU_PATIENCE_NS;
+	struct watchdog after;
+
+	do {
+		sleep_ns(50 * NSEC_PER_MSEC);
+		after = read_watchdog(gpu);
+	} while (after.recoveries == before->recoveries && now_ns() < end);
+	return after.recoveries == before->recoveries + 1;
+}
+
+/* What a client is told whose context a reset has ended. */
+static void is_lost(struct __test_metadata *_metadata, int fd, struct bo *bo)
 {
 	struct drm_virtgpu_resource_create create = picture_of(SIDE);
 	struct drm_virtgpu_resource_info info;
-	struct watchdog before, after;
-	const __s64 end = now_ns() + GPU_PATIENCE_NS;
-	int fd, fence, value;
+	int value;
+
+	EXPECT_EQ(-EIO, submit_words(fd, NULL, 0));
+	EXPECT_EQ(-EIO, submit_bo(fd, bo->handle, NULL, 0));
+	EXPECT_EQ(-EIO, bo_transfer(fd, bo->handle, SIDE, true));
+	EXPECT_EQ(-EIO, resource_create(fd, &create));
+	EXPECT_EQ(0, bo_wait(fd, bo->handle, 0));
+	EXPECT_EQ(0, resource_info(fd, bo->handle, &info));
+	EXPECT_EQ(0, get_param(fd, VIRTGPU_PARAM_3D_FEATURES, &value));
+	memset(bo->map, 1, bo->size);
+	bo_destroy(fd, bo);
+}
+
+/* A client that comes now does not notice. */
+static void works(struct __test_metadata *_metadata)
+{
+	int fd = client_open();
 	struct bo bo;
 
-	if (!self->render.rust)
-		SKIP(return, "the C driver does not recover");
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, bo_create(fd, &bo, SIDE));
+	EXPECT_EQ(0, submit_bo(fd, bo.handle, NULL, 0));
+	EXPECT_EQ(0, bo_transfer(fd, bo.handle, SIDE, true));
+	EXPECT_EQ(0, bo_wait(fd, bo.handle, 0));
+	EXPECT_EQ(1, end_fence(submit_fenced(fd, NULL, 0)));
+	bo_destroy(fd, &bo);
+	close(fd);
+}
+
+/* A reset ends the contexts of all clients; new ones work, and old ones say so. */
+static void loses(struct __test_metadata *_metadata, const struct render *render,
+		  const struct gpu *gpu, const char *at_once, const char *then)
+{
+	struct watchdog before;
+	int fd, fence;
+	struct bo bo;
+
 	ASSERT_EQ(0, tdr_level(TDR_RECOVER));
-	before = read_watchdog(&self->gpu);
+	before = read_watchdog(gpu);
 	fd = named_client(CLIENT, 0);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, bo_create(fd, &bo, SIDE));
-	ASSERT_EQ(0, device_ask(self->render.screen, "hold " CLIENT));
+	ASSERT_EQ(0, bo_wait(fd, bo.handle, 0));
+	ASSERT_EQ(0, device_ask(render->screen, "%s", at_once));
 	ASSERT_EQ(0, submit_bo(fd, bo.handle, NULL, 0));
 	fence = submit_fenced(fd, NULL, 0);
-	ASSERT_EQ(0, device_ask(self->render.screen, "needs-reset"));
-	EXPECT_TRUE(wait_fence(fence));
-	EXPECT_EQ(-ECANCELED, fence_status(fence));
-	do {
-		sleep_ns(50 * NSEC_PER_MSEC);
-		after = read_watchdog(&self->gpu);
-	} while (after.recoveries == before.recoveries && now_ns() < end);
-	EXPECT_EQ(before.recoveries + 1, after.recoveries);
-
-	EXPECT_EQ(-EIO, submit_words(fd, NULL, 0));
-	EXPECT_EQ(-EIO, submit_bo(fd, bo.handle, NULL, 0));
-	EXPECT_EQ(-EIO, bo_transfer(fd, bo.handle, SIDE, true));
-	EXPECT_EQ(-EIO, resource_create(fd, &create));
-	EXPECT_EQ(0, bo_wait(fd, bo.handle, 0));
-	EXPECT_EQ(0, resource_info(fd, bo.handle, &info));
-	EXPECT_EQ(0, get_param(fd, VIRTGPU_PARAM_3D_FEATURES, &value));
-	memset(bo.map, 1, bo.size);
-	bo_destroy(fd, &bo);
-	close(fence);
+	if (then)
+		ASSERT_EQ(0, device_ask(render->screen, "%s", then));
+	/* It may come after the reset, which the caller then is told. */
+	if (then || fence >= 0) {
+		EXPECT_TRUE(wait_fence(fence));
+		EXPECT_EQ(-ECANCELED, fence_status(fence));
+		close(fence);
+	}
+	EXPECT_TRUE(recovers(gpu, &before));
+	is_lost(_metadata, fd, &bo);
 	close(fd);
+	ASSERT_EQ(0, device_resume(render->screen));
+	works(_metadata);
+	EXPECT_TRUE(render_wait(render->screen, "contexts", 0));
+}
 
-	fd = client_open();
-	ASSERT_EQ(0, bo_create(fd, &bo, SIDE));
-	EXPECT_EQ(0, submit_bo(fd, bo.handle, NULL, 0));
-	EXPECT_EQ(0, bo_wait(fd, bo.handle, 0));
-	bo_destroy(fd, &bo);
-	close(fd);
-	EXPECT_TRUE(render_wait(self->render.screen, "contexts", 0));
+TEST_F_TIMEOUT(ends, reset, 120)
+{
+	if (!self->render.rust)
+		SKIP(return, "the C driver does not recover");
+	loses(_metadata, &self->render, &self->gpu, "hold " CLIENT, "needs-reset");
+	EXPECT_EQ(self->before.strays, render_count(self->render.screen, "strays"));
+}
+
+/* An answer that does not fit says that the device does not know what it does. */
+TEST_F_TIMEOUT(ends, wrong_length, 120)
+{
+	if (!self->render.rust)
+		SKIP(return, "the C driver does not recover");
+	loses(_metadata, &self->render, &self->gpu, "wrong-length submit", NULL);
 	EXPECT_EQ(self->before.strays, render_count(self->render.screen, "strays"));
 }
 
@@ -274,9 +282,8 @@ TEST_F_TIMEOUT(ends, reset, 120)
 TEST_F_TIMEOUT(ends, never, 300)
 {
 	static const char *const ways[] = { "never ctx-destroy", "keep " CLIENT };
-	struct watchdog before, after;
+	struct watchdog before;
 	unsigned int i;
-	__s64 end;
 	int fd, fence;
 
 	if (!self->render.rust)
@@ -291,16 +298,9 @@ TEST_F_TIMEOUT(ends, never, 300)
 		close(fd);
 		EXPECT_TRUE(wait_fence(fence)) TH_LOG("%s", ways[i]);
 		close(fence);
-		end = now_ns() + GPU_PATIENCE_NS;
-		do {
-			sleep_ns(50 * NSEC_PER_MSEC);
-			after = read_watchdog(&self->gpu);
-		} while (after.recoveries == before.recoveries && now_ns() < end);
-		EXPECT_EQ(before.recoveries + 1, after.recoveries) TH_LOG("%s", ways[i]);
+		EXPECT_TRUE(recovers(&self->gpu, &before)) TH_LOG("%s", ways[i]);
 		ASSERT_EQ(0, device_resume(self->render.screen));
-		fd = client_open();
-		EXPECT_EQ(1, end_fence(submit_fenced(fd, NULL, 0))) TH_LOG("%s", ways[i]);
-		close(fd);
+		works(_metadata);
 	}
 }
 
