@@ -275,6 +275,43 @@ TEST_F_TIMEOUT(ends, wrong_length, 120)
 	EXPECT_EQ(self->before.strays, render_count(self->render.screen, "strays"));
 }
 
+static int get_caps(int fd, __u8 *bytes, __u32 size)
+{
+	struct drm_virtgpu_get_caps get = {
+		.cap_set_id = capsets[0].id,
+		.addr = pointer(bytes),
+		.size = size,
+	};
+
+	return gpu_ioctl(fd, DRM_IOCTL_VIRTGPU_GET_CAPS, &get);
+}
+
+/* The same of an answer that somebody waits for. Nothing of it is given away. */
+TEST_F_TIMEOUT(ends, wrong_length_of_caps, 120)
+{
+	__u8 bytes[512] = {};
+	struct watchdog before;
+	unsigned int i, sum = 0;
+
+	if (!self->render.rust)
+		SKIP(return, "the C driver does not recover");
+	ASSERT_EQ(0, tdr_level(TDR_RECOVER));
+	/* What the driver keeps is gone with it. */
+	close(self->render.fd);
+	ASSERT_EQ(0, gpu_rebind(&self->gpu));
+	self->render.fd = client_open();
+	before = read_watchdog(&self->gpu);
+	ASSERT_EQ(0, device_ask(self->render.screen, "wrong-length capset"));
+	EXPECT_GT(0, get_caps(self->render.fd, bytes, sizeof(bytes)));
+	for (i = 0; i < sizeof(bytes); i++)
+		sum += bytes[i];
+	EXPECT_EQ(0, sum);
+	EXPECT_TRUE(recovers(&self->gpu, &before));
+	EXPECT_EQ(0, get_caps(self->render.fd, bytes, sizeof(bytes)));
+	EXPECT_EQ(capset_byte(capsets[0].id, 0, 9), bytes[9]);
+	works(_metadata);
+}
+
 /*
  * What is left of a context must end soon when that was destroyed, which must be answered
  * soon as well: a device that does not is reset.
