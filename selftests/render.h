@@ -340,18 +340,28 @@ static __maybe_unused int submit_ring(int fd, __u32 ring, const __u32 *words, un
 }
 
 /*
- * Whether each ring of a client is a timeline, by what the device is told of a submission
- * to ring 0 of a context with a name. All ends in the order of the client's timeline else.
+ * Whether each ring of a client is a timeline: two fences of one are merged into the later
+ * one. Else all that the client submits ends in its order. Its context has this name.
  */
 static __maybe_unused bool rings_are_timelines(int screen, int fd, const char *name)
 {
-	int fence = submit_ring(fd, 0, NULL, 0);
-	struct context context;
+	struct sync_merge_data merge = { .name = "rust_gpu" };
+	struct sync_file_info info = {};
+	int first, second;
 
-	if (fence < 0 || screen < 0)
+	if (screen < 0 || device_ask(screen, "hold %s", name))
 		return false;
-	close(fence);
-	return !context_find(screen, name, &context) && context.on_rings;
+	first = submit_ring(fd, 0, NULL, 0);
+	second = submit_ring(fd, 1, NULL, 0);
+	merge.fd2 = second;
+	if (!ioctl(first, SYNC_IOC_MERGE, &merge)) {
+		ioctl(merge.fence, SYNC_IOC_FILE_INFO, &info);
+		close(merge.fence);
+	}
+	device_ask(screen, "release");
+	close(first);
+	close(second);
+	return info.num_fences == 2;
 }
 
 #define NO_RINGS	"the rings of a client share its timeline"

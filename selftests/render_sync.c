@@ -280,15 +280,15 @@ TEST_F(sync, in_merged)
 TEST_F(sync, in_of_its_own)
 {
 	struct drm_virtgpu_execbuffer exec = { .flags = VIRTGPU_EXECBUF_FENCE_FD_IN };
-	int other;
+	int fd = named_client("render-alone", 0), other;
 
 	if (self->render.screen < 0)
 		SKIP(return, NO_OWN_DEVICE);
-	ASSERT_EQ(0, device_ask(self->render.screen, "hold " CLIENT));
-	exec.fence_fd = submit_fenced(self->fd, NULL, 0);
+	ASSERT_EQ(0, device_ask(self->render.screen, "hold render-alone"));
+	exec.fence_fd = submit_fenced(fd, NULL, 0);
 	ASSERT_LE(0, exec.fence_fd);
 	interrupt_in(NSEC_PER_SEC, false);
-	EXPECT_EQ(0, execbuffer(self->fd, &exec));
+	EXPECT_EQ(0, execbuffer(fd, &exec));
 	other = named_client("render-other", 0);
 	ASSERT_LE(0, other);
 	interrupt_in(SHORT_NS, false);
@@ -297,6 +297,7 @@ TEST_F(sync, in_of_its_own)
 	EXPECT_EQ(0, execbuffer(other, &exec));
 	EXPECT_EQ(1, end_fence(exec.fence_fd));
 	close(other);
+	close(fd);
 }
 
 /* Another ring is another timeline. */
