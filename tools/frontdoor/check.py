@@ -58,6 +58,8 @@ GUESTS = [
     ("production", "virtio-rust-late", "owner.sh"),
     ("production", "virtio-c", "owner.sh"),
     ("debug", "virtio", "owner.sh"),
+    ("production", "own-virgl",
+     "render render_objects render_sync render_scanout render_others render_ends render_caps"),
     # What this driver's tests of 3D expect is what the C driver does.
     ("production", "own-virgl-c",
      "render render_objects render_sync render_scanout render_ends"),
@@ -124,6 +126,9 @@ MORE_GUESTS += [
     ("kmemleak", "own", "own lost objects refusals recover recover_memory"),
     ("kmemleak", "own", "recover_again"),
     ("kmemleak", "own-firmware", "firmware"),
+    ("debug", "own-virgl",
+     "render render_objects render_sync render_scanout render_others render_ends"),
+    ("kmemleak", "own-virgl", "render_memory render_objects render_sync render_ends"),
 ]
 # Tests that repeat something: more often, once.
 THOROUGH_GUESTS = [
