@@ -185,8 +185,11 @@ static void beside(struct __test_metadata *_metadata, const struct render *rende
 	       without / NSEC_PER_USEC, with / NSEC_PER_USEC, death / NSEC_PER_USEC);
 	TH_LOG("%d of %u vblanks missed without, %d with", missed_without, TURNS * FLIPS,
 	       missed_with);
-	EXPECT_LE(with, 2 * without);
-	EXPECT_LE(missed_with, 2 * missed_without + MISSED * TURNS * FLIPS / 600 + 1);
+	/* A slow kernel has no time for both. */
+	if (!kernel_is_slow()) {
+		EXPECT_LE(with, 2 * without);
+		EXPECT_LE(missed_with, 2 * missed_without + MISSED * TURNS * FLIPS / 600 + 1);
+	}
 	EXPECT_GE(DEATH_NS, death);
 	for (i = 0; i < ARRAY_SIZE(frames); i++)
 		frame_destroy(display.fd, &frames[i]);
