@@ -140,11 +140,11 @@ static __s64 time_to_die(pid_t child)
 	return now_ns() - start;
 }
 
-/* With work that never ends, and without, in turns. */
+/* With work that never ends, and without, in turns. Of the times the best ones count. */
 static void beside(struct __test_metadata *_metadata, const struct render *render, int other,
 		   bool fills)
 {
-	__s64 without = 0, with = 0, time, death = 0;
+	__s64 without = INT64_MAX, with = INT64_MAX, time, death = 0;
 	int missed, missed_without = 0, missed_with = 0;
 	struct frame frames[2];
 	struct display display;
@@ -159,7 +159,7 @@ static void beside(struct __test_metadata *_metadata, const struct render *rende
 	for (turn = 0; turn < TURNS; turn++) {
 		time = round_trip(other);
 		ASSERT_LT(0, time);
-		without += time / TURNS;
+		without = time < without ? time : without;
 		missed = flips(&display, frames);
 		ASSERT_LE(0, missed);
 		missed_without += missed;
@@ -171,7 +171,7 @@ static void beside(struct __test_metadata *_metadata, const struct render *rende
 		EXPECT_LT(0, device_state(render->screen, "late"));
 		time = round_trip(other);
 		EXPECT_LT(0, time);
-		with += time / TURNS;
+		with = time < with ? time : with;
 		missed = flips(&display, frames);
 		EXPECT_LE(0, missed);
 		missed_with += missed;
