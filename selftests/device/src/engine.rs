@@ -134,12 +134,18 @@ impl Lane {
 
     /// Late commands with their places, without those that wait for another one of their timeline.
     fn unblocked(&self) -> impl Iterator<Item = (usize, &Waiting)> {
-        let is_free = |(place, waiting): &(usize, &Waiting)| {
-            let mut earlier = self.late[..*place].iter().map(Waiting::timeline);
-            let timeline = waiting.timeline();
-            timeline.is_none() || !earlier.any(|other| other == timeline)
+        let mut seen = Vec::new();
+        let is_first = move |(_, waiting): &(usize, &Waiting)| {
+            let Some(timeline) = waiting.timeline() else {
+                return true;
+            };
+            let is_first = !seen.contains(&timeline);
+            if is_first {
+                seen.push(timeline);
+            }
+            is_first
         };
-        self.late.iter().enumerate().filter(is_free)
+        self.late.iter().enumerate().filter(is_first)
     }
 
     /// Lets the GPU be done with its work, of all contexts or of one that has ended. It may be
