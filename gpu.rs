@@ -180,6 +180,8 @@ pub(crate) struct Gpu<'a> {
     deferred: SetOnce<Arc<dyn Deferred>>,
     /// What has packets of the driver that must not be lost.
     feeder: SetOnce<Arc<dyn Feeder>>,
+    /// The next DPC has it called.
+    feeder_due: Atomic<bool>,
     /// The next DPC does that work.
     deferred_due: Atomic<bool>,
     /// A command failed, and the log says so.
@@ -213,6 +215,7 @@ impl<'a> Gpu<'a> {
             resources,
             deferred: SetOnce::new(),
             feeder: SetOnce::new(),
+            feeder_due: Atomic::new(false),
             deferred_due: Atomic::new(false),
             warned: Atomic::new(false),
             display_event: Event::new(),
@@ -581,6 +584,7 @@ impl Miniport for Gpu<'_> {
             }
         }
         self.check_config(adapter);
+        self.wake_feeder();
         scheduler::notify_dpc(adapter, &self.fences, &snapshot);
     }
 }

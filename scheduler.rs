@@ -116,14 +116,15 @@ pub(crate) use self::{
 pub(crate) use self::{
     promise::Bytes,
     render::{
+        end_open,
         submit_promised,
         Refused, //
     },
     timeline::MAX_RINGS,
 };
 
-/// The queues of two nodes that live in the same message.
-pub(crate) type TwoQueues<'a, E> = (&'a mut NodeQueue<E>, &'a mut NodeQueue<E>);
+/// The control node and the render node.
+pub(crate) type TwoNodes<'a, E> = (&'a mut NodeQueue<E>, &'a mut NodeQueue<E>);
 
 /// A miniport whose messages hold the nodes of this scheduler.
 pub(crate) trait Hardware: Miniport {
@@ -142,7 +143,7 @@ pub(crate) trait Hardware: Miniport {
 
     /// Returns the control node and the render node if they live in the message of `state`, which
     /// is the same for both.
-    fn control_and_render(state: &mut Self::State) -> Option<TwoQueues<'_, Self::Engine>>;
+    fn control_and_render(state: &mut Self::State) -> Option<TwoNodes<'_, Self::Engine>>;
 
     /// Returns the state of the scheduler if `state` is that of the notify message.
     fn notify(state: &mut Self::State) -> Option<&mut Notify>;

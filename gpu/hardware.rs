@@ -17,6 +17,7 @@ use crate::{
         Node,
         NodeQueue,
         Notify,
+        TwoNodes,
         Watchdog, //
     },
     virtqueue::{
@@ -46,9 +47,7 @@ impl Hardware for Gpu<'_> {
         state.nodes[node].as_deref_mut()
     }
 
-    fn control_and_render(
-        state: &mut State,
-    ) -> Option<(&mut NodeQueue<Virtqueue>, &mut NodeQueue<Virtqueue>)> {
+    fn control_and_render(state: &mut State) -> Option<TwoNodes<'_, Virtqueue>> {
         let ([control, ..], render) = state.nodes.split_render();
         Some((control.as_deref_mut()?, render.as_deref_mut()?))
     }

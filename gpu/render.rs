@@ -3,7 +3,14 @@
 //! What the render node needs of the [`Gpu`]: memory for its packets, the report of those that
 //! ended, and a [`Feeder`].
 
-use kernel::sync::Arc;
+use kernel::sync::{
+    atomic::{
+        Acquire,
+        Full,
+        Release, //
+    },
+    Arc, //
+};
 
 use crate::{
     irq::{
@@ -44,6 +51,21 @@ impl Gpu<'_> {
     /// Returns what has packets of the driver that must not be lost.
     pub(super) fn feeder(&self) -> Option<&dyn Feeder> {
         self.feeder.as_ref().map(|feeder| &**feeder)
+    }
+
+    /// The next DPC has the [`Feeder`] called.
+    ///
+    /// Context: process.
+    #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+    pub(crate) fn set_feeder_due(&self) {
+        self.feeder_due.store(true, Release);
+    }
+
+    /// Has the feeder called if it is due.
+    pub(super) fn wake_feeder(&self) {
+        if self.feeder_due.load(Acquire) && self.feeder_due.xchg(false, Full) {
+            self.fences.submission_event().signal();
+        }
     }
 
     /// Returns memory for one packet of the render node; [`None`] if all of it is in use. Packets

@@ -43,6 +43,7 @@ use crate::{
     },
     irq::Adapter,
     scheduler::{
+        self,
         Client,
         MAX_RINGS, //
     },
@@ -123,6 +124,8 @@ struct State {
     closed: bool,
     /// The host was told to destroy the context.
     destroy_sent: bool,
+    /// It has done that, and a clock runs for what the device still has of the file.
+    is_ending: bool,
 }
 
 /// The number of the timeline of each ring; 0 before its first fence.
@@ -164,6 +167,7 @@ impl Context {
             pending: 0,
             closed: false,
             destroy_sent: false,
+            is_ending: false,
         };
         let destroyed = Batch::new()?;
         Arc::pin_init(
@@ -444,8 +448,18 @@ impl Context {
             }
             state.destroy_sent = true;
         }
+        // First, as the DPC may run before the call returns.
+        adapter.miniport().set_feeder_due();
+        if self.destroyed.await_idle() {
+            return Ok(true);
+        }
+        let has_left = self.client.has_outstanding();
+        let ends = has_left && !core::mem::replace(&mut state.is_ending, has_left);
         drop(state);
-        if self.destroyed.is_idle() && !self.client.has_outstanding() {
+        if ends {
+            scheduler::end_open(adapter, &self.client);
+        }
+        if !has_left {
             self.render.remove(id);
             self.render.remove_leaving();
         }

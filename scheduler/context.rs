@@ -201,14 +201,14 @@ impl<P> Contexts<P> {
         }
         let mut places = VVec::with_capacity(places_count, GFP_KERNEL)?;
         for next in 1..=places_count {
-            let last = next == places_count;
+            let is_last = next == places_count;
             let place = Place {
                 packet: None,
                 ticket: 0,
                 open: false,
                 fence: NO_FENCE,
                 // CAST: a few hundred.
-                next: if last { NONE } else { next as u16 },
+                next: if is_last { NONE } else { next as u16 },
             };
             places.push_within_capacity(place).map_err(|_| ENOMEM)?;
         }
@@ -258,10 +258,6 @@ impl<P> Contexts<P> {
     /// Returns whether `context` may have one more open packet in the engine.
     fn may_have_open(&self, context: &Context) -> bool {
         usize::from(context.open) < self.max_open.saturating_sub(self.open)
-    }
-
-    fn get(&mut self, context: u16) -> Option<&mut Context> {
-        self.contexts.get_mut(usize::from(context))
     }
 
     /// Returns the context of `client`; [`None`] if all have packets. If it was another client's,
@@ -384,6 +380,10 @@ impl<P> Contexts<P> {
             fence,
             packet,
         })
+    }
+
+    fn get(&mut self, context: u16) -> Option<&mut Context> {
+        self.contexts.get_mut(usize::from(context))
     }
 
     /// Returns whether the oldest packet that waits in `context` has to wait for open ones to end.
@@ -557,8 +557,8 @@ impl<P> Contexts<P> {
         self.unblock_later();
     }
 
-    /// Records that the packet with `ticket` ended, an open one with `result`. `oldest` returns the
-    /// ticket of the oldest packet of the context that has a submission id and did not end.
+    /// Records that the packet with `ticket` ended, and its `fence` with `result`. `oldest` returns
+    /// the ticket of the oldest packet of the context that has a submission id and did not end.
     ///
     /// Returns the queues of those that wait for the tickets which are complete now, one bit each.
     #[inline]
@@ -566,10 +566,10 @@ impl<P> Contexts<P> {
         &mut self,
         number: u16,
         ticket: u64,
-        open: Option<(u16, Result)>,
+        (fence, result): (u16, Result),
         oldest: impl FnOnce() -> Option<u64>,
     ) -> u32 {
-        let released = open.map_or(1, |(fence, result)| self.end_open(number, fence, result));
+        let released = self.end_packet(number, fence, result);
         let node = self.node;
         let Some(context) = self.contexts.get_mut(usize::from(number)) else {
             return 0;

@@ -31,7 +31,10 @@ use crate::scheduler::{
     },
     fifo::Fifo,
     preempt::Preemption,
-    timeline::NO_FENCE,
+    timeline::{
+        NO_FENCE,
+        OPEN_WITHOUT_FENCE, //
+    },
     Node, //
 };
 
@@ -303,7 +306,7 @@ impl<E: Engine> NodeQueue<E> {
                 context,
                 ticket,
                 open,
-                fence: NO_FENCE,
+                fence: if open { OPEN_WITHOUT_FENCE } else { NO_FENCE },
                 packet: make(),
             };
             if is_direct {
@@ -578,13 +581,11 @@ impl<E: Engine> NodeQueue<E> {
         let HandedOut {
             context,
             ticket,
-            open,
             fence,
             ..
         } = *packet;
         let handed_out = &self.handed_out;
-        let open = open.then_some((fence, result));
-        self.to_wake |= self.contexts.ended(context, ticket, open, || {
+        self.to_wake |= self.contexts.ended(context, ticket, (fence, result), || {
             handed_out
                 .iter()
                 .find(|other| other.context == context)

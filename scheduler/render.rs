@@ -7,7 +7,8 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        rcu, //
+        rcu,
+        Arc, //
     },
 };
 
@@ -22,6 +23,7 @@ use super::{
         Interrupt, //
     },
     publish,
+    Client,
     Hardware,
     Node,
     NodeQueue,
@@ -147,4 +149,20 @@ pub(super) fn dispatch_render<H: Hardware>(state: &mut Synchronized<'_, H>) -> b
         NodeQueue::with_render(control, render, |queue| queue.dispatch_render());
     }
     render.in_flight() != 0
+}
+
+/// Lets the clock run for what the device has of a `client` whose contexts it has destroyed: it
+/// answers all of that, and if it does not it hangs.
+///
+/// Context: process, no lock held, after the device has answered the command.
+#[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+pub(crate) fn end_open<H: Hardware>(adapter: &Adapter<H>, client: &Arc<Client>) {
+    let hardware = adapter.miniport();
+    // If it is stopped there is nothing.
+    let _ = adapter.synchronize_execution(hardware.message_of(Node::Render), |state| {
+        if let Some(queue) = H::node(state, Node::Render) {
+            queue.end_open(client);
+        }
+    });
+    hardware.watchdog().arm();
 }

@@ -9,7 +9,10 @@ use kernel::{
 
 use crate::scheduler::{
     client::Client,
-    timeline::NO_FENCE, //
+    timeline::{
+        NO_FENCE,
+        OPEN_WITHOUT_FENCE, //
+    }, //
 };
 
 use super::{
@@ -51,7 +54,7 @@ impl<P> Contexts<P> {
     /// back.
     fn end_queued(&mut self, number: u16, fence: u16) -> u32 {
         match fence {
-            NO_FENCE => 1,
+            NO_FENCE | OPEN_WITHOUT_FENCE => 1,
             _ => self.end_fence(number, fence, Err(ECANCELED)),
         }
     }

@@ -19,7 +19,8 @@ use crate::scheduler::{
         PacketFence,
         Timelines,
         FENCE_GONE,
-        NO_FENCE, //
+        NO_FENCE,
+        OPEN_WITHOUT_FENCE, //
     }, //
 };
 
@@ -109,17 +110,13 @@ impl<P> Contexts<P> {
         }
     }
 
-    /// An open packet of `context` ended. Returns how many places the client gets back: none if the
-    /// fence is held back.
-    pub(in crate::scheduler) fn end_open(
-        &mut self,
-        number: u16,
-        fence: u16,
-        result: Result,
-    ) -> u32 {
+    /// A packet of `context` ended. Returns how many places the client gets back: none if the fence
+    /// is held back.
+    #[inline]
+    pub(super) fn end_packet(&mut self, number: u16, fence: u16, result: Result) -> u32 {
         match fence {
-            // Tests have open packets without a fence.
-            NO_FENCE => {
+            NO_FENCE => 1,
+            OPEN_WITHOUT_FENCE => {
                 self.close(number, 1);
                 1
             }

@@ -255,6 +255,20 @@ impl<E: Engine> NodeQueue<E> {
         packet.is_some()
     }
 
+    /// Lets the clock run for what the engine has of `client`.
+    pub(in crate::scheduler) fn end_open(&mut self, client: &Arc<Client>) {
+        for at in 0..self.handed_out.len() {
+            let Some(packet) = self.handed_out.get_mut(at).filter(|packet| packet.open) else {
+                continue;
+            };
+            let owner = self.contexts.client(packet.context);
+            if owner.is_some_and(|owner| Arc::ptr_eq(owner, client)) {
+                packet.open = false;
+                self.open -= 1;
+            }
+        }
+    }
+
     /// What is submitted for a promise of before is refused.
     pub(in crate::scheduler) fn end_incarnation(&mut self) {
         self.incarnation += 1;

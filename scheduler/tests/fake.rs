@@ -34,6 +34,7 @@ use crate::{
         Notify,
         PerNode,
         Policy,
+        TwoNodes,
         Watchdog, //
     },
 };
@@ -226,9 +227,7 @@ impl Hardware for Fake {
         self.kicks.add(1, Relaxed);
     }
 
-    fn control_and_render(
-        state: &mut FakeState,
-    ) -> Option<(&mut NodeQueue<FakeEngine>, &mut NodeQueue<FakeEngine>)> {
+    fn control_and_render(state: &mut FakeState) -> Option<TwoNodes<'_, FakeEngine>> {
         let ([control, ..], render) = state.nodes.split_render();
         Some((control.as_mut()?, render.as_mut()?))
     }

@@ -188,8 +188,7 @@ mod suite {
             let mut beats = 0;
             while beats < 2 {
                 next = clock.beat(&rig.adapter, &rig.fake().fences);
-                let passed = next?;
-                beats += passed;
+                beats += next?;
             }
         }
         next
@@ -251,6 +250,32 @@ mod suite {
         assert_eq!(clock.take_hang(), Some(HANG));
         assert!(!fence.is_signaled());
         assert!(rig.end(1) && fence.is_signaled());
+        Ok(())
+    }
+
+    #[test]
+    fn the_clock_runs_when_the_context_is_gone() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let mut clock = Clock::new();
+        let (gone, other) = (Client::new()?, Client::new()?);
+
+        let fences = rig.render_some(&gone, 2)?;
+        let its = rig.render(&other)?;
+        rig.fake().fences.close(&gone);
+        scheduler::end_open(&rig.adapter, &gone);
+        // One is answered, and counts as before.
+        assert!(rig.end_one(1, Err(ENODATA)));
+        assert_eq!(fences[0].error(), Some(ENODATA));
+        clock.start();
+        assert!(ticks(&rig, &mut clock, 8).is_some());
+        assert_eq!(clock.take_hang(), Some(HANG));
+        assert!(rig.end_one(2, Ok(())) && fences[1].is_signaled());
+        assert_eq!(gone.reserve(u32::MAX), CLIENT_LIMIT);
+        // Nor does it hang at what is open.
+        assert!(ticks(&rig, &mut clock, 2).is_some());
+        assert!(clock.take_hang().is_none());
+        assert!(rig.end_one(3, Ok(())) && its.is_signaled());
         Ok(())
     }
 
