@@ -9,20 +9,27 @@ use kernel::{
         gem::BaseObject, //
     },
     prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
     uapi, //
 };
 
 use crate::{
     command::{
         Box3d,
+        Command,
         TransferFromHost3d,
         TransferToHost3d, //
     },
     driver::File,
     gpu::{
+        Gpu,
         Object,
         RustGpuDevice, //
     },
+    render::Context,
     transport::Addressing,
 };
 
@@ -67,25 +74,12 @@ pub(crate) fn transfer_to_host(
         level: args.level.into(),
         ..Default::default()
     };
-    let mut objects = KVVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
-    objects.push(object, GFP_KERNEL_ACCOUNT)?;
-    let fence = context.client().new_fence()?;
-    let submission = Submission {
-        dev,
-        context,
-        objects: &objects,
-        ring: None,
-    };
-    submission.submit(&transfer, &[], Some(fence), |gpu| {
-        let [object] = &objects[..] else {
-            return Ok(());
-        };
+    submit(dev, context, &object, &transfer, |gpu| {
         match gpu.dma().addressing() {
             Addressing::Dma(_) => object.sync_for_device(gpu.device()),
             Addressing::Physical(_) => Ok(()),
         }
-    })?;
-    Ok(0)
+    })
 }
 
 /// Handles `DRM_IOCTL_VIRTGPU_TRANSFER_FROM_HOST`: lets the host copy to the memory of an object.
@@ -109,17 +103,27 @@ pub(crate) fn transfer_from_host(
         level: args.level.into(),
         ..Default::default()
     };
-    let mut objects = KVVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
-    objects.push(object, GFP_KERNEL_ACCOUNT)?;
+    let transfer = TransferFromHost3d { transfer };
+    submit(dev, context, &object, &transfer, |_| Ok(()))
+}
+
+/// Submits a transfer of an object, which is fenced. For `prepare` see [`Submission::submit`].
+///
+/// Errors: those of that; [`ENOMEM`].
+fn submit<C: Command>(
+    dev: &RustGpuDevice<drm::Ioctl>,
+    context: &Arc<Context>,
+    object: &ARef<Object>,
+    transfer: &C,
+    prepare: impl FnOnce(&Gpu<'_>) -> Result,
+) -> Result<u32> {
     let fence = context.client().new_fence()?;
     let submission = Submission {
         dev,
         context,
-        objects: &objects,
+        objects: core::slice::from_ref(object),
         ring: None,
     };
-    submission.submit(&TransferFromHost3d { transfer }, &[], Some(fence), |_| {
-        Ok(())
-    })?;
+    submission.submit(transfer, &[], Some(fence), prepare)?;
     Ok(0)
 }
