@@ -218,23 +218,33 @@ struct context {
 	char crcs[256];
 };
 
-/* Asks for the last context with a name. Returns 0 or -errno. */
+/*
+ * Asks for the last context with a name, which was made just now: the device may get to know it
+ * after the ioctl. Returns 0 or -errno.
+ */
 static __maybe_unused int context_find(int screen, const char *name, struct context *context)
 {
+	const __s64 end = now_ns() + GPU_PATIENCE_NS;
 	char answer[512], *crcs;
-	int ret = screen_ask(screen, answer, sizeof(answer), "device context %s", name);
+	int ret;
 
 	memset(context, 0, sizeof(*context));
-	if (ret)
-		return ret;
+	for (;;) {
+		ret = screen_ask(screen, answer, sizeof(answer), "device context %s", name);
+		if (ret)
+			return ret;
+		crcs = strstr(answer, "crcs=");
+		if (crcs)
+			break;
+		if (now_ns() > end)
+			return -EPROTO;
+		sleep_ns(10 * NSEC_PER_MSEC);
+	}
 	context->alive = number_of(answer, "alive");
 	context->capset = number_of(answer, "capset");
 	context->attached = number_of(answer, "attached");
 	context->submissions = number_of(answer, "submissions");
 	context->on_rings = number_of(answer, "on-rings");
-	crcs = strstr(answer, "crcs=");
-	if (!crcs)
-		return -EPROTO;
 	snprintf(context->crcs, sizeof(context->crcs), "%.255s", crcs + strlen("crcs="));
 	return 0;
 }
