@@ -128,18 +128,6 @@ static pid_t stuck_process(bool fills)
 	return child;
 }
 
-/* Kills a process. Returns after how long it is dead, or -errno. */
-static __s64 time_to_die(pid_t child)
-{
-	const __s64 start = now_ns();
-	int status;
-
-	if (waitpid(child, &status, WNOHANG) || kill(child, SIGKILL) ||
-	    waitpid(child, &status, 0) != child || !WIFSIGNALED(status))
-		return -ECHILD;
-	return now_ns() - start;
-}
-
 /* With work that never ends, and without, in turns. Of the times the best ones count. */
 static void beside(struct __test_metadata *_metadata, const struct render *render, int other,
 		   bool fills)

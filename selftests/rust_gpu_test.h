@@ -121,6 +121,18 @@ static __maybe_unused bool gpu_required(void)
 	return variable_is_set("RUST_GPU_REQUIRED");
 }
 
+/* Kills a child that has not ended. Returns after how long it is dead, or -errno. */
+static __maybe_unused __s64 time_to_die(pid_t child)
+{
+	const __s64 start = now_ns();
+	int status;
+
+	if (waitpid(child, &status, WNOHANG) || kill(child, SIGKILL) ||
+	    waitpid(child, &status, 0) != child || !WIFSIGNALED(status))
+		return -ECHILD;
+	return now_ns() - start;
+}
+
 /* How often to do something: @quick times, or @thorough times if there is time. */
 static __maybe_unused unsigned int gpu_rounds(unsigned int quick, unsigned int thorough)
 {

@@ -205,18 +205,6 @@ static pid_t fill(const struct setting *setting, __s64 *has)
 	return child;
 }
 
-/* Kills a process that waits. Returns after how long it is dead, or -errno. */
-static __s64 time_to_die(pid_t child)
-{
-	const __s64 start = now_ns();
-	int status;
-
-	if (waitpid(child, &status, WNOHANG) || kill(child, SIGKILL) ||
-	    waitpid(child, &status, 0) != child || !WIFSIGNALED(status))
-		return -ECHILD;
-	return now_ns() - start;
-}
-
 /* With such packets and without, in turns: others have their packets, the screen its frames. */
 TEST_F_TIMEOUT(stuck, nobody_else_notices, 900)
 {
