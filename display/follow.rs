@@ -21,7 +21,6 @@ use crate::{
     command::{
         Command,
         MoveCursor,
-        ResourceCreate2d,
         ResourceDetachBacking,
         ResourceFlush,
         ResourceUnref,
@@ -251,14 +250,7 @@ impl<'a> Follow<'_, 'a> {
     /// Tells the device of a resource of which it does not know all.
     fn make(&mut self, id: u32, resource: &mut Resource) -> Result {
         if resource.created == Told::No {
-            let layout = resource.layout();
-            let create = ResourceCreate2d {
-                resource_id: id.into(),
-                format: layout.format.into(),
-                width: (layout.pitch / BYTES_PER_PIXEL).into(),
-                height: layout.height.into(),
-            };
-            self.control(&create, Completion::Created(id))?;
+            self.control(&resource.create_command(id), Completion::Created(id))?;
             resource.created = Told::Sent;
         }
         if resource.attached == Told::No {

@@ -9,10 +9,7 @@ use kernel::{
 };
 
 use crate::{
-    command::{
-        ResourceCreate2d,
-        ResourceCreate3d, //
-    },
+    command::ResourceCreate3d,
     display::{
         attach_command,
         list_pages, //
@@ -22,8 +19,7 @@ use crate::{
         Object,
         OwnResource,
         Resource,
-        Told,
-        BYTES_PER_PIXEL, //
+        Told, //
     },
     irq::Adapter,
     virtqueue::{
@@ -130,13 +126,7 @@ fn tell(adapter: &Adapter<Gpu<'_>>, id: u32, resource: &mut Resource) -> Result<
         return Ok(false);
     }
     if resource.created == Told::No {
-        let layout = resource.layout();
-        let create = ResourceCreate2d {
-            resource_id: id.into(),
-            format: layout.format.into(),
-            width: (layout.pitch / BYTES_PER_PIXEL).into(),
-            height: layout.height.into(),
-        };
+        let create = resource.create_command(id);
         if !send(adapter, 0, &create, || Completion::Created(id))? {
             return Ok(false);
         }

@@ -14,7 +14,10 @@ use kernel::{
 };
 
 use crate::{
-    command::MAX_SCANOUTS,
+    command::{
+        ResourceCreate2d,
+        MAX_SCANOUTS, //
+    },
     gpu::framebuffer::Layout,
     virtqueue::DedicatedBuffer, //
 };
@@ -107,6 +110,16 @@ impl Resource {
     /// Returns how the pixels lie in the object.
     pub(crate) fn layout(&self) -> Layout {
         self.layout
+    }
+
+    /// Returns the command that makes it, under this number.
+    pub(crate) fn create_command(&self, id: u32) -> ResourceCreate2d {
+        ResourceCreate2d {
+            resource_id: id.into(),
+            format: self.layout.format.into(),
+            width: (self.layout.pitch / BYTES_PER_PIXEL).into(),
+            height: self.layout.height.into(),
+        }
     }
 
     /// Returns whether the device can be told all of it.
