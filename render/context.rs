@@ -115,11 +115,12 @@ struct State {
     rings: u32,
     poll_mask: u64,
     /// The objects of which the file has handles, by their addresses: a reference keeps each there.
+    /// The host knows of their resources, as far as they have some.
     attached: RBTree<usize, Attachment>,
-    /// Those of which it had, and which the host has not let go of.
+    /// The same, and the host will be told of their resources.
+    pending: RBTree<usize, Attachment>,
+    /// Those of which the file had handles, and which the host has not let go of.
     leaving: RBTree<usize, Attachment>,
-    /// How many of the first the host will be told of.
-    pending: u32,
     /// The file is closed.
     closed: bool,
     /// The host was told to destroy the context.
@@ -163,8 +164,8 @@ impl Context {
             rings: 0,
             poll_mask: 0,
             attached: RBTree::new(),
+            pending: RBTree::new(),
             leaving: RBTree::new(),
-            pending: 0,
             closed: false,
             destroy_sent: false,
             is_ending: false,
@@ -303,7 +304,7 @@ impl Context {
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let key = key(object);
         let mut state = self.state.lock();
-        if let Some(attachment) = state.attached.get_mut(&key) {
+        if let Some(attachment) = state.opened(&key) {
             attachment.handles += 1;
             return Ok(());
         }
@@ -326,8 +327,11 @@ impl Context {
             resource,
             told: false,
         };
-        state.pending += u32::from(resource != NO_RESOURCE);
-        state.attached.insert(node.into_node(key, attachment));
+        let node = node.into_node(key, attachment);
+        match resource {
+            NO_RESOURCE => state.attached.insert(node),
+            _ => state.pending.insert(node),
+        };
         Ok(())
     }
 
@@ -337,12 +341,15 @@ impl Context {
     /// Errors: [`ENOENT`] if the file has no handle any more. Context: process.
     pub(crate) fn set_resource(&self, object: &Object, id: u32) -> Result {
         let state = &mut *self.state.lock();
-        let attachment = state.attached.get_mut(&key(object)).ok_or(ENOENT)?;
+        let key = key(object);
+        let attachment = state.opened(&key).ok_or(ENOENT)?;
         if attachment.resource != id {
-            let counts = attachment.told || attachment.resource == NO_RESOURCE;
-            state.pending += u32::from(counts);
             attachment.resource = id;
             attachment.told = false;
+            // If it does not wait there already.
+            if let Some(node) = state.attached.remove_node(&key) {
+                state.pending.insert(node);
+            }
         }
         Ok(())
     }
@@ -354,15 +361,19 @@ impl Context {
     pub(crate) fn close_handle(&self, object: &Object) {
         let key = key(object);
         let mut state = self.state.lock();
-        let Some(attachment) = state.attached.get_mut(&key) else {
+        let Some(attachment) = state.opened(&key) else {
             return;
         };
         attachment.handles = attachment.handles.saturating_sub(1);
         if attachment.handles != 0 {
             return;
         }
-        let (told, resource) = (attachment.told, attachment.resource);
-        let Some(node) = state.attached.remove_node(&key) else {
+        let told = attachment.told;
+        let node = match state.pending.remove_node(&key) {
+            None => state.attached.remove_node(&key),
+            node => node,
+        };
+        let Some(node) = node else {
             return;
         };
         if told {
@@ -370,7 +381,6 @@ impl Context {
             drop(state);
             self.render.add_leaving();
         } else {
-            state.pending -= u32::from(resource != NO_RESOURCE);
             drop(state);
             // Outside of the lock.
             drop(node);
@@ -468,6 +478,14 @@ impl Context {
 }
 
 impl State {
+    /// Returns what the file has handles of.
+    fn opened(&mut self, key: &usize) -> Option<&mut Attachment> {
+        match self.pending.get_mut(key) {
+            None => self.attached.get_mut(key),
+            found => found,
+        }
+    }
+
     /// Returns whether the host does not have the context, or has lost it.
     fn is_lost(&self, gpu: &Gpu<'_>) -> bool {
         self.host
@@ -483,30 +501,25 @@ impl State {
         if self.is_lost(gpu) {
             return Err(EIO);
         }
-        if self.pending == 0 {
-            return Ok(true);
-        }
-        for attachment in self.attached.values_mut() {
-            if attachment.told || attachment.resource == NO_RESOURCE {
-                continue;
-            }
+        while let Some((&key, attachment)) = self.pending.iter_mut().next() {
             let own = attachment.object.own();
             if own.is_some_and(|own| own.incarnation != gpu.incarnation()) {
                 // Lost: it is not named in commands any more.
                 attachment.resource = NO_RESOURCE;
-                self.pending -= 1;
-                continue;
+            } else {
+                let attach = CtxAttachResource {
+                    resource_id: attachment.resource.into(),
+                    ..Default::default()
+                };
+                if !send(adapter, host.id, &attach, || Completion::None)? {
+                    return Ok(false);
+                }
+                attachment.told = true;
+                attachment.object.attached.fetch_add(1, Relaxed);
             }
-            let attach = CtxAttachResource {
-                resource_id: attachment.resource.into(),
-                ..Default::default()
-            };
-            if !send(adapter, host.id, &attach, || Completion::None)? {
-                return Ok(false);
+            if let Some(node) = self.pending.remove_node(&key) {
+                self.attached.insert(node);
             }
-            attachment.told = true;
-            attachment.object.attached.fetch_add(1, Relaxed);
-            self.pending -= 1;
         }
         Ok(true)
     }
