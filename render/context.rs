@@ -448,7 +448,8 @@ impl Context {
     /// answered, and has nothing else of it.
     fn drain_closed(&self, adapter: &Adapter<Gpu<'_>>, id: u32) -> Result<bool> {
         let mut state = self.state.lock();
-        if !state.closed {
+        // What leaves first may be from before the file was closed just now.
+        if !state.closed || !state.leaving.is_empty() {
             return Ok(true);
         }
         let is_lost = state.is_lost(adapter.miniport());
