@@ -60,6 +60,7 @@ GUESTS = [
     ("debug", "virtio", "owner.sh"),
     ("production", "own-virgl",
      "render render_objects render_sync render_scanout render_others render_ends render_caps"),
+    ("production", "own-virgl", "render_shown render_patience"),
     # What this driver's tests of 3D expect is what the C driver does.
     ("production", "own-virgl-c",
      "render render_objects render_sync render_scanout render_ends"),
@@ -126,8 +127,8 @@ MORE_GUESTS += [
     ("kmemleak", "own", "own lost objects refusals recover recover_memory"),
     ("kmemleak", "own", "recover_again"),
     ("kmemleak", "own-firmware", "firmware"),
-    ("debug", "own-virgl",
-     "render render_objects render_sync render_scanout render_others render_ends"),
+    *((name, "own-virgl", "render render_objects render_sync render_scanout render_others "
+       "render_ends render_shown render_patience") for name in ("debug", "rt")),
     ("kmemleak", "own-virgl", "render_memory render_objects render_sync render_ends"),
 ]
 # Tests that repeat something: more often, once.
@@ -139,6 +140,8 @@ THOROUGH_GUESTS = [
     ("production", "own", "stuck"),
     ("production", "own", "contexts"),
     ("production", "own", "preempt"),
+    ("production", "own-virgl", "render_others render_ends"),
+    ("production", "own-virgl", "render_patience"),
     ("debug", "own", "recover_grid"),
     ("rt", "own", "recover_grid"),
     ("production", "own", "recover_times recover_patient"),
