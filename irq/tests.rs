@@ -189,7 +189,6 @@ pub(crate) fn wait(mut done: impl FnMut() -> bool) -> bool {
 #[kunit_tests(rust_gpu_irq)]
 mod suite {
     use super::*;
-    use kernel::interrupt::local_interrupt_disable;
 
     #[test]
     fn status_values() {
@@ -254,6 +253,8 @@ mod suite {
     #[cfg(not(CONFIG_PREEMPT_RT))]
     #[test]
     fn with_interrupts_off() -> Result {
+        use kernel::interrupt::local_interrupt_disable;
+
         let rig = Rig::new(1)?;
         let mut connection = rig.request()?;
         {
