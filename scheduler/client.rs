@@ -132,7 +132,7 @@ impl Client {
     }
 
     /// Takes `wanted` of the client's bytes. Returns whether it could.
-    pub(super) fn reserve_bytes(&self, wanted: usize) -> bool {
+    fn reserve_bytes(&self, wanted: usize) -> bool {
         let mut before = self.bytes.load(Relaxed);
         loop {
             let sum = before.saturating_add(wanted);
@@ -144,6 +144,19 @@ impl Client {
                 Err(now) => before = now,
             }
         }
+    }
+
+    /// Takes a place for a packet, and its bytes. Returns false, and takes neither, if the client
+    /// has no more of one of them.
+    pub(super) fn reserve_packet(&self, bytes: usize) -> bool {
+        if bytes != 0 && !self.reserve_bytes(bytes) {
+            return false;
+        }
+        let has_place = self.reserve(1) != 0;
+        if !has_place {
+            self.give_back_bytes(bytes);
+        }
+        has_place
     }
 
     /// Gives `count` bytes back.

@@ -5,6 +5,7 @@
 //! It is reference counted and holds nothing of the device: waiters and open files may outlive it.
 
 use kernel::{
+    current,
     kthread::Event,
     new_condvar, new_spinlock,
     num::casts::u32_as_usize,
@@ -354,10 +355,14 @@ impl Fences {
     }
 
     /// Waits until something was published since `mark`, at most until `deadline_ns` of
-    /// CLOCK_MONOTONIC.
+    /// CLOCK_MONOTONIC. A signal ends that also if something was published, as the caller comes
+    /// back if that was not for it: others could publish for ever.
     ///
     /// Errors and context: as [`Fences::wait`].
     pub(crate) fn wait_change_until(&self, mark: u64, deadline_ns: i64) -> Result {
+        if current!().signal_pending() {
+            return Err(ERESTARTSYS);
+        }
         // WAIT: none, the callers have tags
         self.wait_until(deadline_ns, || self.generation() != mark)
     }

@@ -61,16 +61,6 @@ pub(crate) struct Bytes {
     count: usize,
 }
 
-impl Bytes {
-    fn new(client: &Arc<Client>, fences: &Arc<Fences>, count: usize) -> Option<Self> {
-        client.reserve_bytes(count).then(|| Self {
-            client: client.clone(),
-            fences: fences.clone(),
-            count,
-        })
-    }
-}
-
 impl Drop for Bytes {
     fn drop(&mut self) {
         self.client.give_back_bytes(self.count);
@@ -112,22 +102,6 @@ impl Promise {
         if client.is_guilty() {
             return Err(EIO);
         }
-        let mut reserved = Reserved {
-            client: client.clone(),
-            fences: fences.clone(),
-            places: client.reserve(1),
-            is_promised: false,
-        };
-        if reserved.places == 0 {
-            return Ok(None);
-        }
-        let bytes = match bytes {
-            0 => None,
-            _ => match Bytes::new(client, fences, bytes) {
-                None => return Ok(None),
-                bytes => bytes,
-            },
-        };
         // Dropped outside the lock.
         let (mut memory, mut before) = (None, None);
         loop {
@@ -138,7 +112,10 @@ impl Promise {
                 let queue = H::node(state, Node::Render).filter(|queue| queue.is_used());
                 let queue = queue.ok_or(EOPNOTSUPP)?;
                 let promised = fences.promised();
-                let attempt = queue.promise(client, promised, &mut memory, &mut before);
+                let mut attempt = queue.promise(client, promised, &mut memory, &mut before);
+                if attempt == Attempt::Promised && !client.reserve_packet(bytes) {
+                    attempt = Attempt::Full;
+                }
                 if attempt == Attempt::Promised {
                     fences.promise(client);
                 }
@@ -146,18 +123,37 @@ impl Promise {
             });
             match answer {
                 Ok(Ok((Attempt::Promised, incarnation))) => {
-                    reserved.is_promised = true;
-                    return Ok(Some(Self {
-                        reserved,
-                        bytes,
-                        incarnation,
-                    }));
+                    return Ok(Some(Self::reserved(client, fences, bytes, incarnation)));
                 }
                 // Each time it is more, up to a limit.
                 Ok(Ok((Attempt::NeedsMemory(count), _))) => memory = Some(Timelines::new(count)?),
+                // Nothing is given back, which would wake this caller and others in vain.
                 Ok(Ok((Attempt::Full, _))) | Err(_) => return Ok(None),
                 Ok(Err(error)) => return Err(error),
             }
+        }
+    }
+
+    /// Returns the promise of what is reserved.
+    fn reserved(
+        client: &Arc<Client>,
+        fences: &Arc<Fences>,
+        bytes: usize,
+        incarnation: u64,
+    ) -> Self {
+        Self {
+            reserved: Reserved {
+                client: client.clone(),
+                fences: fences.clone(),
+                places: 1,
+                is_promised: true,
+            },
+            bytes: (bytes != 0).then(|| Bytes {
+                client: client.clone(),
+                fences: fences.clone(),
+                count: bytes,
+            }),
+            incarnation,
         }
     }
 

@@ -86,6 +86,10 @@ mod suite {
                 promises.push(promise, GFP_KERNEL)?;
                 *count += 1;
             }
+            // Whoever is refused wakes nobody, and not itself.
+            let mark = rig.fake().fences.generation();
+            assert!(Promise::new(&rig.adapter, file, 1)?.is_none());
+            assert_eq!(rig.fake().fences.generation(), mark);
         }
         assert_eq!(rig.fake().fences.promised(), (promises.len(), 3));
         assert!(promises.len() <= PLACES);
@@ -112,7 +116,9 @@ mod suite {
 
         let mut half = promise(CLIENT_BYTES / 2)?.ok_or(EBUSY)?;
         let rest = promise(CLIENT_BYTES / 2)?.ok_or(EBUSY)?;
+        let mark = rig.fake().fences.generation();
         assert!(promise(1)?.is_none());
+        assert_eq!(rig.fake().fences.generation(), mark);
         // Packets without any go on, and all are given back.
         drop(promise(0)?.ok_or(EBUSY)?);
         drop(rest);
