@@ -11,9 +11,14 @@
 #include "tdr.h"
 
 #define CLIENT		"render-ends"
+#define HOLD		"hold " CLIENT
 #define CLIENTS		32
 #define ROUNDS		gpu_rounds(4, 100)
 #define BUFFERS		4
+/* Resets, and those that draw meanwhile. */
+#define STORMS		gpu_rounds(20, 500)
+#define STORM_CLIENTS	8
+#define STORM_DELAY_MS	200
 /* Longest after which clients are killed. */
 #define LIFE_MS		300
 #define SHORT_MS	200
@@ -44,33 +49,58 @@ FIXTURE_TEARDOWN(ends)
 	render_end(&self->render);
 }
 
-/* Does all that a client does, again and again. */
-static void draw_for_ever(unsigned int seed)
+/* Does all that a client does. Returns 0 or -errno. */
+static int draw(int fd, unsigned int *seed)
 {
-	int fd = named_client(CLIENT, 2);
-	struct bo bos[BUFFERS];
+	struct bo bos[BUFFERS] = {};
 	unsigned int i;
+	int ret = 0;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (;;) {
-		for (i = 0; i < BUFFERS; i++) {
-			if (bo_create(fd, &bos[i], SIDE))
-				_exit(1);
-		}
-		for (i = 0; i < BUFFERS; i++) {
-			const __u32 words[] = { WORD_BUSY, rand_r(&seed) % 8, WORD_FILL,
-						bos[i].res, seed };
+	for (i = 0; !ret && i < BUFFERS; i++)
+		ret = bo_create(fd, &bos[i], SIDE);
+	for (i = 0; !ret && i < BUFFERS; i++) {
+		const __u32 words[] = { WORD_BUSY, rand_r(seed) % 8, WORD_FILL, bos[i].res, *seed };
 
-			if (submit_bo(fd, bos[i].handle, words, ARRAY_SIZE(words)) ||
-			    bo_transfer(fd, bos[i].handle, SIDE, seed & 1))
-				_exit(2);
-			close(submit_ring(fd, i % 2, words, 2));
-		}
-		if (rand_r(&seed) % 4 == 0 && bo_wait(fd, bos[0].handle, 0))
-			_exit(3);
-		for (i = 0; i < BUFFERS; i++)
+		ret = submit_bo(fd, bos[i].handle, words, ARRAY_SIZE(words));
+		if (!ret)
+			ret = bo_transfer(fd, bos[i].handle, SIDE, *seed & 1);
+		close(submit_ring(fd, i % 2, words, 2));
+	}
+	if (!ret && rand_r(seed) % 4 == 0)
+		ret = bo_wait(fd, bos[0].handle, 0);
+	for (i = 0; i < BUFFERS; i++) {
+		if (bos[i].handle)
 			bo_destroy(fd, &bos[i]);
 	}
+	return ret;
+}
+
+/* The same again and again; from the beginning, if that may be, when a reset has ended it. */
+static void draw_for_ever(unsigned int seed, bool may_lose)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		int fd = named_client(CLIENT, 2);
+		int ret = fd < 0 ? fd : 0;
+
+		while (!ret)
+			ret = draw(fd, &seed);
+		if (ret != -EIO || !may_lose) {
+			fprintf(stderr, "# a client: %s\n", strerror(-ret));
+			_exit(1);
+		}
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
+static pid_t start_drawing(unsigned int seed, bool may_lose)
+{
+	pid_t child = fork();
+
+	if (!child)
+		draw_for_ever(seed, may_lose);
+	return child;
 }
 
 /* Clients are killed in the middle of what they do. Nothing of them stays. */
@@ -81,11 +111,8 @@ TEST_F_TIMEOUT(ends, killed, 900)
 	int status;
 
 	for (round = 0; round < ROUNDS; round++) {
-		for (i = 0; i < CLIENTS; i++) {
-			children[i] = fork();
-			if (!children[i])
-				draw_for_ever(round * CLIENTS + i);
-		}
+		for (i = 0; i < CLIENTS; i++)
+			children[i] = start_drawing(round * CLIENTS + i, false);
 		sleep_ns((1 + rand_r(&seed) % LIFE_MS) * NSEC_PER_MSEC);
 		for (i = 0; i < CLIENTS; i++)
 			kill(children[i], SIGKILL);
@@ -108,7 +135,7 @@ TEST_F_TIMEOUT(ends, closed, 120)
 
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, bo_create(fd, &bo, SIDE));
-	ASSERT_EQ(0, device_ask(self->render.screen, "hold " CLIENT));
+	ASSERT_EQ(0, device_ask(self->render.screen, HOLD));
 	ASSERT_EQ(0, submit_bo(fd, bo.handle, NULL, 0));
 	fence = submit_fenced(fd, NULL, 0);
 	ring = submit_ring(fd, 0, NULL, 0);
@@ -136,7 +163,7 @@ TEST_F_TIMEOUT(ends, buffer_in_use, 120)
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, bo_create(fd, &bo, SIDE));
 	ASSERT_EQ(0, bo_wait(fd, bo.handle, 0));
-	ASSERT_EQ(0, device_ask(self->render.screen, "hold " CLIENT));
+	ASSERT_EQ(0, device_ask(self->render.screen, HOLD));
 	ASSERT_EQ(0, submit_bo(fd, bo.handle, NULL, 0));
 	bo_destroy(fd, &bo);
 	sleep_ns(SHORT_MS * NSEC_PER_MSEC);
@@ -158,7 +185,7 @@ TEST_F_TIMEOUT(ends, unbound, 120)
 	fd = named_client(CLIENT, 0);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, bo_create(fd, &bo, SIDE));
-	ASSERT_EQ(0, device_ask(self->render.screen, "hold " CLIENT));
+	ASSERT_EQ(0, device_ask(self->render.screen, HOLD));
 	ASSERT_EQ(0, submit_bo(fd, bo.handle, NULL, 0));
 	fence = submit_fenced(fd, NULL, 0);
 	close(self->render.fd);
@@ -264,7 +291,7 @@ TEST_F_TIMEOUT(ends, reset, 120)
 {
 	if (!self->render.rust)
 		SKIP(return, "the C driver does not recover");
-	loses(_metadata, &self->render, &self->gpu, "hold " CLIENT, "needs-reset");
+	loses(_metadata, &self->render, &self->gpu, HOLD, "needs-reset");
 	EXPECT_EQ(self->before.strays, render_count(self->render.screen, "strays"));
 }
 
@@ -365,6 +392,52 @@ TEST_F_TIMEOUT(ends, left_behind, 120)
 	EXPECT_TRUE(recovers(&self->gpu, &before));
 	ASSERT_EQ(0, device_resume(self->render.screen));
 	works(_metadata);
+}
+
+/* What a device does in a storm. */
+static const char *const blows[] = { "needs-reset", "wrong-length submit", "stall submit",
+				     "spoil to-host", "never ctx-destroy", HOLD " 100" };
+
+/* Clients draw, are killed and come again, and the device is reset again and again. */
+TEST_F_TIMEOUT(ends, storm, 1800)
+{
+	pid_t children[STORM_CLIENTS];
+	struct watchdog before, after;
+	unsigned int round, i, seed = 1;
+
+	if (!self->render.rust)
+		SKIP(return, "the C driver does not recover");
+	ASSERT_EQ(0, tdr_level(TDR_RECOVER));
+	ASSERT_EQ(0, tdr_set("limit_count", 0));
+	ASSERT_EQ(0, tdr_set("delay_ms", STORM_DELAY_MS));
+	before = read_watchdog(&self->gpu);
+	for (i = 0; i < STORM_CLIENTS; i++)
+		children[i] = start_drawing(i, true);
+	for (round = 0; round < STORMS; round++) {
+		const unsigned int blow = rand_r(&seed) % ARRAY_SIZE(blows);
+		const unsigned int victim = rand_r(&seed) % STORM_CLIENTS;
+
+		sleep_ns(rand_r(&seed) % LIFE_MS * NSEC_PER_MSEC);
+		ASSERT_EQ(0, device_ask(self->render.screen, "%s", blows[blow]));
+		sleep_ns(rand_r(&seed) % LIFE_MS * NSEC_PER_MSEC);
+		EXPECT_LE(0, time_to_die(children[victim])) TH_LOG("after %s", blows[blow]);
+		children[victim] = start_drawing(round, true);
+		if (rand_r(&seed) % 2)
+			ASSERT_EQ(0, device_resume(self->render.screen));
+	}
+	for (i = 0; i < STORM_CLIENTS; i++)
+		EXPECT_LE(0, time_to_die(children[i]));
+	ASSERT_EQ(0, device_resume(self->render.screen));
+	EXPECT_TRUE(render_wait(self->render.screen, "contexts", 0));
+	EXPECT_TRUE(device_wait(self->render.screen, "late", 0));
+	EXPECT_TRUE(device_wait(self->render.screen, "resources", self->before.resources));
+	EXPECT_EQ(self->before.strays, render_count(self->render.screen, "strays"));
+	after = read_watchdog(&self->gpu);
+	TH_LOG("%lld recoveries in %u rounds", after.recoveries - before.recoveries, STORMS);
+	EXPECT_LT(0, after.recoveries - before.recoveries);
+	works(_metadata);
+	EXPECT_EQ(0, tdr_set("delay_ms", TDR_DELAY_MS));
+	EXPECT_EQ(0, tdr_set("limit_count", TDR_LIMIT_COUNT));
 }
 
 TEST_HARNESS_MAIN
