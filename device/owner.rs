@@ -35,12 +35,20 @@ pub(crate) fn check(pdev: &pci::Device<Bound>) -> Result {
     Err(ENODEV)
 }
 
-/// Logs one line if the device has 3D, which this driver does not use yet.
+/// Logs one line if the device has 3D, and the driver does not use it.
 pub(crate) fn mention_3d(pdev: &pci::Device<Bound>, features: &Features) {
-    if features.device & 1 << feature::VIRGL != 0 && !features.has(feature::VIRGL) {
+    if features.device & 1 << feature::VIRGL == 0 || features.has(feature::VIRGL) {
+        return;
+    }
+    if features.is_bounced {
         dev_info!(
             pdev,
-            "3D is not driven yet; virtio_gpu_driver=c gives the device to virtio_gpu\n"
+            "3D is not driven: the device accesses copies of memory (swiotlb)\n"
+        );
+    } else {
+        dev_info!(
+            pdev,
+            "3D is not driven by this kernel; virtio_gpu_driver=c gives the device to virtio_gpu\n"
         );
     }
 }

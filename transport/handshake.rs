@@ -3,6 +3,7 @@
 //! [`Transport`] resets the device, sets its status bits, and negotiates its [`Features`].
 
 use kernel::{
+    dma,
     guest,
     io::poll::read_poll_timeout,
     prelude::*,
@@ -20,7 +21,8 @@ use super::{
     GONE, //
 };
 
-/// The features of the 3D side that the driver accepts, all only with the first.
+/// The features of the 3D side that the driver accepts: all only with the first, and none where
+/// memory is bounced.
 const RENDER: u64 = match cfg!(CONFIG_DRM_RUST_GPU_RENDER) {
     true => 1 << feature::VIRGL | 1 << feature::CONTEXT_INIT,
     false => 0,
@@ -49,6 +51,8 @@ pub(crate) struct Features {
     pub(crate) driver: u64,
     /// By which addresses the device accesses memory, which follows from that.
     pub(crate) addressing: Addressing,
+    /// The device accesses copies of memory, and what it writes there is not seen.
+    pub(crate) is_bounced: bool,
 }
 
 impl Features {
@@ -199,11 +203,7 @@ impl Transport<'_> {
     /// Does what follows `DRIVER` in [`Self::negotiate`].
     fn negotiate_features(&self) -> Result<Features> {
         let device = self.device_features()?;
-        let wanted = match device & RENDER & 1 << feature::VIRGL {
-            0 => WANTED,
-            _ => WANTED | RENDER,
-        };
-        let driver = device & wanted;
+        let driver = device & WANTED;
         let has = |bit: u32| driver & (1 << bit) != 0;
 
         if !has(feature::VERSION_1) {
@@ -221,10 +221,18 @@ impl Transport<'_> {
             );
             return Err(ENODEV);
         };
+        let is_bounced = matches!(addressing, Addressing::Dma(_))
+            && dma::max_mapping_size(self.pdev.as_ref()) != usize::MAX;
+        // With 3D the device writes into memory that user space has mapped.
+        let render = match device & 1 << feature::VIRGL != 0 && !is_bounced {
+            true => device & RENDER,
+            false => 0,
+        };
         let features = Features {
             device,
-            driver,
+            driver: driver | render,
             addressing,
+            is_bounced,
         };
 
         self.set_driver_features(features.driver)?;

@@ -164,7 +164,8 @@ SCRIPTS = [
     ("vga-held", "ask held", {}),
     ("own", "ask unload", {}),
     ("own-gone", "ask gone", {}),
-    ("own-virgl", "virgl", {}),
+    ("own-virgl", "virgl", {"DRIVEN": "yes"}),
+    ("own-virgl-copies", "virgl", {"DRIVEN": ""}),
 ]
 # What QEMU's log says when the driver writes a device's status.
 STATUS = re.compile(r"virtio_set_status vdev \S+ val (\d+)")

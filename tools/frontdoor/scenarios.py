@@ -115,6 +115,9 @@ SCENARIOS = {
     "own-virgl": {"gpu": None, "device": ["--virgl"], "heads": 1},
     "own-virgl-c": {"gpu": None, "device": ["--virgl"], "heads": 1,
                     "append": "virtio_gpu_driver=c"},
+    # Memory is copied before the device has it, and what it writes there is not seen.
+    "own-virgl-copies": {"gpu": None, "device": ["--virgl", "--access-platform"], "heads": 1,
+                         "append": "swiotlb=force"},
     # With one of QEMU's beside it.
     "own-and-another": {"gpu": None, "device": [], "heads": 1,
                         "machine": ["-device", "virtio-gpu-pci,id=gpu1"]},

@@ -39,6 +39,8 @@ pub const FEATURE_CONTEXT_INIT: u64 = 1 << 4;
 pub const FEATURE_INDIRECT: u64 = 1 << 28;
 pub const FEATURE_EVENT_IDX: u64 = 1 << 29;
 pub const FEATURE_VERSION_1: u64 = 1 << 32;
+/// The driver has to use addresses of the DMA API.
+pub const FEATURE_ACCESS_PLATFORM: u64 = 1 << 33;
 
 const STATUS_DRIVER_OK: u8 = 4;
 const STATUS_FEATURES_OK: u8 = 8;

@@ -98,6 +98,9 @@ pub struct Options {
     /// Without the feature EDID
     #[arg(long)]
     no_edid: bool,
+    /// With the feature ACCESS_PLATFORM
+    #[arg(long)]
+    access_platform: bool,
     /// With 3D: its commands, without a GPU that draws
     #[arg(long)]
     virgl: bool,
@@ -110,6 +113,7 @@ impl Options {
             | optional(front::FEATURE_EDID, self.no_edid)
             | optional(front::FEATURE_INDIRECT, self.no_indirect)
             | optional(front::FEATURE_EVENT_IDX, self.no_event_idx)
+            | optional(front::FEATURE_ACCESS_PLATFORM, !self.access_platform)
             | optional(
                 front::FEATURE_VIRGL | front::FEATURE_CONTEXT_INIT,
                 !self.virgl,
