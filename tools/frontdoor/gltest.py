@@ -5,7 +5,6 @@ QEMU draws the screen with OpenGL into that window, and the guest's cursor is th
 """
 
 from . import guest, kernel, selftest, tap, vm
-from .scenarios import SCENARIOS
 from .stage import say
 
 # QEMU dumps the screen of this machine by itself.
@@ -41,8 +40,7 @@ class Guests:
 
     def console(self, scenario):
         """Writes to the console; returns size and CRC of what the screen shows then."""
-        lines = int("window" in SCENARIOS[scenario])
-        result = self.boot(scenario, vm.scripts("ask", "console", LINES=lines))
+        result = self.boot(scenario, vm.scripts("ask", "console"))
         self.tally.count(result.status == 0, f"{scenario}: console.sh returned {result.status} "
                          f"({result.output_file})")
         return result.output.strip()

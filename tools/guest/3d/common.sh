@@ -57,8 +57,8 @@ is_virgl()
 exec 5>&1
 start_driver
 # This driver says so.
-if dmesg | grep -q '3D is not driven yet'; then
-	SKIP="the driver has no 3D yet"
+if dmesg | grep -q '3D is not driven'; then
+	SKIP="this kernel was built without 3D"
 fi
 # shellcheck disable=SC2086 # these are words
 [ -n "$SKIP" ] || dpkg-query -W -f '@version ${Package} ${Version}\n' $VERSIONS
