@@ -7,15 +7,12 @@
  */
 #include <signal.h>
 
+#include "bench_count.h"
 #include "display_bench.h"
-#include "display_count.h"
 #include "display_footprint.h"
 
 #define LATENCIES	60
 #define FLIP_SECONDS	10
-
-/* A pause for the device after each operation that does not wait for it. */
-#define PAUSE_NS	(5 * NSEC_PER_MSEC)
 
 static const struct operation operations[] = {
 	{ "flip", run_flip, 40, true, true },
@@ -27,99 +24,24 @@ static const struct operation operations[] = {
 	{ "life cycle", run_life_cycle, 20, false, true },
 };
 
-static int repeat(struct bench *bench, const struct operation *operation, unsigned int from,
-		  unsigned int times, __s64 pause)
+/* Returns the doorbells that the host has seen since the last call, or -errno. */
+static long screen_kicks(struct bench *bench)
 {
-	unsigned int i;
-	int ret = 0;
+	char answer[64];
+	int ret = screen_ask(bench->screen, answer, sizeof(answer), "kicks");
+	long kicks;
 
-	for (i = from; i < from + times && !ret; i++) {
-		ret = operation->run(bench, i);
-		if (pause)
-			sleep_ns(pause);
-	}
-	return ret;
-}
-
-/* Counts the instructions, doorbells and interrupts of one operation. */
-static int count_one(struct bench *bench, const struct counter *counter,
-		     const struct operation *operation, double *instructions, double *kicks,
-		     double *interrupts)
-{
-	__s64 pause = operation->paced ? 0 : PAUSE_NS;
-	struct moment from, to;
-	long rung;
-	int ret;
-
-	/* Some costs arise the first time only. Four, so that the first frame is shown again. */
-	ret = repeat(bench, operation, 0, 4, pause);
-	sleep_ns(100 * NSEC_PER_MSEC);
-	if (!ret)
-		ret = screen_kicks(bench->screen);
-	if (ret < 0)
+	if (ret)
 		return ret;
-	from = counter_begin(counter);
-	ret = repeat(bench, operation, 0, operation->times, pause);
-	to = counter_end(counter);
-	sleep_ns(100 * NSEC_PER_MSEC);
-	to.interrupts = device_interrupts();
-	rung = screen_kicks(bench->screen);
-	if (ret || rung < 0)
-		return ret ? ret : rung;
-	*instructions = counter_spent(counter, &from, &to) / operation->times;
-	*kicks = (double)rung / operation->times;
-	*interrupts = (double)(to.interrupts - from.interrupts) / operation->times;
-	return 0;
+	return sscanf(answer, "kicks %ld", &kicks) == 1 ? kicks : -EPROTO;
 }
 
-static void count_operation(struct bench *bench, struct counter *counter,
-			    const struct operation *operation, double pause)
+/* Asks the host to trace doorbells, marks and flushes, or to stop. */
+static int screen_measure(int screen, bool on)
 {
-	const char *what = sized(bench, operation->name, operation->sized);
-	const char *reason = counter_start(counter);
-	double instructions, kicks, interrupts;
-	int ret;
+	char answer[64];
 
-	if (reason) {
-		fail(bench, what, reason);
-		return;
-	}
-	ret = count_one(bench, counter, operation, &instructions, &kicks, &interrupts);
-	counter_stop(counter);
-	if (ret) {
-		fail(bench, what, strerror(-ret));
-		return;
-	}
-	tell(bench, what, "instructions", instructions - (operation->paced ? 0 : pause));
-	tell(bench, what, "kicks", kicks);
-	tell(bench, what, "interrupts", interrupts);
-}
-
-/* Checks the counter on a known number of instructions, and measures the pauses. */
-static bool count_check(struct bench *bench, struct counter *counter, double *pause)
-{
-	const struct operation nothing = { "pause", run_nothing, 50, false, false };
-	double known, kicks, interrupts;
-	const char *reason = counter_calibrate(counter, &known);
-	int ret;
-
-	if (!reason)
-		reason = counter_start(counter);
-	if (reason) {
-		fail(bench, "instructions", reason);
-		return false;
-	}
-	ret = count_one(bench, counter, &nothing, pause, &kicks, &interrupts);
-	counter_stop(counter);
-	if (ret) {
-		fail(bench, "a pause", strerror(-ret));
-		return false;
-	}
-	printf("# %s: instructions of the spare loop %.0f, of a pause %.0f\n", bench->driver,
-	       counter->loop, *pause);
-	printf("# %s: the idle machine takes %.3f %%; a million instructions count as %.0f\n",
-	       bench->driver, counter->background * 100, known);
-	return true;
+	return screen_ask(screen, answer, sizeof(answer), "measure %s", on ? "on" : "off");
 }
 
 static const struct {
@@ -129,27 +51,29 @@ static const struct {
 /* Group counts: what each operation costs. */
 static void bench_counts(struct bench *bench)
 {
-	struct counter counter;
+	struct count count = { .report = &bench->report, .kicks = screen_kicks };
 	unsigned int size, i;
-	double pause;
 	int ret;
 
 	ret = screen_measure(bench->screen, true);
 	if (ret) {
-		fail(bench, "counts", "the host does not count doorbells");
+		fail(&bench->report, "counts", "the host does not count doorbells");
 		return;
 	}
-	if (!count_check(bench, &counter, &pause))
+	if (!count_check(&count, bench))
 		return;
 	for (size = 0; size < ARRAY_SIZE(sizes); size++) {
 		ret = bench_show(bench, sizes[size].width, sizes[size].height);
 		if (!ret && !size)
 			ret = show_cursor(bench);
 		if (ret)
-			fail(bench, "counts", strerror(-ret));
+			fail(&bench->report, "counts", strerror(-ret));
 		for (i = 0; i < ARRAY_SIZE(operations) && !ret; i++) {
-			if (operations[i].sized || !size)
-				count_operation(bench, &counter, &operations[i], pause);
+			const struct operation *operation = &operations[i];
+
+			if (operation->sized || !size)
+				count_operation(&count, bench, operation,
+						sized(bench, operation->name, operation->sized));
 		}
 		if (!size)
 			hide_cursor(bench);
@@ -168,7 +92,7 @@ static void time_operation(struct bench *bench, const struct operation *operatio
 
 	if (operation->run == run_async_flip &&
 	    (gpu_ioctl(bench->display.fd, DRM_IOCTL_GET_CAP, &cap) || !cap.value)) {
-		printf("# %s: %s: the driver has none\n", bench->driver, what);
+		printf("# %s: %s: the driver has none\n", bench->report.driver, what);
 		return;
 	}
 	ret = repeat(bench, operation, 0, 4, 0);
@@ -176,9 +100,9 @@ static void time_operation(struct bench *bench, const struct operation *operatio
 	if (!ret)
 		ret = repeat(bench, operation, 0, operation->times, 0);
 	if (ret)
-		fail(bench, what, strerror(-ret));
+		fail(&bench->report, what, strerror(-ret));
 	else
-		tell(bench, what, "us", (now_ns() - start) / 1e3 / operation->times);
+		tell(&bench->report, what, "us", (now_ns() - start) / 1e3 / operation->times);
 	sleep_ns(300 * NSEC_PER_MSEC);
 }
 
@@ -193,16 +117,16 @@ static void tell_latency(struct bench *bench, const struct operation *operation,
 	int ret = screen_ask(bench->screen, answer, sizeof(answer), "latency %s", kind);
 
 	if (ret) {
-		fail(bench, what, strerror(-ret));
+		fail(&bench->report, what, strerror(-ret));
 		return;
 	}
 	strtok_r(answer, " ", &save);
 	while ((word = strtok_r(NULL, " ", &save)) && count < LATENCIES)
 		times[count++] = atof(word);
 	if (count < LATENCIES / 2)
-		fail(bench, what, "the host has not seen it");
+		fail(&bench->report, what, "the host has not seen it");
 	else
-		tell(bench, what, "us", median(times, count));
+		tell(&bench->report, what, "us", median(times, count));
 }
 
 /*
@@ -224,7 +148,7 @@ static void time_commands(struct bench *bench, const struct operation *operation
 			ret = operation->run(bench, i + 1);
 	}
 	if (ret) {
-		fail(bench, operation->name, strerror(-ret));
+		fail(&bench->report, operation->name, strerror(-ret));
 	} else {
 		tell_latency(bench, operation, "transfer");
 		tell_latency(bench, operation, "flush");
@@ -254,7 +178,7 @@ static void bench_time(struct bench *bench)
 		if (!ret && !size)
 			ret = show_cursor(bench);
 		if (ret)
-			fail(bench, "time", strerror(-ret));
+			fail(&bench->report, "time", strerror(-ret));
 		for (i = 0; i < ARRAY_SIZE(timed) && !ret; i++) {
 			if (timed[i].sized || !size)
 				time_operation(bench, &timed[i]);
@@ -295,10 +219,10 @@ static void bench_flips(struct bench *bench)
 		waitpid(children[i], NULL, 0);
 	}
 	if (ret) {
-		fail(bench, "flips", strerror(-ret));
+		fail(&bench->report, "flips", strerror(-ret));
 	} else {
-		tell(bench, "flips in 10 s, all CPUs busy", "flips", flips);
-		tell(bench, "flips in 10 s, all CPUs busy", "missed vblanks",
+		tell(&bench->report, "flips in 10 s, all CPUs busy", "flips", flips);
+		tell(&bench->report, "flips in 10 s, all CPUs busy", "missed vblanks",
 		     event.sequence - first.sequence - flips);
 	}
 	bench_hide(bench);
@@ -310,16 +234,13 @@ static void bench_memory(struct bench *bench)
 	const char *reason = measure_buffers(bench);
 
 	if (reason)
-		fail(bench, "memory of a buffer", reason);
+		fail(&bench->report, "memory of a buffer", reason);
 	reason = measure_device(bench);
 	if (reason)
-		fail(bench, "memory of a device", reason);
+		fail(&bench->report, "memory of a device", reason);
 }
 
-static const struct group {
-	const char *name;
-	void (*run)(struct bench *bench);
-} groups[] = {
+static const struct group groups[] = {
 	{ "counts", bench_counts },
 	{ "time", bench_time },
 	{ "flips", bench_flips },
@@ -344,37 +265,17 @@ static void print_help(FILE *stream)
 	      "nothing to measure.\n", stream);
 }
 
-/* Returns the groups to run as bits, 0 for wrong usage. */
-static unsigned int parse(int argc, char **argv, struct bench *bench)
-{
-	unsigned int wanted = 0, i;
-	int word;
-
-	for (word = 1; word < argc; word++) {
-		if (!strcmp(argv[word], "-m") || !strcmp(argv[word], "--machine")) {
-			bench->machine = true;
-			continue;
-		}
-		for (i = 0; i < ARRAY_SIZE(groups) && strcmp(argv[word], groups[i].name); i++)
-			;
-		if (i == ARRAY_SIZE(groups))
-			return 0;
-		wanted |= 1 << i;
-	}
-	return wanted ? wanted : (1 << ARRAY_SIZE(groups)) - 1;
-}
-
 int main(int argc, char **argv)
 {
 	struct bench bench = { .screen = -1 };
 	unsigned int wanted, i;
 	const char *reason;
 
-	if (argc == 2 && (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help"))) {
+	if (wants_help(argc, argv)) {
 		print_help(stdout);
 		return 0;
 	}
-	wanted = parse(argc, argv, &bench);
+	wanted = parse(argc, argv, &bench.report, groups, ARRAY_SIZE(groups));
 	if (!wanted) {
 		print_help(stderr);
 		return 2;
@@ -392,11 +293,11 @@ int main(int argc, char **argv)
 		fprintf(stderr, "display_bench: %s\n", reason);
 		return 4;
 	}
-	if (!bench.machine)
-		printf("%s on %s\n", bench.driver, bench.pci);
+	if (!bench.report.machine)
+		printf("%s on %s\n", bench.report.driver, bench.pci);
 	for (i = 0; i < ARRAY_SIZE(groups); i++) {
 		if (wanted & 1 << i)
 			groups[i].run(&bench);
 	}
-	return bench.failed;
+	return bench.report.failed;
 }

@@ -3,12 +3,14 @@
 #ifndef _DISPLAY_BENCH_H
 #define _DISPLAY_BENCH_H
 
+#include "bench.h"
 #include "display_request.h"
 
 #define FRAMES		2
 #define CLIP_SIDE	64
 
 struct bench {
+	struct report report;
 	struct display display;
 	struct frame frames[FRAMES];
 	struct request flips[FRAMES];	/* to each frame, with a part as damage */
@@ -16,38 +18,10 @@ struct bench {
 	struct frame cursors[FRAMES];
 	struct drm_mode_modeinfo modes[2];	/* of the same size, at two rates */
 	unsigned int width, height;
-	char driver[64];
 	char pci[64];
 	int screen;
 	int mark;	/* configuration space of a PCI function, for writes that QEMU traces */
-	bool machine;
-	bool failed;
 };
-
-struct operation {
-	const char *name;
-	int (*run)(struct bench *bench, unsigned int i);
-	unsigned int times;
-	bool paced;		/* waits for a vblank */
-	bool sized;		/* costs more on a larger screen */
-};
-
-/* Prints one figure. */
-static void tell(const struct bench *bench, const char *what, const char *unit, double value)
-{
-	if (bench->machine)
-		printf("=\t%s\t%s\t%s\t%.3f\n", bench->driver, what, unit, value);
-	else
-		printf("  %-40s%16.2f %s\n", what, value, unit);
-	fflush(stdout);
-}
-
-/* Says that something could not be measured. */
-static void fail(struct bench *bench, const char *what, const char *reason)
-{
-	printf("# %s: %s: not measured: %s\n", bench->driver, what, reason);
-	bench->failed = true;
-}
 
 static const char *sized(const struct bench *bench, const char *name, bool with_size)
 {
@@ -113,11 +87,6 @@ static int run_cursor_image(struct bench *bench, unsigned int i)
 {
 	return cursor_set(&bench->display, DRM_MODE_CURSOR_BO, bench->cursors[i % FRAMES].handle,
 			  0, 0);
-}
-
-static int run_nothing(__maybe_unused struct bench *bench, __maybe_unused unsigned int i)
-{
-	return 0;
 }
 
 static int run_life_cycle(struct bench *bench, __maybe_unused unsigned int i)
@@ -260,25 +229,12 @@ static const char *bench_open(struct bench *bench)
 		if (strlen(word) == strlen("0000:00:02.0") && word[4] == ':' && word[10] == '.')
 			snprintf(bench->pci, sizeof(bench->pci), "%.60s", word);
 	}
-	if (!link_name(path("/sys/bus/pci/devices/%s/driver", bench->pci), bench->driver,
-		       sizeof(bench->driver)))
+	if (!link_name(path("/sys/bus/pci/devices/%s/driver", bench->pci), bench->report.driver,
+		       sizeof(bench->report.driver)))
 		return "the device has no driver";
-	if (strcmp(bench->driver, "rust_gpu"))
-		snprintf(bench->driver, sizeof(bench->driver), DRIVER_NAME);
+	if (strcmp(bench->report.driver, "rust_gpu"))
+		snprintf(bench->report.driver, sizeof(bench->report.driver), DRIVER_NAME);
 	return NULL;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static double median(double *values, unsigned int count)
-{
-	qsort(values, count, sizeof(values[0]), compare);
-	return values[count / 2];
 }
 
 #endif /* _DISPLAY_BENCH_H */

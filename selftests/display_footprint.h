@@ -44,8 +44,8 @@ static const char *measure_device(struct bench *bench)
 	}
 	if (reason)
 		return reason;
-	tell(bench, "idle device: slab, stacks, vmalloc", "kB", median(kernel, BINDS));
-	tell(bench, "idle device: all pages", "kB", median(pages, BINDS));
+	tell(&bench->report, "idle device: slab, stacks, vmalloc", "kB", median(kernel, BINDS));
+	tell(&bench->report, "idle device: all pages", "kB", median(pages, BINDS));
 	return NULL;
 }
 
@@ -55,7 +55,7 @@ static void tell_buffers(struct bench *bench, const char *what, __s64 before)
 	__s64 kernel, pages;
 
 	read_settled(&kernel, &pages);
-	tell(bench, what, "bytes", (kernel - before) * 1024.0 / BUFFERS);
+	tell(&bench->report, what, "bytes", (kernel - before) * 1024.0 / BUFFERS);
 }
 
 /* Measures a buffer: alone, with a framebuffer, and after it was shown. */

@@ -18,7 +18,10 @@
 #include <linux/dma-buf.h>
 #include <linux/sync_file.h>
 
+/* A program that is no test says so. */
+#ifndef RENDER_IS_NO_TEST
 #include "kselftest_harness.h"
+#endif
 #include "display_device.h"
 
 #define NO_3D		"no 3D"

@@ -118,6 +118,12 @@ SCENARIOS = {
     # Memory is copied before the device has it, and what it writes there is not seen.
     "own-virgl-copies": {"gpu": None, "device": ["--virgl", "--access-platform"], "heads": 1,
                          "append": "swiotlb=force"},
+    "own-virgl-handover": {"gpu": None, "device": ["--virgl"], "heads": 1,
+                           "append": "drm_kms_helper.fbdev_emulation=0"},
+    # The device is a process, whose time is none of the guest's.
+    "own-virgl-icount": {"gpu": None, "device": ["--virgl"], "heads": 1, "smp": 1,
+                         "machine": ICOUNT, "accel": "tcg,thread=single",
+                         "append": "drm_kms_helper.fbdev_emulation=0"},
     # With one of QEMU's beside it.
     "own-and-another": {"gpu": None, "device": [], "heads": 1,
                         "machine": ["-device", "virtio-gpu-pci,id=gpu1"]},

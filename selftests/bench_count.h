@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Counts what an operation of the display costs: guest instructions, doorbells and
- * interrupts.
+ * Counts what an operation costs: guest instructions, doorbells and interrupts.
  *
  * With QEMU's -icount and one CPU an instruction takes a nanosecond of CLOCK_MONOTONIC.
- * But that clock goes on while an operation sleeps until a vblank. So a thread of the
- * policy SCHED_IDLE uses up the idle time in a loop of a fixed number of instructions,
- * and counts its rounds: the rest of the time was spent on the operation. The ticks of
- * an idle machine are measured first and subtracted. The vblank timer counts as a part
- * of the operation.
+ * But that clock goes on while an operation sleeps, or waits for a device, however long
+ * that takes on the host. So a thread of the policy SCHED_IDLE uses up the idle time in a
+ * loop of a fixed number of instructions, and counts its rounds: the rest of the time was
+ * spent on the operation. The ticks of an idle machine are measured first and subtracted.
+ * The vblank timer counts as a part of the operation.
  */
-#ifndef _DISPLAY_COUNT_H
-#define _DISPLAY_COUNT_H
+#ifndef _BENCH_COUNT_H
+#define _BENCH_COUNT_H
 
 #include <pthread.h>
 #include <sched.h>
 
-#include "display_screen.h"
+#include "bench.h"
 #include "interrupts.h"
-#include "rust_gpu_test.h"
 
 struct counter {
 	pthread_t thread;
@@ -168,24 +166,104 @@ static const char *counter_calibrate(struct counter *counter, double *known)
 	return "one nanosecond is not one instruction here (QEMU: -icount shift=0,sleep=off)";
 }
 
-/* Returns the doorbells that the host has seen since the last call, or -errno. */
-static long screen_kicks(int screen)
-{
-	char answer[64];
-	int ret = screen_ask(screen, answer, sizeof(answer), "kicks");
-	long kicks;
+/* A pause for the device after each operation that does not wait for it. */
+#define PAUSE_NS	(5 * NSEC_PER_MSEC)
 
-	if (ret)
+/* How operations are counted. */
+struct count {
+	struct report *report;
+	/* Returns the doorbells since the last call, or -errno. */
+	long (*kicks)(struct bench *bench);
+	struct counter counter;
+	double pause;		/* instructions of a pause */
+};
+
+/* Counts the instructions, doorbells and interrupts of one operation. */
+static int count_one(struct count *count, struct bench *bench, const struct operation *operation,
+		     double *instructions, double *kicks, double *interrupts)
+{
+	__s64 pause = operation->paced ? 0 : PAUSE_NS;
+	struct moment from, to;
+	long rung;
+	int ret;
+
+	/* Some costs arise the first time only. Four, so that the first frame is shown again. */
+	ret = repeat(bench, operation, 0, 4, pause);
+	sleep_ns(100 * NSEC_PER_MSEC);
+	if (!ret)
+		ret = count->kicks(bench);
+	if (ret < 0)
 		return ret;
-	return sscanf(answer, "kicks %ld", &kicks) == 1 ? kicks : -EPROTO;
+	from = counter_begin(&count->counter);
+	ret = repeat(bench, operation, 0, operation->times, pause);
+	to = counter_end(&count->counter);
+	sleep_ns(100 * NSEC_PER_MSEC);
+	to.interrupts = device_interrupts();
+	rung = count->kicks(bench);
+	if (ret || rung < 0)
+		return ret ? ret : rung;
+	*instructions = counter_spent(&count->counter, &from, &to) / operation->times;
+	*kicks = (double)rung / operation->times;
+	*interrupts = (double)(to.interrupts - from.interrupts) / operation->times;
+	return 0;
 }
 
-/* Asks the host to trace doorbells, marks and flushes, or to stop. */
-static int screen_measure(int screen, bool on)
+/* Prints what an operation costs, as @what. */
+static void count_operation(struct count *count, struct bench *bench,
+			    const struct operation *operation, const char *what)
 {
-	char answer[64];
+	const char *reason = counter_start(&count->counter);
+	double instructions, kicks, interrupts;
+	int ret;
 
-	return screen_ask(screen, answer, sizeof(answer), "measure %s", on ? "on" : "off");
+	if (reason) {
+		fail(count->report, what, reason);
+		return;
+	}
+	ret = count_one(count, bench, operation, &instructions, &kicks, &interrupts);
+	counter_stop(&count->counter);
+	if (ret) {
+		fail(count->report, what, strerror(-ret));
+		return;
+	}
+	if (!operation->paced)
+		instructions -= count->pause;
+	tell(count->report, what, "instructions", instructions);
+	tell(count->report, what, "kicks", kicks);
+	tell(count->report, what, "interrupts", interrupts);
 }
 
-#endif /* _DISPLAY_COUNT_H */
+static int run_nothing(__maybe_unused struct bench *bench, __maybe_unused unsigned int i)
+{
+	return 0;
+}
+
+/* Checks the counter on a known number of instructions, and measures the pauses. */
+static bool count_check(struct count *count, struct bench *bench)
+{
+	const struct operation nothing = { "pause", run_nothing, 50, false, false };
+	const char *driver = count->report->driver;
+	double known, kicks, interrupts;
+	const char *reason = counter_calibrate(&count->counter, &known);
+	int ret;
+
+	if (!reason)
+		reason = counter_start(&count->counter);
+	if (reason) {
+		fail(count->report, "instructions", reason);
+		return false;
+	}
+	ret = count_one(count, bench, &nothing, &count->pause, &kicks, &interrupts);
+	counter_stop(&count->counter);
+	if (ret) {
+		fail(count->report, "a pause", strerror(-ret));
+		return false;
+	}
+	printf("# %s: instructions of the spare loop %.0f, of a pause %.0f\n", driver,
+	       count->counter.loop, count->pause);
+	printf("# %s: the idle machine takes %.3f %%; a million instructions count as %.0f\n",
+	       driver, count->counter.background * 100, known);
+	return true;
+}
+
+#endif /* _BENCH_COUNT_H */
