@@ -38,7 +38,8 @@ use crate::{
     command::{
         Command,
         Header,
-        ResourceUnref, //
+        ResourceUnref,
+        Response, //
     },
     gpu::{
         Feeder,
@@ -53,6 +54,7 @@ use crate::{
         Node, //
     },
     virtqueue::{
+        fits_slot,
         CommandBuffer,
         Completion,
         DedicatedBuffer,
@@ -322,30 +324,32 @@ fn send_packet(adapter: &Adapter<Gpu<'_>>, packet: Packet) -> Result<Option<Pack
     }
 }
 
-/// Returns the memory of a command of a client whose request takes `size` bytes, and of `payload`.
+/// Writes a command of a client, and `payload` behind it, to memory of its own.
 ///
 /// Errors: [`ENOMEM`]. Context: process.
-pub(crate) fn client_buffer(
+pub(crate) fn client_buffer<C: Command>(
     gpu: &Gpu<'_>,
-    size: usize,
-    response: usize,
+    command: &C,
+    header: Header,
     payload: &[u8],
 ) -> Result<CommandBuffer> {
-    if payload.is_empty() {
-        if let Some(slot) = gpu.render_slot() {
+    if fits_slot::<C>(payload.len()) {
+        if let Some(mut slot) = gpu.render_slot() {
+            slot.write_long(command, header, payload)?;
             return Ok(slot);
         }
     }
-    let (dev, dma) = (gpu.device(), gpu.dma());
-    let mut buffer = DedicatedBuffer::new(dev, dma, size, response, GFP_KERNEL_ACCOUNT)?;
+    let (dev, dma, gfp) = (gpu.device(), gpu.dma(), GFP_KERNEL_ACCOUNT);
+    let mut buffer = DedicatedBuffer::new(dev, dma, C::SIZE, C::Response::SIZE, gfp)?;
     if !payload.is_empty() {
-        let pieces = gpu.max_pieces();
-        buffer.add_payload(dev, dma, payload.len(), pieces, GFP_KERNEL_ACCOUNT)?;
+        buffer.add_payload(dev, dma, payload.len(), gpu.max_pieces(), gfp)?;
         let mut offset = 0;
         for bytes in payload.chunks(PAGE_SIZE) {
             buffer.write_payload(offset, bytes)?;
             offset += bytes.len();
         }
     }
-    Ok(buffer.into())
+    let mut buffer = CommandBuffer::from(buffer);
+    buffer.write_request(command, header)?;
+    Ok(buffer)
 }

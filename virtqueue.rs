@@ -64,6 +64,7 @@ pub(crate) use self::render::{
 };
 pub(crate) use self::{
     buffer::{
+        fits_slot,
         CommandBuffer,
         CommandPool,
         DedicatedBuffer, //

@@ -4,7 +4,8 @@
 //! buffer.
 //!
 //! A [`CommandSlot`] comes out of a [`CommandPool`], without an allocation and without a lock. A
-//! [`DedicatedBuffer`] is allocated for what does not fit into a slot.
+//! [`DedicatedBuffer`] is allocated for what does not fit into a slot. A little data after a
+//! request fits, if the response is a short one.
 //!
 //! A command is copied to the memory that the device reads. A response is copied out of the memory
 //! that the device writes, and the copy is decoded.
@@ -72,6 +73,12 @@ pub(crate) const RESPONSE_SIZE: usize = 448;
 /// line of the next one from the CPU.
 const SLOT_SIZE: usize = REQUEST_SIZE + RESPONSE_SIZE;
 const _: () = assert!(REQUEST_SIZE % 64 == 0 && RESPONSE_SIZE % 64 == 0);
+
+/// The most bytes of the response to a request of more than [`REQUEST_SIZE`] bytes in a slot.
+const SHORT_RESPONSE_SIZE: usize = 64;
+
+/// The most bytes of a request in a slot, with the data that follows it.
+const LONG_REQUEST_SIZE: usize = SLOT_SIZE - SHORT_RESPONSE_SIZE;
 
 /// The offset of the response in a [`DedicatedBuffer`] is a multiple of this, in bytes.
 const RESPONSE_ALIGN: usize = 64;
@@ -196,18 +203,39 @@ fn segment(memory: &DmaMemory, start: usize, len: usize) -> OneSegment {
     )
 }
 
-/// Copies `request` to `range` of `memory`.
+/// Copies `request` to `range` of `memory`, and `more` behind it.
 ///
-/// Errors: [`EMSGSIZE`] if it does not fit.
-fn write(memory: &DmaMemory, range: Range<usize>, request: &[u8]) -> Result {
-    if request.len() > range.len() {
+/// Errors: [`EMSGSIZE`] if they do not fit.
+fn write(memory: &DmaMemory, range: Range<usize>, request: &[u8], more: &[u8]) -> Result {
+    if request.len() + more.len() > range.len() {
         return Err(EMSGSIZE);
     }
-    memory.copy_in(range.start, request)
+    memory.copy_in(range.start, request)?;
+    match more.is_empty() {
+        true => Ok(()),
+        false => memory.copy_in(range.start + request.len(), more),
+    }
+}
+
+/// Returns where the response to a request of `len` bytes is in a slot.
+const fn slot_response(len: usize) -> Range<usize> {
+    match len > REQUEST_SIZE {
+        true => LONG_REQUEST_SIZE..SLOT_SIZE,
+        false => REQUEST_SIZE..SLOT_SIZE,
+    }
+}
+
+/// Returns whether `command` fits into a slot with `len` bytes that follow it.
+pub(crate) const fn fits_slot<C: Command>(len: usize) -> bool {
+    let request = C::SIZE.saturating_add(len);
+    request <= LONG_REQUEST_SIZE && {
+        let response = slot_response(request);
+        C::Response::SIZE <= response.end - response.start
+    }
 }
 
 /// Room for one request of up to [`REQUEST_SIZE`] bytes and one response of up to
-/// [`RESPONSE_SIZE`].
+/// [`RESPONSE_SIZE`]; or for a longer request and a short response, see [`fits_slot`].
 ///
 /// Goes back to its [`CommandPool`] when it is dropped.
 ///
@@ -224,16 +252,20 @@ pub(crate) struct CommandSlot {
 }
 
 impl CommandSlot {
-    /// Returns where the request is in the memory of the pool.
-    fn request(&self) -> Range<usize> {
-        let start = usize::from(self.index) * SLOT_SIZE;
-        start..start + REQUEST_SIZE
+    /// Returns where the slot is in the memory of the pool, and the request at its start.
+    fn start(&self) -> usize {
+        usize::from(self.index) * SLOT_SIZE
+    }
+
+    /// Returns where the response to a request of `len` bytes is in the memory of the pool.
+    fn response_to(&self, len: usize) -> Range<usize> {
+        let (start, range) = (self.start(), slot_response(len));
+        start + range.start..start + range.end
     }
 
     /// Returns where the response is in the memory of the pool.
     fn response(&self) -> Range<usize> {
-        let start = self.request().end;
-        start..start + RESPONSE_SIZE
+        self.response_to(self.request_len.into())
     }
 }
 
@@ -353,25 +385,42 @@ impl CommandBuffer {
     ///
     /// Context: any, with any lock held.
     pub(crate) fn write_request<C: Command>(&mut self, command: &C, header: Header) -> Result {
+        self.write_long(command, header, &[])
+    }
+
+    /// Does the same, with the bytes `more` behind the request. In a slot there is room for both if
+    /// [`fits_slot`] says so.
+    ///
+    /// Errors and context: as [`Self::write_request`].
+    pub(crate) fn write_long<C: Command>(
+        &mut self,
+        command: &C,
+        header: Header,
+        more: &[u8],
+    ) -> Result {
         let message = command.encode(header);
         let request = message.as_bytes();
+        let len = request.len() + more.len();
         let response_len = C::Response::SIZE;
-        if response_len > self.response().len() {
-            return Err(EMSGSIZE);
-        }
         match self {
             Self::Slot(slot) => {
-                write(&slot.pool.memory, slot.request(), request)?;
+                let response = slot.response_to(len);
+                let room = slot.start()..response.start;
+                if response_len > response.len() {
+                    return Err(EMSGSIZE);
+                }
+                write(&slot.pool.memory, room, request, more)?;
                 slot.command_type = C::TYPE.try_into()?;
-                slot.request_len = request.len().try_into()?;
+                slot.request_len = len.try_into()?;
                 slot.response_len = response_len.try_into()?;
             }
             Self::Dedicated(buffer) => {
-                if !buffer.segments.is_empty() && request.len() != buffer.request.len() {
+                let differs = !buffer.segments.is_empty() && len != buffer.request.len();
+                if differs || response_len > buffer.response.len() {
                     return Err(EMSGSIZE);
                 }
-                write(&buffer.memory, buffer.request.clone(), request)?;
-                buffer.request_len = request.len();
+                write(&buffer.memory, buffer.request.clone(), request, more)?;
+                buffer.request_len = len;
                 buffer.response_len = response_len;
                 buffer.command_type = C::TYPE;
             }
@@ -473,7 +522,7 @@ impl CommandBuffer {
     /// Returns where the request is in that memory.
     fn request(&self) -> Range<usize> {
         match self {
-            Self::Slot(slot) => slot.request(),
+            Self::Slot(slot) => slot.start()..slot.response().start,
             Self::Dedicated(buffer) => buffer.request.clone(),
         }
     }
@@ -498,7 +547,7 @@ impl CommandBuffer {
 impl Request for CommandBuffer {
     fn readable(&self) -> impl AsRef<[Segment]> {
         let (start, len) = match self {
-            Self::Slot(slot) => (slot.request().start, slot.request_len.into()),
+            Self::Slot(slot) => (slot.start(), slot.request_len.into()),
             Self::Dedicated(buffer) if buffer.request_len != 0 && !buffer.segments.is_empty() => {
                 return Segments::List(&buffer.segments);
             }
@@ -521,5 +570,44 @@ impl From<CommandSlot> for CommandBuffer {
 impl From<KBox<DedicatedBuffer>> for CommandBuffer {
     fn from(buffer: KBox<DedicatedBuffer>) -> Self {
         Self::Dedicated(buffer)
+    }
+}
+
+#[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
+#[kunit_tests(rust_gpu_buffer)]
+mod tests {
+    use super::*;
+    use crate::command::{
+        GetDisplayInfo,
+        ResourceAttachBacking, //
+    };
+
+    #[test]
+    fn a_slot_has_room_for_a_long_request_or_a_long_response() {
+        let left = |used| LONG_REQUEST_SIZE - used;
+
+        assert_eq!(SLOT_SIZE - LONG_REQUEST_SIZE, SHORT_RESPONSE_SIZE);
+        assert!(fits_slot::<ResourceAttachBacking>(0));
+        assert!(fits_slot::<ResourceAttachBacking>(left(
+            ResourceAttachBacking::SIZE
+        )));
+        assert!(!fits_slot::<ResourceAttachBacking>(
+            left(ResourceAttachBacking::SIZE) + 1
+        ));
+        assert!(!fits_slot::<ResourceAttachBacking>(usize::MAX));
+        assert!(fits_slot::<GetDisplayInfo>(
+            REQUEST_SIZE - GetDisplayInfo::SIZE
+        ));
+        assert!(!fits_slot::<GetDisplayInfo>(
+            REQUEST_SIZE - GetDisplayInfo::SIZE + 1
+        ));
+    }
+
+    #[test]
+    fn request_and_response_share_a_slot() {
+        for len in [1, REQUEST_SIZE, REQUEST_SIZE + 1, LONG_REQUEST_SIZE] {
+            let response = slot_response(len);
+            assert!(len <= response.start && response.end == SLOT_SIZE);
+        }
     }
 }

@@ -23,8 +23,7 @@ use kernel::{
 use crate::{
     command::{
         Command,
-        Header,
-        Response, //
+        Header, //
     },
     driver::ioctl::with_adapter,
     gpu::{
@@ -44,6 +43,7 @@ use crate::{
         Refused, //
     },
     virtqueue::{
+        fits_slot,
         Packet,
         Tail, //
     },
@@ -85,9 +85,14 @@ impl Submission<'_> {
         prepare: impl FnOnce(&Gpu<'_>) -> Result,
     ) -> Result<Option<ARef<Fence>>> {
         let context = self.context;
+        // What fits beside the command is no more than a place.
+        let bytes = match fits_slot::<C>(payload.len()) {
+            true => 0,
+            false => payload.len(),
+        };
         let mut promise = when_room(self.dev, |adapter| {
             match context.attach_pending(adapter)? {
-                Some(()) => Promise::new(adapter, context.client(), payload.len()),
+                Some(()) => Promise::new(adapter, context.client(), bytes),
                 None => Ok(None),
             }
         })?;
@@ -97,9 +102,7 @@ impl Submission<'_> {
             let gpu = adapter.miniport();
             // After the promise, which is no good after a reset.
             let header = Header::of_context(context.host_id(gpu)?).on_ring(self.ring);
-            let response = C::Response::SIZE;
-            let mut buffer = client_buffer(gpu, C::SIZE, response, payload)?;
-            buffer.write_request(command, header)?;
+            let buffer = client_buffer(gpu, command, header, payload)?;
             prepare(gpu)?;
             let packet = Packet::render(buffer, tail);
             let submitted = lock_all(self.objects, |locked| {
