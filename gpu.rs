@@ -373,7 +373,7 @@ impl Gpu<'_> {
         if let Some(cause) = cause {
             self.report_broken(adapter, node, cause);
         }
-        ended.finish();
+        drop(ended);
         let Some(mut list) = list else {
             return;
         };

@@ -27,6 +27,7 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
+            Full,
             Relaxed, //
         },
         Arc,
@@ -49,7 +50,6 @@ use crate::{
     irq::Adapter,
     scheduler::{
         self,
-        Bytes,
         Fences,
         Node, //
     },
@@ -58,7 +58,7 @@ use crate::{
         CommandBuffer,
         Completion,
         DedicatedBuffer,
-        Kept,
+        Listener,
         Packet, //
     },
 };
@@ -196,7 +196,8 @@ impl Render {
 
     /// Something should leave: the submission thread sends that.
     fn add_leaving(&self) {
-        self.leaving.fetch_add(1, Relaxed);
+        // Before the thread looks at fences: see `Listener::is_waiting`, which comes after them.
+        self.leaving.fetch_add(1, Full);
         self.wake();
     }
 
@@ -263,30 +264,15 @@ impl Feeder for Render {
     }
 }
 
-/// Goes with a packet of a client. When that has ended, something may leave that waited for it.
-pub(crate) struct Ended {
-    render: Arc<Render>,
-    /// Of the payload.
-    _bytes: Option<Bytes>,
-}
-
-impl Ended {
-    /// Makes it for a packet with so many bytes of payload.
-    pub(crate) fn new(render: &Arc<Render>, bytes: Option<Bytes>) -> Self {
-        Self {
-            render: render.clone(),
-            _bytes: bytes,
-        }
+/// When a packet of a client has ended, something may leave that waited for it.
+impl Listener for Render {
+    fn is_waiting(&self) -> bool {
+        self.leaving.load(Relaxed) != 0 || self.resources.may_have_retired()
     }
-}
 
-impl Kept for Ended {}
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let render = &self.render;
-        if render.leaving.load(Relaxed) != 0 || render.resources.has_retired() {
-            render.wake();
+    fn ended(&self) {
+        if self.is_waiting() {
+            self.wake();
         }
     }
 }

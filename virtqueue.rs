@@ -58,13 +58,16 @@ mod payload;
 mod render;
 
 #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(unused_imports))]
-pub(crate) use self::render::{
-    Kept,
-    Tail, //
+pub(crate) use self::{
+    buffer::fits_slot,
+    render::{
+        EndedPackets,
+        Listener,
+        Tail, //
+    },
 };
 pub(crate) use self::{
     buffer::{
-        fits_slot,
         CommandBuffer,
         CommandPool,
         DedicatedBuffer, //
@@ -84,7 +87,6 @@ use self::{
         succeeded,
         Retired, //
     },
-    render::EndedPackets,
 };
 
 /// Segments of most requests: the command and the room for its response.
@@ -234,7 +236,7 @@ impl Virtqueue {
                 reply.set(retired.command);
             }
         }
-        self.take_ended().finish();
+        drop(self.take_ended());
         self.fenced = 0;
         self.rejected = None;
         self.break_told = false;
@@ -389,6 +391,7 @@ impl Virtqueue {
 
 impl Engine for Virtqueue {
     type Packet = Packet;
+    type Remains = EndedPackets;
 
     fn set_fenced(packet: &mut Packet) {
         if let Packet::Render(_, tail) = packet {
@@ -460,7 +463,11 @@ impl Engine for Virtqueue {
     fn needs_dpc(&mut self) -> bool {
         // Once for a break: a broken ring stays so, and the DPC can do no more about it.
         let broke = self.broken().is_some() && !core::mem::replace(&mut self.break_told, true);
-        broke || !self.retired.is_empty() || !self.ended.is_empty()
+        broke || !self.retired.is_empty() || self.ended.need_dpc()
+    }
+
+    fn take_remains(&mut self) -> EndedPackets {
+        self.take_ended()
     }
 
     fn is_broken(&self) -> bool {

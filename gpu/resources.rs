@@ -152,6 +152,9 @@ pub(crate) struct ResourceTable {
     inner: Mutex<Inner>,
     /// How often the device was reset, and has lost all resources.
     resets: Atomic<u64>,
+    /// There are objects of which the device should let go, or there were some. Set under the lock.
+    #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+    may_have_retired: Atomic<bool>,
 }
 
 impl ResourceTable {
@@ -172,6 +175,7 @@ impl ResourceTable {
             pin_init!(Self {
                 inner <- new_mutex!(inner, "rust_gpu::ResourceTable"),
                 resets: Atomic::new(0),
+                may_have_retired: Atomic::new(false),
             }),
             GFP_KERNEL,
         )

@@ -9,6 +9,9 @@ pub(crate) trait Engine: Send {
     /// What the engine executes.
     type Packet: Send;
 
+    /// What is left of packets of the render node that have ended.
+    type Remains: Send;
+
     /// Has the device answer a packet of the render node only when the work of its GPU is done.
     ///
     /// Context: any.
@@ -50,6 +53,12 @@ pub(crate) trait Engine: Send {
     fn needs_dpc(&mut self) -> bool {
         false
     }
+
+    /// Takes what is left of packets of the render node that have ended. It is dropped in process
+    /// context, no message lock held; until then it takes memory.
+    ///
+    /// Context: lock of the message held.
+    fn take_remains(&mut self) -> Self::Remains;
 
     /// Returns whether it executes nothing any more.
     ///

@@ -54,6 +54,8 @@ pub(crate) struct Refused<P> {
 /// Submits a packet for which there is a promise. With a `fence` the device answers when its GPU
 /// has done the work, and no clock runs for that; else it answers at once.
 ///
+/// It also frees the memory of packets that have ended, which nobody else is in a hurry to do.
+///
 /// The number of the fence and the place of the packet are given in one critical section. So the
 /// packets of a timeline are executed in the order of the numbers.
 ///
@@ -77,8 +79,8 @@ pub(crate) fn submit_promised<H: Hardware>(
     if fence.is_some() {
         H::Engine::set_fenced(&mut packet);
     }
-    // Whatever is left of both is dropped outside the lock.
-    let (mut packet, mut fence) = (Some(packet), fence);
+    // Whatever is left of these is dropped outside the lock.
+    let (mut packet, mut fence, mut remains) = (Some(packet), fence, None);
     // Stop waits for this section, as the device must not be kicked after it.
     let section = rcu::read_lock();
     let answer = adapter.synchronize_execution(hardware.message_of(Node::Render), |state| {
@@ -90,6 +92,7 @@ pub(crate) fn submit_promised<H: Hardware>(
         let incarnation = promise.incarnation();
         let (control, render) = H::control_and_render(state).ok_or(EIO)?;
         let submitted = NodeQueue::with_render(control, render, |queue| {
+            remains = queue.take_remains();
             queue.submit_promised(promise.client(), incarnation, &mut packet, &mut fence)
         })?;
         promise.keep();

@@ -225,7 +225,8 @@ const fn slot_response(len: usize) -> Range<usize> {
     }
 }
 
-/// Returns whether `command` fits into a slot with `len` bytes that follow it.
+/// Returns whether a command fits into a slot with `len` bytes that follow it.
+#[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
 pub(crate) const fn fits_slot<C: Command>(len: usize) -> bool {
     let request = C::SIZE.saturating_add(len);
     request <= LONG_REQUEST_SIZE && {

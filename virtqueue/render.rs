@@ -5,11 +5,18 @@
 //!
 //! Such packets do not share the list of retired requests. A packet that has ended brings the
 //! memory for its place along, so the interrupt routine can always take it, and signal its fence,
-//! also if the DPC is late.
+//! also if the DPC is late. Nobody waits for the rest: the next submission frees the memory, and
+//! only if that is a lot, or the [`Listener`] waits, the DPC is woken for it.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
-use crate::command::is_success;
+use crate::{
+    command::is_success,
+    scheduler::Bytes, //
+};
 
 use super::{
     CommandBuffer,
@@ -18,43 +25,58 @@ use super::{
     Virtqueue, //
 };
 
-/// What lives as long as a packet of the render node, and hears of its end.
-pub(crate) trait Kept: Send {
-    /// The packet ended. `answer` is its memory, and how many bytes the device wrote; [`None`] if
-    /// the device did not get the packet, or did not answer it before it was reset. After that this
-    /// is dropped, and then the memory.
+/// Hears of the end of packets of the render node.
+pub(crate) trait Listener: Send + Sync {
+    /// Returns whether it has to hear of an end soon. Else it does when a client submits the next
+    /// packet, or the DPC has something else to do.
     ///
-    /// Context: process, no lock held. Mostly that is the DPC, which fences of other packets wait
-    /// for: it must not wait for the device or for a fence, nor allocate with `GFP_KERNEL`.
-    fn ended(&mut self, _answer: Option<(&CommandBuffer, u32)>) {}
+    /// Context: any but NMI, lock of the message held, after the fences of the packets were
+    /// signalled.
+    fn is_waiting(&self) -> bool;
+
+    /// A packet ended, or never will be in a ring. After that its memory is free.
+    ///
+    /// Context: process, no message lock held. Mostly that is the DPC, which fences of other
+    /// packets wait for: it must not wait for the device or for a fence, nor allocate with
+    /// `GFP_KERNEL`.
+    fn ended(&self);
 }
 
 /// What a packet of the render node has beside its command.
 ///
-/// Context: it is dropped in process context, no lock held.
+/// Context: it is dropped in process context, no message lock held.
 pub(crate) struct Tail {
-    kept: Option<KBox<dyn Kept>>,
+    listener: Arc<dyn Listener>,
+    /// The bytes of the client that the packet has.
+    bytes: Option<Bytes>,
     /// The device answers when the work of its GPU is done.
     is_fenced: bool,
-    /// The memory of the packet when it has ended, and how many bytes the device wrote.
-    answer: Option<(CommandBuffer, u32)>,
+    /// The memory of the packet when it has ended.
+    buffer: Option<CommandBuffer>,
     /// Another packet that has ended.
     next: Option<KBox<Tail>>,
 }
 
 impl Tail {
-    /// Makes one that keeps `kept`.
+    /// Makes one for a packet of whose end `listener` hears.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
     #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
-    pub(crate) fn new(kept: Option<KBox<dyn Kept>>) -> Result<KBox<Self>> {
+    pub(crate) fn new(listener: Arc<dyn Listener>) -> Result<KBox<Self>> {
         let this = Self {
-            kept,
+            listener,
+            bytes: None,
             is_fenced: false,
-            answer: None,
+            buffer: None,
             next: None,
         };
         Ok(KBox::new(this, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// The packet has these bytes until its memory is free.
+    #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+    pub(crate) fn set_bytes(&mut self, bytes: Option<Bytes>) {
+        self.bytes = bytes;
     }
 
     pub(super) fn set_fenced(&mut self) {
@@ -64,57 +86,57 @@ impl Tail {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        if let Some(kept) = &mut self.kept {
-            let answer = self.answer.as_ref();
-            kept.ended(answer.map(|(buffer, written)| (buffer, *written)));
-        }
-        // Before the memory of the packet.
-        self.kept = None;
+        self.listener.ended();
     }
 }
 
+/// Most packets that have ended and wait for the next one: the DPC frees the memory of more.
+const MOST_ENDED: u16 = 16;
+
 /// Packets of the render node that have ended.
-pub(crate) struct EndedPackets(Option<KBox<Tail>>);
+pub(crate) struct EndedPackets {
+    newest: Option<KBox<Tail>>,
+    count: u16,
+    /// One has more memory than a slot.
+    is_large: bool,
+}
 
 impl EndedPackets {
     pub(super) const fn new() -> Self {
-        Self(None)
+        Self {
+            newest: None,
+            count: 0,
+            is_large: false,
+        }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_none()
+    /// Returns whether they cannot wait for the next packet of a client.
+    pub(super) fn need_dpc(&self) -> bool {
+        self.newest.as_ref().is_some_and(|tail| {
+            self.is_large || self.count >= MOST_ENDED || tail.listener.is_waiting()
+        })
     }
 
-    /// Adds one, of which the device wrote so many bytes.
-    pub(super) fn push(&mut self, mut tail: KBox<Tail>, buffer: CommandBuffer, written: u32) {
-        tail.answer = Some((buffer, written));
-        tail.next = self.0.take();
-        self.0 = Some(tail);
+    /// Adds one.
+    pub(super) fn push(&mut self, mut tail: KBox<Tail>, buffer: CommandBuffer) {
+        self.is_large |= !matches!(buffer, CommandBuffer::Slot(_));
+        self.count = self.count.saturating_add(1);
+        tail.buffer = Some(buffer);
+        tail.next = self.newest.take();
+        self.newest = Some(tail);
     }
 
     pub(super) fn take(&mut self) -> Self {
-        Self(self.0.take())
-    }
-
-    /// Drops the packets, in the order in which they ended.
-    ///
-    /// Context: process, no lock held.
-    pub(crate) fn finish(mut self) {
-        let mut oldest = Self::new();
-        while let Some(mut tail) = self.0.take() {
-            self.0 = tail.next.take();
-            tail.next = oldest.0.take();
-            oldest.0 = Some(tail);
-        }
-        drop(oldest);
+        core::mem::replace(self, Self::new())
     }
 }
 
+/// Context: process, no message lock held.
 impl Drop for EndedPackets {
     fn drop(&mut self) {
         // One by one: one in the other would take a lot of stack.
-        while let Some(mut tail) = self.0.take() {
-            self.0 = tail.next.take();
+        while let Some(mut tail) = self.newest.take() {
+            self.newest = tail.next.take();
         }
     }
 }
@@ -184,7 +206,7 @@ impl Virtqueue {
     ) -> Ended {
         let result = result_of(&buffer, written);
         self.fenced -= u16::from(tail.is_fenced);
-        self.ended.push(tail, buffer, written);
+        self.ended.push(tail, buffer);
         Ended::Render(id, result)
     }
 

@@ -33,8 +33,7 @@ use crate::{
     },
     render::{
         client_buffer,
-        Context,
-        Ended, //
+        Context, //
     },
     scheduler::{
         submit_promised,
@@ -96,8 +95,8 @@ impl Submission<'_> {
                 None => Ok(None),
             }
         })?;
-        let ended = Ended::new(context.render(), promise.take_bytes());
-        let tail = Tail::new(Some(KBox::new(ended, GFP_KERNEL_ACCOUNT)?))?;
+        let mut tail = Tail::new(context.render().clone())?;
+        tail.set_bytes(promise.take_bytes());
         with_adapter(self.dev, |adapter| {
             let gpu = adapter.miniport();
             // After the promise, which is no good after a reset.

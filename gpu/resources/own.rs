@@ -14,6 +14,10 @@ use kernel::{
         RBTree,
         RBTreeNodeReservation, //
     },
+    sync::atomic::{
+        Full,
+        Relaxed, //
+    },
 };
 
 use super::{
@@ -230,6 +234,8 @@ impl ResourceTable {
         }
         let Objects { live, unused, .. } = objects;
         move_to(live, unused, id, |state| state.remains = Some(remains));
+        // Before anybody looks whether something works on it.
+        self.may_have_retired.xchg(true, Full);
         true
     }
 
@@ -270,13 +276,28 @@ impl ResourceTable {
             unused, leaving, ..
         } = &mut self.inner.lock().objects;
         move_to(leaving, unused, id, |_| {});
+        self.may_have_retired.store(true, Relaxed);
     }
 
     /// Returns whether there are objects of which the device should let go.
     ///
     /// Context: process.
     pub(crate) fn has_retired(&self) -> bool {
-        self.inner.lock().objects.has_unused()
+        if !self.may_have_retired() {
+            return false;
+        }
+        let inner = self.inner.lock();
+        let found = inner.objects.has_unused();
+        // Under the lock, under which it is set.
+        self.may_have_retired.store(found, Relaxed);
+        found
+    }
+
+    /// Returns false if there is no such object. There may be none else, too.
+    ///
+    /// Context: any.
+    pub(crate) fn may_have_retired(&self) -> bool {
+        self.may_have_retired.load(Relaxed)
     }
 
     /// Never gives the memory of objects back: the device did not reset.

@@ -175,6 +175,11 @@ impl<E: Engine> NodeQueue<E> {
         })
     }
 
+    /// Takes what is left of packets that have ended, see [`Engine::take_remains`].
+    pub(in crate::scheduler) fn take_remains(&mut self) -> Option<E::Remains> {
+        self.engine.as_mut().map(|engine| engine.take_remains())
+    }
+
     /// Hands packets out while the engine takes them.
     pub(in crate::scheduler) fn dispatch_render(&mut self) {
         while self.handed_out.len() < self.share {

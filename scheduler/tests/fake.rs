@@ -62,6 +62,7 @@ pub(super) enum FakePacket {
 
 impl Engine for FakeEngine {
     type Packet = FakePacket;
+    type Remains = ();
 
     fn capacity(&self) -> usize {
         ROOM
@@ -98,6 +99,8 @@ impl Engine for FakeEngine {
     fn suppresses_interrupts(&self) -> bool {
         self.suppressed
     }
+
+    fn take_remains(&mut self) {}
 
     fn is_overdue(&self) -> bool {
         self.overdue && !self.taken.is_empty()
