@@ -238,7 +238,7 @@ impl ResourceTable {
     /// Returns how often the device was reset.
     ///
     /// Context: any.
-    pub(super) fn resets(&self) -> u64 {
+    pub(crate) fn resets(&self) -> u64 {
         self.resets.load(Relaxed)
     }
 

@@ -104,10 +104,22 @@ struct Attachment {
 
 /// A context in the host.
 #[derive(Clone, Copy)]
-struct Host {
+pub(crate) struct Host {
     id: u32,
     /// Of the device that was told.
     incarnation: u64,
+}
+
+impl Host {
+    /// Returns the number of the context.
+    ///
+    /// Errors: [`EIO`] if a reset has lost it. Context: any.
+    pub(crate) fn id(&self, gpu: &Gpu<'_>) -> Result<u32> {
+        match self.incarnation == gpu.incarnation() {
+            true => Ok(self.id),
+            false => Err(EIO),
+        }
+    }
 }
 
 struct State {
@@ -241,13 +253,15 @@ impl Context {
         self.state.lock().host.is_some()
     }
 
-    /// Returns the number of the context in the host.
+    /// Returns whether the host has the context.
     ///
     /// Errors: [`EIO`] if a reset has lost it. Context: process.
-    pub(crate) fn host_id(&self, gpu: &Gpu<'_>) -> Result<u32> {
-        match self.state.lock().host {
-            Some(host) if host.incarnation == gpu.incarnation() => Ok(host.id),
-            _ => Err(EIO),
+    pub(crate) fn check(&self) -> Result<bool> {
+        let host = self.state.lock().host;
+        match host {
+            None => Ok(false),
+            Some(host) if host.incarnation == self.render.resources().resets() => Ok(true),
+            Some(_) => Err(EIO),
         }
     }
 
@@ -288,13 +302,15 @@ impl Context {
         Ok(Some(()))
     }
 
-    /// Tells the host of all that the file has opened. [`None`] if there is no room.
+    /// Tells the host of all that the file has opened. Returns the context there; [`None`] if there
+    /// is no room.
     ///
-    /// Errors: [`EIO`] if a reset has lost the context, and those of [`Self::create`]. Context:
-    /// process.
-    pub(crate) fn attach_pending(&self, adapter: &Adapter<Gpu<'_>>) -> Result<Option<()>> {
-        let attached = self.state.lock().attach_pending(adapter)?;
-        Ok(attached.then_some(()))
+    /// Errors: [`EIO`] if a reset has lost the context, or there is none, and those of
+    /// [`Self::create`]. Context: process.
+    pub(crate) fn attach_pending(&self, adapter: &Adapter<Gpu<'_>>) -> Result<Option<Host>> {
+        let mut state = self.state.lock();
+        let host = state.host.ok_or(EIO)?;
+        Ok(state.attach_pending(adapter)?.then_some(host))
     }
 
     /// The file gets a handle of an object. The host is told with [`Self::attach_pending`].

@@ -70,13 +70,16 @@ pub(super) fn when_room<R>(
 
 /// Makes the context of a file in the host, unless it has one.
 ///
-/// Errors: [`EIO`] if a reset has lost it or a packet of this file made the device hang, and those
-/// of [`when_room`].
+/// Errors: [`EIO`] if a reset has lost it or a packet of this file made the device hang; [`ENODEV`]
+/// if the device is gone; those of [`when_room`].
 pub(super) fn ensure_context(dev: &RustGpuDevice<drm::Ioctl>, context: &Arc<Context>) -> Result {
     if context.client().is_guilty() {
         return Err(EIO);
     }
-    if !context.exists() {
+    if dev.fences.is_unplugged() {
+        return Err(ENODEV);
+    }
+    if !context.check()? {
         match when_room(dev, |adapter| {
             context.create(adapter, &ContextInit::default())
         }) {
@@ -85,7 +88,7 @@ pub(super) fn ensure_context(dev: &RustGpuDevice<drm::Ioctl>, context: &Arc<Cont
             other => other?,
         }
     }
-    with_adapter(dev, |adapter| context.host_id(adapter.miniport())).map(|_| ())
+    Ok(())
 }
 
 /// A handle of an object is opened: the context of the file may use it.

@@ -167,13 +167,10 @@ pub(super) fn named(
     context: &Context,
     object: &Object,
 ) -> Result<u32> {
-    let Some(own) = object.own() else {
-        return canonical(dev, context, object);
-    };
-    let incarnation = with_adapter(dev, |adapter| Ok(adapter.miniport().incarnation()))?;
-    match own.incarnation == incarnation {
-        true => Ok(own.id),
-        false => Err(EIO),
+    match object.own() {
+        None => canonical(dev, context, object),
+        Some(own) if own.incarnation == context.render().resources().resets() => Ok(own.id),
+        Some(_) => Err(EIO),
     }
 }
 
@@ -185,24 +182,9 @@ pub(super) fn named_all(
     context: &Context,
     objects: &[ARef<Object>],
 ) -> Result {
-    let mut pictures = false;
-    with_adapter(dev, |adapter| {
-        let incarnation = adapter.miniport().incarnation();
-        for object in objects {
-            match object.own() {
-                Some(own) if own.incarnation != incarnation => return Err(EIO),
-                Some(_) => {}
-                None => pictures = true,
-            }
-        }
-        Ok(())
-    })?;
-    if pictures {
-        for object in objects {
-            named(dev, context, object)?;
-        }
-    }
-    Ok(())
+    objects
+        .iter()
+        .try_for_each(|object| named(dev, context, object).map(|_| ()))
 }
 
 /// Handles `DRM_IOCTL_VIRTGPU_MAP`: tells the offset at which an object can be mapped.

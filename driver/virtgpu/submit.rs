@@ -25,12 +25,12 @@ use crate::{
         Command,
         Header, //
     },
-    driver::ioctl::with_adapter,
     gpu::{
         Gpu,
         Object,
         RustGpuDevice, //
     },
+    irq::Adapter,
     render::{
         client_buffer,
         Context, //
@@ -81,7 +81,7 @@ impl Submission<'_> {
         command: &C,
         payload: &[u8],
         fence: Option<PacketFence>,
-        prepare: impl FnOnce(&Gpu<'_>) -> Result,
+        prepare: impl Fn(&Gpu<'_>) -> Result,
     ) -> Result<Option<ARef<Fence>>> {
         let context = self.context;
         // What fits beside the command is no more than a place.
@@ -89,38 +89,50 @@ impl Submission<'_> {
             true => 0,
             false => payload.len(),
         };
-        let mut promise = when_room(self.dev, |adapter| {
-            match context.attach_pending(adapter)? {
-                Some(()) => Promise::new(adapter, context.client(), bytes),
-                None => Ok(None),
-            }
-        })?;
-        let mut tail = Tail::new(context.render().clone())?;
-        tail.set_bytes(promise.take_bytes());
-        with_adapter(self.dev, |adapter| {
+        let mut parts = Some((Tail::new(context.render().clone())?, fence));
+        let fence = when_room(self.dev, |adapter| {
             let gpu = adapter.miniport();
+            let Some(host) = context.attach_pending(adapter)? else {
+                return Ok(None);
+            };
+            let Some(mut promise) = Promise::new(adapter, context.client(), bytes)? else {
+                return Ok(None);
+            };
             // After the promise, which is no good after a reset.
-            let header = Header::of_context(context.host_id(gpu)?).on_ring(self.ring);
+            let header = Header::of_context(host.id(gpu)?).on_ring(self.ring);
             let buffer = client_buffer(gpu, command, header, payload)?;
             prepare(gpu)?;
-            let packet = Packet::render(buffer, tail);
-            let submitted = lock_all(self.objects, |locked| {
-                let submitted = submit_promised(adapter, promise, packet, fence)?;
-                if let Some(fence) = &submitted.fence {
-                    locked.add_fence(fence, Usage::Write);
-                }
-                Ok(submitted.fence)
-            })?;
-            // Outside of the locks of the objects.
-            submitted.map_err(|refused: Refused<Packet>| {
-                drop(refused.packet);
-                refused.error
-            })
-        })
-        .inspect(|fence| {
-            if let Some(fence) = fence {
-                context.set_timeline(self.ring, fence.context());
+            // They are there: from here on it ends, well or not.
+            let (mut tail, fence) = parts.take().ok_or(EINVAL)?;
+            tail.set_bytes(promise.take_bytes());
+            self.give(adapter, promise, Packet::render(buffer, tail), fence)
+                .map(Some)
+        })?;
+        if let Some(fence) = &fence {
+            context.set_timeline(self.ring, fence.context());
+        }
+        Ok(fence)
+    }
+
+    /// Submits the packet, and puts its fence on the objects.
+    fn give(
+        &self,
+        adapter: &Adapter<Gpu<'_>>,
+        promise: Promise,
+        packet: Packet,
+        fence: Option<PacketFence>,
+    ) -> Result<Option<ARef<Fence>>> {
+        let submitted = lock_all(self.objects, |locked| {
+            let submitted = submit_promised(adapter, promise, packet, fence)?;
+            if let Some(fence) = &submitted.fence {
+                locked.add_fence(fence, Usage::Write);
             }
+            Ok(submitted.fence)
+        })?;
+        // Outside of the locks of the objects.
+        submitted.map_err(|refused: Refused<Packet>| {
+            drop(refused.packet);
+            refused.error
         })
     }
 }

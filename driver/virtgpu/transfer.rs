@@ -115,7 +115,7 @@ fn submit<C: Command>(
     context: &Arc<Context>,
     object: &ARef<Object>,
     transfer: &C,
-    prepare: impl FnOnce(&Gpu<'_>) -> Result,
+    prepare: impl Fn(&Gpu<'_>) -> Result,
 ) -> Result<u32> {
     let fence = context.client().new_fence()?;
     let submission = Submission {
