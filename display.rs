@@ -60,8 +60,10 @@ mod screen;
 
 #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
 pub(crate) use self::backing::{
+    any_list as list_any_pages,
     attach_command,
-    attach_list as list_pages, //
+    attach_list as list_pages,
+    PieceList, //
 };
 use self::{
     backing::attach_list,

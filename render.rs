@@ -47,7 +47,10 @@ use crate::{
         Gpu,
         ResourceTable, //
     },
-    irq::Adapter,
+    irq::{
+        Adapter,
+        Status, //
+    },
     scheduler::{
         self,
         Fences,
@@ -242,7 +245,7 @@ impl Render {
                 ..Default::default()
             };
             self.resources.take_retired(id);
-            if !send(adapter, 0, &unref, || Completion::Destroyed(id))? {
+            if !send_in_round(adapter, 0, &unref, || Completion::Destroyed(id))? {
                 self.resources.put_back_retired(id);
                 break;
             }
@@ -277,6 +280,22 @@ impl Listener for Render {
     }
 }
 
+/// Makes a packet of a command of the driver for a context; 0 for none. [`None`] if there is no
+/// memory for it now.
+fn packet<C: Command>(
+    gpu: &Gpu<'_>,
+    context: u32,
+    command: &C,
+    completion: impl FnOnce() -> Completion,
+) -> Result<Option<Packet>> {
+    // Not of the memory that clients can have all of.
+    let Some(mut buffer) = gpu.spare_slot(Node::Control) else {
+        return Ok(None);
+    };
+    buffer.write_request(command, Header::of_context(context))?;
+    Ok(Some(Packet::Command(buffer, completion())))
+}
+
 /// Sends a command of the driver for a context; 0 for none. Returns false if there is no room now.
 ///
 /// Errors: those of [`Fences::check`]. Context: process.
@@ -286,13 +305,28 @@ fn send<C: Command>(
     command: &C,
     completion: impl FnOnce() -> Completion,
 ) -> Result<bool> {
-    // Not of the memory that clients can have all of.
-    let Some(mut buffer) = adapter.miniport().spare_slot(Node::Control) else {
-        return Ok(false);
-    };
-    buffer.write_request(command, Header::of_context(context))?;
-    let packet = Packet::Command(buffer, completion());
-    Ok(send_packet(adapter, packet)?.is_none())
+    match packet(adapter.miniport(), context, command, completion)? {
+        Some(packet) => Ok(send_packet(adapter, packet)?.is_none()),
+        None => Ok(false),
+    }
+}
+
+/// Does the same for the submission thread, at the end of whose round the device is told.
+///
+/// Errors: as [`send`]. Context: process (the submission thread).
+fn send_in_round<C: Command>(
+    adapter: &Adapter<Gpu<'_>>,
+    context: u32,
+    command: &C,
+    completion: impl FnOnce() -> Completion,
+) -> Result<bool> {
+    match packet(adapter.miniport(), context, command, completion)? {
+        Some(packet) => {
+            let sent = scheduler::submit_in_round(adapter, Node::Control, packet);
+            Ok(refused(adapter.miniport(), sent)?.is_none())
+        }
+        None => Ok(false),
+    }
 }
 
 /// Sends a packet of the driver. It comes back if there is no room now, and is lost if the device
@@ -300,11 +334,17 @@ fn send<C: Command>(
 ///
 /// Errors: [`EIO`] if it is lost, and those of [`Fences::check`]. Context: process.
 fn send_packet(adapter: &Adapter<Gpu<'_>>, packet: Packet) -> Result<Option<Packet>> {
-    match scheduler::submit(adapter, Node::Control, packet) {
+    let sent = scheduler::submit(adapter, Node::Control, packet);
+    refused(adapter.miniport(), sent)
+}
+
+/// Returns the packet that was not taken; see [`send_packet`].
+fn refused(gpu: &Gpu<'_>, sent: Result<Result<(), Packet>, Status>) -> Result<Option<Packet>> {
+    match sent {
         Ok(Ok(())) => Ok(None),
         Ok(Err(packet)) => Ok(Some(packet)),
         Err(_) => {
-            adapter.miniport().fences().check()?;
+            gpu.fences().check()?;
             Err(EIO)
         }
     }

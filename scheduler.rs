@@ -287,6 +287,22 @@ pub(crate) fn submit<H: Hardware>(
     })
 }
 
+/// Does the same for the [drain](Hardware::drain) of a round of the submission thread. The device is
+/// told at the end of the round, of all that was submitted in it.
+///
+/// Errors: as [`submit`]. Context: process (the submission thread).
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+pub(crate) fn submit_in_round<H: Hardware>(
+    adapter: &Adapter<H>,
+    node: Node,
+    packet: <H::Engine as Engine>::Packet,
+) -> Result<Result<(), <H::Engine as Engine>::Packet>, Status> {
+    adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
+        let queue = H::node(state, node).ok_or(Status::Unsuccessful)?;
+        Ok(queue.submit_kernel(packet))
+    })?
+}
+
 /// Submits the packets of `batch`, the driver's, to `node` in their order, all in one critical
 /// section and with one kick. Leaves in `batch` what did not fit.
 ///

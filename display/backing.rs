@@ -29,6 +29,31 @@ use crate::{
 /// The most pieces of an object that the device takes: QEMU refuses more.
 const MAX_ENTRIES: usize = 16_384;
 
+/// The most pieces in a [`ShortList`].
+const SHORT: usize = 8;
+
+/// A list of the few pieces that most small objects have: it follows the command in a slot.
+pub(crate) struct ShortList {
+    entries: [MemEntry; SHORT],
+    count: usize,
+}
+
+impl ShortList {
+    /// Returns its bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.entries
+            .get(..self.count)
+            .map_or(&[], |entries| entries.as_bytes())
+    }
+}
+
+/// A list of the pieces of an object.
+pub(crate) enum PieceList {
+    Short(ShortList),
+    /// With room for the command.
+    Long(KBox<DedicatedBuffer>),
+}
+
 /// Makes room for RESOURCE_ATTACH_BACKING of the pages of `object`, and writes their list.
 ///
 /// The pages of an object stay where they are from here on: mapped for DMA, or only pinned if the
@@ -40,11 +65,27 @@ const MAX_ENTRIES: usize = 16_384;
 ///
 /// Context: process.
 pub(crate) fn attach_list(gpu: &Gpu<'_>, object: &Object) -> Result<KBox<DedicatedBuffer>> {
+    match piece_list(gpu, object, 0)? {
+        PieceList::Long(list) => Ok(list),
+        PieceList::Short(_) => Err(EINVAL),
+    }
+}
+
+/// Does the same, but makes a short list if that has room for all pieces.
+///
+/// Errors and context: as [`attach_list`].
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+pub(crate) fn any_list(gpu: &Gpu<'_>, object: &Object) -> Result<PieceList> {
+    piece_list(gpu, object, SHORT)
+}
+
+/// Makes a list of the pieces of an object: a short one of up to `short` pieces.
+fn piece_list(gpu: &Gpu<'_>, object: &Object, short: usize) -> Result<PieceList> {
     let dev = gpu.device();
     match gpu.dma().addressing() {
         Addressing::Dma(device) => {
             let table = object.sg_table(dev)?;
-            write_list(gpu, || {
+            write_list(gpu, short, || {
                 table
                     .iter()
                     .map(|entry| (device.address(entry.into()), length(entry)))
@@ -53,7 +94,7 @@ pub(crate) fn attach_list(gpu: &Gpu<'_>, object: &Object) -> Result<KBox<Dedicat
         Addressing::Physical(device) if object.is_imported() => {
             let direct = dev.direct_dma().ok_or(EOPNOTSUPP)?;
             let table = object.sg_table(dev)?;
-            write_list(gpu, || {
+            write_list(gpu, short, || {
                 table.iter().map(|entry| {
                     let address = PhysAddress::of_import(direct, entry);
                     (device.address(address), length(entry))
@@ -62,7 +103,7 @@ pub(crate) fn attach_list(gpu: &Gpu<'_>, object: &Object) -> Result<KBox<Dedicat
         }
         Addressing::Physical(device) => {
             let pages = object.pin()?;
-            write_list(gpu, || {
+            write_list(gpu, short, || {
                 PhysAddress::of_pages(&pages)
                     .map(|address| (device.address(address), PAGE_SIZE as u64))
             })
@@ -70,8 +111,8 @@ pub(crate) fn attach_list(gpu: &Gpu<'_>, object: &Object) -> Result<KBox<Dedicat
     }
 }
 
-/// Does the rest of [`attach_list`] with address and length of all pieces, in order.
-fn write_list<I>(gpu: &Gpu<'_>, pieces: impl Fn() -> I) -> Result<KBox<DedicatedBuffer>>
+/// Does the rest of [`piece_list`] with address and length of all pieces, in order.
+fn write_list<I>(gpu: &Gpu<'_>, short: usize, pieces: impl Fn() -> I) -> Result<PieceList>
 where
     I: Iterator<Item = (u64, u64)>,
 {
@@ -82,19 +123,31 @@ where
     if count > MAX_ENTRIES {
         return Err(E2BIG);
     }
+    let entries = || {
+        merged(pieces()).map(|(address, length)| MemEntry {
+            addr: address.into(),
+            length: length.into(),
+            ..Default::default()
+        })
+    };
+    if (1..=short).contains(&count) {
+        let mut list = ShortList {
+            entries: [MemEntry::default(); SHORT],
+            count,
+        };
+        for (to, entry) in list.entries.iter_mut().zip(entries()) {
+            *to = entry;
+        }
+        return Ok(PieceList::Short(list));
+    }
     let size = <Attach as Command>::Response::SIZE;
     let mut buffer = DedicatedBuffer::new(dev, dma, Attach::SIZE, size, GFP_KERNEL)?;
     let len = count * size_of::<MemEntry>();
     buffer.add_payload(dev, dma, len, gpu.max_pieces(), GFP_KERNEL)?;
-    for (index, (address, length)) in merged(pieces()).enumerate() {
-        let entry = MemEntry {
-            addr: address.into(),
-            length: length.into(),
-            ..Default::default()
-        };
+    for (index, entry) in entries().enumerate() {
         buffer.write_payload(index * size_of::<MemEntry>(), entry.as_bytes())?;
     }
-    Ok(buffer)
+    Ok(PieceList::Long(buffer))
 }
 
 /// Returns the length of a mapped piece, in bytes.
@@ -106,13 +159,13 @@ fn length(entry: &SGEntry) -> u64 {
     entry.dma_len().into()
 }
 
-/// Returns the command for a list that [`attach_list`] made.
+/// Returns the command for a list of so many bytes.
 ///
-/// Errors: [`EOVERFLOW`]: it made no such list.
-pub(crate) fn attach_command(id: u32, list: &DedicatedBuffer) -> Result<ResourceAttachBacking> {
+/// Errors: [`EOVERFLOW`]: there is no such list.
+pub(crate) fn attach_command(id: u32, len: usize) -> Result<ResourceAttachBacking> {
     Ok(ResourceAttachBacking {
         resource_id: id.into(),
-        nr_entries: u32::try_from(list.payload_len() / size_of::<MemEntry>())?.into(),
+        nr_entries: u32::try_from(len / size_of::<MemEntry>())?.into(),
     })
 }
 

@@ -255,7 +255,7 @@ impl<'a> Follow<'_, 'a> {
         }
         if resource.attached == Told::No {
             let list = resource.take_list().ok_or(EAGAIN)?;
-            let attach = attach_command(id, &list)?;
+            let attach = attach_command(id, list.payload_len())?;
             let completion = Completion::Attached(id);
             self.push(Packet::with_payload(list, &attach, completion)?)?;
             resource.attached = Told::Sent;

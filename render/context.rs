@@ -55,6 +55,7 @@ use crate::{
 
 use super::{
     send,
+    send_in_round,
     Render, //
 };
 
@@ -431,7 +432,7 @@ impl Context {
     /// Sends what the context `id` should let go of, and destroys it if the file is closed. Returns
     /// false if there is no more room.
     ///
-    /// Errors: those of [`send`]. Context: process (the submission thread).
+    /// Errors: those of [`send_in_round`]. Context: process (the submission thread).
     pub(super) fn drain(&self, adapter: &Adapter<Gpu<'_>>, id: u32) -> Result<bool> {
         loop {
             let mut state = self.state.lock();
@@ -447,7 +448,7 @@ impl Context {
                 resource_id: attachment.resource.into(),
                 ..Default::default()
             };
-            if !is_lost && !send(adapter, id, &detach, || Completion::None)? {
+            if !is_lost && !send_in_round(adapter, id, &detach, || Completion::None)? {
                 return Ok(false);
             }
             attachment.object.attached.fetch_sub(1, Relaxed);
@@ -470,7 +471,7 @@ impl Context {
         }
         let is_lost = state.is_lost(adapter.miniport());
         if !is_lost && !state.destroy_sent {
-            if !send(adapter, id, &CtxDestroy, || Batch::add(&self.destroyed))? {
+            if !send_in_round(adapter, id, &CtxDestroy, || Batch::add(&self.destroyed))? {
                 return Ok(false);
             }
             state.destroy_sent = true;

@@ -9,10 +9,15 @@ use kernel::{
 };
 
 use crate::{
-    command::ResourceCreate3d,
+    command::{
+        Header,
+        ResourceCreate3d, //
+    },
     display::{
         attach_command,
-        list_pages, //
+        list_any_pages,
+        list_pages,
+        PieceList, //
     },
     gpu::{
         Gpu,
@@ -22,6 +27,12 @@ use crate::{
         Told, //
     },
     irq::Adapter,
+    scheduler::{
+        submit_batch,
+        Fifo,
+        Interrupt,
+        Node, //
+    },
     virtqueue::{
         CommandBuffer,
         Completion,
@@ -30,6 +41,7 @@ use crate::{
 };
 
 use super::{
+    client_buffer,
     send,
     send_packet, //
 };
@@ -37,11 +49,15 @@ use super::{
 /// The commands that make the resource of an object.
 pub(crate) struct NewObject {
     own: OwnResource,
-    /// [`None`] when it is sent.
-    create: Option<ResourceCreate3d>,
-    /// The list of its pages; [`None`] when it is sent.
-    attach: Option<Packet>,
+    create: ResourceCreate3d,
+    /// RESOURCE_CREATE_3D is sent.
+    is_created: bool,
+    /// What is not sent.
+    packets: Fifo<Packet>,
 }
+
+/// RESOURCE_CREATE_3D, and the list of pages.
+const PACKETS: usize = 2;
 
 impl NewObject {
     /// Makes the commands. The pages of `object` stay where they are from here on.
@@ -50,21 +66,21 @@ impl NewObject {
     /// Context: process.
     pub(crate) fn new(gpu: &Gpu<'_>, object: &Object, create: ResourceCreate3d) -> Result<Self> {
         let own = object.own().ok_or(EINVAL)?;
-        let list = list_pages(gpu, object)?;
+        let list = list_any_pages(gpu, object)?;
         // A use of the pages that does not end with the driver: the device may not let go of them.
         object.pin()?;
-        let attach = attach_command(own.id, &list)?;
+        let mut packets = Fifo::new(PACKETS)?;
+        let attach = attach_packet(gpu, own.id, list)?;
+        // Cannot fail: it is empty.
+        packets.push(attach).map_err(|_| EINVAL)?;
         Ok(Self {
             own,
-            create: Some(ResourceCreate3d {
+            create: ResourceCreate3d {
                 resource_id: own.id.into(),
                 ..create
-            }),
-            attach: Some(Packet::with_payload(
-                list,
-                &attach,
-                Completion::Attached(own.id),
-            )?),
+            },
+            is_created: false,
+            packets,
         })
     }
 
@@ -78,20 +94,51 @@ impl NewObject {
             return Err(EIO);
         }
         let id = self.own.id;
-        if let Some(create) = &self.create {
+        if !self.is_created {
+            // Not of the memory that clients can have all of.
+            let Some(mut buffer) = gpu.spare_slot(Node::Control) else {
+                return Ok(None);
+            };
+            buffer.write_request(&self.create, Header::default())?;
+            let create = Packet::Command(buffer, Completion::Created(id));
+            // Cannot fail: there is room for both.
+            self.packets.unpop(create).map_err(|_| EINVAL)?;
             // First: the answer may be there before the call returns.
             gpu.resources().set_own_sent(id, true);
-            let sent = send(adapter, 0, create, || Completion::Created(id));
-            if sent != Ok(true) {
+        }
+        let sent = submit_batch(adapter, Node::Control, &mut self.packets, Interrupt::Wanted);
+        if !self.is_created {
+            self.is_created = self.packets.len() < PACKETS;
+            if !self.is_created {
                 gpu.resources().set_own_sent(id, false);
-                return sent.map(|_| None);
+                // Nobody waits with memory of the driver.
+                drop(self.packets.pop());
             }
-            self.create = None;
         }
-        if let Some(packet) = self.attach.take() {
-            self.attach = send_packet(adapter, packet)?;
+        if sent.is_err() {
+            gpu.fences().check()?;
+            return Err(EIO);
         }
-        Ok(self.attach.is_none().then_some(()))
+        Ok(self.packets.is_empty().then_some(()))
+    }
+}
+
+/// Returns the packet that tells the device of the pages of an object.
+///
+/// Errors: [`ENOMEM`], [`EOVERFLOW`]. Context: process.
+fn attach_packet(gpu: &Gpu<'_>, id: u32, list: PieceList) -> Result<Packet> {
+    let completion = Completion::Attached(id);
+    match list {
+        PieceList::Short(list) => {
+            let bytes = list.as_bytes();
+            let attach = attach_command(id, bytes.len())?;
+            let buffer = client_buffer(gpu, &attach, Header::default(), bytes)?;
+            Ok(Packet::Command(buffer, completion))
+        }
+        PieceList::Long(list) => {
+            let attach = attach_command(id, list.payload_len())?;
+            Packet::with_payload(list, &attach, completion)
+        }
     }
 }
 
@@ -134,7 +181,7 @@ fn tell(adapter: &Adapter<Gpu<'_>>, id: u32, resource: &mut Resource) -> Result<
     }
     if resource.attached == Told::No {
         let list = resource.take_list().ok_or(EIO)?;
-        let attach = attach_command(id, &list)?;
+        let attach = attach_command(id, list.payload_len())?;
         let packet = Packet::with_payload(list, &attach, Completion::Attached(id))?;
         if let Some(packet) = send_packet(adapter, packet)? {
             if let Packet::Command(CommandBuffer::Dedicated(list), _) = packet {
