@@ -51,6 +51,10 @@ const MAX_SIZE: u32 = 16 << 20;
 /// The most objects of a submission.
 const MAX_OBJECTS: u32 = 1 << 16;
 
+/// The most handles, and the most bytes of a stream, that are read without an allocation.
+const FEW_HANDLES: usize = 16;
+const FEW_BYTES: usize = 128;
+
 /// Handles `DRM_IOCTL_VIRTGPU_EXECBUFFER`: submits a stream of commands to the context of the file.
 ///
 /// Never waits for what else works on the objects. Its own fence is published on each, as one that
@@ -84,7 +88,7 @@ pub(crate) fn execbuffer(
         (true, Some(ring)) => Some(context.client().new_ring_fence(ring)?),
     };
     let objects = read_objects(args, file)?;
-    let stream = read_stream(args)?;
+    let stream = Stream::read(args)?;
     let out_file = OutFile::new(args)?;
     let out_objects = out_objects(args, file)?;
     let timeline = context.timeline(ring);
@@ -102,7 +106,7 @@ pub(crate) fn execbuffer(
         objects: &objects,
         ring,
     };
-    let fence = submission.submit(&command, &stream, fence, |_| Ok(()))?;
+    let fence = submission.submit(&command, stream.bytes(), fence, |_| Ok(()))?;
     // From here on nothing fails.
     if let Some(fence) = fence {
         if let Some(file) = out_file {
@@ -137,27 +141,53 @@ fn read_objects(
     }
     // CAST: checked just now.
     let count = args.num_bo_handles as usize;
-    let mut handles = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
-    let len = count * size_of::<u32>();
-    let mut reader = UserSlice::new(user_ptr(args.bo_handles)?, len).reader();
-    for _ in 0..count {
-        handles.push(reader.read::<u32>()?, GFP_KERNEL_ACCOUNT)?;
-    }
     let mut objects = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
+    let (mut few, mut many) = ([0u32; FEW_HANDLES], KVVec::new());
+    let handles = match few.get_mut(..count) {
+        Some(few) => few,
+        None => {
+            many.resize(count, 0u32, GFP_KERNEL_ACCOUNT)?;
+            &mut many
+        }
+    };
+    let reader = UserSlice::new(user_ptr(args.bo_handles)?, size_of_val(handles));
+    reader.reader().read_slice(handles.as_mut_bytes())?;
     for handle in handles {
-        objects.push(Object::lookup_handle(file, handle)?, GFP_KERNEL_ACCOUNT)?;
+        objects.push(Object::lookup_handle(file, *handle)?, GFP_KERNEL_ACCOUNT)?;
     }
     Ok(objects)
 }
 
-/// Copies the stream of a submission.
-fn read_stream(args: &uapi::drm_virtgpu_execbuffer) -> Result<KVVec<u8>> {
-    if args.size > MAX_SIZE {
-        return Err(E2BIG);
+/// The stream of a submission: a copy.
+struct Stream {
+    /// Of this many bytes, if they fit.
+    few: [u8; FEW_BYTES],
+    len: usize,
+    /// All of them else.
+    many: KVVec<u8>,
+}
+
+impl Stream {
+    /// Copies the stream.
+    fn read(args: &uapi::drm_virtgpu_execbuffer) -> Result<Self> {
+        if args.size > MAX_SIZE {
+            return Err(E2BIG);
+        }
+        let mut stream = Self {
+            few: [0; FEW_BYTES],
+            // CAST: checked just now.
+            len: args.size as usize,
+            many: KVVec::new(),
+        };
+        let user = UserSlice::new(user_ptr(args.command)?, stream.len);
+        match stream.few.get_mut(..stream.len) {
+            Some(few) => user.reader().read_slice(few)?,
+            None => user.read_all(&mut stream.many, GFP_KERNEL_ACCOUNT)?,
+        }
+        Ok(stream)
     }
-    // CAST: checked just now.
-    let size = args.size as usize;
-    let mut stream = KVVec::new();
-    UserSlice::new(user_ptr(args.command)?, size).read_all(&mut stream, GFP_KERNEL_ACCOUNT)?;
-    Ok(stream)
+
+    fn bytes(&self) -> &[u8] {
+        self.few.get(..self.len).unwrap_or(&self.many)
+    }
 }
