@@ -258,7 +258,7 @@ fn start_render(
     }
     let deadline = Monotonic::ktime_get().saturating_add(ANSWER_TIMEOUT_NS);
     let capsets = Capsets::ask(&engines.adapter, fences, capsets, deadline)?;
-    let render = Render::new(fences.clone(), resources.clone(), capsets)?;
+    let render = Render::new(fences.clone(), resources.clone(), capsets, gpu)?;
     drm.set_render(render.clone());
     gpu.set_feeder(render.clone());
     Ok(Some(StartedRender(render)))

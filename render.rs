@@ -33,6 +33,7 @@ use kernel::{
         Arc,
         Mutex, //
     },
+    uaccess::UserPtr, //
 };
 
 use crate::{
@@ -56,13 +57,15 @@ use crate::{
         Fences,
         Node, //
     },
+    transport::Addressing,
     virtqueue::{
         fits_slot,
         CommandBuffer,
         Completion,
         DedicatedBuffer,
         Listener,
-        Packet, //
+        Packet,
+        UserData, //
     },
 };
 
@@ -103,19 +106,23 @@ pub(crate) struct Render {
     capsets: Pin<KBox<Capsets>>,
     /// How many contexts are closed, and resources that one should let go of.
     leaving: Atomic<u32>,
+    /// In how many pieces data of clients may be that goes to the device as it is; [`None`] if it
+    /// has to be copied.
+    max_pieces: Option<usize>,
     /// Taken alone or under the lock of one context. Nothing is allocated or freed under it.
     #[pin]
     contexts: Mutex<Contexts>,
 }
 
 impl Render {
-    /// Makes the 3D side of a device with these capability sets.
+    /// Makes the 3D side of a device, which is that of `gpu`, with these capability sets.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
     pub(crate) fn new(
         fences: Arc<Fences>,
         resources: Arc<ResourceTable>,
         capsets: Pin<KBox<Capsets>>,
+        gpu: &Gpu<'_>,
     ) -> Result<Arc<Self>> {
         let contexts = Contexts {
             contexts: RBTree::new(),
@@ -128,6 +135,10 @@ impl Render {
                 resources,
                 capsets,
                 leaving: Atomic::new(0),
+                max_pieces: match gpu.dma().addressing() {
+                    Addressing::Physical(_) => Some(gpu.max_pieces()),
+                    Addressing::Dma(_) => None,
+                },
                 contexts <- new_mutex!(contexts, "rust_gpu::Contexts"),
             }),
             GFP_KERNEL,
@@ -137,6 +148,15 @@ impl Render {
     /// Returns the capability sets.
     pub(crate) fn capsets(&self) -> &Capsets {
         &self.capsets
+    }
+
+    /// Copies `len` bytes of a client to memory that goes to the device as it is. [`None`] if they
+    /// have to be copied once more, see [`Data`].
+    ///
+    /// Errors: [`ENOMEM`]; [`EFAULT`]. Context: process; may sleep, for as long as a client likes.
+    pub(crate) fn read(&self, from: UserPtr, len: usize) -> Result<Option<UserData>> {
+        let read = |pieces| UserData::read(from, len, pieces, GFP_KERNEL_ACCOUNT);
+        self.max_pieces.map(read).transpose()
     }
 
     /// Returns the resources of the host.
@@ -350,29 +370,60 @@ fn refused(gpu: &Gpu<'_>, sent: Result<Result<(), Packet>, Status>) -> Result<Op
     }
 }
 
-/// Writes a command of a client, and `payload` behind it, to memory of its own.
+/// What follows a command of a client.
+pub(crate) enum Data<'d> {
+    /// It will be copied.
+    Bytes(&'d [u8]),
+    /// It is there, until [`client_buffer`] takes it.
+    Pages(Option<UserData>),
+}
+
+impl Data<'_> {
+    /// Returns the number of bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Pages(data) => data.as_ref().map_or(0, UserData::len),
+        }
+    }
+}
+
+/// Writes a command of a client, and `data` behind it, to memory of its own.
 ///
-/// Errors: [`ENOMEM`]. Context: process.
+/// Errors: [`ENOMEM`]; [`EIO`] if the device takes less since it was reset. Context: process.
 pub(crate) fn client_buffer<C: Command>(
     gpu: &Gpu<'_>,
     command: &C,
     header: Header,
-    payload: &[u8],
+    data: &mut Data<'_>,
 ) -> Result<CommandBuffer> {
-    if fits_slot::<C>(payload.len()) {
-        if let Some(mut slot) = gpu.render_slot() {
-            slot.write_long(command, header, payload)?;
-            return Ok(slot);
+    let (dev, dma, gfp) = (gpu.device(), gpu.dma(), GFP_KERNEL_ACCOUNT);
+    let mut slot = gpu.render_slot();
+    if let Data::Bytes(bytes) = data {
+        if fits_slot::<C>(bytes.len()) {
+            if let Some(mut slot) = slot.take() {
+                slot.write_long(command, header, bytes)?;
+                return Ok(slot);
+            }
         }
     }
-    let (dev, dma, gfp) = (gpu.device(), gpu.dma(), GFP_KERNEL_ACCOUNT);
-    let mut buffer = DedicatedBuffer::new(dev, dma, C::SIZE, C::Response::SIZE, gfp)?;
-    if !payload.is_empty() {
-        buffer.add_payload(dev, dma, payload.len(), gpu.max_pieces(), gfp)?;
-        let mut offset = 0;
-        for bytes in payload.chunks(PAGE_SIZE) {
-            buffer.write_payload(offset, bytes)?;
-            offset += bytes.len();
+    let mut buffer = match slot {
+        Some(CommandBuffer::Slot(slot)) => DedicatedBuffer::in_slot(slot, C::SIZE, gfp)?,
+        _ => DedicatedBuffer::new(dev, dma, C::SIZE, C::Response::SIZE, gfp)?,
+    };
+    match data {
+        Data::Bytes([]) => {}
+        Data::Bytes(bytes) => {
+            buffer.add_payload(dev, dma, bytes.len(), gpu.max_pieces(), gfp)?;
+            let mut offset = 0;
+            for bytes in bytes.chunks(PAGE_SIZE) {
+                buffer.write_payload(offset, bytes)?;
+                offset += bytes.len();
+            }
+        }
+        Data::Pages(data) => {
+            let data = data.take_if(|data| data.count() <= gpu.max_pieces());
+            buffer.add_user_data(dma, data.ok_or(EIO)?, gfp)?;
         }
     }
     let mut buffer = CommandBuffer::from(buffer);

@@ -60,6 +60,7 @@ mod render;
 #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(unused_imports))]
 pub(crate) use self::{
     buffer::fits_slot,
+    payload::UserData,
     render::{
         EndedPackets,
         Listener,

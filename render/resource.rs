@@ -43,7 +43,8 @@ use crate::{
 use super::{
     client_buffer,
     send,
-    send_packet, //
+    send_packet,
+    Data, //
 };
 
 /// The commands that make the resource of an object.
@@ -132,7 +133,8 @@ fn attach_packet(gpu: &Gpu<'_>, id: u32, list: PieceList) -> Result<Packet> {
         PieceList::Short(list) => {
             let bytes = list.as_bytes();
             let attach = attach_command(id, bytes.len())?;
-            let buffer = client_buffer(gpu, &attach, Header::default(), bytes)?;
+            let data = &mut Data::Bytes(bytes);
+            let buffer = client_buffer(gpu, &attach, Header::default(), data)?;
             Ok(Packet::Command(buffer, completion))
         }
         PieceList::Long(list) => {

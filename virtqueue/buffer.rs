@@ -57,7 +57,10 @@ use crate::{
             DmaMemory, //
         },
         free_map::FreeMap,
-        payload::Payload, //
+        payload::{
+            Payload,
+            UserData, //
+        },
     },
 };
 
@@ -276,9 +279,25 @@ impl Drop for CommandSlot {
     }
 }
 
-/// Room for one request and one response, of any size, in an allocation of its own.
+/// Where the request and the response of a [`DedicatedBuffer`] are.
+enum Home {
+    Own(DmaMemory),
+    Slot(CommandSlot),
+}
+
+impl Home {
+    fn memory(&self) -> &DmaMemory {
+        match self {
+            Self::Own(memory) => memory,
+            Self::Slot(slot) => &slot.pool.memory,
+        }
+    }
+}
+
+/// Room for one request and one response, of any size, in an allocation of its own; or in a slot,
+/// if data follows the request that has one.
 pub(crate) struct DedicatedBuffer {
-    memory: DmaMemory,
+    home: Home,
     request: Range<usize>,
     pub(super) response: Range<usize>,
     /// Data that follows the request.
@@ -317,7 +336,7 @@ impl DedicatedBuffer {
         let end = start.checked_add(response).ok_or(EOVERFLOW)?;
 
         let buffer = Self {
-            memory: DmaMemory::new(dev, context, end, gfp)?,
+            home: Home::Own(DmaMemory::new(dev, context, end, gfp)?),
             request: 0..request,
             response: start..end,
             payload: Payload::empty(),
@@ -327,6 +346,41 @@ impl DedicatedBuffer {
             command_type: 0,
         };
         Ok(KBox::new(buffer, gfp)?)
+    }
+
+    /// Makes room for a request of `request` bytes and its response in `slot`: the data that follows
+    /// has memory of its own.
+    ///
+    /// Errors: [`ENOMEM`]. Context: process; may sleep.
+    #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+    pub(crate) fn in_slot(slot: CommandSlot, request: usize, gfp: Flags) -> Result<KBox<Self>> {
+        let start = slot.start();
+        let buffer = Self {
+            request: start..start + request.min(REQUEST_SIZE),
+            response: slot.response_to(request),
+            home: Home::Slot(slot),
+            payload: Payload::empty(),
+            segments: KVec::new(),
+            request_len: 0,
+            response_len: 0,
+            command_type: 0,
+        };
+        Ok(KBox::new(buffer, gfp)?)
+    }
+
+    /// Adds `data`, which follows the request, without a copy. The request must have the size for
+    /// which the buffer was made.
+    ///
+    /// Errors: [`EINVAL`] if the device does not take physical addresses; [`ENOMEM`]. Context:
+    /// process; may sleep.
+    #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+    pub(crate) fn add_user_data(
+        &mut self,
+        context: &Arc<DmaContext>,
+        data: UserData,
+        gfp: Flags,
+    ) -> Result {
+        self.set_payload(Payload::from_user(context, data, gfp)?, gfp)
     }
 
     /// Adds `len` bytes that follow the request, in `max_pieces` pieces at the most. The request
@@ -341,11 +395,13 @@ impl DedicatedBuffer {
         max_pieces: usize,
         gfp: Flags,
     ) -> Result {
-        let payload = Payload::new(dev, context, len, max_pieces, gfp)?;
+        self.set_payload(Payload::new(dev, context, len, max_pieces, gfp)?, gfp)
+    }
+
+    fn set_payload(&mut self, payload: Payload, gfp: Flags) -> Result {
         let mut segments = KVec::with_capacity(payload.count() + 1, gfp)?;
-        let request = self
-            .memory
-            .segment(self.request.start, self.request.len())?;
+        let memory = self.home.memory();
+        let request = memory.segment(self.request.start, self.request.len())?;
         segments.push(request, gfp)?;
         for segment in payload.segments() {
             segments.push(segment?, gfp)?;
@@ -420,7 +476,7 @@ impl CommandBuffer {
                 if differs || response_len > buffer.response.len() {
                     return Err(EMSGSIZE);
                 }
-                write(&buffer.memory, buffer.request.clone(), request, more)?;
+                write(buffer.home.memory(), buffer.request.clone(), request, more)?;
                 buffer.request_len = len;
                 buffer.response_len = response_len;
                 buffer.command_type = C::TYPE;
@@ -516,7 +572,7 @@ impl CommandBuffer {
     fn memory(&self) -> &DmaMemory {
         match self {
             Self::Slot(slot) => &slot.pool.memory,
-            Self::Dedicated(buffer) => &buffer.memory,
+            Self::Dedicated(buffer) => buffer.home.memory(),
         }
     }
 

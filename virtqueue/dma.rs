@@ -141,7 +141,7 @@ impl Drop for DmaContext {
 }
 
 /// Sizes of allocations are multiples of this, in bytes, as a [`Region`] requires.
-const GRANULE: usize = size_of::<u64>();
+pub(super) const GRANULE: usize = size_of::<u64>();
 
 /// What the allocator of the memory gave.
 enum Allocation {
@@ -217,6 +217,27 @@ impl DmaMemory {
         }
         let len = len.checked_next_multiple_of(GRANULE).ok_or(ENOMEM)?;
         let (allocation, address) = Allocation::new(dev, context.addressing, len, gfp)?;
+        Self::with(context, allocation, address, len)
+    }
+
+    /// Takes pages of which nobody else knows; their size is a multiple of [`GRANULE`].
+    ///
+    /// Errors: [`EINVAL`] if the device does not take physical addresses, or for another size.
+    /// Context: any.
+    pub(super) fn from_pages(context: &Arc<DmaContext>, pages: PhysPages) -> Result<Self> {
+        let Addressing::Physical(device) = context.addressing else {
+            return Err(EINVAL);
+        };
+        let (address, len) = (device.address((&pages).into()), pages.size());
+        Self::with(context, Allocation::Pages(pages), address, len)
+    }
+
+    fn with(
+        context: &Arc<DmaContext>,
+        allocation: Allocation,
+        address: u64,
+        len: usize,
+    ) -> Result<Self> {
         let bytes = allocation.as_mut_ptr();
         let region = Region::ptr_try_from_raw_parts_mut(bytes.cast(), len)?;
         context.allocated.add(len, Relaxed);

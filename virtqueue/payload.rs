@@ -15,15 +15,21 @@ use kernel::{
         Bound, //
     },
     page::PAGE_SIZE,
+    phys::PhysPages,
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    },
 };
 
 use crate::{
     ring::Segment,
     virtqueue::dma::{
         DmaContext,
-        DmaMemory, //
+        DmaMemory,
+        GRANULE, //
     },
 };
 
@@ -59,12 +65,7 @@ impl Payload {
         max_pieces: usize,
         gfp: Flags,
     ) -> Result<Self> {
-        // With tests, the smallest that may do comes first: else they would see one piece only.
-        let first = match cfg!(CONFIG_DRM_RUST_GPU_KUNIT_TEST) {
-            true => piece_sizes(len, max_pieces).last(),
-            false => None,
-        };
-        for piece in Iterator::chain(first.into_iter(), piece_sizes(len, max_pieces)) {
+        for piece in sizes_to_try(len, max_pieces) {
             // The next size may do, so the failure of this one is no news.
             match Self::allocate(dev, context, len, piece, gfp | __GFP_NOWARN) {
                 Err(error) if error == ENOMEM => {}
@@ -72,6 +73,22 @@ impl Payload {
             }
         }
         Err(ENOMEM)
+    }
+
+    /// Takes the pages of `data`.
+    ///
+    /// Errors: [`EINVAL`] if the device does not take physical addresses; [`ENOMEM`]. Context:
+    /// process; may sleep.
+    pub(super) fn from_user(context: &Arc<DmaContext>, data: UserData, gfp: Flags) -> Result<Self> {
+        let mut pieces = KVec::with_capacity(data.pieces.len(), gfp)?;
+        for pages in data.pieces {
+            pieces.push(DmaMemory::from_pages(context, pages)?, gfp)?;
+        }
+        Ok(Self {
+            pieces,
+            piece: data.piece,
+            len: data.len,
+        })
     }
 
     fn allocate(
@@ -125,6 +142,52 @@ impl Payload {
     }
 }
 
+/// Data of user space, in pages that become those of a [`Payload`]: so it is copied once. The device
+/// does not know of them before that.
+#[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+pub(crate) struct UserData {
+    /// As those of a [`Payload`].
+    pieces: KVec<PhysPages>,
+    piece: usize,
+    len: usize,
+}
+
+#[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+impl UserData {
+    /// Copies `len` bytes at `from`, to `max_pieces` pieces at the most.
+    ///
+    /// Errors: [`ENOMEM`]; [`EFAULT`]. Context: process; may sleep, for as long as a client likes.
+    pub(crate) fn read(from: UserPtr, len: usize, max_pieces: usize, gfp: Flags) -> Result<Self> {
+        for piece in sizes_to_try(len, max_pieces) {
+            match Self::read_in(UserSlice::new(from, len), len, piece, gfp | __GFP_NOWARN) {
+                Err(error) if error == ENOMEM => {}
+                other => return other,
+            }
+        }
+        Err(ENOMEM)
+    }
+
+    fn read_in(user: UserSlice, len: usize, piece: usize, gfp: Flags) -> Result<Self> {
+        let mut reader = user.reader();
+        let mut pieces = KVec::with_capacity(len.div_ceil(piece), gfp)?;
+        while !reader.is_empty() {
+            let size = piece.min(reader.len().next_multiple_of(GRANULE));
+            pieces.push(PhysPages::from_user(size, &mut reader, gfp)?, gfp)?;
+        }
+        Ok(Self { pieces, piece, len })
+    }
+
+    /// Returns the number of bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns the number of pieces.
+    pub(crate) fn count(&self) -> usize {
+        self.pieces.len()
+    }
+}
+
 /// Returns the sizes of pieces to try, in bytes: the largest first, down to a page as long as there
 /// are no more than `max_pieces` of them.
 fn piece_sizes(len: usize, max_pieces: usize) -> impl Iterator<Item = usize> {
@@ -134,6 +197,16 @@ fn piece_sizes(len: usize, max_pieces: usize) -> impl Iterator<Item = usize> {
         (half >= PAGE_SIZE).then_some(half)
     })
     .take_while(move |size| len.div_ceil(*size) <= max_pieces)
+}
+
+/// Does the same. With tests, the smallest that may do comes first: else they would see one piece
+/// only.
+fn sizes_to_try(len: usize, max_pieces: usize) -> impl Iterator<Item = usize> {
+    let first = match cfg!(CONFIG_DRM_RUST_GPU_KUNIT_TEST) {
+        true => piece_sizes(len, max_pieces).last(),
+        false => None,
+    };
+    Iterator::chain(first.into_iter(), piece_sizes(len, max_pieces))
 }
 
 #[kunit_tests(rust_gpu_payload)]

@@ -23,7 +23,14 @@ use crate::{
         Object,
         RustGpuDevice, //
     },
-    render::Context,
+    render::{
+        Context,
+        Data, //
+    },
+    virtqueue::{
+        fits_slot,
+        UserData, //
+    },
 };
 
 use super::{
@@ -88,7 +95,7 @@ pub(crate) fn execbuffer(
         (true, Some(ring)) => Some(context.client().new_ring_fence(ring)?),
     };
     let objects = read_objects(args, file)?;
-    let stream = Stream::read(args)?;
+    let mut stream = Stream::read(args, context)?;
     let out_file = OutFile::new(args)?;
     let out_objects = out_objects(args, file)?;
     let timeline = context.timeline(ring);
@@ -106,7 +113,7 @@ pub(crate) fn execbuffer(
         objects: &objects,
         ring,
     };
-    let fence = submission.submit(&command, stream.bytes(), fence, |_| Ok(()))?;
+    let fence = submission.submit(&command, stream.data(), fence, |_| Ok(()))?;
     // From here on nothing fails.
     if let Some(fence) = fence {
         if let Some(file) = out_file {
@@ -141,12 +148,17 @@ fn read_objects(
     }
     // CAST: checked just now.
     let count = args.num_bo_handles as usize;
+    if count == 0 {
+        return Ok(KVVec::new());
+    }
     let mut objects = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
-    let (mut few, mut many) = ([0u32; FEW_HANDLES], KVVec::new());
+    let mut few = [0u32; FEW_HANDLES];
+    let mut many: KVVec<u32>;
     let handles = match few.get_mut(..count) {
         Some(few) => few,
         None => {
-            many.resize(count, 0u32, GFP_KERNEL_ACCOUNT)?;
+            many = KVVec::new();
+            many.resize(count, 0, GFP_KERNEL_ACCOUNT)?;
             &mut many
         }
     };
@@ -159,35 +171,43 @@ fn read_objects(
 }
 
 /// The stream of a submission: a copy.
-struct Stream {
-    /// Of this many bytes, if they fit.
-    few: [u8; FEW_BYTES],
-    len: usize,
-    /// All of them else.
-    many: KVVec<u8>,
+enum Stream {
+    Few([u8; FEW_BYTES], usize),
+    Bytes(KVVec<u8>),
+    Pages(Option<UserData>),
 }
 
 impl Stream {
     /// Copies the stream.
-    fn read(args: &uapi::drm_virtgpu_execbuffer) -> Result<Self> {
+    fn read(args: &uapi::drm_virtgpu_execbuffer, context: &Context) -> Result<Self> {
         if args.size > MAX_SIZE {
             return Err(E2BIG);
         }
-        let mut stream = Self {
-            few: [0; FEW_BYTES],
-            // CAST: checked just now.
-            len: args.size as usize,
-            many: KVVec::new(),
-        };
-        let user = UserSlice::new(user_ptr(args.command)?, stream.len);
-        match stream.few.get_mut(..stream.len) {
-            Some(few) => user.reader().read_slice(few)?,
-            None => user.read_all(&mut stream.many, GFP_KERNEL_ACCOUNT)?,
+        // CAST: checked just now.
+        let (from, len) = (user_ptr(args.command)?, args.size as usize);
+        let mut bytes = [0; FEW_BYTES];
+        if let Some(few) = bytes.get_mut(..len) {
+            if !few.is_empty() {
+                UserSlice::new(from, len).reader().read_slice(few)?;
+            }
+            return Ok(Self::Few(bytes, len));
         }
-        Ok(stream)
+        if !fits_slot::<Submit3d>(len) {
+            if let Some(data) = context.render().read(from, len)? {
+                return Ok(Self::Pages(Some(data)));
+            }
+        }
+        let mut bytes = KVVec::new();
+        UserSlice::new(from, len).read_all(&mut bytes, GFP_KERNEL_ACCOUNT)?;
+        Ok(Self::Bytes(bytes))
     }
 
-    fn bytes(&self) -> &[u8] {
-        self.few.get(..self.len).unwrap_or(&self.many)
+    /// Returns what the command is followed by, once.
+    fn data(&mut self) -> Data<'_> {
+        match self {
+            Self::Few(bytes, len) => Data::Bytes(bytes.get(..*len).unwrap_or(&[])),
+            Self::Bytes(bytes) => Data::Bytes(bytes),
+            Self::Pages(data) => Data::Pages(data.take()),
+        }
     }
 }

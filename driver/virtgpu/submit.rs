@@ -33,7 +33,8 @@ use crate::{
     irq::Adapter,
     render::{
         client_buffer,
-        Context, //
+        Context,
+        Data, //
     },
     scheduler::{
         submit_promised,
@@ -68,7 +69,7 @@ pub(super) struct Submission<'s> {
 }
 
 impl Submission<'_> {
-    /// Waits for room, and submits `command` with the bytes that follow it. Calls `prepare` before
+    /// Waits for room, and submits `command` with the data that follows it. Calls `prepare` before
     /// that, when nothing waits any more. Its fence is on all objects from then on; there is one if
     /// there are objects.
     ///
@@ -79,15 +80,15 @@ impl Submission<'_> {
     pub(super) fn submit<C: Command>(
         &self,
         command: &C,
-        payload: &[u8],
+        mut data: Data<'_>,
         fence: Option<PacketFence>,
         prepare: impl Fn(&Gpu<'_>) -> Result,
     ) -> Result<Option<ARef<Fence>>> {
         let context = self.context;
         // What fits beside the command is no more than a place.
-        let bytes = match fits_slot::<C>(payload.len()) {
+        let bytes = match fits_slot::<C>(data.len()) {
             true => 0,
-            false => payload.len(),
+            false => data.len(),
         };
         let mut parts = Some((Tail::new(context.render().clone())?, fence));
         let fence = when_room(self.dev, |adapter| {
@@ -100,7 +101,7 @@ impl Submission<'_> {
             };
             // After the promise, which is no good after a reset.
             let header = Header::of_context(host.id(gpu)?).on_ring(self.ring);
-            let buffer = client_buffer(gpu, command, header, payload)?;
+            let buffer = client_buffer(gpu, command, header, &mut data)?;
             prepare(gpu)?;
             // They are there: from here on it ends, well or not.
             let (mut tail, fence) = parts.take().ok_or(EINVAL)?;

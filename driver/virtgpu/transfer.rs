@@ -29,7 +29,10 @@ use crate::{
         Object,
         RustGpuDevice, //
     },
-    render::Context,
+    render::{
+        Context,
+        Data, //
+    },
     transport::Addressing,
 };
 
@@ -124,6 +127,6 @@ fn submit<C: Command>(
         objects: core::slice::from_ref(object),
         ring: None,
     };
-    submission.submit(transfer, &[], Some(fence), prepare)?;
+    submission.submit(transfer, Data::Bytes(&[]), Some(fence), prepare)?;
     Ok(0)
 }

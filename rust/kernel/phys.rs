@@ -5,7 +5,11 @@
 //! A device of the hypervisor may access the memory of the guest as the CPU does, whatever IOMMU
 //! and DMA API there are. Everything else uses [`dma`](crate::dma).
 
-use core::ptr::NonNull;
+use core::{
+    mem::MaybeUninit,
+    ptr::NonNull,
+    slice, //
+};
 
 use crate::{
     alloc::{
@@ -22,7 +26,8 @@ use crate::{
         PhysAddr,
         SysMem, //
     },
-    prelude::*, //
+    prelude::*,
+    uaccess::UserSliceReader, //
 };
 
 /// Pages that are contiguous in physical memory.
@@ -67,11 +72,33 @@ impl PhysPages {
     /// ```
     #[doc(alias = "alloc_pages_exact")]
     pub fn zeroed(size: usize, gfp: Flags) -> Result<Self> {
+        Self::allocate(size, gfp | __GFP_ZERO)
+    }
+
+    /// Does the same, with what `reader` has next of user space. If that is less, the rest is
+    /// zeroed.
+    ///
+    /// Errors: as [`Self::zeroed`]; [`EFAULT`].
+    ///
+    /// Context: process; may sleep.
+    pub fn from_user(size: usize, reader: &mut UserSliceReader, gfp: Flags) -> Result<Self> {
+        let pages = Self::allocate(size, gfp)?;
+        // SAFETY: By the type invariant it is memory of that size. Nobody else knows of it yet.
+        let bytes = unsafe {
+            slice::from_raw_parts_mut(pages.memory.as_ptr().cast::<MaybeUninit<u8>>(), size)
+        };
+        let (bytes, rest) = bytes.split_at_mut(size.min(reader.len()));
+        reader.read_raw(bytes)?;
+        rest.fill(MaybeUninit::new(0));
+        Ok(pages)
+    }
+
+    fn allocate(size: usize, gfp: Flags) -> Result<Self> {
         if size == 0 {
             return Err(EINVAL);
         }
         // SAFETY: Any size may be asked for.
-        let start = unsafe { bindings::alloc_pages_exact(size, (gfp | __GFP_ZERO).as_raw()) };
+        let start = unsafe { bindings::alloc_pages_exact(size, gfp.as_raw()) };
         let start = NonNull::new(start.cast()).ok_or(ENOMEM)?;
 
         // INVARIANT: It was allocated with that size, which is not 0.
