@@ -291,6 +291,8 @@ impl Deferred for Screens {
 
     /// Sends what the device refused before. Frees what the device let go of.
     fn tick(&self, adapter: &Adapter<Gpu<'_>>) -> bool {
+        #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+        adapter.miniport().catch_up(adapter);
         adapter.miniport().resources().sweep();
         let complete = self.make_lists(adapter.miniport());
         let mut state = self.state.lock();

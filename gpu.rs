@@ -22,7 +22,6 @@ use kernel::{
             Acquire,
             Atomic,
             Full,
-            Relaxed,
             Release, //
         },
         Arc,
@@ -32,11 +31,8 @@ use kernel::{
 
 use crate::{
     command::{
-        self,
-        command_name,
         Command,
         DisplayInfo,
-        ResponseError,
         EDID_NAME_SIZE, //
     },
     irq::{
@@ -78,6 +74,7 @@ mod hardware;
 mod messages;
 mod render;
 mod resources;
+mod retired;
 mod service;
 
 pub(crate) use self::{
@@ -374,72 +371,8 @@ impl Gpu<'_> {
             self.report_broken(adapter, node, cause);
         }
         drop(ended);
-        let Some(mut list) = list else {
-            return;
-        };
-        while let Some(retired) = list.pop() {
-            let failure = retired.failure();
-            let refused = failure.is_some();
-            match failure {
-                Some((command_type, error)) if !self.is_for_client(&retired.completion) => {
-                    self.report_failure(command_type, error);
-                }
-                _ => {}
-            }
-            match retired.completion {
-                Completion::Reply(reply) => {
-                    reply.set(retired.command);
-                    continue;
-                }
-                // Those of the render node are in the other list.
-                Completion::None | Completion::Null | Completion::Panic | Completion::Render(_) => {
-                    continue
-                }
-                Completion::Created(id) => self.resources.created(id, !refused),
-                Completion::Attached(id) => {
-                    let list = retired.command.filter(|_| refused).map(|(list, _)| list);
-                    self.resources.attached(id, !refused, list);
-                }
-                Completion::Destroyed(id) => self.resources.destroyed(id, !refused),
-                Completion::Batch(command) => command.refuse(),
-            }
-            // What was told has changed.
-            self.set_deferred_due();
-        }
-        #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
-        if self.resources.has_retired() {
-            // What was made now may leave now.
-            self.fences.submission_event().signal();
-        }
-        let mut emptied = Some(list);
-        // On failure the list is dropped here, outside the lock.
-        let _ = adapter.synchronize_execution(message, |state| {
-            if let Some(queue) = state.virtqueue(node) {
-                queue.give_back(&mut emptied);
-            }
-            Self::poll(state);
-        });
-    }
-
-    /// Returns true the first time it is called, so that only one failure is logged.
-    fn is_first_failure(&self) -> bool {
-        !self.warned.xchg(true, Relaxed)
-    }
-
-    /// Logs that the device refused a command, once: later failures, of which many follow from the
-    /// first, would fill the log.
-    fn report_failure(&self, command_type: u32, error: ResponseError) {
-        // What a client has wrong is not news.
-        if !command::is_for_clients(command_type) && self.is_first_failure() {
-            let name = command_name(command_type);
-            // `dev_warn!` takes `kernel::fmt::Display`, and the error has that of `core`.
-            dev_warn!(
-                self.dev,
-                "{} ({:#06x}) failed: {}\n",
-                name,
-                command_type,
-                format_args!("{error}")
-            );
+        if let Some(list) = list {
+            self.finish_list(adapter, node, list);
         }
     }
 
@@ -535,6 +468,9 @@ fn reap(state: &mut Synchronized<'_, Gpu<'_>>) -> bool {
         scheduler::notify_completed(state, node, completed, dpc);
         scheduler::report_preempted(state, node);
     }
+    if dpc == Dpc::Marked {
+        state.miniport().tell_feeder();
+    }
     state.raise_dpc(dpc);
     true
 }
@@ -585,6 +521,7 @@ impl Miniport for Gpu<'_> {
         }
         self.check_config(adapter);
         self.wake_feeder();
+        self.tell_feeder();
         scheduler::notify_dpc(adapter, &self.fences, &snapshot);
     }
 }

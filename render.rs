@@ -63,7 +63,7 @@ use crate::{
         CommandBuffer,
         Completion,
         DedicatedBuffer,
-        Listener,
+        OwnStep,
         Packet,
         UserData, //
     },
@@ -219,7 +219,7 @@ impl Render {
 
     /// Something should leave: the submission thread sends that.
     fn add_leaving(&self) {
-        // Before the thread looks at fences: see `Listener::is_waiting`, which comes after them.
+        // Before the thread looks at fences: `is_waiting` comes after them.
         self.leaving.fetch_add(1, Full);
         self.wake();
     }
@@ -265,7 +265,8 @@ impl Render {
                 ..Default::default()
             };
             self.resources.take_retired(id);
-            if !send_in_round(adapter, 0, &unref, || Completion::Destroyed(id))? {
+            let done = || Completion::Own(OwnStep::Destroyed, id);
+            if !send_in_round(adapter, 0, &unref, done)? {
                 self.resources.put_back_retired(id);
                 break;
             }
@@ -276,6 +277,10 @@ impl Render {
 
 impl Feeder for Render {
     fn drain(&self, adapter: &Adapter<Gpu<'_>>) {
+        if !self.is_waiting() {
+            return;
+        }
+        adapter.miniport().catch_up(adapter);
         // If the device is being reset, that goes on when it is over: the device has nothing then.
         let drained = match self.leaving.load(Relaxed) {
             0 => Ok(true),
@@ -285,18 +290,9 @@ impl Feeder for Render {
             let _ = self.drain_objects(adapter);
         }
     }
-}
 
-/// When a packet of a client has ended, something may leave that waited for it.
-impl Listener for Render {
     fn is_waiting(&self) -> bool {
         self.leaving.load(Relaxed) != 0 || self.resources.may_have_retired()
-    }
-
-    fn ended(&self) {
-        if self.is_waiting() {
-            self.wake();
-        }
     }
 }
 

@@ -112,6 +112,8 @@ pub(crate) use self::{
     },
 };
 
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+pub(crate) use self::render::submit_in_round;
 #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(unused_imports))]
 pub(crate) use self::{
     promise::Bytes,
@@ -285,22 +287,6 @@ pub(crate) fn submit<H: Hardware>(
     submit_with(adapter, node, Interrupt::Wanted, |queue| {
         queue.submit_kernel(packet)
     })
-}
-
-/// Does the same for the [drain](Hardware::drain) of a round of the submission thread. The device is
-/// told at the end of the round, of all that was submitted in it.
-///
-/// Errors: as [`submit`]. Context: process (the submission thread).
-#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
-pub(crate) fn submit_in_round<H: Hardware>(
-    adapter: &Adapter<H>,
-    node: Node,
-    packet: <H::Engine as Engine>::Packet,
-) -> Result<Result<(), <H::Engine as Engine>::Packet>, Status> {
-    adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
-        let queue = H::node(state, node).ok_or(Status::Unsuccessful)?;
-        Ok(queue.submit_kernel(packet))
-    })?
 }
 
 /// Submits the packets of `batch`, the driver's, to `node` in their order, all in one critical

@@ -49,6 +49,7 @@ use crate::{
 };
 
 mod buffer;
+mod dedicated;
 mod dma;
 mod free_map;
 mod log;
@@ -63,31 +64,29 @@ pub(crate) use self::{
     payload::UserData,
     render::{
         EndedPackets,
-        Listener,
         Tail, //
     },
 };
 pub(crate) use self::{
     buffer::{
         CommandBuffer,
-        CommandPool,
-        DedicatedBuffer, //
+        CommandPool, //
     },
+    dedicated::DedicatedBuffer,
     dma::DmaContext,
     packet::{
         Batch,
         Completion,
+        OwnStep,
         Packet,
-        Reply, //
+        Reply,
+        Retired, //
     },
 };
 use self::{
     dma::DmaMemory,
     log::CommandLog,
-    packet::{
-        succeeded,
-        Retired, //
-    },
+    packet::succeeded, //
 };
 
 /// Segments of most requests: the command and the room for its response.
@@ -99,6 +98,9 @@ const MIN_SLOTS: u16 = 8;
 /// The most pieces of data that follow a command. A list of the pages of a framebuffer of 3840x2160
 /// is in no more, even if no two pages of either are adjacent.
 const MAX_PIECES: u16 = 32;
+
+/// The most retired requests for which nobody waits. The DPC looks after more.
+const MOST_RETIRED: usize = 16;
 
 /// A request in the ring.
 struct Request {
@@ -153,6 +155,8 @@ pub(crate) struct Virtqueue {
     panic_reserve: KVec<CommandBuffer>,
     /// Requests that the device has used, for the DPC.
     retired: Fifo<Retired>,
+    /// The DPC was asked for because of one of them.
+    is_urgent: bool,
     /// The empty list that replaces `retired` when the DPC takes that; [`None`] until the DPC gives
     /// the other back.
     empty_list: Option<Fifo<Retired>>,
@@ -211,6 +215,7 @@ impl Virtqueue {
             // One is for the driver. CAST: no more than `size`.
             null_pool: CommandPool::new(dev, dma, client_share(size.into()) as u16 + 1)?,
             retired: Fifo::new(size.into())?,
+            is_urgent: false,
             empty_list: Some(Fifo::new(size.into())?),
             rejected: None,
             break_told: false,
@@ -237,6 +242,7 @@ impl Virtqueue {
                 reply.set(retired.command);
             }
         }
+        self.is_urgent = false;
         drop(self.take_ended());
         self.fenced = 0;
         self.rejected = None;
@@ -309,11 +315,19 @@ impl Virtqueue {
             false => Some((buffer, used.written)),
         };
         let (wants_dpc, completion) = match completion {
-            Completion::None | Completion::Null if executed => (false, Completion::None),
+            Completion::None | Completion::Null | Completion::Own(OwnStep::Attached, _)
+                if executed =>
+            {
+                (false, Completion::None)
+            }
             Completion::Batch(pending) if executed => (pending.complete(), Completion::None),
             completion => (true, completion),
         };
-        if wants_dpc || self.pool.take_wanted() {
+        // What was done for an object of the 3D side is known soon enough.
+        let wants_soon = wants_dpc && !(executed && matches!(completion, Completion::Own(..)));
+        let is_urgent = wants_soon || self.pool.take_wanted();
+        if wants_dpc || is_urgent {
+            self.is_urgent |= is_urgent;
             // Cannot fail: the list was not full.
             let _ = self.retired.push(Retired {
                 completion,
@@ -336,7 +350,17 @@ impl Virtqueue {
             return None;
         }
         let empty = self.empty_list.take()?;
+        self.is_urgent = false;
         Some(core::mem::replace(&mut self.retired, empty))
+    }
+
+    /// Does the same if nobody waits for what is in the list: then it is no matter for the DPC.
+    #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+    pub(crate) fn take_unhurried(&mut self) -> Option<Fifo<Retired>> {
+        match self.is_urgent {
+            true => None,
+            false => self.take_retired(),
+        }
     }
 
     /// Takes back the list that the DPC took and emptied.
@@ -464,7 +488,7 @@ impl Engine for Virtqueue {
     fn needs_dpc(&mut self) -> bool {
         // Once for a break: a broken ring stays so, and the DPC can do no more about it.
         let broke = self.broken().is_some() && !core::mem::replace(&mut self.break_told, true);
-        broke || !self.retired.is_empty() || self.ended.need_dpc()
+        broke || self.is_urgent || self.retired.len() >= MOST_RETIRED || self.ended.need_dpc()
     }
 
     fn take_remains(&mut self) -> EndedPackets {

@@ -37,6 +37,13 @@ pub(crate) trait Feeder: Send + Sync {
     /// Context: process (the submission thread, at the start of each round), no lock held. Must not
     /// wait for the device.
     fn drain(&self, adapter: &Adapter<Gpu<'_>>);
+
+    /// Returns whether some wait until the device is done with something: then it is called each
+    /// time that this is so.
+    ///
+    /// Context: any but NMI; a message lock may be held. The fences of what the device is done with
+    /// are signalled by then.
+    fn is_waiting(&self) -> bool;
 }
 
 impl Gpu<'_> {
@@ -51,6 +58,15 @@ impl Gpu<'_> {
     /// Returns what has packets of the driver that must not be lost.
     pub(super) fn feeder(&self) -> Option<&dyn Feeder> {
         self.feeder.as_ref().map(|feeder| &**feeder)
+    }
+
+    /// Has the feeder called if it waits for what the device is done with.
+    ///
+    /// Context: any but NMI.
+    pub(super) fn tell_feeder(&self) {
+        if self.feeder().is_some_and(Feeder::is_waiting) {
+            self.fences.submission_event().signal();
+        }
     }
 
     /// The next DPC has the [`Feeder`] called.
@@ -93,12 +109,7 @@ impl Gpu<'_> {
     /// Returns whether a command is for an object of the 3D side: whether the device executes it
     /// depends on what a client asked for.
     pub(super) fn is_for_client(&self, completion: &Completion) -> bool {
-        #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
-        if let Completion::Attached(id) | Completion::Destroyed(id) = completion {
-            return self.resources.is_own(*id);
-        }
-        let _ = completion;
-        false
+        matches!(completion, Completion::Own(..))
     }
 }
 

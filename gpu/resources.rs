@@ -442,8 +442,6 @@ impl ResourceTable {
     pub(crate) fn created(&self, id: u32, executed: bool) {
         let mut inner = self.inner.lock();
         let Some(resource) = inner.resources.get_mut(&id) else {
-            #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
-            inner.objects.created(id, executed);
             return;
         };
         resource.created = match executed {
@@ -480,12 +478,9 @@ impl ResourceTable {
     ///
     /// Context: process (the DPC).
     pub(crate) fn destroyed(&self, id: u32, executed: bool) {
-        let mut inner = self.inner.lock();
         if executed {
-            inner.move_to(id, Stage::Gone);
+            self.inner.lock().move_to(id, Stage::Gone);
         }
-        #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
-        inner.objects.destroyed(id, executed);
     }
 }
 

@@ -36,6 +36,7 @@ use crate::{
     virtqueue::{
         CommandBuffer,
         Completion,
+        OwnStep,
         Packet, //
     },
 };
@@ -101,7 +102,7 @@ impl NewObject {
                 return Ok(None);
             };
             buffer.write_request(&self.create, Header::default())?;
-            let create = Packet::Command(buffer, Completion::Created(id));
+            let create = Packet::Command(buffer, Completion::Own(OwnStep::Created, id));
             // Cannot fail: there is room for both.
             self.packets.unpop(create).map_err(|_| EINVAL)?;
             // First: the answer may be there before the call returns.
@@ -128,7 +129,7 @@ impl NewObject {
 ///
 /// Errors: [`ENOMEM`], [`EOVERFLOW`]. Context: process.
 fn attach_packet(gpu: &Gpu<'_>, id: u32, list: PieceList) -> Result<Packet> {
-    let completion = Completion::Attached(id);
+    let completion = Completion::Own(OwnStep::Attached, id);
     match list {
         PieceList::Short(list) => {
             let bytes = list.as_bytes();

@@ -16,6 +16,7 @@ use crate::irq::Adapter;
 
 use super::{
     context::Attempt,
+    render::free_remains,
     timeline::Timelines,
     Client,
     Fences,
@@ -104,6 +105,8 @@ impl Promise {
         }
         // Dropped outside the lock.
         let (mut memory, mut before) = (None, None);
+        // Packets that have ended may have bytes.
+        let mut may_free = bytes != 0;
         loop {
             let message = hardware.message_of(Node::Render);
             let answer = adapter.synchronize_execution(message, |state| {
@@ -127,6 +130,9 @@ impl Promise {
                 }
                 // Each time it is more, up to a limit.
                 Ok(Ok((Attempt::NeedsMemory(count), _))) => memory = Some(Timelines::new(count)?),
+                Ok(Ok((Attempt::Full, _))) if core::mem::take(&mut may_free) => {
+                    free_remains(adapter);
+                }
                 // Nothing is given back, which would wake this caller and others in vain.
                 Ok(Ok((Attempt::Full, _))) | Err(_) => return Ok(None),
                 Ok(Err(error)) => return Err(error),

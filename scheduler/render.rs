@@ -12,6 +12,8 @@ use kernel::{
     },
 };
 
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+use crate::irq::Status;
 use crate::irq::{
     Adapter,
     Synchronized, //
@@ -113,6 +115,36 @@ pub(crate) fn submit_promised<H: Hardware>(
     };
     drop(section);
     Err(Refused { error, packet })
+}
+
+/// Submits one packet of the driver to `node`, as [`submit`](super::submit) does, for the
+/// [drain](Hardware::drain) of a round of the submission thread. The device is told at the end of
+/// the round, of all that was submitted in it.
+///
+/// Errors: [`Status::Unsuccessful`] if the device is stopped. Context: process (the submission thread).
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+pub(crate) fn submit_in_round<H: Hardware>(
+    adapter: &Adapter<H>,
+    node: Node,
+    packet: <H::Engine as Engine>::Packet,
+) -> Result<Result<(), <H::Engine as Engine>::Packet>, Status> {
+    adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
+        let queue = H::node(state, node).ok_or(Status::Unsuccessful)?;
+        Ok(queue.submit_kernel(packet))
+    })?
+}
+
+/// Frees what is left of packets that have ended.
+///
+/// Context: process, no message lock held.
+pub(super) fn free_remains<H: Hardware>(adapter: &Adapter<H>) {
+    let message = adapter.miniport().message_of(Node::Render);
+    let remains = adapter.synchronize_execution(message, |state| {
+        let (control, render) = H::control_and_render(state)?;
+        NodeQueue::with_render(control, render, |queue| queue.take_remains())
+    });
+    // Outside the lock.
+    drop(remains);
 }
 
 /// Ends all fences of packets that were submitted until now with [`ECANCELED`], and all packets

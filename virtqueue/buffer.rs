@@ -21,7 +21,6 @@ use core::{
     slice, //
 };
 use kernel::{
-    alloc::Flags,
     device::{
         self,
         Bound, //
@@ -52,15 +51,12 @@ use crate::{
         Segment, //
     },
     virtqueue::{
+        dedicated::DedicatedBuffer,
         dma::{
             DmaContext,
             DmaMemory, //
         },
-        free_map::FreeMap,
-        payload::{
-            Payload,
-            UserData, //
-        },
+        free_map::FreeMap, //
     },
 };
 
@@ -82,9 +78,6 @@ const SHORT_RESPONSE_SIZE: usize = 64;
 
 /// The most bytes of a request in a slot, with the data that follows it.
 const LONG_REQUEST_SIZE: usize = SLOT_SIZE - SHORT_RESPONSE_SIZE;
-
-/// The offset of the response in a [`DedicatedBuffer`] is a multiple of this, in bytes.
-const RESPONSE_ALIGN: usize = 64;
 
 /// What a [`CommandPool`] and its slots share.
 struct PoolInner {
@@ -256,13 +249,18 @@ pub(crate) struct CommandSlot {
 }
 
 impl CommandSlot {
+    /// Returns the memory of the pool.
+    pub(super) fn memory(&self) -> &DmaMemory {
+        &self.pool.memory
+    }
+
     /// Returns where the slot is in the memory of the pool, and the request at its start.
-    fn start(&self) -> usize {
+    pub(super) fn start(&self) -> usize {
         usize::from(self.index) * SLOT_SIZE
     }
 
     /// Returns where the response to a request of `len` bytes is in the memory of the pool.
-    fn response_to(&self, len: usize) -> Range<usize> {
+    pub(super) fn response_to(&self, len: usize) -> Range<usize> {
         let (start, range) = (self.start(), slot_response(len));
         start + range.start..start + range.end
     }
@@ -276,151 +274,6 @@ impl CommandSlot {
 impl Drop for CommandSlot {
     fn drop(&mut self) {
         self.pool.free.put(self.index);
-    }
-}
-
-/// Where the request and the response of a [`DedicatedBuffer`] are.
-enum Home {
-    Own(DmaMemory),
-    Slot(CommandSlot),
-}
-
-impl Home {
-    fn memory(&self) -> &DmaMemory {
-        match self {
-            Self::Own(memory) => memory,
-            Self::Slot(slot) => &slot.pool.memory,
-        }
-    }
-}
-
-/// Room for one request and one response, of any size, in an allocation of its own; or in a slot,
-/// if data follows the request that has one.
-pub(crate) struct DedicatedBuffer {
-    home: Home,
-    request: Range<usize>,
-    pub(super) response: Range<usize>,
-    /// Data that follows the request.
-    payload: Payload,
-    /// The request and its payload, if it has one.
-    segments: KVec<Segment>,
-    /// Bytes of the request; 0 before there is one, which a ring refuses.
-    request_len: usize,
-    /// Bytes that the device may write.
-    pub(super) response_len: usize,
-    /// Type of the command; 0 before there is one.
-    command_type: u32,
-}
-
-impl DedicatedBuffer {
-    /// Allocates room for `request` bytes of request, 1 to [`REQUEST_SIZE`], and `response` bytes
-    /// of response.
-    ///
-    /// `dev` is the device of `context`; for `gfp` see [`DmaMemory::new`].
-    ///
-    /// Errors: [`ENOMEM`]; [`EINVAL`] for another size of request; [`EOVERFLOW`] if the sum is out
-    /// of range.
-    ///
-    /// Context: process; may sleep.
-    pub(crate) fn new(
-        dev: &device::Device<Bound>,
-        context: &Arc<DmaContext>,
-        request: usize,
-        response: usize,
-        gfp: Flags,
-    ) -> Result<KBox<Self>> {
-        if request == 0 || request > REQUEST_SIZE {
-            return Err(EINVAL);
-        }
-        let start = request.next_multiple_of(RESPONSE_ALIGN);
-        let end = start.checked_add(response).ok_or(EOVERFLOW)?;
-
-        let buffer = Self {
-            home: Home::Own(DmaMemory::new(dev, context, end, gfp)?),
-            request: 0..request,
-            response: start..end,
-            payload: Payload::empty(),
-            segments: KVec::new(),
-            request_len: 0,
-            response_len: 0,
-            command_type: 0,
-        };
-        Ok(KBox::new(buffer, gfp)?)
-    }
-
-    /// Makes room for a request of `request` bytes and its response in `slot`: the data that follows
-    /// has memory of its own.
-    ///
-    /// Errors: [`ENOMEM`]. Context: process; may sleep.
-    #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
-    pub(crate) fn in_slot(slot: CommandSlot, request: usize, gfp: Flags) -> Result<KBox<Self>> {
-        let start = slot.start();
-        let buffer = Self {
-            request: start..start + request.min(REQUEST_SIZE),
-            response: slot.response_to(request),
-            home: Home::Slot(slot),
-            payload: Payload::empty(),
-            segments: KVec::new(),
-            request_len: 0,
-            response_len: 0,
-            command_type: 0,
-        };
-        Ok(KBox::new(buffer, gfp)?)
-    }
-
-    /// Adds `data`, which follows the request, without a copy. The request must have the size for
-    /// which the buffer was made.
-    ///
-    /// Errors: [`EINVAL`] if the device does not take physical addresses; [`ENOMEM`]. Context:
-    /// process; may sleep.
-    #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
-    pub(crate) fn add_user_data(
-        &mut self,
-        context: &Arc<DmaContext>,
-        data: UserData,
-        gfp: Flags,
-    ) -> Result {
-        self.set_payload(Payload::from_user(context, data, gfp)?, gfp)
-    }
-
-    /// Adds `len` bytes that follow the request, in `max_pieces` pieces at the most. The request
-    /// must have the size given to [`Self::new`].
-    ///
-    /// Errors: [`ENOMEM`], without a line in the log. Context: process; may sleep.
-    pub(crate) fn add_payload(
-        &mut self,
-        dev: &device::Device<Bound>,
-        context: &Arc<DmaContext>,
-        len: usize,
-        max_pieces: usize,
-        gfp: Flags,
-    ) -> Result {
-        self.set_payload(Payload::new(dev, context, len, max_pieces, gfp)?, gfp)
-    }
-
-    fn set_payload(&mut self, payload: Payload, gfp: Flags) -> Result {
-        let mut segments = KVec::with_capacity(payload.count() + 1, gfp)?;
-        let memory = self.home.memory();
-        let request = memory.segment(self.request.start, self.request.len())?;
-        segments.push(request, gfp)?;
-        for segment in payload.segments() {
-            segments.push(segment?, gfp)?;
-        }
-        self.payload = payload;
-        self.segments = segments;
-        Ok(())
-    }
-
-    /// Returns the number of bytes that follow the request.
-    pub(crate) fn payload_len(&self) -> usize {
-        self.payload.len()
-    }
-
-    /// Copies `bytes` to `offset` in the payload. They must not cross the end of a page.
-    ///
-    /// Errors: [`ERANGE`] if that goes beyond the payload. Context: any.
-    pub(crate) fn write_payload(&mut self, offset: usize, bytes: &[u8]) -> Result {
-        self.payload.write(offset, bytes)
     }
 }
 
@@ -466,7 +319,7 @@ impl CommandBuffer {
                 if response_len > response.len() {
                     return Err(EMSGSIZE);
                 }
-                write(&slot.pool.memory, room, request, more)?;
+                write(slot.memory(), room, request, more)?;
                 slot.command_type = C::TYPE.try_into()?;
                 slot.request_len = len.try_into()?;
                 slot.response_len = response_len.try_into()?;
@@ -571,7 +424,7 @@ impl CommandBuffer {
     /// Returns the memory that the buffer is in.
     fn memory(&self) -> &DmaMemory {
         match self {
-            Self::Slot(slot) => &slot.pool.memory,
+            Self::Slot(slot) => slot.memory(),
             Self::Dedicated(buffer) => buffer.home.memory(),
         }
     }

@@ -45,9 +45,9 @@ use crate::{
 use super::{
     buffer::{
         CommandBuffer,
-        CommandSlot,
-        DedicatedBuffer, //
+        CommandSlot, //
     },
+    dedicated::DedicatedBuffer,
     dma::DmaContext,
     render::Tail, //
 };
@@ -248,6 +248,17 @@ impl Drop for Pending {
     }
 }
 
+/// What a command does with an object of the 3D side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OwnStep {
+    /// It makes its resource.
+    Created,
+    /// It tells the device of its pages.
+    Attached,
+    /// It lets the device forget it.
+    Destroyed,
+}
+
 /// What happens in the DPC when the device is done with a packet.
 pub(crate) enum Completion {
     /// Nothing: the command should have succeeded.
@@ -264,6 +275,9 @@ pub(crate) enum Completion {
     Attached(u32),
     /// The device let go of the pages behind this resource, or refused to.
     Destroyed(u32),
+    /// The same of an object of the 3D side. Nobody waits for that, or it is known who does.
+    #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
+    Own(OwnStep, u32),
     /// One command of a batch is done.
     Batch(Pending),
     /// What the packet of the render node kept goes.

@@ -27,10 +27,8 @@ use crate::{
         Used, //
     },
     virtqueue::{
-        buffer::{
-            CommandBuffer,
-            DedicatedBuffer, //
-        },
+        buffer::CommandBuffer,
+        dedicated::DedicatedBuffer,
         dma::DmaContext, //
     },
 };

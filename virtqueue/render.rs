@@ -6,12 +6,9 @@
 //! Such packets do not share the list of retired requests. A packet that has ended brings the
 //! memory for its place along, so the interrupt routine can always take it, and signal its fence,
 //! also if the DPC is late. Nobody waits for the rest: the next submission frees the memory, and
-//! only if that is a lot, or the [`Listener`] waits, the DPC is woken for it.
+//! only if that is a lot the DPC is woken for it.
 
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 
 use crate::{
     command::is_success,
@@ -25,28 +22,10 @@ use super::{
     Virtqueue, //
 };
 
-/// Hears of the end of packets of the render node.
-pub(crate) trait Listener: Send + Sync {
-    /// Returns whether it has to hear of an end soon. Else it does when a client submits the next
-    /// packet, or the DPC has something else to do.
-    ///
-    /// Context: any but NMI, lock of the message held, after the fences of the packets were
-    /// signalled.
-    fn is_waiting(&self) -> bool;
-
-    /// A packet ended, or never will be in a ring. After that its memory is free.
-    ///
-    /// Context: process, no message lock held. Mostly that is the DPC, which fences of other
-    /// packets wait for: it must not wait for the device or for a fence, nor allocate with
-    /// `GFP_KERNEL`.
-    fn ended(&self);
-}
-
 /// What a packet of the render node has beside its command.
 ///
 /// Context: it is dropped in process context, no message lock held.
 pub(crate) struct Tail {
-    listener: Arc<dyn Listener>,
     /// The bytes of the client that the packet has.
     bytes: Option<Bytes>,
     /// The device answers when the work of its GPU is done.
@@ -58,13 +37,12 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Makes one for a packet of whose end `listener` hears.
+    /// Makes one.
     ///
     /// Errors: [`ENOMEM`]. Context: process.
     #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
-    pub(crate) fn new(listener: Arc<dyn Listener>) -> Result<KBox<Self>> {
+    pub(crate) fn new() -> Result<KBox<Self>> {
         let this = Self {
-            listener,
             bytes: None,
             is_fenced: false,
             buffer: None,
@@ -84,21 +62,16 @@ impl Tail {
     }
 }
 
-impl Drop for Tail {
-    fn drop(&mut self) {
-        self.listener.ended();
-    }
-}
-
-/// Most packets that have ended and wait for the next one: the DPC frees the memory of more.
+/// The most packets that have ended, and the most bytes of theirs, that wait for the next one of a
+/// client. The DPC frees the memory of more.
 const MOST_ENDED: u16 = 16;
+const MOST_BYTES: u32 = 256 << 10;
 
 /// Packets of the render node that have ended.
 pub(crate) struct EndedPackets {
     newest: Option<KBox<Tail>>,
     count: u16,
-    /// One has more memory than a slot.
-    is_large: bool,
+    bytes: u32,
 }
 
 impl EndedPackets {
@@ -106,21 +79,19 @@ impl EndedPackets {
         Self {
             newest: None,
             count: 0,
-            is_large: false,
+            bytes: 0,
         }
     }
 
-    /// Returns whether they cannot wait for the next packet of a client.
+    /// Returns whether they are too many to wait for the next packet of a client.
     pub(super) fn need_dpc(&self) -> bool {
-        self.newest.as_ref().is_some_and(|tail| {
-            self.is_large || self.count >= MOST_ENDED || tail.listener.is_waiting()
-        })
+        self.count >= MOST_ENDED || self.bytes >= MOST_BYTES
     }
 
     /// Adds one.
     pub(super) fn push(&mut self, mut tail: KBox<Tail>, buffer: CommandBuffer) {
-        self.is_large |= !matches!(buffer, CommandBuffer::Slot(_));
         self.count = self.count.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(buffer.request_len());
         tail.buffer = Some(buffer);
         tail.next = self.newest.take();
         self.newest = Some(tail);

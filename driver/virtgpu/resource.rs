@@ -85,12 +85,17 @@ fn new_object(
     args: &uapi::drm_virtgpu_resource_create,
 ) -> Result<ARef<Object>> {
     let resources = context.render().resources();
+    let incarnation = with_adapter(dev, |adapter| {
+        let gpu = adapter.miniport();
+        // So that what the device has let go of is freed.
+        gpu.catch_up(adapter);
+        Ok(gpu.incarnation())
+    })?;
     resources.sweep();
     let size = match args.size {
         0 => PAGE_SIZE,
         size => u32_as_usize(size),
     };
-    let incarnation = with_adapter(dev, |adapter| Ok(adapter.miniport().incarnation()))?;
     let id = resources.add_own(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?);
     let own = ObjectArgs::Render(OwnResource { id, incarnation });
     let object = Object::new(dev, size, ObjectConfig::default(), own)
@@ -232,6 +237,14 @@ pub(crate) fn wait(
     loop {
         // Before the look, so that an answer after it is not missed.
         let mark = dev.fences.generation();
+        if exists() {
+            break;
+        }
+        // If it is gone nobody waits below.
+        let _ = with_adapter(dev, |adapter| {
+            adapter.miniport().catch_up(adapter);
+            Ok(())
+        });
         if exists() {
             break;
         }

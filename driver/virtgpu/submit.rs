@@ -90,7 +90,7 @@ impl Submission<'_> {
             true => 0,
             false => data.len(),
         };
-        let mut parts = Some((Tail::new(context.render().clone())?, fence));
+        let mut parts = Some((Tail::new()?, fence));
         let fence = when_room(self.dev, |adapter| {
             let gpu = adapter.miniport();
             let Some(host) = context.attach_pending(adapter)? else {

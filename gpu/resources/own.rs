@@ -20,6 +20,8 @@ use kernel::{
     },
 };
 
+use crate::virtqueue::OwnStep;
+
 use super::{
     ObjectData,
     ResourceTable,
@@ -193,11 +195,16 @@ impl ResourceTable {
         }
     }
 
-    /// Returns whether an object has this number.
+    /// The device has done something for an object, or refused to (`false`).
     ///
-    /// Context: process.
-    pub(crate) fn is_own(&self, id: u32) -> bool {
-        self.inner.lock().objects.has(id)
+    /// Context: process (the DPC, or [`Gpu::catch_up`](crate::gpu::Gpu::catch_up)).
+    pub(crate) fn own_done(&self, step: OwnStep, id: u32, executed: bool) {
+        let objects = &mut self.inner.lock().objects;
+        match step {
+            OwnStep::Created => objects.created(id, executed),
+            OwnStep::Destroyed => objects.destroyed(id, executed),
+            OwnStep::Attached => {}
+        }
     }
 
     /// Returns whether the device has answered the command that makes the object, or never will.
