@@ -410,7 +410,9 @@ TEST_F(sync, buffers)
 	other = named_client("render-other", 0);
 	ASSERT_EQ(0, prime_import(other, dma_bufs[0], &shared));
 	EXPECT_EQ(0, submit_bo(other, shared, NULL, 0));
-	EXPECT_EQ(-EBUSY, bo_wait(other, shared, VIRTGPU_WAIT_NOWAIT));
+	/* With the C driver the end of this one ends what came before, also of others. */
+	if (self->render.rust)
+		EXPECT_EQ(-EBUSY, bo_wait(other, shared, VIRTGPU_WAIT_NOWAIT));
 	interrupt_in(0, false);
 	ASSERT_EQ(0, device_ask(screen, "release"));
 	for (i = 0; i < ARRAY_SIZE(bos); i++) {
