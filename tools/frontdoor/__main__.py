@@ -105,9 +105,8 @@ def command_clients(args):
 
 def command_3d(args):
     """Runs programs that draw with OpenGL on the C driver and on this one, and compares."""
-    built, image = bootable("production", guest.GL)
-    return virgl.main(built, image, args.only or virgl.PARTS, args.driver or igt.DRIVERS,
-                      args.record)
+    built, _ = bootable("production", guest.GL)
+    return virgl.main(built, args.only or virgl.PARTS, args.driver or igt.DRIVERS, args.record)
 
 
 def command_deb(args):

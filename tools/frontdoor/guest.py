@@ -38,7 +38,11 @@ CLIENTS = Image("guest-clients", "a Debian trixie with Weston and Xorg (4 minute
 # Programs that draw with OpenGL, and IGT's tests of the driver.
 GL = Image("guest-gl", "a Debian forky with programs for OpenGL (5 minutes)", ["forky"],
            [*IGT.packages, "kmscube", "glmark2-es2-drm", "mesa-utils", "weston", "seatd",
-            "xwayland", "xserver-xorg-core", "x11-xserver-utils"], 2000)
+            "xwayland", "xserver-xorg-core", "x11-xserver-utils", "sway", "swaybg", "foot",
+            "fonts-dejavu-core"], 2000)
+# Piglit is larger than all else.
+PIGLIT = Image("guest-piglit", "a Debian forky with piglit (5 minutes)", ["forky"],
+               [*MINIMAL.packages, "udev", "libgl1-mesa-dri", "piglit"], 4500)
 
 
 class Guest:

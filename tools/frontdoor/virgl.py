@@ -11,20 +11,30 @@ import os
 import re
 import subprocess
 
-from . import cache, clients, glroot, igt, parts, vm
+from . import cache, clients, glroot, guest, igt, parts, vm
 from .stage import Failure, say
 
-PARTS = ("eglinfo", "kmscube", "glmark2", "weston", "xorg", "igt")
+PARTS = ("eglinfo", "kmscube", "glmark2", "weston", "sway", "xorg", "igt", "sync", "reset",
+         "piglit")
 SCENARIO = "gl"
 BASELINE = os.path.join(cache.REPO, "tools/baseline/3d")
-# Seconds for a part, on a busy host.
+# Seconds for a part, on a busy host. Piglit has bounds of its own, and is run twice for a list.
 TIMEOUT = 2400
+TIMEOUT_PIGLIT = 8000
 # Packages whose versions belong to the results: of the host, and of the guest.
 HOST = ("qemu-system-x86", "libvirglrenderer1", "libgl1-mesa-dri", "xvfb")
 GUEST = {"eglinfo": "mesa-utils-bin", "kmscube": "kmscube", "glmark2": "glmark2-es2-drm",
-         "weston": "weston", "xorg": "xserver-xorg-core mesa-utils-bin",
-         "igt": "igt-gpu-tools-tests"}
+         "weston": "weston", "sway": "sway libwlroots-0.20 foot weston",
+         "xorg": "xserver-xorg-core mesa-utils-bin", "igt": "igt-gpu-tools-tests",
+         "sync": "igt-gpu-tools-tests", "reset": "glmark2-es2-drm", "piglit": "piglit"}
 MESA = "libgl1-mesa-dri"
+# How often the device is reset.
+ROUNDS = 5
+# Piglit has an image of its own. Of its quick tests each 20th is tried, and those that pass three
+# times are its list.
+PIGLIT = "piglit"
+PASSED = "piglit: pass "
+EVERY = 20
 KEPT = re.compile(r"^@keep (\S+): (.*)$", re.M)
 VERSION = re.compile(r"^@version (\S+) (\S+)$", re.M)
 # The end of the name of what differs from run to run.
@@ -72,12 +82,15 @@ def host_versions():
     return result.stdout.splitlines()
 
 
-def run(tally, kernel, image, part, driver):
-    """Runs one program in a guest; returns what it gave."""
+def run(tally, kernel, part, driver, tests=()):
+    """Runs one program in a guest, piglit with the tests of a list; returns what it gave."""
     script = vm.scripts("ask", "clients/common", "3d/common", f"3d/{part}",
                         MODULES=igt.MODULES[driver], VERSIONS=f"{MESA} {GUEST[part]}",
+                        ROUNDS=ROUNDS, EVERY=EVERY, TESTS="\n".join(tests),
                         WESTON_INI=cache.read(clients.WESTON_INI))
-    result = vm.boot(kernel, image, SCENARIO, script, TIMEOUT, echo="",
+    image = guest.get(kernel.root, guest.PIGLIT if part == PIGLIT else guest.GL)
+    timeout = TIMEOUT_PIGLIT if part == PIGLIT else TIMEOUT
+    result = vm.boot(kernel, image, SCENARIO, script, timeout, echo="",
                      append=["kunit.enable=0", f"virtio_gpu_driver={driver}"])
     name = f"{driver}: {part}"
     clients.count(tally, name, result.output)
@@ -107,23 +120,48 @@ def compare(tally, name, one, other):
     tally.count(bool(one.lines()) and not differences, f"{name}: the same, not {differences[:3]}")
 
 
-def take(tally, kernel, image, part, drivers, record):
+def passed(results):
+    """The names of piglit's tests that passed."""
+    return [line.removeprefix(PASSED) for line in results.kept if line.startswith(PASSED)]
+
+
+def twice(tally, kernel, part, right, record):
+    """Runs one program with the C driver twice, and compares; returns what it gave."""
+    if part != PIGLIT:
+        first, second = (run(tally, kernel, part, "c") for _ in range(2))
+    elif record:
+        chosen = run(tally, kernel, part, "c")
+        second = run(tally, kernel, part, "c", passed(chosen))
+        say(f"   {len(passed(chosen))} tests passed twice, {len(passed(second))} three times")
+        first = Results(chosen.versions, [line for line in chosen.kept if line in second.kept])
+        second.kept = first.kept
+    else:
+        first, second = (run(tally, kernel, part, "c", passed(right)) for _ in range(2))
+    compare(tally, f"c: {part}, twice", first, second)
+    return first
+
+
+def take(tally, kernel, part, drivers, record):
     """Runs one program with the drivers, and compares."""
     right = baseline(part)
+    if part == PIGLIT and not right and not record:
+        raise Failure("there is no list of piglit's tests",
+                      "tools/front 3d --driver c --only piglit --record")
+    tests = passed(right) if part == PIGLIT and right else []
     if "c" in drivers:
-        first, second = (run(tally, kernel, image, part, "c") for _ in range(2))
-        compare(tally, f"c: {part}, twice", first, second)
+        first = twice(tally, kernel, part, right, record)
         if record:
             # What failed is no baseline.
             if not tally.failures:
                 cache.write(baseline_file(part), first.text())
+                tests = passed(first)
         elif right is None or right.versions != first.versions:
             say(f"   c: {part}: {baseline_file(part)} is of other versions")
         else:
             compare(tally, f"c: {part} and what is kept", first, right)
         right = first
     if "rust" in drivers:
-        ours = run(tally, kernel, image, part, "rust")
+        ours = run(tally, kernel, part, "rust", tests)
         # Without 3D all is skipped.
         if ours.kept:
             if right is None or right.versions != ours.versions:
@@ -132,7 +170,7 @@ def take(tally, kernel, image, part, drivers, record):
             compare(tally, f"rust: {part} and C", ours, right)
 
 
-def main(kernel, image, names, drivers, record):
+def main(kernel, names, drivers, record):
     """Runs programs. The last line is the sum."""
     return parts.run("3d", names, lambda tally, part:
-                     take(tally, kernel, image, part, drivers, record))
+                     take(tally, kernel, part, drivers, record))

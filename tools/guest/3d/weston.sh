@@ -22,34 +22,13 @@ start_weston()
 	keep_lines weston "$WORK/weston.lines" '^GL (renderer|version):'
 }
 
-# has_background: whether the screen has its colour, from corner to corner.
-has_background()
-{
-	ask screendump weston-frame &&
-		[ "$(ask pixel weston-frame 0 0)" = "weston-frame 204060" ] &&
-		[ "$(ask pixel weston-frame 1279 799)" = "weston-frame 204060" ]
-}
-
-background()
-{
-	await 120 has_background && keep_frame weston-frame
-}
-
-# It says how many frames it has drawn, when it ends.
-draws()
-{
-	timeout -s INT 40 weston-simple-egl >"$WORK/egl.log" 2>&1 3>&- 5>&-
-	cat "$WORK/egl.log"
-	keep_lines weston-simple-egl-speed "$WORK/egl.log" '^[1-9][0-9]* frames in'
-}
-
 stop_weston()
 {
 	kill "$WESTON" && ends "$WESTON"
 }
 
 test_gl "Weston draws with virgl" start_weston
-test_gl "Weston's frame" background
+test_gl "Weston's frame" background weston-frame
 test_gl "weston-simple-egl draws" draws
 test_gl "Weston ends" stop_weston
 finish "$WORK/weston.log" "$WORK/output"
