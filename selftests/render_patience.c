@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What the watchdog does with work of 3D: what takes long is left alone, for as long as the
- * host answers, and a host that does not answer is reset. Who is guilty is told so.
+ * host answers, and a host that does not answer is reset. The guilty client is told so.
  *
  * Environment: see display_screen.h and rust_gpu_test.h
  */

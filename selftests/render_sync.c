@@ -417,7 +417,7 @@ TEST_F(sync, buffers)
 	ASSERT_EQ(0, device_ask(screen, "release"));
 	for (i = 0; i < ARRAY_SIZE(bos); i++) {
 		EXPECT_EQ(0, bo_wait(self->fd, bos[i].handle, 0));
-		/* Who waits for a fence may be ahead of those whom it calls. */
+		/* A thread that waits for a fence may be ahead of those whom it calls. */
 		EXPECT_FALSE(is_used_after(dma_bufs[i], CALLBACK_MS));
 		close(dma_bufs[i]);
 	}

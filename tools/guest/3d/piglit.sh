@@ -8,7 +8,7 @@ export PIGLIT_PLATFORM=gbm
 PROFILE=quick_gl
 
 # run LIST SECONDS: runs tests; their results are in `results`, one a line, in front of the names.
-# Who has not ended in time leaves what it has.
+# A run that has not ended in time leaves what it has.
 run()
 {
 	rm -rf "$WORK/out"
