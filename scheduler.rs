@@ -284,8 +284,10 @@ pub(crate) fn submit<H: Hardware>(
     node: Node,
     packet: <H::Engine as Engine>::Packet,
 ) -> Result<Result<(), <H::Engine as Engine>::Packet>, Status> {
+    // What is left of it is dropped outside the lock: there is no queue while the device is reset.
+    let mut packet = Some(packet);
     submit_with(adapter, node, Interrupt::Wanted, |queue| {
-        queue.submit_kernel(packet)
+        packet.take().map_or(Ok(()), |it| queue.submit_kernel(it))
     })
 }
 

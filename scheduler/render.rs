@@ -128,9 +128,11 @@ pub(crate) fn submit_in_round<H: Hardware>(
     node: Node,
     packet: <H::Engine as Engine>::Packet,
 ) -> Result<Result<(), <H::Engine as Engine>::Packet>, Status> {
+    // As in `submit`.
+    let mut packet = Some(packet);
     adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
         let queue = H::node(state, node).ok_or(Status::Unsuccessful)?;
-        Ok(queue.submit_kernel(packet))
+        Ok(packet.take().map_or(Ok(()), |it| queue.submit_kernel(it)))
     })?
 }
 
