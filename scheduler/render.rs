@@ -121,7 +121,9 @@ pub(crate) fn submit_promised<H: Hardware>(
 /// [drain](Hardware::drain) of a round of the submission thread. The device is told at the end of
 /// the round, of all that was submitted in it.
 ///
-/// Errors: [`Status::Unsuccessful`] if the device is stopped. Context: process (the submission thread).
+/// Errors: [`Status::Unsuccessful`] if the device is stopped.
+///
+/// Context: process (the submission thread).
 #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
 pub(crate) fn submit_in_round<H: Hardware>(
     adapter: &Adapter<H>,

@@ -104,8 +104,8 @@ impl DedicatedBuffer {
         Ok(KBox::new(buffer, gfp)?)
     }
 
-    /// Makes room for a request of `request` bytes and its response in `slot`: the data that follows
-    /// has memory of its own.
+    /// Makes room for a request of `request` bytes and its response in `slot`: the data that
+    /// follows has memory of its own.
     ///
     /// Errors: [`ENOMEM`]. Context: process; may sleep.
     #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]

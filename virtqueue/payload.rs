@@ -142,8 +142,8 @@ impl Payload {
     }
 }
 
-/// Data of user space, in pages that become those of a [`Payload`]: so it is copied once. The device
-/// does not know of them before that.
+/// Data of user space, in pages that become those of a [`Payload`]: so it is copied once. The
+/// device does not know of them before that.
 #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
 pub(crate) struct UserData {
     /// As those of a [`Payload`].
