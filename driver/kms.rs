@@ -62,7 +62,8 @@ use kernel::{
 use crate::{
     command::{
         ARGB8888,
-        CURSOR_SIZE, //
+        CURSOR_SIZE,
+        MAX_SCANOUTS, //
     },
     display::{
         panic,
@@ -193,19 +194,23 @@ const NO_COMMIT: u64 = u64::MAX;
 pub(crate) struct CrtcData {
     fences: Arc<Fences>,
     progress: Arc<Progress>,
-    /// Number of the commit whose event is parked, or is about to be; else [`NO_COMMIT`]. Set by
-    /// commits, of which there is one at a time for a CRTC, and by the vblank timer.
+    /// Number of the commit whose event is parked; else [`NO_COMMIT`]. Set by commits, of which
+    /// there is one at a time for a CRTC. Whoever takes it back, the vblank timer or the worker of
+    /// the commit, sends the event: the next commit waits for that, so it is of that commit.
     commit: Atomic<u64>,
     /// When that was, in nanoseconds of CLOCK_MONOTONIC.
     since: Atomic<i64>,
 }
 
 impl CrtcData {
-    /// The event that is parked next is for the last commit.
-    fn expect_commit(&self) {
+    /// The event that was parked is for the last commit, whose number is returned.
+    fn expect_commit(&self) -> u64 {
+        let commit = self.progress.committed();
         self.since.store(Monotonic::ktime_get(), Relaxed);
-        // Pairs with the load in `handle_vblank_timeout`: after it `since` is that of the commit.
-        self.commit.store(self.progress.committed(), Release);
+        // Pairs with the load in `handle_vblank_timeout`: after it `since` is that of the commit,
+        // and the event is there.
+        self.commit.store(commit, Release);
+        commit
     }
 
     /// Returns whether the device has executed a commit, or will not.
@@ -243,14 +248,19 @@ impl DriverCrtc for CrtcData {
         let since = crtc.since.load(Relaxed);
         let done = (crtc.is_done(commit) && crtc.vblank_time() >= since)
             || Monotonic::ktime_get().saturating_sub(since) >= FLIP_TIMEOUT_NS;
-        if !done {
-            return;
+        if done {
+            send_event(crtc, commit);
         }
-        if let Some(event) = crtc.take_pending() {
-            // Before the event: the next commit waits for that, and then expects its own.
-            crtc.commit.store(NO_COMMIT, Relaxed);
-            event.send();
-        }
+    }
+}
+
+/// Sends the event of `commit`, unless that was done.
+fn send_event(crtc: &Crtc<CrtcData>, commit: u64) {
+    if crtc.commit.cmpxchg(commit, NO_COMMIT, Relaxed).is_err() {
+        return;
+    }
+    if let Some(event) = crtc.take_pending() {
+        event.send();
     }
 }
 
@@ -402,8 +412,9 @@ impl KmsDriver for RustGpuDriver {
         if let Some(guard) = &guard {
             guard.registration_data_with(|data| data.display.commit(&commit, interrupt));
         }
-        let (mut parked, mut async_flips) = (false, 0);
-        for update in commit.crtcs() {
+        let mut parked = false;
+        let mut async_flips = [None; MAX_SCANOUTS];
+        for (update, async_flip) in commit.crtcs().zip(&mut async_flips) {
             let Some(event) = update.take_event() else {
                 continue;
             };
@@ -411,11 +422,10 @@ impl KmsDriver for RustGpuDriver {
                 event.send();
                 continue;
             }
-            update.crtc().expect_commit();
-            parked |= event.set_pending();
-            if update.async_flip() {
-                async_flips |= 1 << update.crtc().index();
-            }
+            let waits = event.set_pending();
+            let number = update.crtc().expect_commit();
+            parked |= waits;
+            *async_flip = (waits && update.async_flip()).then_some(number);
         }
         if let Some(guard) = guard {
             if polled && !parked {
@@ -424,28 +434,23 @@ impl KmsDriver for RustGpuDriver {
             }
         }
         let done = commit.hw_done();
-        for crtc in done.crtcs() {
-            if async_flips & (1 << crtc.index()) != 0 {
-                end_async_flip(device, crtc);
+        for (crtc, async_flip) in done.crtcs().zip(async_flips) {
+            if let Some(number) = async_flip {
+                end_async_flip(device, crtc, number);
             }
         }
         done
     }
 }
 
-/// Waits until the device has executed the last commit of `crtc`, and sends the event then. If that
-/// takes too long, a vblank sends it.
-fn end_async_flip(device: &RustGpuDevice<drm::Ioctl>, crtc: &Crtc<CrtcData>) {
-    let commit = crtc.commit.load(Relaxed);
+/// Waits until the device has executed `commit` of `crtc`, and sends its event then. If that takes
+/// too long, a vblank sends it.
+fn end_async_flip(device: &RustGpuDevice<drm::Ioctl>, crtc: &Crtc<CrtcData>, commit: u64) {
     let deadline = Monotonic::ktime_get().saturating_add(ASYNC_FLIP_TIMEOUT_NS);
-    let done = || commit == NO_COMMIT || crtc.is_done(commit);
+    let done = || crtc.commit.load(Relaxed) != commit || crtc.is_done(commit);
     // WAIT: async-flip
-    if device.fences.wait_until(deadline, done).is_err() {
-        return;
-    }
-    if let Some(event) = crtc.take_pending() {
-        crtc.commit.store(NO_COMMIT, Relaxed);
-        event.send();
+    if device.fences.wait_until(deadline, done).is_ok() {
+        send_event(crtc, commit);
     }
 }
 
