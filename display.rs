@@ -24,6 +24,7 @@ use kernel::{
     prelude::*,
     rbtree::RBTreeNodeReservation,
     sync::{
+        atomic::Atomic,
         Arc,
         Mutex, //
     },
@@ -105,6 +106,9 @@ pub(crate) const DEFAULT_SIZE: (u32, u32) = (1024, 768);
 pub(crate) struct PlaneData {
     /// Index of its scanout.
     pub(crate) scanout: u32,
+    /// When its last framebuffer was prepared, in nanoseconds of CLOCK_MONOTONIC: about when the
+    /// commit was asked for.
+    pub(crate) prepared: Atomic<i64>,
 }
 
 /// The state of the display, and what the device was told of it.

@@ -139,13 +139,21 @@ impl Progress {
         self.committed.load(Relaxed)
     }
 
-    /// Returns whether the device has answered all commands of a commit. Also if it refuses them:
-    /// it will not show that frame, however long somebody waits.
+    /// Returns whether all commands of a commit were sent, after the device had answered those of
+    /// the one before. Also if it refuses them: it will not show that frame, however long somebody
+    /// waits.
+    ///
+    /// Context: any.
+    pub(crate) fn is_sent(&self, commit: u64) -> bool {
+        // The acquire pairs with the release in `Screen::sent`: the batch holds the commands then.
+        self.sent.load(Acquire) >= commit || self.refused.load(Relaxed)
+    }
+
+    /// Returns whether the device has answered all commands of a commit, too.
     ///
     /// Context: any.
     pub(crate) fn is_done(&self, commit: u64) -> bool {
-        // The acquire pairs with the release in `Screen::sent`: the batch holds the commands then.
-        (self.sent.load(Acquire) >= commit && self.batch.is_idle()) || self.refused.load(Relaxed)
+        self.is_sent(commit) && (self.batch.is_idle() || self.refused.load(Relaxed))
     }
 }
 

@@ -5,8 +5,9 @@
 //! Each scanout is a CRTC with a primary and a cursor plane, an encoder and a virtual connector.
 //! What a commit does to the device is in [`display`](crate::display). No commit waits for it: the
 //! event of a flip is parked until the vblank timer finds that the device has answered the commands
-//! of its commit. Only the worker of a flip that need not wait for vblank waits for them, after the
-//! commit, to send the event at once.
+//! of its commit. For a frame of 3D it is enough that the device was told: it executes what is drawn
+//! later behind that. Only the worker of a flip that need not wait for vblank waits for the device,
+//! after the commit, to send the event at once.
 
 use kernel::{
     device::{
@@ -23,6 +24,7 @@ use kernel::{
             ConnectorStatus,
             Crtc,
             CrtcState,
+            CrtcUpdate,
             DisplayMode,
             DriverConnector,
             DriverCrtc,
@@ -132,7 +134,9 @@ impl DriverPlane for PlaneData {
     /// a framebuffer that is shown, as the console does, has done nothing wrong.
     fn prepare_fb(plane: &Plane<Self>, framebuffer: &Framebuffer) -> Result {
         let device = plane.device();
-        let deadline = Monotonic::ktime_get().saturating_add(PREPARE_TIMEOUT_NS);
+        let now = Monotonic::ktime_get();
+        plane.prepared.store(now, Relaxed);
+        let deadline = now.saturating_add(PREPARE_TIMEOUT_NS);
         loop {
             let mark = device.fences.generation();
             let Some(guard) = device.registration_guard() else {
@@ -200,22 +204,37 @@ pub(crate) struct CrtcData {
     commit: Atomic<u64>,
     /// When that was, in nanoseconds of CLOCK_MONOTONIC.
     since: Atomic<i64>,
+    /// When it was asked for. That is before, by the fences for which it waits.
+    asked: Atomic<i64>,
+    /// The device itself draws the frame of that commit.
+    is_rendered: Atomic<bool>,
 }
 
 impl CrtcData {
     /// The event that was parked is for the last commit, whose number is returned.
-    fn expect_commit(&self) -> u64 {
+    fn expect_commit(&self, primary: Option<&PlaneUpdate<'_, RustGpuDriver>>) -> u64 {
         let commit = self.progress.committed();
-        self.since.store(Monotonic::ktime_get(), Relaxed);
-        // Pairs with the load in `handle_vblank_timeout`: after it `since` is that of the commit,
-        // and the event is there.
+        let now = Monotonic::ktime_get();
+        let asked = primary.map_or(now, |update| update.plane().prepared.load(Relaxed));
+        let is_rendered = primary.is_some_and(is_rendered);
+        self.since.store(now, Relaxed);
+        self.asked.store(asked, Relaxed);
+        self.is_rendered.store(is_rendered, Relaxed);
+        // Pairs with the load in `handle_vblank_timeout`: after it the others are those of the
+        // commit, and the event is there.
         self.commit.store(commit, Release);
         commit
     }
 
-    /// Returns whether the device has executed a commit, or will not.
+    /// Returns whether the device has executed a commit, or will not. What it draws itself needs
+    /// only be sent: nothing is read of the memory of the guest, and the buffer that was shown
+    /// before is drawn to behind it.
     fn is_done(&self, commit: u64) -> bool {
-        self.progress.is_done(commit) || self.fences.check().is_err()
+        let is_done = match self.is_rendered.load(Relaxed) {
+            true => self.progress.is_sent(commit),
+            false => self.progress.is_done(commit),
+        };
+        is_done || self.fences.check().is_err()
     }
 }
 
@@ -245,9 +264,9 @@ impl DriverCrtc for CrtcData {
             return;
         }
         // No flip was on the screen before it was asked for: a tick that is late is not for it.
-        let since = crtc.since.load(Relaxed);
-        let done = (crtc.is_done(commit) && crtc.vblank_time() >= since)
-            || Monotonic::ktime_get().saturating_sub(since) >= FLIP_TIMEOUT_NS;
+        let in_time = crtc.vblank_time() >= crtc.asked.load(Relaxed);
+        let waited = Monotonic::ktime_get().saturating_sub(crtc.since.load(Relaxed));
+        let done = (crtc.is_done(commit) && in_time) || waited >= FLIP_TIMEOUT_NS;
         if done {
             send_event(crtc, commit);
         }
@@ -400,10 +419,11 @@ impl KmsDriver for RustGpuDriver {
             // What was parked is sent, also by switching the CRTC off.
             update.crtc().commit.store(NO_COMMIT, Relaxed);
         }
-        // The vblank that sends the event polls the device.
-        let polled = commit
-            .crtcs()
-            .all(|update| update.active() && !update.async_flip());
+        // The vblank that sends the event polls the device, unless it need not wait for it.
+        let polled = commit.crtcs().all(|update| {
+            let primary = primary(&commit, &update);
+            update.active() && !update.async_flip() && !primary.as_ref().is_some_and(is_rendered)
+        });
         let interrupt = match polled {
             true => Interrupt::Suppressed,
             false => Interrupt::Wanted,
@@ -422,8 +442,13 @@ impl KmsDriver for RustGpuDriver {
                 event.send();
                 continue;
             }
+            let primary = primary(&commit, &update);
+            if primary.as_ref().is_some_and(|it| is_over(&update, it)) {
+                event.send();
+                continue;
+            }
             let waits = event.set_pending();
-            let number = update.crtc().expect_commit();
+            let number = update.crtc().expect_commit(primary.as_ref());
             parked |= waits;
             *async_flip = (waits && update.async_flip()).then_some(number);
         }
@@ -441,6 +466,32 @@ impl KmsDriver for RustGpuDriver {
         }
         done
     }
+}
+
+/// Returns the primary plane of a CRTC, if it is in `commit`.
+fn primary<'c>(
+    commit: &'c Commit<'_, RustGpuDriver>,
+    crtc: &CrtcUpdate<'_, RustGpuDriver>,
+) -> Option<PlaneUpdate<'c, RustGpuDriver>> {
+    let index = crtc.crtc().index();
+    commit.planes().find(|update| {
+        update.plane().kind() == PlaneKind::Primary && update.plane().scanout == index
+    })
+}
+
+/// Returns whether the device itself draws what a plane shows.
+fn is_rendered(update: &PlaneUpdate<'_, RustGpuDriver>) -> bool {
+    let framebuffer = update.new().framebuffer();
+    framebuffer.is_some_and(|framebuffer| framebuffer.object().own().is_some())
+}
+
+/// Returns whether a vblank came between the question for a flip and its commit, which had to wait
+/// for what the device draws. Then the flip need not wait for one more.
+fn is_over(crtc: &CrtcUpdate<'_, RustGpuDriver>, primary: &PlaneUpdate<'_, RustGpuDriver>) -> bool {
+    let crtc = crtc.crtc();
+    is_rendered(primary)
+        && crtc.progress.is_sent(crtc.progress.committed())
+        && crtc.vblank_time() >= primary.plane().prepared.load(Relaxed)
 }
 
 /// Waits until the device has executed `commit` of `crtc`, and sends its event then. If that takes
@@ -461,7 +512,12 @@ fn add_scanout<'a>(
     scanout: u32,
 ) -> Result {
     let crtcs = 1 << scanout;
-    let plane = || Ok(PlaneData { scanout });
+    let plane = || {
+        Ok(PlaneData {
+            scanout,
+            prepared: Atomic::new(0),
+        })
+    };
     let primary = setup.plane(PlaneKind::Primary, crtcs, data.formats.fourccs(), plane())?;
     let pointer = setup.plane(PlaneKind::Cursor, crtcs, &[ARGB8888], plane())?;
     let crtc = CrtcData {
@@ -469,6 +525,8 @@ fn add_scanout<'a>(
         progress: data.display.progress(scanout)?,
         commit: Atomic::new(NO_COMMIT),
         since: Atomic::new(0),
+        asked: Atomic::new(0),
+        is_rendered: Atomic::new(false),
     };
     setup.crtc(primary, Some(pointer), Ok(crtc))?;
     let encoder = setup.encoder(EncoderKind::Virtual, crtcs)?;
