@@ -91,17 +91,8 @@ impl DedicatedBuffer {
         let start = request.next_multiple_of(RESPONSE_ALIGN);
         let end = start.checked_add(response).ok_or(EOVERFLOW)?;
 
-        let buffer = Self {
-            home: Home::Own(DmaMemory::new(dev, context, end, gfp)?),
-            request: 0..request,
-            response: start..end,
-            payload: Payload::empty(),
-            segments: KVec::new(),
-            request_len: 0,
-            response_len: 0,
-            command_type: 0,
-        };
-        Ok(KBox::new(buffer, gfp)?)
+        let home = Home::Own(DmaMemory::new(dev, context, end, gfp)?);
+        Self::empty(home, 0..request, start..end, gfp)
     }
 
     /// Makes room for a request of `request` bytes and its response in `slot`: the data that
@@ -111,10 +102,22 @@ impl DedicatedBuffer {
     #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
     pub(crate) fn in_slot(slot: CommandSlot, request: usize, gfp: Flags) -> Result<KBox<Self>> {
         let start = slot.start();
+        let response = slot.response_to(request);
+        let request = start..start + request.min(REQUEST_SIZE);
+        Self::empty(Home::Slot(slot), request, response, gfp)
+    }
+
+    /// Makes a buffer without a request.
+    fn empty(
+        home: Home,
+        request: Range<usize>,
+        response: Range<usize>,
+        gfp: Flags,
+    ) -> Result<KBox<Self>> {
         let buffer = Self {
-            request: start..start + request.min(REQUEST_SIZE),
-            response: slot.response_to(request),
-            home: Home::Slot(slot),
+            home,
+            request,
+            response,
             payload: Payload::empty(),
             segments: KVec::new(),
             request_len: 0,
