@@ -96,7 +96,10 @@ pub(crate) use self::{
         report_preempted,
         Preempted, //
     },
-    promise::Promise,
+    promise::{
+        Lack,
+        Promise, //
+    },
     queue::NodeQueue,
     render::{
         cancel_render,

@@ -163,7 +163,11 @@ impl State {
                     break;
                 }
             }
-            dpc = dpc.max(match queue.wants_dpc(completed) {
+            let is_starved = match &mut *render {
+                Some(render) if is_rendered => render.take_starved(),
+                _ => false,
+            };
+            dpc = dpc.max(match queue.wants_dpc(completed) || is_starved {
                 true => Dpc::Queued,
                 false if completed => Dpc::Marked,
                 false => Dpc::Idle,

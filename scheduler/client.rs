@@ -9,6 +9,7 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
+            Full,
             Relaxed,
             Release, //
         },
@@ -79,6 +80,10 @@ pub(crate) struct Client {
     promised: Atomic<u32>,
     /// Bytes that they have beside their commands.
     bytes: Atomic<usize>,
+    /// How often places or bytes were given back.
+    given_back: Atomic<u32>,
+    /// Callers that wait for that, or are about to.
+    starved: Atomic<u32>,
     /// Makes the fences of packets.
     #[pin]
     fences: Mutex<FenceContexts>,
@@ -102,6 +107,8 @@ impl Client {
                 outstanding: Atomic::new(0),
                 promised: Atomic::new(0),
                 bytes: Atomic::new(0),
+                given_back: Atomic::new(0),
+                starved: Atomic::new(0),
                 fences <- new_mutex!(FenceContexts::new(), "rust_gpu::Client"),
                 timelines: PerNode::new([const { Timeline::new() }; NODES]),
                 closed: Atomic::new(false),
@@ -162,6 +169,7 @@ impl Client {
     /// Gives `count` bytes back.
     pub(super) fn give_back_bytes(&self, count: usize) {
         self.bytes.fetch_sub(count, Relaxed);
+        self.given_back.fetch_add(1, Full);
     }
 
     /// Returns how many packets are promised.
@@ -193,7 +201,41 @@ impl Client {
 
     /// Gives `count` places back.
     pub(crate) fn give_back(&self, count: u32) {
-        self.outstanding.fetch_sub(count, Relaxed);
+        if count != 0 {
+            self.outstanding.fetch_sub(count, Relaxed);
+            // Fully ordered, as is the first step of a waiter in `starve`: either the waiter sees
+            // this, or `is_starved` sees the waiter.
+            self.given_back.fetch_add(1, Full);
+        }
+    }
+
+    /// Returns a mark for [`Fences::wait_given_back`](super::Fences::wait_given_back).
+    ///
+    /// Context: any.
+    pub(crate) fn given_back(&self) -> u32 {
+        self.given_back.load(Acquire)
+    }
+
+    /// The caller is about to wait until something is given back. Undone by
+    /// [`end_starving`](Self::end_starving).
+    pub(super) fn starve(&self) {
+        self.starved.fetch_add(1, Full);
+    }
+
+    pub(super) fn end_starving(&self) {
+        self.starved.fetch_sub(1, Relaxed);
+    }
+
+    /// Returns whether somebody waits until something is given back.
+    ///
+    /// Context: any.
+    pub(super) fn is_starved(&self) -> bool {
+        self.starved.load(Relaxed) != 0
+    }
+
+    /// Returns the number of the queue in which those sleep that wait for that.
+    pub(super) fn room_queue(&self) -> u32 {
+        self.queue(0)
     }
 
     /// Returns whether it has submitted packets that did not end.

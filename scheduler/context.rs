@@ -557,40 +557,6 @@ impl<P> Contexts<P> {
         self.unblock_later();
     }
 
-    /// Records that the packet with `ticket` ended, and its `fence` with `result`. `oldest` returns
-    /// the ticket of the oldest packet of the context that has a submission id and did not end.
-    ///
-    /// Returns the queues of those that wait for the tickets which are complete now, one bit each.
-    #[inline]
-    pub(super) fn ended(
-        &mut self,
-        number: u16,
-        ticket: u64,
-        (fence, result): (u16, Result),
-        oldest: impl FnOnce() -> Option<u64>,
-    ) -> u32 {
-        let released = self.end_packet(number, fence, result);
-        let node = self.node;
-        let Some(context) = self.contexts.get_mut(usize::from(number)) else {
-            return 0;
-        };
-        context.in_flight -= 1;
-        let Some(client) = &context.client else {
-            return 0;
-        };
-        client.give_back(released);
-        let before = client.completed(node);
-        let now = if !context.disordered && ticket == before + 1 {
-            ticket
-        } else {
-            context.disordered = context.in_flight != 0;
-            let waits = self.places.get(usize::from(context.places.head));
-            let left = oldest().or_else(|| waits.map(|place| place.ticket));
-            left.map_or(client.submitted(node), |left| left - 1)
-        };
-        client.complete(node, now)
-    }
-
     /// Returns the client of `context`.
     pub(super) fn client(&self, number: u16) -> Option<&Arc<Client>> {
         self.contexts.get(usize::from(number))?.client.as_ref()

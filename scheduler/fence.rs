@@ -44,6 +44,10 @@ pub(super) const QUEUES: usize = u32::BITS as usize;
 /// Longest single sleep of a waiter, in milliseconds. The waiter then checks again.
 const SLEEP_LIMIT_MS: i64 = 1000;
 
+/// Longest sleep of a client that has as many packets as it may, in milliseconds: what others leave
+/// is room for it too, and nobody tells it.
+const STARVE_LIMIT_MS: i64 = 20;
+
 /// Whether a device executes packets.
 #[derive(Clone, Copy)]
 #[repr(u32)]
@@ -175,15 +179,19 @@ impl Fences {
         }
     }
 
-    /// Wakes those who wait for room, as there is some.
+    /// Wakes those who wait for room, as `client` has left some.
     ///
     /// Context: process.
-    pub(super) fn make_room(&self) {
+    pub(super) fn make_room(&self, client: &Client) {
         // As in `publish_one`.
         self.generation.fetch_add(1, Full);
         if self.waiters.load(Relaxed) != 0 {
             drop(self.sleep.lock());
             self.changed.notify_all();
+        }
+        if client.is_starved() {
+            drop(self.sleep.lock());
+            self.queue(client.room_queue()).notify_all();
         }
     }
 
@@ -332,9 +340,37 @@ impl Fences {
         deadline_ns: i64,
         done: impl Fn() -> bool,
     ) -> Result {
-        let queue = self.queues.get(u32_as_usize(client.queue(ticket)));
+        let queue = self.queue(client.queue(ticket));
         // WAIT: none, the callers have tags
-        self.wait_in(queue.unwrap_or(&self.changed), deadline_ns, done)
+        self.wait_in(queue, deadline_ns, done)
+    }
+
+    /// Returns a queue of waiters by its number.
+    fn queue(&self, number: u32) -> &CondVar {
+        let queue = self.queues.get(u32_as_usize(number));
+        queue.unwrap_or(&self.changed)
+    }
+
+    /// Waits until places or bytes of `client` were given back since `mark`, at most for 20 ms.
+    /// The packets of others do not wake the caller, nor do they need the DPC for it.
+    ///
+    /// Errors: as [`Fences::wait_change`]. Context: process.
+    pub(crate) fn wait_given_back(&self, client: &Client, mark: u32) -> Result {
+        if current!().signal_pending() {
+            return Err(ERESTARTSYS);
+        }
+        let limit = STARVE_LIMIT_MS * 1_000_000;
+        let deadline = Monotonic::ktime_get().saturating_add(limit);
+        let queue = self.queue(client.room_queue());
+        // Before the first check: see `Client::give_back`.
+        client.starve();
+        // WAIT: none, the callers have tags
+        let waited = self.sleep_in(queue, deadline, || client.given_back() != mark);
+        client.end_starving();
+        match waited {
+            Err(error) if error == ETIME => Ok(()),
+            other => other,
+        }
     }
 
     /// Returns a mark for [`Fences::wait_change`].

@@ -24,6 +24,17 @@ use super::{
     Node, //
 };
 
+/// Why there is no room for a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// Others have it, or the device is being reset. Try again after a
+    /// [change](Fences::wait_change).
+    Room,
+    /// The client has as much as it may. Try again when something was
+    /// [given back](Fences::wait_given_back).
+    Own,
+}
+
 /// Places and bytes of a client, until they are dropped.
 struct Reserved {
     client: Arc<Client>,
@@ -48,7 +59,7 @@ impl Drop for Reserved {
         self.end_promise();
         if self.places != 0 {
             self.client.give_back(self.places);
-            self.fences.make_room();
+            self.fences.make_room(&self.client);
         }
     }
 }
@@ -65,7 +76,7 @@ pub(crate) struct Bytes {
 impl Drop for Bytes {
     fn drop(&mut self) {
         self.client.give_back_bytes(self.count);
-        self.fences.make_room();
+        self.fences.make_room(&self.client);
     }
 }
 
@@ -80,9 +91,8 @@ pub(crate) struct Promise {
 }
 
 impl Promise {
-    /// Tries once to get room for a packet of `client` with `bytes` beside its command. [`None`] if
-    /// there is none now, or the device is being reset: try again after a
-    /// [change](Fences::wait_change).
+    /// Tries once to get room for a packet of `client` with `bytes` beside its command. [`Lack`] if
+    /// there is none now, or the device is being reset.
     ///
     /// The bytes of a client are at most [`CLIENT_BYTES`](super::client::CLIENT_BYTES), unless they
     /// are all of one packet.
@@ -96,7 +106,7 @@ impl Promise {
         adapter: &Adapter<H>,
         client: &Arc<Client>,
         bytes: usize,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Result<Self, Lack>> {
         let hardware = adapter.miniport();
         let fences = hardware.fences();
         fences.check()?;
@@ -117,7 +127,7 @@ impl Promise {
                 let promised = fences.promised();
                 let mut attempt = queue.promise(client, promised, &mut memory, &mut before);
                 if attempt == Attempt::Promised && !client.reserve_packet(bytes) {
-                    attempt = Attempt::Full;
+                    attempt = Attempt::Enough;
                 }
                 if attempt == Attempt::Promised {
                     fences.promise(client);
@@ -126,15 +136,16 @@ impl Promise {
             });
             match answer {
                 Ok(Ok((Attempt::Promised, incarnation))) => {
-                    return Ok(Some(Self::reserved(client, fences, bytes, incarnation)));
+                    return Ok(Ok(Self::reserved(client, fences, bytes, incarnation)));
                 }
                 // Each time it is more, up to a limit.
                 Ok(Ok((Attempt::NeedsMemory(count), _))) => memory = Some(Timelines::new(count)?),
-                Ok(Ok((Attempt::Full, _))) if core::mem::take(&mut may_free) => {
+                Ok(Ok((Attempt::Full | Attempt::Enough, _))) if core::mem::take(&mut may_free) => {
                     free_remains(adapter);
                 }
                 // Nothing is given back, which would wake this caller and others in vain.
-                Ok(Ok((Attempt::Full, _))) | Err(_) => return Ok(None),
+                Ok(Ok((Attempt::Enough, _))) => return Ok(Err(Lack::Own)),
+                Ok(Ok((Attempt::Full, _))) | Err(_) => return Ok(Err(Lack::Room)),
                 Ok(Err(error)) => return Err(error),
             }
         }

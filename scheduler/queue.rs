@@ -38,6 +38,7 @@ use crate::scheduler::{
     Node, //
 };
 
+mod ended;
 mod in_flight;
 mod render;
 
@@ -107,6 +108,8 @@ pub(crate) struct NodeQueue<E: Engine> {
     contexts: Contexts<E::Packet>,
     /// The queues of waiters for tickets that are complete and whom nobody woke, one bit each.
     to_wake: u32,
+    /// One of them waits for room, since a packet of its own ended.
+    starved: bool,
     /// Packets that the engine got.
     dispatched: u64,
     /// The newest of them that ended, by its position.
@@ -172,6 +175,7 @@ impl<E: Engine> NodeQueue<E> {
             share,
             contexts: Contexts::new(node, share)?,
             to_wake: 0,
+            starved: false,
             // So that a client that polls cannot keep the queue from running empty.
             by_thread: node == Node::Cursor,
             other_waits: false,
@@ -537,59 +541,12 @@ impl<E: Engine> NodeQueue<E> {
     ///
     /// Context: lock of the message held.
     pub(crate) fn wants_dpc(&mut self, completed: bool) -> bool {
-        let queued = self.is_waiting() || self.preemption.is_some();
+        let queued = self.take_starved() || self.is_waiting() || self.preemption.is_some();
         let Some(engine) = &mut self.engine else {
             return false;
         };
         // Waiters must not see as done what the DPC has not done yet.
         let with_dpc = engine.is_in_dpc() || queued;
         engine.needs_dpc() || (completed && with_dpc)
-    }
-
-    /// Records that one packet ended, in any order. An id that the engine does not have changes
-    /// nothing.
-    #[inline]
-    pub(crate) fn complete(&mut self, id: u64) {
-        self.complete_with(id, Ok(()));
-    }
-
-    /// The same, for a packet that ended with `result`.
-    #[inline]
-    fn complete_with(&mut self, id: u64, result: Result) {
-        self.completions = self.completions.wrapping_add(1);
-        self.stalled = false;
-        let is_it = |packet: &InFlight| packet.id == id;
-        let position = if let Some(packet) = self.kernel_flight.pop_if(is_it) {
-            Some(packet.position)
-        } else if let Some(packet) = self.handed_out.take(|packet| packet.id == id) {
-            self.open -= u64::from(packet.open && packet.position != 0);
-            self.end(&packet, result);
-            Some(packet.position)
-        } else {
-            let found = self.kernel_flight.take(is_it);
-            found.map(|packet| packet.position)
-        };
-        if let Some(position) = position {
-            self.answered = self.answered.max(position);
-            self.highest = self.highest.max(id);
-        }
-    }
-
-    /// Records that the packet of a client ended that was in `handed_out`.
-    #[inline]
-    fn end(&mut self, packet: &HandedOut, result: Result) {
-        let HandedOut {
-            context,
-            ticket,
-            fence,
-            ..
-        } = *packet;
-        let handed_out = &self.handed_out;
-        self.to_wake |= self.contexts.ended(context, ticket, (fence, result), || {
-            handed_out
-                .iter()
-                .find(|other| other.context == context)
-                .map(|other| other.ticket)
-        });
     }
 }

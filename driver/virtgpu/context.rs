@@ -35,7 +35,11 @@ use crate::{
         Render,
         ANSWER_TIMEOUT_MS, //
     },
-    scheduler::MAX_RINGS,
+    scheduler::{
+        Client,
+        Lack,
+        MAX_RINGS, //
+    },
     transport::feature,
 };
 
@@ -65,6 +69,29 @@ pub(super) fn when_room<R>(
         }
         // WAIT: render-room
         dev.fences.wait_change(mark)?;
+    }
+}
+
+/// Does the same for a packet of `client`. `f` says what it lacks: if the client itself has too
+/// much, it waits for that alone, and what others do does not wake it.
+///
+/// Errors and context: as [`when_room`].
+pub(super) fn when_client_has_room<R>(
+    dev: &RustGpuDevice<drm::Ioctl>,
+    client: &Client,
+    mut f: impl FnMut(&Adapter<Gpu<'_>>) -> Result<Result<R, Lack>>,
+) -> Result<R> {
+    loop {
+        // As above.
+        let (mark, own_mark) = (dev.fences.generation(), client.given_back());
+        dev.fences.check()?;
+        match with_adapter(dev, &mut f)? {
+            Ok(found) => return Ok(found),
+            // WAIT: render-room
+            Err(Lack::Room) => dev.fences.wait_change(mark)?,
+            // WAIT: render-room
+            Err(Lack::Own) => dev.fences.wait_given_back(client, own_mark)?,
+        }
     }
 }
 

@@ -38,6 +38,7 @@ use crate::{
     },
     scheduler::{
         submit_promised,
+        Lack,
         PacketFence,
         Promise,
         Refused, //
@@ -49,7 +50,7 @@ use crate::{
     },
 };
 
-use super::context::when_room;
+use super::context::when_client_has_room;
 
 /// Returns an address of user space.
 ///
@@ -73,8 +74,8 @@ impl Submission<'_> {
     /// that, when nothing waits any more. Its fence is on all objects from then on; there is one if
     /// there are objects.
     ///
-    /// Errors: [`EIO`] if a reset has lost the context; [`ENOMEM`]; those of [`when_room`] and of
-    /// `prepare`. Nothing is left of the command then.
+    /// Errors: [`EIO`] if a reset has lost the context; [`ENOMEM`]; those of
+    /// [`when_client_has_room`] and of `prepare`. Nothing is left of the command then.
     ///
     /// Context: process, no registration guard held.
     pub(super) fn submit<C: Command>(
@@ -91,13 +92,14 @@ impl Submission<'_> {
             false => data.len(),
         };
         let mut parts = Some((Tail::new()?, fence));
-        let fence = when_room(self.dev, |adapter| {
+        let fence = when_client_has_room(self.dev, context.client(), |adapter| {
             let gpu = adapter.miniport();
             let Some(host) = context.attach_pending(adapter)? else {
-                return Ok(None);
+                return Ok(Err(Lack::Room));
             };
-            let Some(mut promise) = Promise::new(adapter, context.client(), bytes)? else {
-                return Ok(None);
+            let mut promise = match Promise::new(adapter, context.client(), bytes)? {
+                Ok(promise) => promise,
+                Err(lack) => return Ok(Err(lack)),
             };
             // After the promise, which is no good after a reset.
             let header = Header::of_context(host.id(gpu)?).on_ring(self.ring);
@@ -107,7 +109,7 @@ impl Submission<'_> {
             let (mut tail, fence) = parts.take().ok_or(EINVAL)?;
             tail.set_bytes(promise.take_bytes());
             self.give(adapter, promise, Packet::render(buffer, tail), fence)
-                .map(Some)
+                .map(Ok)
         })?;
         if let Some(fence) = &fence {
             context.set_timeline(self.ring, fence.context());

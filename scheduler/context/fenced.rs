@@ -38,6 +38,8 @@ pub(in crate::scheduler) enum Attempt {
     Promised,
     /// There is none.
     Full,
+    /// The client has as many as it may.
+    Enough,
     /// The client needs [`Timelines`] for so many fences first.
     NeedsMemory(usize),
 }
@@ -63,8 +65,11 @@ impl<P> Contexts<P> {
         let free = PLACES.saturating_sub(queued + promised);
         // A client that has both promises and packets that wait counts twice.
         let active = active + promisees + usize::from(own == 0);
-        if free == 0 || own >= MIN_PLACES.max((free + own) / active.max(1)) {
+        if free == 0 {
             return Attempt::Full;
+        }
+        if own >= MIN_PLACES.max((free + own) / active.max(1)) {
+            return Attempt::Enough;
         }
         let old = context.timelines.as_ref().map_or(0, |old| old.len());
         if let Some(new) = memory.as_mut().filter(|new| new.len() > old) {
@@ -78,7 +83,7 @@ impl<P> Contexts<P> {
             Some(timelines) if timelines.has_room(owed) => Attempt::Promised,
             Some(timelines) => match timelines.larger() {
                 Some(count) => Attempt::NeedsMemory(count),
-                None => Attempt::Full,
+                None => Attempt::Enough,
             },
         }
     }
@@ -110,10 +115,49 @@ impl<P> Contexts<P> {
         }
     }
 
+    /// Records that the packet with `ticket` ended, and its `fence` with `result`. `oldest` returns
+    /// the ticket of the oldest packet of the context that has a submission id and did not end.
+    ///
+    /// Returns the queues of those that wait for the tickets which are complete now, one bit each,
+    /// and for room, and whether somebody waits for that.
+    #[inline]
+    pub(in crate::scheduler) fn ended(
+        &mut self,
+        number: u16,
+        ticket: u64,
+        (fence, result): (u16, Result),
+        oldest: impl FnOnce() -> Option<u64>,
+    ) -> (u32, bool) {
+        let released = self.end_packet(number, fence, result);
+        let node = self.node;
+        let Some(context) = self.contexts.get_mut(usize::from(number)) else {
+            return (0, false);
+        };
+        context.in_flight -= 1;
+        let Some(client) = &context.client else {
+            return (0, false);
+        };
+        client.give_back(released);
+        let before = client.completed(node);
+        let now = if !context.disordered && ticket == before + 1 {
+            ticket
+        } else {
+            context.disordered = context.in_flight != 0;
+            let waits = self.places.get(usize::from(context.places.head));
+            let left = oldest().or_else(|| waits.map(|place| place.ticket));
+            left.map_or(client.submitted(node), |left| left - 1)
+        };
+        let queues = client.complete(node, now);
+        match client.is_starved() {
+            true => (queues | 1 << client.room_queue(), true),
+            false => (queues, false),
+        }
+    }
+
     /// A packet of `context` ended. Returns how many places the client gets back: none if the fence
     /// is held back.
     #[inline]
-    pub(super) fn end_packet(&mut self, number: u16, fence: u16, result: Result) -> u32 {
+    fn end_packet(&mut self, number: u16, fence: u16, result: Result) -> u32 {
         match fence {
             NO_FENCE => 1,
             OPEN_WITHOUT_FENCE => {

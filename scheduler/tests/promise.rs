@@ -13,12 +13,15 @@ use crate::scheduler::{
     submission,
     Client,
     Hang,
+    Hardware,
+    Lack,
     Node,
     Promise, //
 };
 
 use super::{
     render::signalled,
+    Fake,
     Rig, //
 };
 
@@ -82,13 +85,13 @@ mod suite {
         let (mut promises, mut counts) = (KVec::new(), [0; 3]);
 
         for (file, count) in files.iter().zip(&mut counts) {
-            while let Some(promise) = Promise::new(&rig.adapter, file, 0)? {
+            while let Ok(promise) = Promise::new(&rig.adapter, file, 0)? {
                 promises.push(promise, GFP_KERNEL)?;
                 *count += 1;
             }
             // Whoever is refused wakes nobody, and not itself.
             let mark = rig.fake().fences.generation();
-            assert!(Promise::new(&rig.adapter, file, 1)?.is_none());
+            assert!(Promise::new(&rig.adapter, file, 1)?.is_err());
             assert_eq!(rig.fake().fences.generation(), mark);
         }
         assert_eq!(rig.fake().fences.promised(), (promises.len(), 3));
@@ -114,28 +117,76 @@ mod suite {
         let _connection = rig.connect()?;
         let promise = |bytes| Promise::new(&rig.adapter, &rig.client, bytes);
 
-        let mut half = promise(CLIENT_BYTES / 2)?.ok_or(EBUSY)?;
-        let rest = promise(CLIENT_BYTES / 2)?.ok_or(EBUSY)?;
+        let mut half = promise(CLIENT_BYTES / 2)?.map_err(|_| EBUSY)?;
+        let rest = promise(CLIENT_BYTES / 2)?.map_err(|_| EBUSY)?;
         let mark = rig.fake().fences.generation();
-        assert!(promise(1)?.is_none());
+        assert_eq!(promise(1)?.err(), Some(Lack::Own));
         assert_eq!(rig.fake().fences.generation(), mark);
         // Packets without any go on, and all are given back.
-        drop(promise(0)?.ok_or(EBUSY)?);
+        drop(promise(0)?.map_err(|_| EBUSY)?);
+        let mark = rig.client.given_back();
         drop(rest);
-        let last = promise(1)?.ok_or(EBUSY)?;
+        assert!(rig.client.given_back() != mark);
+        let last = promise(1)?.map_err(|_| EBUSY)?;
         // As long as they are in memory.
         let bytes = half.take_bytes().ok_or(EINVAL)?;
         assert!(half.take_bytes().is_none());
         rig.keep(half, false)?;
         assert!(rig.end(1));
-        assert!(promise(CLIENT_BYTES / 2)?.is_none());
+        assert!(promise(CLIENT_BYTES / 2)?.is_err());
         drop(bytes);
         drop(last);
         // One alone may have more.
-        let large = promise(CLIENT_BYTES + 1)?.ok_or(EBUSY)?;
-        assert!(promise(1)?.is_none());
+        let large = promise(CLIENT_BYTES + 1)?.map_err(|_| EBUSY)?;
+        assert!(promise(1)?.is_err());
         drop(large);
-        assert!(promise(CLIENT_BYTES)?.is_some());
+        assert!(promise(CLIENT_BYTES)?.is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn who_has_enough_waits_for_its_own() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let (other, mut promises) = (Client::new()?, KVec::new());
+
+        let fence = rig.render(&rig.client)?;
+        let last = loop {
+            match Promise::new(&rig.adapter, &rig.client, 0)? {
+                Ok(promise) => promises.push(promise, GFP_KERNEL)?,
+                Err(lack) => break lack,
+            }
+        };
+        assert_eq!(last, Lack::Own);
+        let starved = || {
+            rig.adapter.synchronize_execution(0, |state| {
+                Fake::node(state, Node::Render).is_some_and(|queue| queue.take_starved())
+            })
+        };
+        rig.render_bounded(&other)?;
+        rig.client.starve();
+        let mark = rig.client.given_back();
+        assert!(rig.end_one(2, Ok(())));
+        assert_eq!(other.completed(Node::Render), 1);
+        assert_eq!((rig.client.given_back(), starved()), (mark, Ok(false)));
+        assert!(rig.end(1) && fence.is_signaled());
+        assert!(rig.client.given_back() != mark);
+        assert_eq!((starved(), starved()), (Ok(true), Ok(false)));
+        rig.client.end_starving();
+
+        // What is over when the caller comes is not waited for, nor is it for ever.
+        let fences = &rig.fake().fences;
+        assert_eq!(fences.wait_given_back(&rig.client, mark), Ok(()));
+        assert_eq!(
+            fences.wait_given_back(&rig.client, rig.client.given_back()),
+            Ok(())
+        );
+        assert!(!rig.client.is_starved());
+        fences.wedge();
+        assert_eq!(
+            fences.wait_given_back(&rig.client, rig.client.given_back()),
+            Err(EIO)
+        );
         Ok(())
     }
 

@@ -47,7 +47,7 @@ const FIRST: usize = OPEN.div_ceil(2);
 impl Rig {
     /// Promises `client` room.
     pub(super) fn promise(&self, client: &Arc<Client>) -> Result<Promise> {
-        Promise::new(&self.adapter, client, 0)?.ok_or(EBUSY)
+        Promise::new(&self.adapter, client, 0)?.map_err(|_| EBUSY)
     }
 
     /// Submits a packet for which there is a promise.
