@@ -59,17 +59,19 @@ static int mark_threads(bool on)
 static int refuse_memory(bool on)
 {
 	static const char * const kinds[] = { "failslab", "fail_page_alloc" };
-	unsigned int i;
+	/* The filter stays: without it this process would get none either. */
+	const struct { const char *file, *value; } settings[] = {
+		{ "task-filter", "Y" },
+		{ "times", "-1" },
+		{ "probability", on ? "100" : "0" },
+	};
+	unsigned int kind, i;
 	int ret = 0;
 
-	for (i = 0; !ret && i < ARRAY_SIZE(kinds); i++) {
-		ret = write_file(path("/sys/kernel/debug/%s/task-filter", kinds[i]),
-				 on ? "Y" : "N");
-		if (!ret)
-			ret = write_file(path("/sys/kernel/debug/%s/times", kinds[i]), "-1");
-		if (!ret)
-			ret = write_file(path("/sys/kernel/debug/%s/probability", kinds[i]),
-					 on ? "100" : "0");
+	for (kind = 0; kind < ARRAY_SIZE(kinds); kind++) {
+		for (i = 0; !ret && i < ARRAY_SIZE(settings); i++)
+			ret = write_file(path("/sys/kernel/debug/%s/%s", kinds[kind],
+					      settings[i].file), settings[i].value);
 	}
 	return ret;
 }
