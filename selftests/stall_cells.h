@@ -30,12 +30,12 @@
 /* How much longer the system may take to fall asleep and to wake up. */
 #define SLEEP_NS	(500 * NSEC_PER_MSEC)
 /*
- * How many flips there are at least on a queue that stands still so long. When another one
- * stands still they are 9 of 10 of those before: both are counted in turns, as the machine
- * has other things to do, and again if they were not so many.
+ * Flips are 9 of 10 of what they should be: on a queue that stands still each takes a second
+ * more, and when another one stands still none does. Both are counted in turns, as the
+ * machine has other things to do, and again if they were not so many.
  */
 #define STALLED_NS	(10 * NSEC_PER_SEC)
-#define STALLED_FLIPS	9
+#define FLIP_TIMEOUT_NS	NSEC_PER_SEC
 #define TURN_NS		(2500 * NSEC_PER_MSEC)
 #define TURNS		3
 #define ROUNDS		5
@@ -246,7 +246,7 @@ TEST_F_TIMEOUT(stall, ten_seconds, 300)
 TEST_F_TIMEOUT(stall, flips, 180)
 {
 	const struct type *type = &variant->type;
-	unsigned int before, then, turn, round = 0;
+	unsigned int before, then, wanted, turn, round = 0;
 	struct cell *cell = &self->cell;
 	struct drawing drawing;
 	bool enough;
@@ -266,8 +266,11 @@ TEST_F_TIMEOUT(stall, flips, 180)
 			EXPECT_TRUE(is_held(cell, type));
 			EXPECT_LE(count_records(cell->log), LINES);
 		}
-		fprintf(stderr, "# %s: %u flips before, %u then\n", type->name, before, then);
-		enough = type->flips ? 10 * then >= 9 * before : then >= STALLED_FLIPS;
+		ASSERT_LT(0, before);
+		wanted = type->flips ? before : STALLED_NS / (FLIP_TIMEOUT_NS + TURN_NS / before);
+		fprintf(stderr, "# %s: %u flips before, %u then, of %u\n", type->name, before,
+			then, wanted);
+		enough = 10 * then >= 9 * wanted;
 	} while (!enough && ++round < ROUNDS);
 	EXPECT_TRUE(enough);
 	EXPECT_LE(0, stop_drawing(&drawing));
