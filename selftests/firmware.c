@@ -277,7 +277,6 @@ static int bind_without(const char *pci, unsigned int nth, bool *refused)
  */
 TEST_F_TIMEOUT(firmware, keeps_the_screen_without_memory, 1800)
 {
-	const char *module = path("%s/module/" MODULE ".ko", self_dir());
 	unsigned int nth, failed = 0, lost = 0, first = 0;
 	bool refused = true;
 	char file[PATH_MAX];
@@ -285,7 +284,7 @@ TEST_F_TIMEOUT(firmware, keeps_the_screen_without_memory, 1800)
 
 	if (!failures_prepare())
 		SKIP(return, NO_FAILURES);
-	snprintf(file, sizeof(file), "%s", module);
+	snprintf(file, sizeof(file), "%s/module/" MODULE ".ko", self_dir());
 	for (nth = 1; refused && nth < MANY; nth++) {
 		ret = bind_without(self->pci, nth, &refused);
 		failed += !!ret;
