@@ -5,9 +5,9 @@
 //! Each scanout is a CRTC with a primary and a cursor plane, an encoder and a virtual connector.
 //! What a commit does to the device is in [`display`](crate::display). No commit waits for it: the
 //! event of a flip is parked until the vblank timer finds that the device has answered the commands
-//! of its commit. For a frame of 3D it is enough that the device was told: it executes what is drawn
-//! later behind that. Only the worker of a flip that need not wait for vblank waits for the device,
-//! after the commit, to send the event at once.
+//! of its commit. For a frame of 3D it is enough that the device was told: what is drawn later is
+//! executed behind that. Only the worker of a flip that need not wait for vblank waits for the
+//! device, after the commit, to send the event at once.
 
 use kernel::{
     device::{

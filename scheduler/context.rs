@@ -27,6 +27,7 @@ use crate::scheduler::{
     Node, //
 };
 
+mod blocked;
 mod dropped;
 mod fenced;
 
@@ -112,6 +113,8 @@ struct Context {
     next: u16,
     /// It is in such a list, or in that of the blocked ones.
     listed: bool,
+    /// It is in the latter.
+    blocked: bool,
     /// The fences of its packets, on the render node.
     timelines: Option<KBox<Timelines>>,
 }
@@ -168,6 +171,8 @@ pub(super) struct Contexts<P> {
     max_open: usize,
     /// Contexts whose next packet is open and waits for others to end.
     blocked: List,
+    /// One of them has so many open packets in the engine, and none fewer.
+    least_open: u16,
     /// Some of them may go on.
     unblocked: bool,
     /// The places of packets that never get an id, until somebody [takes](Self::next_lost) them.
@@ -195,6 +200,7 @@ impl<P> Contexts<P> {
                 disordered: false,
                 next: NONE,
                 listed: false,
+                blocked: false,
                 timelines: None,
             };
             contexts.push_within_capacity(context).map_err(|_| ENOMEM)?;
@@ -226,6 +232,7 @@ impl<P> Contexts<P> {
             open: 0,
             max_open: max_open(share),
             blocked: List::EMPTY,
+            least_open: u16::MAX,
             unblocked: false,
             lost: List::EMPTY,
         })
@@ -253,11 +260,6 @@ impl<P> Contexts<P> {
             && context.is_some_and(|context| {
                 context.queued == 0 && (!open || self.may_have_open(context))
             })
-    }
-
-    /// Returns whether `context` may have one more open packet in the engine.
-    fn may_have_open(&self, context: &Context) -> bool {
-        usize::from(context.open) < self.max_open.saturating_sub(self.open)
     }
 
     /// Returns the context of `client`; [`None`] if all have packets. If it was another client's,
@@ -386,12 +388,6 @@ impl<P> Contexts<P> {
         self.contexts.get_mut(usize::from(context))
     }
 
-    /// Returns whether the oldest packet that waits in `context` has to wait for open ones to end.
-    fn is_blocked(&self, context: &Context) -> bool {
-        let place = self.places.get(usize::from(context.places.head));
-        place.is_some_and(|place| place.open) && !self.may_have_open(context)
-    }
-
     /// Puts a context at the end of those that have packets, with its priority.
     fn list(&mut self, number: u16) {
         let Some(context) = self.contexts.get_mut(usize::from(number)) else {
@@ -422,28 +418,6 @@ impl<P> Contexts<P> {
             list.head = number;
         } else if let Some(last) = contexts.get_mut(usize::from(tail)) {
             last.next = number;
-        }
-    }
-
-    /// Contexts that are blocked may go on, or have gone.
-    fn unblock_later(&mut self) {
-        self.unblocked = self.blocked.head != NONE;
-    }
-
-    /// Puts the contexts that may go on at the end of those that have packets.
-    fn unblock(&mut self) {
-        if !core::mem::take(&mut self.unblocked) {
-            return;
-        }
-        let mut next = core::mem::replace(&mut self.blocked, List::EMPTY).head;
-        while let Some(context) = self.contexts.get_mut(usize::from(next)) {
-            let number = core::mem::replace(&mut next, context.next);
-            context.listed = false;
-            let client = context.client.as_ref();
-            if context.queued == 0 || client.is_some_and(|client| client.is_dropped()) {
-                continue;
-            }
-            self.list(number);
         }
     }
 
@@ -485,7 +459,7 @@ impl<P> Contexts<P> {
                 }
                 self.unlist_first(priority);
                 if !empty && !is_dropped && blocked {
-                    Self::append(&mut self.contexts, &mut self.blocked, number);
+                    self.block(number);
                 } else if !empty && !is_dropped {
                     self.list(number);
                 }
@@ -543,18 +517,6 @@ impl<P> Contexts<P> {
         if let Some(context) = self.get(number) {
             context.in_flight -= 1;
         }
-    }
-
-    /// Counts `count` open packets of `context` less.
-    fn close(&mut self, number: u16, count: u16) {
-        if count == 0 {
-            return;
-        }
-        self.open -= usize::from(count);
-        if let Some(context) = self.get(number) {
-            context.open -= count;
-        }
-        self.unblock_later();
     }
 
     /// Returns the client of `context`.

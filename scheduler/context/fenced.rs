@@ -25,7 +25,6 @@ use crate::scheduler::{
 };
 
 use super::{
-    max_open,
     Contexts,
     MIN_PLACES,
     PLACES, //
@@ -186,16 +185,5 @@ impl<P> Contexts<P> {
         if let Some(client) = self.client(number) {
             client.give_back(released);
         }
-    }
-
-    /// Returns how many of its packets, of which the engine may have `share`, are open there, or
-    /// ended and have fences that are held back.
-    pub(in crate::scheduler) fn open(&self) -> usize {
-        self.open
-    }
-
-    /// Lets the engine have as many open packets as may be of `share`, besides `others`.
-    pub(in crate::scheduler) fn set_max_open(&mut self, share: usize, others: usize) {
-        self.max_open = max_open(share).saturating_sub(others);
     }
 }

@@ -257,6 +257,39 @@ mod suite {
     }
 
     #[test]
+    fn nobody_is_woken_for_a_file_that_is_blocked() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let [client, other] = [Client::new()?, Client::new()?];
+        let waiting = || {
+            rig.adapter.synchronize_execution(0, |state| {
+                [Node::Control, Node::Render]
+                    .map(|node| Fake::node(state, node).is_some_and(|queue| queue.is_waiting()))
+            })
+        };
+
+        let fences = rig.render_some(&client, 2 * ROOM)?;
+        assert_eq!(rig.in_engine(), [0, FIRST]);
+        submission::run_submission(&rig.adapter);
+        assert_eq!(waiting(), Ok([false; 2]));
+        // What another one gives back is no room for it.
+        for turn in 1..=3 {
+            let fence = rig.render(&other)?;
+            assert_eq!(rig.in_engine(), [0, FIRST + 1]);
+            assert!(rig.end_one(FIRST as u64 + turn, Ok(())) && fence.is_signaled());
+            assert_eq!(waiting(), Ok([false; 2]));
+        }
+        // What is its own is.
+        assert!(rig.end(1));
+        assert_eq!(waiting(), Ok([true; 2]));
+        submission::run_submission(&rig.adapter);
+        assert_eq!(rig.in_engine(), [0, FIRST]);
+        assert_eq!(waiting(), Ok([false; 2]));
+        assert_eq!(signalled(&fences), 1);
+        Ok(())
+    }
+
+    #[test]
     fn open_packets_leave_room() -> Result {
         let rig = Rig::new()?;
         let _connection = rig.connect()?;
