@@ -16,8 +16,8 @@
 #define TURNS		2
 /* So many vblanks may be missed more: the quick runs have other guests beside them. */
 #define MISSED		gpu_rounds(20, 2)
-/* How many times as long another client may take; with other guests beside it, longer. */
-#define SLOWER		gpu_rounds(3, 2)
+/* How many times as long another client may take. */
+#define SLOWER		2
 #define DEATH_NS	NSEC_PER_SEC
 /* Longer than the device takes for what it does not hold. */
 #define SHORT_MS	200
