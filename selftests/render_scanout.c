@@ -11,6 +11,11 @@
 #define FRAMES		2
 #define FORMAT_BGRX	2
 #define BUSY_MS		500
+/* A flip that does not wait for the device, and one that waits until it counts as done. */
+#define AHEAD_NS	(500 * NSEC_PER_MSEC)
+#define GIVEN_UP_NS	(900 * NSEC_PER_MSEC)
+#define PACED		40
+#define STEP_MS		8
 /* 0x00rrggbb */
 #define COLOUR(number)	(0x00305070 + 0x00010101 * (number))
 
@@ -152,6 +157,45 @@ TEST_F_TIMEOUT(scanout, flip_waits, 60)
 	took = now_ns() - start;
 	EXPECT_GE(5 * BUSY_MS * NSEC_PER_MSEC, took);
 	close(other);
+}
+
+/*
+ * A flip is done when the device was told of its frame, which waits for the answer about the
+ * frame before. Other drivers wait for no answers.
+ */
+TEST_F_TIMEOUT(scanout, one_frame_ahead, 60)
+{
+	struct drm_event_vblank event;
+	__s64 start, took;
+
+	paint(_metadata, 1, COLOUR(5));
+	paint(_metadata, 0, COLOUR(6));
+	ASSERT_EQ(0, device_ask(scene.render.screen, "stall flush"));
+	start = now_ns();
+	ASSERT_EQ(0, flip_and_wait(&scene.display, scene.frames[1].fb, 0, &event));
+	EXPECT_GT(AHEAD_NS, now_ns() - start);
+	start = now_ns();
+	ASSERT_EQ(0, flip_and_wait(&scene.display, scene.frames[0].fb, 0, &event));
+	took = now_ns() - start;
+	EXPECT_LE(scene.render.rust ? GIVEN_UP_NS : 0, took);
+	ASSERT_EQ(0, device_resume(scene.render.screen));
+	EXPECT_TRUE(shows("scanout-ahead"));
+}
+
+/* There is no more than one event for a vblank, however late the device draws. */
+TEST_F_TIMEOUT(scanout, pace, 60)
+{
+	struct drm_event_vblank event, before;
+	unsigned int i;
+
+	ASSERT_EQ(0, flip_and_wait(&scene.display, scene.frames[1].fb, 0, &before));
+	for (i = 0; i < PACED; i++) {
+		ASSERT_EQ(0, draw(scene.frames[i % FRAMES].handle, scene.resources[i % FRAMES],
+				  COLOUR(i), i % 4 * STEP_MS));
+		ASSERT_EQ(0, flip_and_wait(&scene.display, scene.frames[i % FRAMES].fb, 0, &event));
+		EXPECT_LT(0, (__s32)(event.sequence - before.sequence));
+		before = event;
+	}
 }
 
 /* The buffer may go while it is shown. */
