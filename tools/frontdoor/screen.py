@@ -22,10 +22,12 @@ A request is one line, and so is its answer:
     wake SECONDS                done wake
     pause stop|freeze SECONDS   done pause
     load PROCESSES SECONDS      done load
+    memory                      done memory KIB
     measure on|off              done measure
     kicks                       done kicks NUMBER
     latency flush|transfer      done latency MICROSECONDS ...
     trace EVENT                 done trace
+    counts EVENT ...            done counts NUMBER ...
 
 or `error` and the reason. A CRC is zlib's CRC-32, in hexadecimal, of the red, green and blue bytes
 of all pixels, row by row from the top.
@@ -53,12 +55,14 @@ the directory of the run, to which nobody connects before.
 `key` presses keys, all at once, by the names of QEMU's QKeyCode. `mouse` moves the mouse. Both need
 drivers in the guest. `wake` is for a guest that goes to sleep: the answer comes after so many
 seconds and wakes it up. `pause` stops the guest for so long, by the monitor or by a signal to QEMU.
-`load` keeps the host's CPUs busy, and is answered at once.
+`load` keeps the host's CPUs busy, and is answered at once. `memory` is what QEMU has beside the
+guest's.
 
 `measure on` starts to measure, until `measure off`. `kicks` tells how many doorbells rang since the
 last `kicks`. `latency` tells how long it took from each mark to the first flush, or transfer, after
 it. A mark is a write to the register INTERRUPT_LINE of the host bridge. `trace` lets QEMU write
-every event of one kind to qemu.log in the directory of the run.
+every event of one kind to qemu.log in the directory of the run, and `counts` tells how many there
+are.
 """
 
 import os

@@ -2,16 +2,21 @@
 """What a guest asks its host to do to it, and to itself, as a busy machine does."""
 
 import contextlib
+import re
 import signal
 import subprocess
 import sys
 import time
 
+from . import cache
 from .qmp import Refused
 
 # Longest that a guest is paused or the host is kept busy, in seconds, and by how many processes.
 LONGEST = 60
 MOST = 16
+# The size of a mapping and how much of it is in memory, in KiB. The guest's is larger than others.
+MAPPING = re.compile(r"^Size:\s+(\d+) kB$.*?^Rss:\s+(\d+) kB$", re.M | re.S)
+GUEST = 1 << 20
 BUSY = """
 import sys, time
 end = time.monotonic() + float(sys.argv[1])
@@ -43,6 +48,11 @@ class Strain:
         else:
             raise Refused("that is no way to pause")
         return ["pause"]
+
+    def answer_memory(self, _monitor):
+        """How much memory QEMU has beside that of its guest, in KiB."""
+        mappings = MAPPING.findall(cache.read(f"/proc/{self.process.pid}/smaps"))
+        return ["memory", str(sum(int(used) for size, used in mappings if int(size) < GUEST))]
 
     def answer_load(self, _monitor, count, seconds):
         """Keeps CPUs busy with so many processes, which end by themselves."""

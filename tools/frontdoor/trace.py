@@ -4,6 +4,7 @@
 import datetime
 import re
 
+from . import cache
 from .qmp import Refused
 
 WATCHED = ("virtio_gpu_cmd_res_flush", "virtio_gpu_update_cursor", "virtio_gpu_cmd_set_scanout",
@@ -103,6 +104,12 @@ class Trace:
         """Switches the tracing of an event on."""
         monitor.trace([event])
         return ["trace"]
+
+    def answer_counts(self, _monitor, *events):
+        """How often each of these events came, of those that are traced."""
+        text = cache.read(self.path)
+        return ["counts", *(str(len(re.findall(rf" {re.escape(event)} ", text)))
+                            for event in events)]
 
     def answer_watch(self, monitor):
         """Switches the tracing of the display's commands on."""

@@ -15,7 +15,7 @@ from . import cache, clients, glroot, guest, igt, parts, vm
 from .stage import Failure, say
 
 PARTS = ("eglinfo", "kmscube", "glmark2", "weston", "sway", "xorg", "igt", "sync", "reset",
-         "piglit")
+         "ends", "piglit")
 SCENARIO = "gl"
 BASELINE = os.path.join(cache.REPO, "tools/baseline/3d")
 # Seconds for a part, on a busy host. Piglit has bounds of its own, and is run twice for a list.
@@ -26,10 +26,13 @@ HOST = ("qemu-system-x86", "libvirglrenderer1", "libgl1-mesa-dri", "xvfb")
 GUEST = {"eglinfo": "mesa-utils-bin", "kmscube": "kmscube", "glmark2": "glmark2-es2-drm",
          "weston": "weston", "sway": "sway libwlroots-0.20 foot weston",
          "xorg": "xserver-xorg-core mesa-utils-bin", "igt": "igt-gpu-tools-tests",
-         "sync": "igt-gpu-tools-tests", "reset": "glmark2-es2-drm", "piglit": "piglit"}
+         "sync": "igt-gpu-tools-tests", "reset": "glmark2-es2-drm",
+         "ends": "glmark2-es2-drm", "piglit": "piglit"}
 MESA = "libgl1-mesa-dri"
-# How often the device is reset.
+# How often the device is reset; how often clients are killed, and their device is taken away.
 ROUNDS = 5
+KILLS = 20
+TAKEN = 100
 # Piglit has an image of its own. Of its quick tests each 20th is tried, and those that pass three
 # times are its list.
 PIGLIT = "piglit"
@@ -86,7 +89,7 @@ def run(tally, kernel, part, driver, tests=()):
     """Runs one program in a guest, piglit with the tests of a list; returns what it gave."""
     script = vm.scripts("ask", "clients/common", "3d/common", f"3d/{part}",
                         MODULES=igt.MODULES[driver], VERSIONS=f"{MESA} {GUEST[part]}",
-                        ROUNDS=ROUNDS, EVERY=EVERY, TESTS="\n".join(tests),
+                        ROUNDS=ROUNDS, KILLS=KILLS, TAKEN=TAKEN, EVERY=EVERY, TESTS="\n".join(tests),
                         WESTON_INI=cache.read(clients.WESTON_INI))
     image = guest.get(kernel.root, guest.PIGLIT if part == PIGLIT else guest.GL)
     timeout = TIMEOUT_PIGLIT if part == PIGLIT else TIMEOUT
