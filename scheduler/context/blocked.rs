@@ -45,7 +45,7 @@ impl<P> Contexts<P> {
     }
 
     /// The contexts that are blocked may go on if there is room for open packets of one of them.
-    /// What others had and gave back is no room for who has more than is left.
+    /// What others had and gave back is no room for a context that has more than is left.
     fn unblock_if_open(&mut self) {
         if usize::from(self.least_open) < self.max_open.saturating_sub(self.open) {
             self.unblock_later();

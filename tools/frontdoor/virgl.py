@@ -89,8 +89,8 @@ def run(tally, kernel, part, driver, tests=()):
     """Runs one program in a guest, piglit with the tests of a list; returns what it gave."""
     script = vm.scripts("ask", "clients/common", "3d/common", f"3d/{part}",
                         MODULES=igt.MODULES[driver], VERSIONS=f"{MESA} {GUEST[part]}",
-                        ROUNDS=ROUNDS, KILLS=KILLS, TAKEN=TAKEN, EVERY=EVERY, TESTS="\n".join(tests),
-                        WESTON_INI=cache.read(clients.WESTON_INI))
+                        ROUNDS=ROUNDS, KILLS=KILLS, TAKEN=TAKEN, EVERY=EVERY,
+                        TESTS="\n".join(tests), WESTON_INI=cache.read(clients.WESTON_INI))
     image = guest.get(kernel.root, guest.PIGLIT if part == PIGLIT else guest.GL)
     timeout = TIMEOUT_PIGLIT if part == PIGLIT else TIMEOUT
     result = vm.boot(kernel, image, SCENARIO, script, timeout, echo="",

@@ -67,7 +67,9 @@ taken()
 {
 	DEVICE=$(basename "$(readlink -f "$(connector 0)/device/device")")
 	taken_before=$(ask memory) || return
-	for taken_round in $(seq "$TAKEN"); do
+	taken_round=0
+	while [ "$taken_round" -lt "$TAKEN" ]; do
+		taken_round=$((taken_round + 1))
 		starts 1
 		await 300 draws 1 || return
 		echo "$DEVICE" >"$DRIVER/unbind" || return
