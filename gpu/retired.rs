@@ -16,6 +16,7 @@ use crate::{
     },
     irq::Adapter,
     scheduler::{
+        Engine,
         Fifo,
         Hardware,
         Node, //
@@ -84,11 +85,16 @@ impl Gpu<'_> {
         let mut emptied = Some(list);
         // On failure the list is dropped here, outside the lock.
         let _ = adapter.synchronize_execution(self.map.of(node), |state| {
-            if let Some(queue) = state.virtqueue(node) {
+            let needs_dpc = state.virtqueue(node).is_some_and(|queue| {
                 queue.give_back(&mut emptied);
-            }
+                queue.needs_dpc()
+            });
             if was_full {
                 Self::poll(state);
+            }
+            if needs_dpc {
+                // It may have come while both lists were in use, and could take none.
+                state.queue_dpc();
             }
         });
     }
