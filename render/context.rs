@@ -465,6 +465,10 @@ impl Context {
     /// answered, and has nothing else of it.
     fn drain_closed(&self, adapter: &Adapter<Gpu<'_>>, id: u32) -> Result<bool> {
         let mut state = self.state.lock();
+        if state.host.is_none() {
+            // The thread found it while the host was asked for it, in vain: it does not leave.
+            return Ok(true);
+        }
         // What leaves first may be from before the file was closed just now.
         if !state.closed || !state.leaving.is_empty() {
             return Ok(true);
