@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`submit`] gives a packet to a node; [`notify_interrupt`] and [`notify_dpc`] report what the
+//! [`submit()`] gives a packet to a node; [`notify_interrupt`] and [`notify_dpc`] report what the
 //! node completed.
 //!
 //! The words (message, node, packet, context, ticket, DPC, notify, submission id) are in the
@@ -28,10 +28,7 @@
 use kernel::{
     num::casts::u32_as_usize,
     prelude::*,
-    sync::{
-        rcu,
-        Arc, //
-    },
+    sync::Arc, //
 };
 
 use crate::irq::{
@@ -56,12 +53,12 @@ mod promise;
 mod queue;
 mod render;
 mod submission;
+mod submit;
 #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
 mod tests;
 mod timeline;
 mod watchdog;
 
-use self::queue::Published;
 pub(crate) use self::{
     blame::{
         blame,
@@ -106,6 +103,11 @@ pub(crate) use self::{
         Submitted, //
     },
     submission::submission_thread,
+    submit::{
+        submit,
+        submit_batch,
+        submit_null, //
+    },
     timeline::PacketFence,
     watchdog::{
         watchdog_thread,
@@ -253,73 +255,6 @@ pub(crate) fn notify_completed<H: Hardware>(
     )
 }
 
-/// Submits `count` null packets of `client` to `node`, all in one critical section.
-///
-/// Returns how many it took, none if the client's context has no places, and the ticket of the last
-/// one. The caller has reserved `count` places of `client` and gives back those of packets that
-/// were not taken.
-///
-/// Errors: [`Status::Unsuccessful`] if the device is stopped.
-///
-/// Context: process.
-#[doc(alias = "DxgkDdiSubmitCommand")]
-pub(crate) fn submit_null<H: Hardware>(
-    adapter: &Adapter<H>,
-    node: Node,
-    count: u32,
-    client: &Arc<Client>,
-) -> Result<(u32, u64), Status> {
-    // Dropped outside the lock.
-    let mut before = None;
-    submit_with(adapter, node, Interrupt::Wanted, |queue| {
-        let make = || H::null_packet(node);
-        let taken = queue.submit_clients(client, count, make, &mut before);
-        (taken, client.submitted(node))
-    })
-}
-
-/// Submits one packet of the driver to `node`, or hands it back if there is no place.
-///
-/// Errors and context: as [`submit_null`].
-#[doc(alias = "DxgkDdiSubmitCommand")]
-pub(crate) fn submit<H: Hardware>(
-    adapter: &Adapter<H>,
-    node: Node,
-    packet: <H::Engine as Engine>::Packet,
-) -> Result<Result<(), <H::Engine as Engine>::Packet>, Status> {
-    // What is left of it is dropped outside the lock: there is no queue while the device is reset.
-    let mut packet = Some(packet);
-    submit_with(adapter, node, Interrupt::Wanted, |queue| {
-        packet.take().map_or(Ok(()), |it| queue.submit_kernel(it))
-    })
-}
-
-/// Submits the packets of `batch`, the driver's, to `node` in their order, all in one critical
-/// section and with one kick. Leaves in `batch` what did not fit.
-///
-/// With [`Interrupt::Suppressed`] the engine does not interrupt when it is done, provided that it
-/// was idle and no packet waits for room. The caller polls it, with [`report_vsync`] or
-/// [`query_current_fence`].
-///
-/// Errors and context: as [`submit_null`].
-#[doc(alias = "DxgkDdiSubmitCommand")]
-pub(crate) fn submit_batch<H: Hardware>(
-    adapter: &Adapter<H>,
-    node: Node,
-    batch: &mut Fifo<<H::Engine as Engine>::Packet>,
-    interrupt: Interrupt,
-) -> Result<(), Status> {
-    submit_with(adapter, node, interrupt, |queue| {
-        while let Some(packet) = batch.pop() {
-            if let Err(packet) = queue.submit_kernel(packet) {
-                // Cannot fail: its place was made free just now.
-                let _ = batch.unpop(packet);
-                break;
-            }
-        }
-    })
-}
-
 /// Ends every packet that an engine has and wakes the waiters, after the engines were stopped.
 /// Whether the packets were executed is not known: for clients they are lost ([`ECANCELED`]). The
 /// last completed submission id of their nodes becomes the last one that was given. What waits,
@@ -357,52 +292,6 @@ pub(crate) fn force_complete<H: Hardware>(hardware: &H, states: &mut [H::State],
 /// Context: process, no message lock held.
 pub(crate) fn cancel_pending<H: Hardware>(queue: &mut NodeQueue<H::Engine>) {
     while queue.cancel_one().is_some() {}
-}
-
-/// Publishes the packets that the engine of `node` took. Returns whether to kick the device.
-///
-/// Context: synchronised routine of the node's message.
-fn publish<H: Hardware>(state: &mut Synchronized<'_, H>, node: Node, interrupt: Interrupt) -> bool {
-    let published = H::node(state, node).map(|queue| queue.publish(interrupt));
-    let Some(Published { kick, poll }) = published else {
-        return false;
-    };
-    if poll {
-        // After publishing, as polling enables interrupts: for what was published, too.
-        H::poll(state);
-    }
-    kick
-}
-
-/// Runs `f` on the queue of `node`, then kicks the device and wakes the submission thread as
-/// needed. For `interrupt` see [`submit_batch`].
-fn submit_with<H: Hardware, R>(
-    adapter: &Adapter<H>,
-    node: Node,
-    interrupt: Interrupt,
-    f: impl FnOnce(&mut NodeQueue<H::Engine>) -> R,
-) -> Result<R, Status> {
-    let hardware = adapter.miniport();
-    // Stop waits for this section, as the device must not be kicked after it.
-    let section = rcu::read_lock();
-    let (result, kick, waiting) =
-        adapter.synchronize_execution(hardware.message_of(node), |state| {
-            let queue = H::node(state, node).ok_or(Status::Unsuccessful)?;
-            let (result, waiting) = (f(queue), queue.is_waiting());
-            Ok((result, publish(state, node, interrupt), waiting))
-        })??;
-    // Outside the lock: the write exits to the hypervisor.
-    if kick {
-        hardware.kick(node);
-    }
-    drop(section);
-    if node != Node::Software {
-        hardware.watchdog().arm();
-    }
-    if waiting {
-        hardware.fences().submission_event().signal();
-    }
-    Ok(result)
 }
 
 /// How far a node is.

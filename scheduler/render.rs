@@ -24,7 +24,7 @@ use super::{
         Engine,
         Interrupt, //
     },
-    publish,
+    submit::publish,
     Client,
     Hardware,
     Node,

@@ -15,9 +15,9 @@ use crate::irq::{
 
 use super::{
     notify_interrupt,
-    publish,
     render::dispatch_render,
     report_preempted,
+    submit::publish,
     Hardware,
     Interrupt,
     InterruptData,
