@@ -372,7 +372,8 @@ impl Gpu<'_> {
         }
         drop(ended);
         if let Some(list) = list {
-            self.finish_list(adapter, node, list);
+            // A reset waits for the DPC.
+            self.finish_list(adapter, node, list, self.incarnation());
         }
     }
 

@@ -104,7 +104,8 @@ pub(crate) struct Render {
     fences: Arc<Fences>,
     resources: Arc<ResourceTable>,
     capsets: Pin<KBox<Capsets>>,
-    /// How many contexts are closed, and resources that one should let go of.
+    /// How many contexts that the host has, or has lost, are closed, and how many resources one
+    /// should let go of.
     leaving: Atomic<u32>,
     /// In how many pieces data of clients may be that goes to the device as it is; [`None`] if it
     /// has to be copied.
@@ -240,7 +241,7 @@ impl Render {
     fn drain_contexts(&self, adapter: &Adapter<Gpu<'_>>) -> Result<bool> {
         let mut from = 1;
         while let Some((id, context)) = self.next(from) {
-            if !context.drain(adapter, id)? {
+            if !context.drain(adapter)? {
                 return Ok(false);
             }
             let Some(next) = id.checked_add(1) else {
@@ -254,6 +255,8 @@ impl Render {
     /// Lets the device forget objects that nobody has.
     fn drain_objects(&self, adapter: &Adapter<Gpu<'_>>) -> Result {
         let gpu = adapter.miniport();
+        // First: what is found after it is of this incarnation, or of a later one.
+        let host = Host::device(gpu);
         let mut from = 0;
         while let Some(id) = self.resources.next_retired(from) {
             from = id.checked_add(1).ok_or(EOVERFLOW)?;
@@ -266,9 +269,11 @@ impl Render {
             };
             self.resources.take_retired(id);
             let done = || Completion::Own(OwnStep::Destroyed, id);
-            if !send_in_round(adapter, 0, &unref, done)? {
+            let sent = send_in_round(adapter, host, &unref, done);
+            if sent != Ok(true) {
+                // Unless a reset has taken it away.
                 self.resources.put_back_retired(id);
-                break;
+                return sent.map(|_| ());
             }
         }
         Ok(())
@@ -296,11 +301,48 @@ impl Feeder for Render {
     }
 }
 
-/// Makes a packet of a command of the driver for a context; 0 for none. [`None`] if there is no
-/// memory for it now.
+/// What a command of the driver is for: a context in the host, or the device itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Host {
+    /// Number of the context; 0 for the device itself.
+    id: u32,
+    /// Of the device that was told of the context, and of all that the command names.
+    incarnation: u64,
+}
+
+impl Host {
+    /// Returns the device itself, as it is now.
+    ///
+    /// Context: any.
+    fn device(gpu: &Gpu<'_>) -> Self {
+        Self {
+            id: 0,
+            incarnation: gpu.incarnation(),
+        }
+    }
+
+    /// Returns whether a reset has lost it.
+    ///
+    /// Context: any. In a synchronised routine the answer stays true as long as that runs.
+    fn is_lost(&self, gpu: &Gpu<'_>) -> bool {
+        self.incarnation != gpu.incarnation()
+    }
+
+    /// Returns the number of the context.
+    ///
+    /// Errors: [`EIO`] if a reset has lost it. Context: any.
+    pub(crate) fn id(&self, gpu: &Gpu<'_>) -> Result<u32> {
+        match self.is_lost(gpu) {
+            false => Ok(self.id),
+            true => Err(EIO),
+        }
+    }
+}
+
+/// Makes a packet of a command of the driver. [`None`] if there is no memory for it now.
 fn packet<C: Command>(
     gpu: &Gpu<'_>,
-    context: u32,
+    host: Host,
     command: &C,
     completion: impl FnOnce() -> Completion,
 ) -> Result<Option<Packet>> {
@@ -308,21 +350,21 @@ fn packet<C: Command>(
     let Some(mut buffer) = gpu.spare_slot(Node::Control) else {
         return Ok(None);
     };
-    buffer.write_request(command, Header::of_context(context))?;
+    buffer.write_request(command, Header::of_context(host.id))?;
     Ok(Some(Packet::Command(buffer, completion())))
 }
 
-/// Sends a command of the driver for a context; 0 for none. Returns false if there is no room now.
+/// Sends a command of the driver. Returns false if there is no room now.
 ///
-/// Errors: those of [`Fences::check`]. Context: process.
+/// Errors: those of [`send_packet`]. Context: process.
 fn send<C: Command>(
     adapter: &Adapter<Gpu<'_>>,
-    context: u32,
+    host: Host,
     command: &C,
     completion: impl FnOnce() -> Completion,
 ) -> Result<bool> {
-    match packet(adapter.miniport(), context, command, completion)? {
-        Some(packet) => Ok(send_packet(adapter, packet)?.is_none()),
+    match packet(adapter.miniport(), host, command, completion)? {
+        Some(packet) => Ok(send_packet(adapter, host, packet)?.is_none()),
         None => Ok(false),
     }
 }
@@ -332,26 +374,30 @@ fn send<C: Command>(
 /// Errors: as [`send`]. Context: process (the submission thread).
 fn send_in_round<C: Command>(
     adapter: &Adapter<Gpu<'_>>,
-    context: u32,
+    host: Host,
     command: &C,
     completion: impl FnOnce() -> Completion,
 ) -> Result<bool> {
-    match packet(adapter.miniport(), context, command, completion)? {
+    let gpu = adapter.miniport();
+    match packet(gpu, host, command, completion)? {
         Some(packet) => {
-            let sent = scheduler::submit_in_round(adapter, Node::Control, packet);
-            Ok(refused(adapter.miniport(), sent)?.is_none())
+            let is_lost = || host.is_lost(gpu);
+            let sent = scheduler::submit_in_round(adapter, Node::Control, packet, is_lost);
+            Ok(refused(gpu, sent)?.is_none())
         }
         None => Ok(false),
     }
 }
 
-/// Sends a packet of the driver. It comes back if there is no room now, and is lost if the device
-/// is being reset.
+/// Sends a packet of the driver for `host`. It comes back if there is no room now, and is lost if
+/// the device is being reset, or was since the caller has found `host`.
 ///
 /// Errors: [`EIO`] if it is lost, and those of [`Fences::check`]. Context: process.
-fn send_packet(adapter: &Adapter<Gpu<'_>>, packet: Packet) -> Result<Option<Packet>> {
-    let sent = scheduler::submit(adapter, Node::Control, packet);
-    refused(adapter.miniport(), sent)
+fn send_packet(adapter: &Adapter<Gpu<'_>>, host: Host, packet: Packet) -> Result<Option<Packet>> {
+    let gpu = adapter.miniport();
+    let is_lost = || host.is_lost(gpu);
+    let sent = scheduler::submit_unless(adapter, Node::Control, packet, is_lost);
+    refused(gpu, sent)
 }
 
 /// Returns the packet that was not taken; see [`send_packet`].

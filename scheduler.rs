@@ -117,8 +117,6 @@ pub(crate) use self::{
     },
 };
 
-#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
-pub(crate) use self::render::submit_in_round;
 #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(unused_imports))]
 pub(crate) use self::{
     promise::Bytes,
@@ -128,6 +126,14 @@ pub(crate) use self::{
         Refused, //
     },
     timeline::MAX_RINGS,
+};
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+pub(crate) use self::{
+    render::submit_in_round,
+    submit::{
+        submit_batch_unless,
+        submit_unless, //
+    },
 };
 
 /// The control node and the render node.

@@ -28,6 +28,10 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
         Arc,
         Mutex, //
     },
@@ -143,6 +147,26 @@ impl Inner {
     }
 }
 
+/// What the device answered to a command about a resource.
+pub(crate) struct Answer {
+    /// Number of the resource.
+    pub(crate) id: u32,
+    /// It executed the command.
+    pub(crate) executed: bool,
+    /// The [incarnation](super::Gpu::incarnation) of the device that answered.
+    pub(crate) incarnation: u64,
+}
+
+impl Answer {
+    /// Returns whether the device was told now.
+    fn told(&self) -> Told {
+        match self.executed {
+            true => Told::Yes,
+            false => Told::No,
+        }
+    }
+}
+
 /// The resources of the host by their numbers.
 #[pin_data]
 pub(crate) struct ResourceTable {
@@ -216,8 +240,9 @@ impl ResourceTable {
     ///
     /// Context: process.
     pub(crate) fn invalidate(&self) {
-        self.resets.fetch_add(1, Relaxed);
         let mut inner = self.inner.lock();
+        // Under the lock: what is found under it later is of the device as it is then.
+        self.resets.fetch_add(1, Relaxed);
         for resource in inner.resources.values_mut() {
             resource.created = Told::No;
             resource.attached = Told::No;
@@ -436,50 +461,51 @@ impl ResourceTable {
         Some(id)
     }
 
-    /// The device made a resource, or refused to (`false`).
+    /// Locks the table for an answer; [`None`] if a reset has lost what the answer is about.
+    fn lock_for(&self, answer: &Answer) -> Option<Guard<'_, Inner, MutexBackend>> {
+        let inner = self.inner.lock();
+        (answer.incarnation == self.resets()).then_some(inner)
+    }
+
+    /// The device made a resource, or refused to.
     ///
     /// Context: process (the DPC).
-    pub(crate) fn created(&self, id: u32, executed: bool) {
-        let mut inner = self.inner.lock();
-        let Some(resource) = inner.resources.get_mut(&id) else {
+    pub(crate) fn created(&self, answer: &Answer) {
+        let Some(mut inner) = self.lock_for(answer) else {
             return;
         };
-        resource.created = match executed {
-            true => Told::Yes,
-            false => Told::No,
+        let Some(resource) = inner.resources.get_mut(&answer.id) else {
+            return;
         };
-        if !executed && resource.stage == Stage::Unused {
-            inner.move_to(id, Stage::Gone);
+        resource.created = answer.told();
+        if !answer.executed && resource.stage == Stage::Unused {
+            inner.move_to(answer.id, Stage::Gone);
         }
     }
 
-    /// The device knows the pages of a resource, or refused them (`false`): then `list` may be sent
-    /// again.
+    /// The device knows the pages of a resource, or refused them: then `list` may be sent again.
     ///
     /// Context: process (the DPC).
-    pub(crate) fn attached(&self, id: u32, executed: bool, list: Option<CommandBuffer>) {
-        let mut inner = self.inner.lock();
-        let Some(resource) = inner.resources.get_mut(&id) else {
-            // Outside of the lock.
-            drop(inner);
-            drop(list);
+    pub(crate) fn attached(&self, answer: &Answer, list: Option<CommandBuffer>) {
+        // `list` is dropped after it, outside of the lock.
+        let Some(mut inner) = self.lock_for(answer) else {
             return;
         };
-        resource.attached = match executed {
-            true => Told::Yes,
-            false => Told::No,
+        let Some(resource) = inner.resources.get_mut(&answer.id) else {
+            return;
         };
+        resource.attached = answer.told();
         if let Some(CommandBuffer::Dedicated(list)) = list {
             resource.list = Some(list);
         }
     }
 
-    /// The device let go of a resource, or refused to (`false`): then its pages stay until a reset.
+    /// The device let go of a resource, or refused to: then its pages stay until a reset.
     ///
     /// Context: process (the DPC).
-    pub(crate) fn destroyed(&self, id: u32, executed: bool) {
-        if executed {
-            self.inner.lock().move_to(id, Stage::Gone);
+    pub(crate) fn destroyed(&self, answer: &Answer) {
+        if let Some(mut inner) = self.lock_for(answer).filter(|_| answer.executed) {
+            inner.move_to(answer.id, Stage::Gone);
         }
     }
 }

@@ -27,7 +27,10 @@ use crate::{
     },
 };
 
-use super::Gpu;
+use super::{
+    resources::Answer,
+    Gpu, //
+};
 
 impl Gpu<'_> {
     /// Handles the retired requests of the control node for which nobody waits, so that what the
@@ -37,21 +40,35 @@ impl Gpu<'_> {
     #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
     pub(crate) fn catch_up(&self, adapter: &Adapter<Self>) {
         let found = adapter.synchronize_execution(self.map.of(Node::Control), |state| {
+            // Here no reset is under way.
+            let incarnation = self.incarnation();
             let queue = state.virtqueue(Node::Control)?;
-            Some((queue.take_unhurried(), queue.take_ended()))
+            Some((queue.take_unhurried(), queue.take_ended(), incarnation))
         });
-        if let Ok(Some((Some(list), _))) = found {
-            self.finish_list(adapter, Node::Control, list);
+        if let Ok(Some((Some(list), _, incarnation))) = found {
+            self.finish_list(adapter, Node::Control, list, incarnation);
         }
     }
 
-    /// Handles retired requests of the queue of `node`, and gives their list back.
-    pub(super) fn finish_list(&self, adapter: &Adapter<Self>, node: Node, mut list: Fifo<Retired>) {
+    /// Handles retired requests of the queue of `node`, which a device of this `incarnation` has
+    /// answered, and gives their list back.
+    pub(super) fn finish_list(
+        &self,
+        adapter: &Adapter<Self>,
+        node: Node,
+        mut list: Fifo<Retired>,
+        incarnation: u64,
+    ) {
         // Then used elements may have found no room in it, and the next list has it.
         let was_full = list.is_full();
         while let Some(retired) = list.pop() {
             let failure = retired.failure();
             let refused = failure.is_some();
+            let answer = |id| Answer {
+                id,
+                executed: !refused,
+                incarnation,
+            };
             match failure {
                 Some((command_type, error)) if !self.is_for_client(&retired.completion) => {
                     self.report_failure(command_type, error);
@@ -68,15 +85,15 @@ impl Gpu<'_> {
                     continue
                 }
                 Completion::Own(step, id) => {
-                    self.resources.own_done(step, id, !refused);
+                    self.resources.own_done(step, &answer(id));
                     continue;
                 }
-                Completion::Created(id) => self.resources.created(id, !refused),
+                Completion::Created(id) => self.resources.created(&answer(id)),
                 Completion::Attached(id) => {
                     let list = retired.command.filter(|_| refused).map(|(list, _)| list);
-                    self.resources.attached(id, !refused, list);
+                    self.resources.attached(&answer(id), list);
                 }
-                Completion::Destroyed(id) => self.resources.destroyed(id, !refused),
+                Completion::Destroyed(id) => self.resources.destroyed(&answer(id)),
                 Completion::Batch(command) => command.refuse(),
             }
             // What was told has changed.

@@ -56,6 +56,7 @@ use crate::{
 use super::{
     send,
     send_in_round,
+    Host,
     Render, //
 };
 
@@ -101,26 +102,6 @@ struct Attachment {
     resource: u32,
     /// The host was told.
     told: bool,
-}
-
-/// A context in the host.
-#[derive(Clone, Copy)]
-pub(crate) struct Host {
-    id: u32,
-    /// Of the device that was told.
-    incarnation: u64,
-}
-
-impl Host {
-    /// Returns the number of the context.
-    ///
-    /// Errors: [`EIO`] if a reset has lost it. Context: any.
-    pub(crate) fn id(&self, gpu: &Gpu<'_>) -> Result<u32> {
-        match self.incarnation == gpu.incarnation() {
-            true => Ok(self.id),
-            false => Err(EIO),
-        }
-    }
 }
 
 struct State {
@@ -290,12 +271,13 @@ impl Context {
         }
         let incarnation = adapter.miniport().incarnation();
         let id = self.render.add(node, self.clone())?;
-        let sent = send(adapter, id, &command, || Completion::None);
+        let host = Host { id, incarnation };
+        let sent = send(adapter, host, &command, || Completion::None);
         if sent != Ok(true) {
             self.render.remove(id);
             return sent.map(|_| None);
         }
-        state.host = Some(Host { id, incarnation });
+        state.host = Some(host);
         state.rings = init.rings;
         state.poll_mask = init.poll_mask;
         // What finds no room follows with the first use.
@@ -429,18 +411,17 @@ impl Context {
         drop(leaving);
     }
 
-    /// Sends what the context `id` should let go of, and destroys it if the file is closed. Returns
+    /// Sends what the context should let go of, and destroys it if the file is closed. Returns
     /// false if there is no more room.
     ///
     /// Errors: those of [`send_in_round`]. Context: process (the submission thread).
-    pub(super) fn drain(&self, adapter: &Adapter<Gpu<'_>>, id: u32) -> Result<bool> {
+    pub(super) fn drain(&self, adapter: &Adapter<Gpu<'_>>) -> Result<bool> {
         loop {
             let mut state = self.state.lock();
-            let is_lost = state.is_lost(adapter.miniport());
-            let closed = state.closed;
-            let is_ready = |entry: &(&usize, &Attachment)| {
-                is_lost || closed || entry.1.object.is_idle(Usage::Bookkeep)
-            };
+            let host = state.host(adapter.miniport());
+            let at_once = host.is_none() || state.closed;
+            let is_ready =
+                |entry: &(&usize, &Attachment)| at_once || entry.1.object.is_idle(Usage::Bookkeep);
             let Some((&key, attachment)) = state.leaving.iter().find(is_ready) else {
                 break;
             };
@@ -448,8 +429,10 @@ impl Context {
                 resource_id: attachment.resource.into(),
                 ..Default::default()
             };
-            if !is_lost && !send_in_round(adapter, id, &detach, || Completion::None)? {
-                return Ok(false);
+            if let Some(host) = host {
+                if !send_in_round(adapter, host, &detach, || Completion::None)? {
+                    return Ok(false);
+                }
             }
             attachment.object.attached.fetch_sub(1, Relaxed);
             let attachment = state.leaving.remove(&key);
@@ -458,24 +441,26 @@ impl Context {
             // Outside of the lock.
             drop(attachment);
         }
-        self.drain_closed(adapter, id)
+        self.drain_closed(adapter)
     }
 
-    /// Destroys the context `id` if the file is closed. Its number is free when the device has
-    /// answered, and has nothing else of it.
-    fn drain_closed(&self, adapter: &Adapter<Gpu<'_>>, id: u32) -> Result<bool> {
+    /// Destroys the context if the file is closed. Its number is free when the device has answered,
+    /// and has nothing else of it.
+    fn drain_closed(&self, adapter: &Adapter<Gpu<'_>>) -> Result<bool> {
         let mut state = self.state.lock();
-        if state.host.is_none() {
+        let Some(Host { id, .. }) = state.host else {
             // The thread found it while the host was asked for it, in vain: it does not leave.
             return Ok(true);
-        }
+        };
         // What leaves first may be from before the file was closed just now.
         if !state.closed || !state.leaving.is_empty() {
             return Ok(true);
         }
-        let is_lost = state.is_lost(adapter.miniport());
-        if !is_lost && !state.destroy_sent {
-            if !send_in_round(adapter, id, &CtxDestroy, || Batch::add(&self.destroyed))? {
+        if let Some(host) = state
+            .host(adapter.miniport())
+            .filter(|_| !state.destroy_sent)
+        {
+            if !send_in_round(adapter, host, &CtxDestroy, || Batch::add(&self.destroyed))? {
                 return Ok(false);
             }
             state.destroy_sent = true;
@@ -508,10 +493,9 @@ impl State {
         }
     }
 
-    /// Returns whether the host does not have the context, or has lost it.
-    fn is_lost(&self, gpu: &Gpu<'_>) -> bool {
-        self.host
-            .is_none_or(|host| host.incarnation != gpu.incarnation())
+    /// Returns the context in the host; [`None`] if that does not have it, or has lost it.
+    fn host(&self, gpu: &Gpu<'_>) -> Option<Host> {
+        self.host.filter(|host| !host.is_lost(gpu))
     }
 
     /// Tells the host of what it was not told. Returns false if there is no room.
@@ -520,7 +504,7 @@ impl State {
         let Some(host) = self.host else {
             return Ok(true);
         };
-        if self.is_lost(gpu) {
+        if host.is_lost(gpu) {
             return Err(EIO);
         }
         while let Some((&key, attachment)) = self.pending.iter_mut().next() {
@@ -533,7 +517,7 @@ impl State {
                     resource_id: attachment.resource.into(),
                     ..Default::default()
                 };
-                if !send(adapter, host.id, &attach, || Completion::None)? {
+                if !send(adapter, host, &attach, || Completion::None)? {
                     return Ok(false);
                 }
                 attachment.told = true;

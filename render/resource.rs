@@ -28,7 +28,7 @@ use crate::{
     },
     irq::Adapter,
     scheduler::{
-        submit_batch,
+        submit_batch_unless,
         Fifo,
         Interrupt,
         Node, //
@@ -45,7 +45,8 @@ use super::{
     client_buffer,
     send,
     send_packet,
-    Data, //
+    Data,
+    Host, //
 };
 
 /// The commands that make the resource of an object.
@@ -108,7 +109,13 @@ impl NewObject {
             // First: the answer may be there before the call returns.
             gpu.resources().set_own_sent(id, true);
         }
-        let sent = submit_batch(adapter, Node::Control, &mut self.packets, Interrupt::Wanted);
+        let sent = submit_batch_unless(
+            adapter,
+            Node::Control,
+            &mut self.packets,
+            Interrupt::Wanted,
+            || self.own.incarnation != gpu.incarnation(),
+        );
         if !self.is_created {
             self.is_created = self.packets.len() < PACKETS;
             if !self.is_created {
@@ -168,7 +175,10 @@ pub(crate) fn make_canonical(adapter: &Adapter<Gpu<'_>>, object: &Object) -> Res
 }
 
 /// Tells the device of a resource of which it does not know all. Returns false if there is no room.
+///
+/// The lock of the table is held, which a reset takes before it starts the device again.
 fn tell(adapter: &Adapter<Gpu<'_>>, id: u32, resource: &mut Resource) -> Result<bool> {
+    let host = Host::device(adapter.miniport());
     // From here on the host may have another picture.
     resource.spoil();
     if resource.created == Told::Sent || resource.attached == Told::Sent {
@@ -177,7 +187,7 @@ fn tell(adapter: &Adapter<Gpu<'_>>, id: u32, resource: &mut Resource) -> Result<
     }
     if resource.created == Told::No {
         let create = resource.create_command(id);
-        if !send(adapter, 0, &create, || Completion::Created(id))? {
+        if !send(adapter, host, &create, || Completion::Created(id))? {
             return Ok(false);
         }
         resource.created = Told::Sent;
@@ -186,7 +196,7 @@ fn tell(adapter: &Adapter<Gpu<'_>>, id: u32, resource: &mut Resource) -> Result<
         let list = resource.take_list().ok_or(EIO)?;
         let attach = attach_command(id, list.payload_len())?;
         let packet = Packet::with_payload(list, &attach, Completion::Attached(id))?;
-        if let Some(packet) = send_packet(adapter, packet)? {
+        if let Some(packet) = send_packet(adapter, host, packet)? {
             if let Packet::Command(CommandBuffer::Dedicated(list), _) = packet {
                 resource.put_list(list);
             }

@@ -117,11 +117,12 @@ pub(crate) fn submit_promised<H: Hardware>(
     Err(Refused { error, packet })
 }
 
-/// Submits one packet of the driver to `node`, as [`submit`](super::submit) does, for the
-/// [drain](Hardware::drain) of a round of the submission thread. The device is told at the end of
-/// the round, of all that was submitted in it.
+/// Submits one packet of the driver to `node`, as [`submit_unless`](super::submit_unless) does, for
+/// the [drain](Hardware::drain) of a round of the submission thread. The device is told at the end
+/// of the round, of all that was submitted in it.
 ///
-/// Errors: [`Status::Unsuccessful`] if the device is stopped.
+/// Errors: [`Status::Unsuccessful`] if the device is stopped, or the packet is about something that
+/// `is_lost`.
 ///
 /// Context: process (the submission thread).
 #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
@@ -129,10 +130,14 @@ pub(crate) fn submit_in_round<H: Hardware>(
     adapter: &Adapter<H>,
     node: Node,
     packet: <H::Engine as Engine>::Packet,
+    is_lost: impl FnOnce() -> bool,
 ) -> Result<Result<(), <H::Engine as Engine>::Packet>, Status> {
-    // As in `submit`.
+    // As in `submit_unless`.
     let mut packet = Some(packet);
     adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
+        if is_lost() {
+            return Err(Status::Unsuccessful);
+        }
         let queue = H::node(state, node).ok_or(Status::Unsuccessful)?;
         Ok(packet.take().map_or(Ok(()), |it| queue.submit_kernel(it)))
     })?

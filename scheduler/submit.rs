@@ -60,11 +60,27 @@ pub(crate) fn submit<H: Hardware>(
     node: Node,
     packet: <H::Engine as Engine>::Packet,
 ) -> Result<Result<(), <H::Engine as Engine>::Packet>, Status> {
+    submit_unless(adapter, node, packet, || false)
+}
+
+/// As [`submit`], but drops the packet if `is_lost`: a reset has lost what it is about.
+///
+/// `is_lost` is asked in the critical section that takes the packet. A reset waits for that section
+/// or comes before it, so what it looks at must change while the messages are disconnected.
+///
+/// Errors: also [`Status::Unsuccessful`] if that is so.
+pub(crate) fn submit_unless<H: Hardware>(
+    adapter: &Adapter<H>,
+    node: Node,
+    packet: <H::Engine as Engine>::Packet,
+    is_lost: impl FnOnce() -> bool,
+) -> Result<Result<(), <H::Engine as Engine>::Packet>, Status> {
     // What is left of it is dropped outside the lock: there is no queue while the device is reset.
     let mut packet = Some(packet);
-    submit_with(adapter, node, Interrupt::Wanted, |queue| {
-        packet.take().map_or(Ok(()), |it| queue.submit_kernel(it))
-    })
+    submit_with(adapter, node, Interrupt::Wanted, |queue| match is_lost() {
+        true => Err(Status::Unsuccessful),
+        false => Ok(packet.take().map_or(Ok(()), |it| queue.submit_kernel(it))),
+    })?
 }
 
 /// Submits the packets of `batch`, the driver's, to `node` in their order, all in one critical
@@ -83,7 +99,21 @@ pub(crate) fn submit_batch<H: Hardware>(
     batch: &mut Fifo<<H::Engine as Engine>::Packet>,
     interrupt: Interrupt,
 ) -> Result<(), Status> {
+    submit_batch_unless(adapter, node, batch, interrupt, || false)
+}
+
+/// As [`submit_batch`], but takes none if `is_lost`, see [`submit_unless`].
+pub(crate) fn submit_batch_unless<H: Hardware>(
+    adapter: &Adapter<H>,
+    node: Node,
+    batch: &mut Fifo<<H::Engine as Engine>::Packet>,
+    interrupt: Interrupt,
+    is_lost: impl FnOnce() -> bool,
+) -> Result<(), Status> {
     submit_with(adapter, node, interrupt, |queue| {
+        if is_lost() {
+            return Err(Status::Unsuccessful);
+        }
         while let Some(packet) = batch.pop() {
             if let Err(packet) = queue.submit_kernel(packet) {
                 // Cannot fail: its place was made free just now.
@@ -91,7 +121,8 @@ pub(crate) fn submit_batch<H: Hardware>(
                 break;
             }
         }
-    })
+        Ok(())
+    })?
 }
 
 /// Publishes the packets that the engine of `node` took. Returns whether to kick the device.

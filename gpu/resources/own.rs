@@ -23,6 +23,7 @@ use kernel::{
 use crate::virtqueue::OwnStep;
 
 use super::{
+    Answer,
     ObjectData,
     ResourceTable,
     Told, //
@@ -107,26 +108,22 @@ impl Objects {
     }
 
     /// The device answered RESOURCE_CREATE_3D.
-    pub(super) fn created(&mut self, id: u32, executed: bool) {
-        let created = match executed {
-            true => Told::Yes,
-            false => Told::No,
-        };
-        if let Some(state) = self.live.get_mut(&id) {
-            state.created = created;
-        } else if executed {
-            if let Some(state) = self.unused.get_mut(&id) {
-                state.created = created;
+    pub(super) fn created(&mut self, answer: &Answer) {
+        if let Some(state) = self.live.get_mut(&answer.id) {
+            state.created = answer.told();
+        } else if answer.executed {
+            if let Some(state) = self.unused.get_mut(&answer.id) {
+                state.created = answer.told();
             }
         } else {
-            move_to(&mut self.unused, &mut self.gone, id, |_| {});
+            move_to(&mut self.unused, &mut self.gone, answer.id, |_| {});
         }
     }
 
     /// The device let go of one, or refused to: then the memory stays until it is reset.
-    pub(super) fn destroyed(&mut self, id: u32, executed: bool) {
-        if executed {
-            move_to(&mut self.leaving, &mut self.gone, id, |_| {});
+    pub(super) fn destroyed(&mut self, answer: &Answer) {
+        if answer.executed {
+            move_to(&mut self.leaving, &mut self.gone, answer.id, |_| {});
         }
     }
 
@@ -195,14 +192,17 @@ impl ResourceTable {
         }
     }
 
-    /// The device has done something for an object, or refused to (`false`).
+    /// The device has done something for an object, or refused to.
     ///
     /// Context: process (the DPC, or [`Gpu::catch_up`](crate::gpu::Gpu::catch_up)).
-    pub(crate) fn own_done(&self, step: OwnStep, id: u32, executed: bool) {
-        let objects = &mut self.inner.lock().objects;
+    pub(crate) fn own_done(&self, step: OwnStep, answer: &Answer) {
+        let Some(mut inner) = self.lock_for(answer) else {
+            return;
+        };
+        let objects = &mut inner.objects;
         match step {
-            OwnStep::Created => objects.created(id, executed),
-            OwnStep::Destroyed => objects.destroyed(id, executed),
+            OwnStep::Created => objects.created(answer),
+            OwnStep::Destroyed => objects.destroyed(answer),
             OwnStep::Attached => {}
         }
     }
@@ -363,6 +363,14 @@ mod tests {
         Ok(())
     }
 
+    fn answer(id: u32, executed: bool) -> Answer {
+        Answer {
+            id,
+            executed,
+            incarnation: 0,
+        }
+    }
+
     #[test]
     fn objects_leave_in_steps() -> Result {
         let mut objects = Objects::new();
@@ -370,13 +378,13 @@ mod tests {
         add(&mut objects.live, 3, Told::Sent)?;
         move_to(&mut objects.live, &mut objects.unused, 3, |_| {});
         assert!(objects.has(3) && objects.has_unused());
-        objects.created(3, true);
+        objects.created(&answer(3, true));
         move_to(&mut objects.unused, &mut objects.leaving, 3, |_| {});
         assert!(objects.has(3) && !objects.has_unused());
         // Refused: the memory stays.
-        objects.destroyed(3, false);
+        objects.destroyed(&answer(3, false));
         assert!(objects.take_gone().is_none());
-        objects.destroyed(3, true);
+        objects.destroyed(&answer(3, true));
         assert!(objects.has(3) && objects.take_gone().is_some() && !objects.has(3));
         Ok(())
     }
@@ -386,7 +394,7 @@ mod tests {
         let mut objects = Objects::new();
 
         add(&mut objects.unused, 1, Told::Sent)?;
-        objects.created(1, false);
+        objects.created(&answer(1, false));
         assert!(!objects.has_unused() && objects.take_gone().is_some());
         Ok(())
     }

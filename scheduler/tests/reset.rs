@@ -11,7 +11,17 @@ use crate::scheduler::{
     Hardware,
     Node, //
 };
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+use crate::{
+    irq::Status,
+    scheduler::{
+        Fifo,
+        Interrupt, //
+    },
+};
 
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+use super::FakePacket;
 use super::{
     Fake,
     Rig,
@@ -22,6 +32,39 @@ use super::{
 #[kunit_tests(rust_gpu_reset)]
 mod suite {
     use super::*;
+
+    #[test]
+    #[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+    fn what_is_about_something_lost_is_not_taken() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let (node, lost) = (Node::Control, Err(Status::Unsuccessful));
+        let command = || FakePacket::Command;
+        let mut batch = Fifo::new(2)?;
+        batch.push(command()).map_err(|_| EINVAL)?;
+        let mut send = |is_lost| {
+            let wanted = Interrupt::Wanted;
+            let sent =
+                scheduler::submit_batch_unless(&rig.adapter, node, &mut batch, wanted, || is_lost);
+            (sent, batch.len())
+        };
+        let one = |is_lost| {
+            let sent = scheduler::submit_unless(&rig.adapter, node, command(), || is_lost);
+            sent.map(|taken| taken.is_ok())
+        };
+        let in_round = |is_lost| {
+            let sent = scheduler::submit_in_round(&rig.adapter, node, command(), || is_lost);
+            sent.map(|taken| taken.is_ok())
+        };
+
+        assert_eq!((one(true), in_round(true)), (lost, lost));
+        assert_eq!(send(true), (Err(Status::Unsuccessful), 1));
+        assert_eq!(rig.progress(node)?.submitted, 0);
+        assert_eq!((one(false), in_round(false)), (Ok(true), Ok(true)));
+        assert_eq!(send(false), (Ok(()), 0));
+        assert_eq!(rig.progress(node)?.submitted, 3);
+        Ok(())
+    }
 
     #[test]
     fn lost_packets_are_complete_and_ids_go_on() -> Result {
