@@ -230,10 +230,10 @@ class Check:
         return kernel.get(self.root, self.tree, name)
 
     def boot(self, tally, name, scenario, script, timeout=TIMEOUT, append=("kunit.enable=0",),
-             disk=None):
-        """Runs a guest and counts whether its kernel log is clean."""
+             **options):
+        """Runs a guest and counts whether its kernel log is clean. For the rest see vm.boot()."""
         result = vm.boot(self.kernel(name), self.image, scenario, script, timeout, append=append,
-                         disk=disk)
+                         **options)
         problems = result.problems()
         if problems:
             vm.explain(result)
@@ -252,8 +252,10 @@ class Check:
         # Some guests take five minutes, half an hour if they are thorough, and several times that
         # on a busy host.
         limit = (8 if thorough else 3) * TIMEOUT
+        silence = limit if thorough else selftest.TIMEOUT + 60
         result = self.boot(tally, name, scenario,
-                           selftest.job(scenario, present, limit if thorough else None), limit)
+                           selftest.job(scenario, present, limit if thorough else None),
+                           (limit, silence))
         tally.add(tap.kselftest(result.output))
         if tally.failures:
             say(f"   output in {result.output_file}")

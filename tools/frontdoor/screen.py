@@ -94,6 +94,14 @@ END_PAUSE = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
 
 
+def shut(connection):
+    """Ends a connection, also for a thread that waits for it."""
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
 class Service:
     """Answers the requests of one guest for as long as it runs: a method for each."""
 
@@ -102,7 +110,8 @@ class Service:
         self.directory = directory
         self.heads = heads
         self.port, self.guests_port = socket.socketpair()
-        self.monitor, self.qemus_monitor = socket.socketpair()
+        channel, self.qemus_channel = socket.socketpair()
+        self.monitor = Monitor(channel)
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.trace = Trace(os.path.join(directory, LOG))
         self.strain = Strain()
@@ -115,7 +124,7 @@ class Service:
 
     def descriptors(self):
         """The descriptors that QEMU inherits."""
-        return self.guests_port.fileno(), self.qemus_monitor.fileno()
+        return self.guests_port.fileno(), self.qemus_channel.fileno()
 
     def arguments(self):
         """QEMU's arguments. An interrupt of its own: the first port's cannot be shared."""
@@ -138,21 +147,19 @@ class Service:
     def start(self, process):
         """Starts to answer. The process is QEMU, which has its descriptors by now."""
         self.guests_port.close()
-        self.qemus_monitor.close()
+        self.qemus_channel.close()
         self.strain.process = process
         self.thread.start()
 
     def stop(self):
         """Ends after QEMU has ended."""
-        for connection in (self.port, self.monitor):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        connections = self.port, self.monitor.lines.connection
+        for connection in connections:
+            shut(connection)
         self.thread.join(PATIENCE)
         self.strain.end()
-        self.port.close()
-        self.monitor.close()
+        for connection in connections:
+            connection.close()
 
     def problems(self):
         """What was wrong with the device."""
@@ -160,7 +167,7 @@ class Service:
 
     def serve(self):
         """The thread."""
-        lines, monitor = Lines(self.port), Monitor(self.monitor)
+        lines, monitor = Lines(self.port), self.monitor
         try:
             while True:
                 request = lines.read()

@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """Runs kselftests in guests: what the guest runs, and what that knows of its machine."""
 
+import os
+import re
+
+from . import cache
 from .scenarios import SCENARIOS
 
 COLLECTION = "drivers/gpu/rust_gpu"
+# The seconds that a program may take.
+SETTINGS = cache.read(os.path.join(cache.REPO, "selftests/settings"))
+TIMEOUT = int(re.search(r"^timeout=(\d+)$", SETTINGS, re.M).group(1))
 
 
 def job(scenario, tests, limit=None):

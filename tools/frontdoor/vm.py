@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Runs guests: QEMU's command line, the job, its output, the console."""
 
+import math
 import os
 import re
 import shlex
@@ -9,7 +10,7 @@ import subprocess
 import threading
 import time
 
-from . import cache, device, initramfs, progress, screen, splat, tap, xvfb
+from . import cache, device, hung, initramfs, progress, screen, splat, tap, xvfb
 from .scenarios import SCENARIOS
 from .stage import Failure, activity, say, tail
 
@@ -86,10 +87,10 @@ class Result:
         the other.
         """
         # KUnit's tests run before the first program: if one hangs, QEMU is not to blame.
-        hung = self.timed_out and BEGUN not in self.console and TESTING not in self.console
+        early = self.timed_out and BEGUN not in self.console and TESTING not in self.console
         stale = self.status is None and STALE_BREAKPOINT.search(self.console) is not None
         wrong_clock = self.status != 0 and WRONG_CLOCK.search(self.console) is not None
-        return hung or stale or wrong_clock or self.qemu_hung
+        return early or stale or wrong_clock or self.qemu_hung
 
     def problems(self):
         """Returns all that is wrong with the run itself, apart from the results of the job."""
@@ -97,7 +98,8 @@ class Result:
         if self.qemu_hung:
             found.append("QEMU did not answer its monitor")
         elif self.timed_out:
-            found.append(f"the guest did not end within its {self.seconds:.0f} s")
+            found.append(f"the guest did not end within its {self.seconds:.0f} s: where its "
+                         f"CPUs are is in {os.path.join(self.directory, hung.CPUS)}")
         elif self.status is None:
             found.append("the guest ended before its job")
         if self.taint is not None:
@@ -213,18 +215,22 @@ def write_job(path, script):
 def boot(kernel, guest, scenario, script, timeout=120, echo=None, append=(), disk=None):
     """Boots a guest, runs a shell script in it as root and returns the result.
 
-    With a disk, which the script can write to, the timeout is how long the guest may be silent:
+    The timeout is for all of it, in seconds, or two of them: for all, and for how long the guest
+    may print nothing. With a disk, which the script can write to, it is for how long the guest may
     neither print nor write. What the job prints is seen at once, after `echo` in each line, unless
     that is None. When QEMU is to blame for a bad end, the run is repeated once, unless the script
     may have written to the disk.
     """
     if scenario not in SCENARIOS:
         raise Failure(f"there is no scenario '{scenario}'", "one of " + ", ".join(SCENARIOS))
-    result = Run(kernel, guest, scenario, append, disk).execute(script, timeout, echo)
+    limits = timeout if isinstance(timeout, tuple) else (timeout, math.inf)
+    if disk:
+        limits = (math.inf, timeout)
+    result = Run(kernel, guest, scenario, append, disk).execute(script, limits, echo)
     if result.is_emulators_fault() and (not disk or BEGUN not in result.console):
         say("   QEMU hung, ran a stale breakpoint or had a wrong clock "
             f"({result.console_file}), once more")
-        result = Run(kernel, guest, scenario, append, disk).execute(script, timeout, echo)
+        result = Run(kernel, guest, scenario, append, disk).execute(script, limits, echo)
     return result
 
 
@@ -240,10 +246,10 @@ class Run:
             for name in (JOB, screen.CONSOLE, "output.log", screen.LOG))
         self.screens = service(kernel.root, self.directory, scenario)
         self.command = qemu(kernel, guest, scenario, self.directory, append, self.screens, disk)
-        # A guest that changes these files is not silent. Without a disk silence does not matter.
-        self.signs = [self.output, disk] if disk else []
+        # A guest that changes these files is not silent.
+        self.signs = [self.output, disk] if disk else [self.output]
 
-    def execute(self, script, timeout, echo):
+    def execute(self, script, limits, echo):
         """Boots the guest once."""
         write_job(self.job, script)
         cache.write(self.console, "")
@@ -254,7 +260,7 @@ class Run:
             with subprocess.Popen(argv(self.kernel.root, self.scenario, self.command),
                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
                                   pass_fds=self.screens.descriptors()) as process:
-                timed_out = self.attend(process, timeout, echo, cache.key(script))
+                timed_out = self.attend(process, limits, echo, cache.key(script))
         result = Result(self.directory, self.scenario, time.monotonic() - start, timed_out,
                         self.screens)
         if process.returncode and not timed_out and not self.screens.hung:
@@ -266,17 +272,23 @@ class Run:
         """How far the guest is, if it runs tests."""
         return tap.under_way(clean(self.output) if os.path.exists(self.output) else "")
 
-    def attend(self, process, timeout, echo, key):
+    def attend(self, process, limits, echo, key):
         """Copies what the guest prints and answers its requests, until QEMU ends.
 
-        The key is that of the script. Returns whether the guest's time was over.
+        The key is that of the script. Returns whether the guest's time was over: then it writes
+        down where the guest's CPUs are.
         """
         let_devices_run_first(process.pid)
         self.screens.start(process)
         reader = threading.Thread(target=copy_output, args=(process.stdout, self.output, echo))
         reader.start()
         with activity("guest", self.look, f"guest {self.kernel.name} {self.scenario} {key}"):
-            timed_out = wait(process, timeout, self.console, self.signs)
+            try:
+                timed_out = wait(process, limits, self.console, self.signs)
+                if timed_out:
+                    hung.examine(self.screens)
+            finally:
+                kill(process)
         reader.join()
         self.screens.stop()
         return timed_out
@@ -294,9 +306,9 @@ def let_devices_run_first(pid):
         pass
 
 
-def begins(process, timeout, console):
+def begins(process, limits, console):
     """Waits until the guest starts its first program. Returns False if it hangs before."""
-    end = time.monotonic() + min(timeout, BOOT)
+    end = time.monotonic() + min(*limits, BOOT)
     while BEGUN not in clean(console):
         try:
             process.wait(1)
@@ -307,30 +319,31 @@ def begins(process, timeout, console):
     return True
 
 
-def wait(process, timeout, console, signs=()):
-    """Waits for QEMU to end. Kills it when its time is over or the user interrupts.
+def wait(process, limits, console, signs):
+    """Waits for QEMU to end. Returns whether its time is over.
 
-    With each change of one of the files `signs` the time starts again.
+    The limits are for all of it, and for the time in which none of the files `signs` changes.
     """
-    try:
-        if not begins(process, timeout, console):
+    if not begins(process, limits, console):
+        return True
+    start = time.time()
+    while True:
+        changed = max(start, *(os.path.getmtime(file) for file in signs))
+        left = min(start + limits[0], changed + limits[1]) - time.time()
+        if left <= 0:
             return True
-        left = timeout
-        while True:
-            start = time.time()
-            try:
-                process.wait(left)
-                return False
-            except subprocess.TimeoutExpired:
-                pass
-            changed = max((os.path.getmtime(file) for file in signs), default=0)
-            if changed <= start:
-                return True
-            left = max(changed + timeout - time.time(), 1)
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        try:
+            process.wait(left)
+            return False
+        except subprocess.TimeoutExpired:
+            pass
+
+
+def kill(process):
+    """Kills QEMU, unless it has ended."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
 
 
 def copy_output(pipe, path, echo):
