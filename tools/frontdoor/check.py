@@ -59,7 +59,8 @@ GUESTS = [
     ("production", "virtio-c", "owner.sh"),
     ("debug", "virtio", "owner.sh"),
     ("production", "own-virgl",
-     "render render_objects render_sync render_scanout render_others render_ends render_caps"),
+     "render render_objects render_sync render_scanout render_others render_ends render_caps "
+     "render_page"),
     ("production", "own-virgl", "render_shown render_patience"),
     # What this driver's tests of 3D expect is what the C driver does.
     ("production", "own-virgl-c",
