@@ -390,6 +390,31 @@ mod tests {
     }
 
     #[test]
+    fn answers_of_another_incarnation_count_for_nothing() -> Result {
+        let table = ResourceTable::new()?;
+        let id = table.add_own(RBTreeNodeReservation::new(GFP_KERNEL)?);
+        let answer = |incarnation| Answer {
+            id,
+            executed: true,
+            incarnation,
+        };
+        let created = || {
+            let inner = table.inner.lock();
+            inner.objects.live.get(&id).map(|state| state.created)
+        };
+
+        table.set_own_sent(id, true);
+        let late = answer(table.resets());
+        table.invalidate();
+        table.own_done(OwnStep::Created, &late);
+        assert_eq!(created(), Some(Told::No));
+        table.own_done(OwnStep::Created, &answer(table.resets()));
+        assert_eq!(created(), Some(Told::Yes));
+        table.unreserve(id);
+        Ok(())
+    }
+
+    #[test]
     fn what_was_not_made_leaves_at_once() -> Result {
         let mut objects = Objects::new();
 
