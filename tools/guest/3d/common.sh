@@ -77,6 +77,21 @@ draws()
 	ends "$draws_pid" && return "$draws_status"
 }
 
+# start_glmark2 NAME: starts glmark2, which draws until it is ended. Its process is left in GLMARK2,
+# and what it says in NAME.log.
+start_glmark2()
+{
+	glmark2-es2-drm -b build:duration=1000 --off-screen >"$WORK/$1.log" 2>&1 3>&- 5>&- &
+	# shellcheck disable=SC2034 # it is for the caller
+	GLMARK2=$!
+}
+
+# glmark2_draws NAME: whether it has begun to draw.
+glmark2_draws()
+{
+	is_virgl "$WORK/$1.log" && grep '^\[build\]' "$WORK/$1.log"
+}
+
 # put PLACE TEXT: writes bytes into the EDID, from a text for printf.
 put()
 {

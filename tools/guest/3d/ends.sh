@@ -13,19 +13,6 @@ DRIVER=/sys/bus/pci/drivers/rust_gpu
 # How much more memory QEMU may have in the end, in KiB.
 GROWTH=65536
 
-# starts NUMBER: starts a client, whose process is left in CLIENT.
-starts()
-{
-	glmark2-es2-drm -b build:duration=1000 --off-screen >"$WORK/glmark2-$1.log" 2>&1 3>&- 5>&- &
-	CLIENT=$!
-}
-
-# draws NUMBER: whether that client has begun to draw.
-draws()
-{
-	is_virgl "$WORK/glmark2-$1.log" && grep '^\[build\]' "$WORK/glmark2-$1.log"
-}
-
 # is_even: whether the host has destroyed as many contexts and resources as were made.
 is_even()
 {
@@ -42,10 +29,10 @@ killed()
 	for kill_round in $(seq "$KILLS"); do
 		killed=
 		for kill_number in $CLIENTS; do
-			starts "$kill_number"
-			killed="$killed $CLIENT"
+			start_glmark2 "glmark2-$kill_number"
+			killed="$killed $GLMARK2"
 		done
-		await 300 draws $((kill_round % 4 + 1)) || return
+		await 300 glmark2_draws "glmark2-$((kill_round % 4 + 1))" || return
 		# shellcheck disable=SC2086 # these are words
 		kill -KILL $killed
 		for kill_number in $killed; do
@@ -70,14 +57,14 @@ taken()
 	taken_round=0
 	while [ "$taken_round" -lt "$TAKEN" ]; do
 		taken_round=$((taken_round + 1))
-		starts 1
-		await 300 draws 1 || return
+		start_glmark2 glmark2-1
+		await 300 glmark2_draws glmark2-1 || return
 		echo "$DEVICE" >"$DRIVER/unbind" || return
 		# Whether it ends by itself is Mesa's.
 		sleep 0.2
-		kill -KILL "$CLIENT"
-		await 60 is_over "$CLIENT" || return
-		wait "$CLIENT"
+		kill -KILL "$GLMARK2"
+		await 60 is_over "$GLMARK2" || return
+		wait "$GLMARK2"
 		echo "$DEVICE" >"$DRIVER/bind" && await 30 is_bound || return
 	done
 	taken_after=$(ask memory) || return

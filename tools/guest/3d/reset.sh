@@ -6,27 +6,20 @@
 #
 # ROUNDS is how often.
 
-# has_begun: whether glmark2 has begun with its scene.
-has_begun()
-{
-	is_virgl "$WORK/glmark2.log" && grep '^\[build\]' "$WORK/glmark2.log"
-}
-
 # under_way: whether glmark2 draws for a while when the device is reset, and dies when it has to.
 under_way()
 {
-	glmark2-es2-drm -b build:duration=1000 --off-screen >"$WORK/glmark2.log" 2>&1 3>&- 5>&- &
-	under_way_pid=$!
-	await 300 has_begun && sleep 3 && { ! is_ours || lose_state; }
+	start_glmark2 glmark2
+	await 300 glmark2_draws glmark2 && sleep 3 && { ! is_ours || lose_state; }
 	under_way_status=$?
 	sleep 3
-	if is_over "$under_way_pid"; then
+	if is_over "$GLMARK2"; then
 		echo "glmark2 has ended"
 	else
-		kill -KILL "$under_way_pid"
-		await 60 is_over "$under_way_pid" || return
+		kill -KILL "$GLMARK2"
+		await 60 is_over "$GLMARK2" || return
 	fi
-	wait "$under_way_pid"
+	wait "$GLMARK2"
 	# Its last line has no end.
 	echo "it returned $?: $(tail -n 20 "$WORK/glmark2.log")"
 	return "$under_way_status"
