@@ -63,6 +63,7 @@ class Result:
     def __init__(self, directory, scenario, seconds, timed_out, screens):
         self.directory = directory
         self.allow = SCENARIOS[scenario].get("allow")
+        self.allow_taint = SCENARIOS[scenario].get("taint", "")
         self.seconds = seconds
         self.timed_out = timed_out
         self.qemu_hung = screens.hung
@@ -103,7 +104,7 @@ class Result:
         elif self.status is None:
             found.append("the guest ended before its job")
         if self.taint is not None:
-            found += splat.unexpected_taint(self.taint)
+            found += splat.unexpected_taint(self.taint, self.allow_taint)
         return found
 
 
