@@ -234,13 +234,12 @@ static __maybe_unused int context_find(int screen, const char *name, struct cont
 	memset(context, 0, sizeof(*context));
 	for (;;) {
 		ret = screen_ask(screen, answer, sizeof(answer), "device context %s", name);
-		if (ret)
-			return ret;
-		crcs = strstr(answer, "crcs=");
+		crcs = ret ? NULL : strstr(answer, "crcs=");
 		if (crcs)
 			break;
-		if (now_ns() > end)
-			return -EPROTO;
+		/* There is none so far. */
+		if (ret != -EPROTO || now_ns() > end)
+			return ret ?: -EPROTO;
 		sleep_ns(10 * NSEC_PER_MSEC);
 	}
 	context->alive = number_of(answer, "alive");
