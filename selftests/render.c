@@ -361,8 +361,8 @@ TEST_F_TIMEOUT(render, fence_in, 60)
 	exec.fence_fd = fence.file;
 	ASSERT_EQ(0, init_context(self->fd, NULL, 0));
 	before = own ? render_count(self->render.screen, "submissions") : 0;
-	interrupt_in(SHORT_NS, false);
 	start = now_ns();
+	interrupt_in(SHORT_NS, false);
 	EXPECT_EQ(-EINTR, execbuffer(self->fd, &exec));
 	EXPECT_LE(SHORT_NS, now_ns() - start);
 	if (own)

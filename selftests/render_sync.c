@@ -239,8 +239,8 @@ TEST_F_TIMEOUT(sync, in_waits, 60)
 	REQUIRE(return, !access(SW_SYNC_FILE, W_OK), NO_SW_SYNC);
 	ASSERT_EQ(0, sw_fence_create(&fence));
 	ASSERT_EQ(0, syncobj_import(self->fd, objects[0].handle, fence.file));
-	interrupt_in(SHORT_NS, false);
 	start = now_ns();
+	interrupt_in(SHORT_NS, false);
 	EXPECT_EQ(-EINTR, execbuffer(self->fd, &exec));
 	EXPECT_LE(SHORT_NS, now_ns() - start);
 	EXPECT_TRUE(syncobj_has_fence(self->fd, objects[0].handle));
