@@ -327,7 +327,7 @@ fn identify(
         scanouts: config.num_scanouts,
         capsets: config.num_capsets,
         display,
-        edid_name: outputs.with_edid(0, command::edid_name).flatten(),
+        edid_name: outputs.with(0, |_, edid| command::edid_name(edid?)),
         irq_type,
     };
     Ok((info, outputs, formats))

@@ -334,14 +334,6 @@ impl Outputs {
         Ok(())
     }
 
-    /// Returns what is known of `scanout`.
-    ///
-    /// Context: process.
-    pub(crate) fn get(&self, scanout: usize) -> Output {
-        let state = self.state.lock();
-        state.outputs.get(scanout).copied().unwrap_or_default()
-    }
-
     /// Returns where `scanout` should be on the desktop: its left and upper edge, in pixels.
     ///
     /// Context: process.
@@ -351,13 +343,22 @@ impl Outputs {
         place(outputs.unwrap_or_default(), scanout)
     }
 
-    /// Runs `f` on the EDID of `scanout`, if there is one.
+    /// Runs `f` on what is known of `scanout` and on its EDID, if there is one: both from the same
+    /// answers.
     ///
     /// Context: process.
-    pub(crate) fn with_edid<R>(&self, scanout: usize, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    pub(crate) fn with<R>(&self, scanout: usize, f: impl FnOnce(&Output, Option<&[u8]>) -> R) -> R {
         let state = self.state.lock();
-        let edid = state.edids.get(scanout)?.as_ref()?;
-        Some(f(edid))
+        let output = state.outputs.get(scanout).copied().unwrap_or_default();
+        let edid = state.edids.get(scanout).and_then(Option::as_deref);
+        f(&output, edid)
+    }
+
+    /// Returns what is known of `scanout`.
+    ///
+    /// Context: process.
+    pub(crate) fn get(&self, scanout: usize) -> Output {
+        self.with(scanout, |output, _| *output)
     }
 }
 

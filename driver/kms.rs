@@ -317,14 +317,13 @@ impl DriverConnector for ConnectorData {
         if count > 0 {
             return count;
         }
-        count = connector
-            .outputs
-            .with_edid(connector.scanout, |edid| modes.add_edid_modes(edid))
-            .unwrap_or(0);
+        let size = connector.outputs.with(connector.scanout, |output, edid| {
+            count = edid.map_or(0, |edid| modes.add_edid_modes(edid));
+            output.size_or_default()
+        });
         if count == 0 {
             count = modes.add_modes_noedid(MAX_SIDE, MAX_SIDE);
         }
-        let size = connector.outputs.get(connector.scanout).size_or_default();
         if !modes
             .iter()
             .any(|mode| mode.is_preferred() && mode.size() == size)
