@@ -19,6 +19,8 @@ use crate::irq::{
     Synchronized, //
 };
 
+#[cfg(CONFIG_DRM_RUST_GPU_RENDER)]
+use super::submit::take_unless;
 use super::{
     engines::{
         Engine,
@@ -135,11 +137,8 @@ pub(crate) fn submit_in_round<H: Hardware>(
     // As in `submit_unless`.
     let mut packet = Some(packet);
     adapter.synchronize_execution(adapter.miniport().message_of(node), |state| {
-        if is_lost() {
-            return Err(Status::Unsuccessful);
-        }
         let queue = H::node(state, node).ok_or(Status::Unsuccessful)?;
-        Ok(packet.take().map_or(Ok(()), |it| queue.submit_kernel(it)))
+        take_unless(queue, &mut packet, is_lost)
     })?
 }
 

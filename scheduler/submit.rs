@@ -77,10 +77,23 @@ pub(crate) fn submit_unless<H: Hardware>(
 ) -> Result<Result<(), <H::Engine as Engine>::Packet>, Status> {
     // What is left of it is dropped outside the lock: there is no queue while the device is reset.
     let mut packet = Some(packet);
-    submit_with(adapter, node, Interrupt::Wanted, |queue| match is_lost() {
+    submit_with(adapter, node, Interrupt::Wanted, |queue| {
+        take_unless(queue, &mut packet, is_lost)
+    })?
+}
+
+/// Moves `packet` into `queue`, unless `is_lost`. Hands it back if there is no place.
+///
+/// Errors: as [`submit_unless`]. Context: synchronised routine of the queue's message.
+pub(super) fn take_unless<E: Engine>(
+    queue: &mut NodeQueue<E>,
+    packet: &mut Option<E::Packet>,
+    is_lost: impl FnOnce() -> bool,
+) -> Result<Result<(), E::Packet>, Status> {
+    match is_lost() {
         true => Err(Status::Unsuccessful),
         false => Ok(packet.take().map_or(Ok(()), |it| queue.submit_kernel(it))),
-    })?
+    }
 }
 
 /// Submits the packets of `batch`, the driver's, to `node` in their order, all in one critical
