@@ -469,7 +469,7 @@ impl ResourceTable {
 
     /// The device made a resource, or refused to.
     ///
-    /// Context: process (the DPC).
+    /// Context: process.
     pub(crate) fn created(&self, answer: &Answer) {
         let Some(mut inner) = self.lock_for(answer) else {
             return;
@@ -485,7 +485,7 @@ impl ResourceTable {
 
     /// The device knows the pages of a resource, or refused them: then `list` may be sent again.
     ///
-    /// Context: process (the DPC).
+    /// Context: process.
     pub(crate) fn attached(&self, answer: &Answer, list: Option<CommandBuffer>) {
         // `list` is dropped after it, outside of the lock.
         let Some(mut inner) = self.lock_for(answer) else {
@@ -502,7 +502,7 @@ impl ResourceTable {
 
     /// The device let go of a resource, or refused to: then its pages stay until a reset.
     ///
-    /// Context: process (the DPC).
+    /// Context: process.
     pub(crate) fn destroyed(&self, answer: &Answer) {
         if let Some(mut inner) = self.lock_for(answer).filter(|_| answer.executed) {
             inner.move_to(answer.id, Stage::Gone);

@@ -394,9 +394,8 @@ mod tests {
         let table = ResourceTable::new()?;
         let id = table.add_own(RBTreeNodeReservation::new(GFP_KERNEL)?);
         let answer = |incarnation| Answer {
-            id,
-            executed: true,
             incarnation,
+            ..answer(id, true)
         };
         let created = || {
             let inner = table.inner.lock();
