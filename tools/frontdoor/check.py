@@ -253,7 +253,7 @@ class Check:
         # Some guests take five minutes, half an hour if they are thorough, and several times that
         # on a busy host.
         limit = (8 if thorough else 3) * TIMEOUT
-        silence = limit if thorough else selftest.TIMEOUT + 60
+        silence = limit if thorough else selftest.program_limit() + 60
         result = self.boot(tally, name, scenario,
                            selftest.job(scenario, present, limit if thorough else None),
                            (limit, silence))

@@ -8,9 +8,12 @@ from . import cache
 from .scenarios import SCENARIOS
 
 COLLECTION = "drivers/gpu/rust_gpu"
-# The seconds that a program may take.
-SETTINGS = cache.read(os.path.join(cache.REPO, "selftests/settings"))
-TIMEOUT = int(re.search(r"^timeout=(\d+)$", SETTINGS, re.M).group(1))
+
+
+def program_limit():
+    """Returns the seconds that a program may take."""
+    settings = cache.read(os.path.join(cache.REPO, "selftests/settings"))
+    return int(re.search(r"^timeout=(\d+)$", settings, re.M).group(1))
 
 
 def job(scenario, tests, limit=None):
