@@ -296,6 +296,8 @@ pub(crate) struct ConnectorData {
     scanout: usize,
     /// The modes of the last probe are from an EDID that the user has loaded. Only probes use it.
     users_edid: Atomic<bool>,
+    /// The size that the device wished at the last probe, in pixels. Only probes use it.
+    wish: (Atomic<u32>, Atomic<u32>),
 }
 
 impl DriverConnector for ConnectorData {
@@ -321,6 +323,8 @@ impl DriverConnector for ConnectorData {
             count = edid.map_or(0, |edid| modes.add_edid_modes(edid));
             output.size_or_default()
         });
+        connector.wish.0.store(size.0, Relaxed);
+        connector.wish.1.store(size.1, Relaxed);
         if count == 0 {
             count = modes.add_modes_noedid(MAX_SIDE, MAX_SIDE);
         }
@@ -338,7 +342,11 @@ impl DriverConnector for ConnectorData {
         if !is_mode_size(mode.size()) {
             return false;
         }
-        let wish = connector.outputs.get(connector.scanout).size_or_default();
+        // That for which the modes were made: it may be another one by now.
+        let wish = (
+            connector.wish.0.load(Relaxed),
+            connector.wish.1.load(Relaxed),
+        );
         let fits = |mode: u32, wish: u32| mode <= wish && wish - mode <= SIZE_TOLERANCE;
         !mode.is_preferred()
             || connector.users_edid.load(Relaxed)
@@ -533,6 +541,7 @@ fn add_scanout<'a>(
         outputs: data.outputs.clone(),
         scanout: u32_as_usize(scanout),
         users_edid: Atomic::new(false),
+        wish: (Atomic::new(0), Atomic::new(0)),
     };
     // Also if the device has no EDIDs: the user may have one.
     setup
