@@ -39,9 +39,10 @@ use super::{
 };
 
 /// After how long a command that the device refused is tried again, in nanoseconds of
-/// CLOCK_MONOTONIC: by the next commit, and by the clock if there is none.
+/// CLOCK_MONOTONIC: by the next commit, and by the clock if there is none. The latter is less than
+/// a tick, so that each tick tries.
 const COMMIT_RETRY_NS: i64 = 200_000_000;
-const CLOCK_RETRY_NS: i64 = 500_000_000;
+const CLOCK_RETRY_NS: i64 = 400_000_000;
 
 /// Remembers that the device refused something, and when to try again.
 pub(super) struct Refusal {
