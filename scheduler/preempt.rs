@@ -74,9 +74,14 @@ impl Preempted {
 #[doc(alias = "DxgkDdiPreemptCommand")]
 pub(crate) fn preempt<H: Hardware>(adapter: &Adapter<H>, node: Node, id: Option<u64>) -> Result {
     let hardware = adapter.miniport();
+    let elsewhere = hardware.message_of(node) != hardware.notify_message();
     hardware.fences().check()?;
     if node == Node::Render {
         return Err(EOPNOTSUPP);
+    }
+    if elsewhere {
+        // The last one may have its answer, while who has given it did not end it so far.
+        report_elsewhere(adapter, node);
     }
     adapter.synchronize_execution(hardware.message_of(node), |state| {
         let queue = H::node(state, node).ok_or(ENOTCONN)?;
@@ -85,7 +90,7 @@ pub(crate) fn preempt<H: Hardware>(adapter: &Adapter<H>, node: Node, id: Option<
         report_preempted(state, node);
         Ok::<(), Error>(())
     })??;
-    if hardware.message_of(node) != hardware.notify_message() {
+    if elsewhere {
         report_elsewhere(adapter, node);
     }
     // It goes on, if it is over.
@@ -121,10 +126,10 @@ pub(super) fn report_elsewhere<H: Hardware>(adapter: &Adapter<H>, node: Node) {
     let Ok(Some(data)) = data else {
         return;
     };
-    // Nobody else answers it meanwhile but another caller of this, with the same.
+    // Another caller of this may have answered it meanwhile, and also the next one.
     let _ = adapter.synchronize_execution(hardware.notify_message(), |state| {
         let known = H::notify(state).map(|notify| notify.preempted()[node].id);
-        known != data.preemption_id() && notify_interrupt(state, &data, Dpc::Queued)
+        known < data.preemption_id() && notify_interrupt(state, &data, Dpc::Queued)
     });
     let _ = adapter.synchronize_execution(message, |state| {
         let queue = H::node(state, node)?;
