@@ -63,13 +63,17 @@ enum Verdict {
     Waits,
     /// That goes on for long: it is reset, and that does not count.
     IsTriedAgain,
+    /// It was waited for, and answers since the clock looked. If it hangs again the next tick finds
+    /// that.
+    GoesOn,
 }
 
 impl Verdict {
     /// Decides at the time `now` about a device that was reset at `last`, and whether it `answered`
-    /// since.
-    fn new(hang: Hang, last: Option<i64>, answered: bool, now: i64) -> Self {
+    /// since. At the last tick it was `awaited`.
+    fn new(hang: Hang, last: Option<i64>, answered: bool, awaited: bool, now: i64) -> Self {
         match (hang, last) {
+            (Hang::Timeout(_), _) if answered && awaited => Self::GoesOn,
             (Hang::Timeout(_), Some(last)) if !answered => match now - last < RESET_AGAIN_NS {
                 true => Self::Waits,
                 false => Self::IsTriedAgain,
@@ -184,13 +188,17 @@ impl Engines<'_> {
         if !gpu.watchdog().can_recover() || fences.check().is_err() || is_left_alone {
             return false;
         }
-        let verdict = match policy.level {
-            Level::Recover => Verdict::new(hang, rings.last_reset, self.has_answered(), begin),
-            _ => Verdict::Hangs,
-        };
-        if verdict == Verdict::Waits {
-            self.await_device(&mut rings);
-            return false;
+        let verdict = self.judge(hang, &policy, rings.last_reset, begin);
+        match verdict {
+            Verdict::Waits => {
+                self.await_device(&mut rings);
+                return false;
+            }
+            Verdict::GoesOn => {
+                gpu.watchdog().set_waiting(false);
+                return false;
+            }
+            Verdict::Hangs | Verdict::IsTriedAgain => {}
         }
         self.disconnect(&mut rings);
         // What the DPC reported, which does not run any more, is what this is about.
@@ -236,6 +244,15 @@ impl Engines<'_> {
         self.publish(&dump);
         self.rings.lock().dump = dump;
         restarted.is_ok()
+    }
+
+    /// Decides about a device that was reset at `last`.
+    fn judge(&self, hang: Hang, policy: &Policy, last: Option<i64>, now: i64) -> Verdict {
+        let awaited = self.adapter.miniport().watchdog().is_waiting();
+        match policy.level {
+            Level::Recover => Verdict::new(hang, last, self.has_answered(), awaited, now),
+            _ => Verdict::Hangs,
+        }
     }
 
     /// Returns whether the device has answered anything since it was started.
@@ -422,7 +439,8 @@ mod tests {
     fn a_device_that_is_silent_after_a_reset_is_waited_for() {
         let timeout = Hang::Timeout(Node::Control);
         let verdict = |hang, last: Option<i64>, answered, now: i64| {
-            Verdict::new(hang, last.map(|last| last * SECOND), answered, now * SECOND)
+            let last = last.map(|last| last * SECOND);
+            Verdict::new(hang, last, answered, false, now * SECOND)
         };
 
         assert_eq!(verdict(timeout, None, false, 9), Verdict::Hangs);
@@ -433,6 +451,10 @@ mod tests {
         assert_eq!(verdict(timeout, Some(5), true, 305), Verdict::Hangs);
         assert_eq!(verdict(Hang::Reset, Some(5), false, 9), Verdict::Hangs);
         assert_eq!(verdict(Hang::Broken, Some(5), false, 9), Verdict::Hangs);
+        let awaited = |hang, answered| Verdict::new(hang, Some(SECOND), answered, true, SECOND);
+        assert_eq!(awaited(timeout, false), Verdict::Waits);
+        assert_eq!(awaited(timeout, true), Verdict::GoesOn);
+        assert_eq!(awaited(Hang::Reset, true), Verdict::Hangs);
     }
 
     #[test]
