@@ -284,10 +284,10 @@ impl DriverCrtc for KunitCrtc {
         device.ticks.fetch_add(1, Relaxed);
         let age = Monotonic::ktime_get() - crtc.vblank_time();
         device.expect((0..10_000_000_000).contains(&age));
-        // Only this and tests that want other numbers of ticks change it.
         let stuck = device.stuck.load(Relaxed);
         if stuck > 0 {
-            device.stuck.store(stuck - 1, Relaxed);
+            // A test that sets another number of ticks meanwhile wins.
+            let _ = device.stuck.cmpxchg(stuck, stuck - 1, Relaxed);
             return;
         }
         if let Some(event) = crtc.take_pending() {
