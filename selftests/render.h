@@ -351,46 +351,6 @@ static __maybe_unused int submit_ring(int fd, __u32 ring, const __u32 *words, un
 	return ret ? ret : exec.fence_fd;
 }
 
-/*
- * Whether each ring of a client is a timeline: two fences of one are merged into the later
- * one. Else all that the client submits ends in its order. Its context has this name.
- */
-static __maybe_unused bool rings_are_timelines(int screen, int fd, const char *name)
-{
-	struct sync_merge_data merge = { .name = "rust_gpu" };
-	struct sync_file_info info = {};
-	int first, second;
-
-	if (screen < 0 || device_ask(screen, "hold %s", name))
-		return false;
-	first = submit_ring(fd, 0, NULL, 0);
-	second = submit_ring(fd, 1, NULL, 0);
-	merge.fd2 = second;
-	if (!ioctl(first, SYNC_IOC_MERGE, &merge)) {
-		ioctl(merge.fence, SYNC_IOC_FILE_INFO, &info);
-		close(merge.fence);
-	}
-	device_ask(screen, "release");
-	close(first);
-	close(second);
-	return info.num_fences == 2;
-}
-
-#define NO_RINGS	"the rings of a client share its timeline"
-
-/* Submits nothing but the use of a buffer object. Returns 0 or -errno. */
-static __maybe_unused int submit_bo(int fd, __u32 handle, const __u32 *words, unsigned int count)
-{
-	struct drm_virtgpu_execbuffer exec = {
-		.size = 4 * count,
-		.command = pointer(words),
-		.bo_handles = pointer(&handle),
-		.num_bo_handles = 1,
-	};
-
-	return execbuffer(fd, &exec);
-}
-
 /* Whether a descriptor of a fence is signaled within @ms. */
 static __maybe_unused bool is_signaled_within(int fence, int ms)
 {
@@ -420,6 +380,47 @@ static __maybe_unused int end_fence(int fence)
 
 	close(fence);
 	return status;
+}
+
+/*
+ * Whether each ring of a client is a timeline: two fences of one are merged into the later
+ * one. Else all that the client submits ends in its order. Its context has this name.
+ */
+static __maybe_unused bool rings_are_timelines(int screen, int fd, const char *name)
+{
+	struct sync_merge_data merge = { .name = "rust_gpu" };
+	struct sync_file_info info = {};
+	int first, second;
+
+	if (screen < 0 || device_ask(screen, "hold %s", name))
+		return false;
+	first = submit_ring(fd, 0, NULL, 0);
+	second = submit_ring(fd, 1, NULL, 0);
+	merge.fd2 = second;
+	if (!ioctl(first, SYNC_IOC_MERGE, &merge)) {
+		ioctl(merge.fence, SYNC_IOC_FILE_INFO, &info);
+		close(merge.fence);
+	}
+	device_ask(screen, "release");
+	/* What the device has not taken so far would be held by the next "hold". */
+	end_fence(first);
+	end_fence(second);
+	return info.num_fences == 2;
+}
+
+#define NO_RINGS	"the rings of a client share its timeline"
+
+/* Submits nothing but the use of a buffer object. Returns 0 or -errno. */
+static __maybe_unused int submit_bo(int fd, __u32 handle, const __u32 *words, unsigned int count)
+{
+	struct drm_virtgpu_execbuffer exec = {
+		.size = 4 * count,
+		.command = pointer(words),
+		.bo_handles = pointer(&handle),
+		.num_bo_handles = 1,
+	};
+
+	return execbuffer(fd, &exec);
 }
 
 static __maybe_unused struct drm_virtgpu_resource_create picture_of(__u32 side)

@@ -397,9 +397,10 @@ TEST_F(objects, busy_until_created)
 	if (self->render.screen < 0)
 		SKIP(return, NO_OWN_DEVICE);
 	ASSERT_EQ(0, submit_words(self->fd, NULL, 0));
-	ASSERT_EQ(0, device_ask(self->render.screen, "late create-3d %d", SHORT_MS));
+	ASSERT_EQ(0, device_ask(self->render.screen, "never create-3d"));
 	ASSERT_EQ(0, resource_create(self->fd, &create));
 	EXPECT_EQ(-EBUSY, bo_wait(self->fd, create.bo_handle, VIRTGPU_WAIT_NOWAIT));
+	ASSERT_EQ(0, device_resume(self->render.screen));
 	EXPECT_EQ(0, bo_wait(self->fd, create.bo_handle, 0));
 	EXPECT_EQ(0, bo_wait(self->fd, create.bo_handle, VIRTGPU_WAIT_NOWAIT));
 }

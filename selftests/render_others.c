@@ -130,11 +130,27 @@ static pid_t stuck_process(bool fills)
 	return child;
 }
 
-/* With work that never ends, and without, in turns. Of the times the best ones count. */
+/* Whether the device has something that it holds, or gets it. */
+static bool is_late(int screen)
+{
+	const __s64 end = now_ns() + GPU_PATIENCE_NS;
+
+	while (device_state(screen, "late") <= 0) {
+		if (now_ns() > end)
+			return false;
+		sleep_ns(10 * NSEC_PER_MSEC);
+	}
+	return true;
+}
+
+/*
+ * With work that never ends, and without, in turns. The best turn counts: in the others the
+ * host had something else to do.
+ */
 static void beside(struct __test_metadata *_metadata, const struct render *render, int other,
 		   bool fills)
 {
-	__s64 without = INT64_MAX, with = INT64_MAX, time, death = 0;
+	__s64 without, with, part, best = INT64_MAX, time, death = 0;
 	int missed, missed_without = 0, missed_with = 0;
 	struct frame frames[2];
 	struct display display;
@@ -147,9 +163,8 @@ static void beside(struct __test_metadata *_metadata, const struct render *rende
 					  display.mode.vdisplay));
 	ASSERT_EQ(0, set_crtc(&display, frames[0].fb, &display.mode, 0, 0));
 	for (turn = 0; turn < TURNS; turn++) {
-		time = round_trip(other);
-		ASSERT_LT(0, time);
-		without = time < without ? time : without;
+		without = round_trip(other);
+		ASSERT_LT(0, without);
 		missed = flips(&display, frames);
 		ASSERT_LE(0, missed);
 		missed_without += missed;
@@ -157,11 +172,15 @@ static void beside(struct __test_metadata *_metadata, const struct render *rende
 		ASSERT_EQ(0, device_ask(render->screen, "hold " STUCK));
 		child = stuck_process(fills);
 		ASSERT_LT(0, child);
+		/* By then it has filled its places, and waits. */
 		sleep_ns(LATE_MS * NSEC_PER_MSEC);
-		EXPECT_LT(0, device_state(render->screen, "late"));
-		time = round_trip(other);
-		EXPECT_LT(0, time);
-		with = time < with ? time : with;
+		EXPECT_TRUE(is_late(render->screen));
+		with = round_trip(other);
+		EXPECT_LT(0, with);
+		part = 100 * with / without;
+		best = part < best ? part : best;
+		TH_LOG("submit and wait: %lld us without, %lld us with", without / NSEC_PER_USEC,
+		       with / NSEC_PER_USEC);
 		missed = flips(&display, frames);
 		EXPECT_LE(0, missed);
 		missed_with += missed;
@@ -171,13 +190,11 @@ static void beside(struct __test_metadata *_metadata, const struct render *rende
 		EXPECT_TRUE(device_wait(render->screen, "late", 0));
 		ASSERT_EQ(0, device_resume(render->screen));
 	}
-	TH_LOG("submit and wait: %lld us without, %lld us with; dead after %lld us",
-	       without / NSEC_PER_USEC, with / NSEC_PER_USEC, death / NSEC_PER_USEC);
-	TH_LOG("%d of %u vblanks missed without, %d with", missed_without, TURNS * FLIPS,
-	       missed_with);
+	TH_LOG("%d of %u vblanks missed without, %d with; dead after %lld us", missed_without,
+	       TURNS * FLIPS, missed_with, death / NSEC_PER_USEC);
 	/* A slow kernel has no time for both. */
 	if (!kernel_is_slow()) {
-		EXPECT_LE(with, SLOWER * without);
+		EXPECT_GE(100 * SLOWER, best);
 		EXPECT_LE(missed_with, 2 * missed_without + MISSED * TURNS * FLIPS / 600 + 1);
 	}
 	EXPECT_GE(DEATH_NS, death);
@@ -237,7 +254,7 @@ TEST_F_TIMEOUT(others, early_answers, 60)
 {
 	int fences[FENCES], i, other;
 
-	ASSERT_EQ(0, device_ask(self->render.screen, "late submit %d", LATE_MS));
+	ASSERT_EQ(0, device_ask(self->render.screen, "never submit"));
 	fences[0] = submit_fenced(self->client, NULL, 0);
 	ASSERT_TRUE(device_wait(self->render.screen, "late", 1));
 	ASSERT_EQ(0, device_ask(self->render.screen, "behave"));
@@ -245,8 +262,9 @@ TEST_F_TIMEOUT(others, early_answers, 60)
 		fences[i] = submit_fenced(self->client, NULL, 0);
 	other = submit_fenced(self->other, NULL, 0);
 	EXPECT_EQ(1, end_fence(other));
-	if (!is_signaled_within(fences[0], 0))
-		EXPECT_FALSE(is_signaled_within(fences[FENCES - 1], 0));
+	EXPECT_FALSE(is_signaled_within(fences[FENCES - 1], SHORT_MS));
+	EXPECT_FALSE(is_signaled_within(fences[0], 0));
+	ASSERT_EQ(0, device_resume(self->render.screen));
 	EXPECT_TRUE(wait_fence(fences[FENCES - 1]));
 	for (i = 0; i < FENCES; i++) {
 		EXPECT_TRUE(is_signaled_within(fences[i], 0));
@@ -294,8 +312,8 @@ TEST_F_TIMEOUT(others, places, 60)
 	int fence;
 
 	ASSERT_EQ(0, device_ask(self->render.screen, "hold " STUCK));
-	interrupt_in(2 * NSEC_PER_SEC, false);
 	do {
+		interrupt_in(2 * NSEC_PER_SEC, false);
 		fence = submit_fenced(self->client, NULL, 0);
 		if (fence >= 0)
 			fences[count++] = fence;

@@ -295,6 +295,7 @@ TEST_F(sync, in_of_its_own)
 	ASSERT_LE(0, other);
 	interrupt_in(SHORT_NS, false);
 	EXPECT_EQ(self->render.rust ? -EINTR : 0, execbuffer(other, &exec));
+	interrupt_in(0, false);
 	ASSERT_EQ(0, device_ask(self->render.screen, "release"));
 	EXPECT_EQ(0, execbuffer(other, &exec));
 	EXPECT_EQ(1, end_fence(exec.fence_fd));
