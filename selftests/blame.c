@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A device hangs at a packet: the file whose packet it is gets no more, and others go on. If
- * it may have been another one's, nobody is guilty.
+ * it may have been another one's, nobody is guilty. It is reset as late as it usually is: a
+ * busy host takes some of that time.
  *
  * Environment: see display_screen.h and rust_gpu_test.h
  */
@@ -11,7 +12,6 @@
 #include "display_scene.h"
 #include "uevents.h"
 
-#define DELAY_MS	200
 #define COMM		"a \"guilty\" one"
 
 FIXTURE(blame)
@@ -27,7 +27,6 @@ FIXTURE_SETUP(blame)
 
 	self->events = -1;
 	REQUIRE(return, !reason, reason);
-	ASSERT_EQ(0, tdr_set("delay_ms", DELAY_MS));
 	ASSERT_EQ(0, tdr_set("limit_count", 0));
 	ASSERT_EQ(0, gpu_calm(self->setting.fd));
 	self->before = read_watchdog(&self->setting.gpu);
@@ -44,7 +43,6 @@ FIXTURE_SETUP(blame)
 FIXTURE_TEARDOWN(blame)
 {
 	EXPECT_EQ(0, device_resume(self->setting.screen));
-	EXPECT_EQ(0, tdr_set("delay_ms", TDR_DELAY_MS));
 	EXPECT_EQ(0, tdr_set("limit_count", TDR_LIMIT_COUNT));
 	EXPECT_EQ(self->before.recoveries + 1, read_watchdog(&self->setting.gpu).recoveries);
 	close(self->guilty);
@@ -137,6 +135,8 @@ TEST_F_TIMEOUT(blame, never_answered, 120)
 	ASSERT_EQ(0, device_ask(setting->screen, "never display-info"));
 	ASSERT_EQ(1, submit(self->guilty, 1, 0));
 	ASSERT_TRUE(device_wait(setting->screen, "late", 1));
+	/* What the driver asks after the reset is answered. */
+	ASSERT_EQ(0, device_ask(setting->screen, "behave"));
 	/* Those of other nodes are executed meanwhile. */
 	ASSERT_EQ(1, gpu_submit(self->other, RUST_GPU_NODE_CURSOR, 1, 0, &ticket));
 	EXPECT_EQ(0, gpu_wait_fence(self->other, RUST_GPU_NODE_CURSOR, ticket,
@@ -185,8 +185,6 @@ TEST_F_TIMEOUT(blame, a_command_of_the_display, 120)
 				  scene.picture.height));
 	ASSERT_EQ(0, scene_show(&scene, 1));
 	ASSERT_EQ(0, gpu_calm(setting->fd));
-	/* The packets have to be there before it is reset, also on a busy host. */
-	ASSERT_EQ(0, tdr_set("delay_ms", TDR_DELAY_MS));
 	ASSERT_EQ(0, device_ask(setting->screen, "hang flush"));
 	picture_fill(&scene.picture, 2);
 	frame_draw(&frame, &scene.picture);

@@ -270,8 +270,10 @@ TEST_F_TIMEOUT(preempt, the_device_is_reset, 120)
 	if (!open_own(setting))
 		SKIP(return, NO_OWN_DEVICE);
 	ASSERT_EQ(0, tdr_set("limit_count", 0));
-	/* The clock preempts the node after 1.5 s. That is time enough, also on a busy host. */
+	/* Else the clock preempts the node too, on a busy host. */
+	ASSERT_EQ(0, tdr_level(TDR_LOOK));
 	fill(_metadata, setting, "hang display-info", &full);
+	ASSERT_EQ(0, tdr_level(TDR_RECOVER));
 	/* The device hangs at its packet. */
 	EXPECT_EQ(-EIO, wait_for(full.holder, 1));
 	check_lost(_metadata, setting, &full);

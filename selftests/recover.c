@@ -18,6 +18,7 @@
 #define LONGEST_NS	(5 * NSEC_PER_SEC)
 /* A device that asks for a reset is reset after less than that: it need not be found out. */
 #define AT_ONCE_NS	NSEC_PER_SEC
+#define RESETS_OF_PACKETS	4
 #define FLIPS		gpu_rounds(200, 2000)
 #define FLIPS_BETWEEN	50
 #define SLOW_MS		1500
@@ -131,6 +132,8 @@ TEST_F_TIMEOUT(recover, restores_what_it_needs, 900)
 	__s64 commands_of_first = 0;
 	unsigned int i;
 
+	/* Nothing hangs here. A device without time is asked for its screens when it goes on. */
+	ASSERT_EQ(0, tdr_set("delay_ms", TDR_DELAY_MS));
 	for (i = 0; i < RESTORES; i++) {
 		__s64 count = -calm_commands(), begin = now_ns();
 
@@ -154,6 +157,7 @@ TEST_F_TIMEOUT(recover, from_other_faults, 120)
 	};
 	unsigned int i;
 
+	ASSERT_EQ(0, tdr_set("delay_ms", TDR_DELAY_MS));
 	for (i = 0; i < ARRAY_SIZE(requests); i++) {
 		__s64 begin;
 
@@ -204,11 +208,12 @@ TEST_F_TIMEOUT(recover, under_flips, 120)
  */
 TEST_F_TIMEOUT(recover, packets_go_on, 120)
 {
-	const __s64 until = now_ns() + 3 * NSEC_PER_SEC;
+	const __s64 enough = self->state.before.recoveries + RESETS_OF_PACKETS;
+	const __s64 until = now_ns() + GPU_PATIENCE_NS;
 	__u64 fence, completed, submitted;
 	unsigned int packets = 0, lost = 0;
 
-	while (now_ns() < until) {
+	while (read_watchdog(&self->state.gpu).recoveries < enough && now_ns() < until) {
 		const int render = open(self->state.gpu.render, O_RDWR | O_CLOEXEC);
 		int ret = device_resume(scene.screen);
 
@@ -230,7 +235,7 @@ TEST_F_TIMEOUT(recover, packets_go_on, 120)
 	ASSERT_EQ(0, device_resume(scene.screen));
 	TH_LOG("%u packets, lost %u times, %lld resets", packets, lost,
 	       read_watchdog(&self->state.gpu).recoveries - self->state.before.recoveries);
-	EXPECT_LT(self->state.before.recoveries + 3, read_watchdog(&self->state.gpu).recoveries);
+	EXPECT_LE(enough, read_watchdog(&self->state.gpu).recoveries);
 	EXPECT_LT(0, lost);
 	EXPECT_EQ(0, gpu_works(self->state.render));
 	EXPECT_TRUE(is_right());

@@ -10,7 +10,7 @@
 
 #include "kselftest_harness.h"
 #include "interrupts.h"
-#include "rust_gpu_test.h"
+#include "tdr.h"
 
 #define THREADS		4
 #define CALLS		50
@@ -179,6 +179,11 @@ FIXTURE_SETUP(torture)
 	self->torture.handle = self->info.handle;
 	self->torture.messages = self->info.messages;
 	self->torture.notify_message = self->info.notify_message;
+	/*
+	 * On a host that leaves the device no time the watchdog takes packets back, which then get
+	 * new ids.
+	 */
+	ASSERT_EQ(0, tdr_level(TDR_LOOK));
 }
 
 FIXTURE_TEARDOWN(torture)
@@ -188,8 +193,10 @@ FIXTURE_TEARDOWN(torture)
 	for (i = 0; i < THREADS; i++)
 		if (self->workers[i].fd > 0)
 			close(self->workers[i].fd);
-	if (self->torture.test >= 0)
+	if (self->torture.test >= 0) {
 		ioctl(self->torture.test, RUST_GPU_SYNC_TEST_STOP);
+		EXPECT_EQ(0, tdr_level(TDR_RECOVER));
+	}
 	if (self->fd >= 0)
 		close(self->fd);
 	sync_test_close(self->torture.test, self->loaded);
