@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 
-from . import cache
+from . import cache, priority
 from .picture import Picture
 from .qmp import Refused
 from .screen import DEVICE, Service, valid
@@ -53,6 +53,7 @@ class Screens(Service):
             self.process = self.open.enter_context(
                 subprocess.Popen(root.argv(command), stdin=subprocess.PIPE,
                                  stdout=subprocess.PIPE, stderr=log, text=True))
+        priority.run_first(self.process.pid, with_threads=True)
         try:
             self.read()
         except Refused as refused:

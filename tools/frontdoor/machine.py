@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 
-from . import cache, vm
+from . import cache, priority, vm
 from .picture import Picture
 from .progress import Status
 from .qmp import Lines, Monitor
@@ -75,7 +75,7 @@ class Machine:
                                             pass_fds=descriptors)
         self.qemus_agent.close()
         self.qemus_port.close()
-        vm.let_devices_run_first(self.process.pid)
+        priority.run_first(self.process.pid)
         return self
 
     def __exit__(self, *_exception):

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 
-from . import cache, device, hung, initramfs, progress, screen, splat, tap, xvfb
+from . import cache, device, hung, initramfs, priority, progress, screen, splat, tap, xvfb
 from .scenarios import SCENARIOS
 from .stage import Failure, activity, say, tail
 
@@ -279,7 +279,7 @@ class Run:
         The key is that of the script. Returns whether the guest's time was over: then it writes
         down where the guest's CPUs are.
         """
-        let_devices_run_first(process.pid)
+        priority.run_first(process.pid)
         self.screens.start(process)
         reader = threading.Thread(target=copy_output, args=(process.stdout, self.output, echo))
         reader.start()
@@ -293,18 +293,6 @@ class Run:
         reader.join()
         self.screens.stop()
         return timed_out
-
-
-def let_devices_run_first(pid):
-    """Lets QEMU's main thread run before those of the guest's CPUs, where that is allowed.
-
-    That thread runs the devices and the timers. When the guest's CPUs take all the host has, it
-    would be late, as no real device is.
-    """
-    try:
-        os.sched_setscheduler(pid, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
-    except PermissionError:
-        pass
 
 
 def begins(process, limits, console):
