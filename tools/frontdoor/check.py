@@ -143,6 +143,7 @@ THOROUGH_GUESTS = [
     ("production", "own", "preempt"),
     ("production", "own-virgl", "render_others render_ends"),
     ("production", "own-virgl", "render_patience"),
+    ("kmemleak", "own", "recover_again"),
     ("debug", "own", "recover_grid"),
     ("rt", "own", "recover_grid"),
     ("production", "own", "recover_times recover_patient"),
