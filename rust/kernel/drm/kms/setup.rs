@@ -464,8 +464,49 @@ impl<'s, T: KmsDriver> Setup<'s, T> {
         to_result(unsafe { bindings::drm_vblank_init(raw, crtcs) })?;
 
         // SAFETY: All objects are complete, as there was no error.
-        unsafe { bindings::drm_mode_config_reset(raw) };
-        Ok(())
+        let complete = unsafe {
+            bindings::drm_mode_config_reset(raw);
+            have_states(raw)
+        };
+        match complete {
+            true => Ok(()),
+            false => Err(ENOMEM),
+        }
+    }
+}
+
+/// Returns whether all planes, CRTCs and connectors have a state. `drm_mode_config_reset()` does
+/// not say whether there was memory for all of them, and DRM does not expect that one is missing.
+///
+/// # Safety
+///
+/// `dev` must be valid, its objects complete, and nothing else may use it yet.
+unsafe fn have_states(dev: *mut bindings::drm_device) -> bool {
+    let mut iter: bindings::drm_connector_list_iter = pin_init::zeroed();
+
+    // SAFETY: By the safety requirements. There is an object for each index below these numbers.
+    unsafe {
+        let config = &raw const (*dev).mode_config;
+        let planes = (0..(*config).num_total_plane).all(|index| {
+            let plane = bindings::drm_plane_from_index(dev, index);
+            !(*plane).state.is_null()
+        });
+        let crtcs = (0..(*config).num_crtc).all(|index| {
+            let crtc = bindings::drm_crtc_from_index(dev, index);
+            !(*crtc).state.is_null()
+        });
+        let mut connectors = true;
+
+        bindings::drm_connector_list_iter_begin(dev, &mut iter);
+        loop {
+            let connector = bindings::drm_connector_list_iter_next(&mut iter);
+            if connector.is_null() {
+                break;
+            }
+            connectors &= !(*connector).state.is_null();
+        }
+        bindings::drm_connector_list_iter_end(&mut iter);
+        planes && crtcs && connectors
     }
 }
 
