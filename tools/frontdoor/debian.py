@@ -42,7 +42,10 @@ DESKTOP = Image("debian-desktop", "Debian trixie with desktops (9 minutes)", BAS
     sway swaybg foot weston xserver-xorg-core xserver-xorg-input-libinput x11-xserver-utils
     xinit openbox xterm lightdm lightdm-gtk-greeter mutter
     cryptsetup-bin systemd-cryptsetup dracut-core
-""".split(), ["setup.sh", "desktop.sh", "weston.ini"], 3300, grub=False)
+""".split(), ["setup.sh", "terminal.sh", "desktop.sh", "weston.ini"], 3300, grub=False)
+VIRGL = Image("debian-virgl", "Debian trixie with Weston and GNOME (3 minutes)", BASE.packages + """
+    libpam-systemd fonts-dejavu-core libgl1-mesa-dri weston mesa-utils gnome-shell
+""".split(), ["setup.sh", "terminal.sh", "gnome.sh", "weston.ini"], 4000, grub=False)
 
 
 class Disk:

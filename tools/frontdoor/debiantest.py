@@ -4,7 +4,8 @@
 import glob
 import os
 
-from . import bootpath, cache, deb, debian, desktop, earlyboot, gltest, gpus, mutter, parts
+from . import (bootpath, cache, deb, debian, desktop, earlyboot, gldesktop, gltest, gpus, mutter,
+               parts)
 from .stage import Failure
 
 # What runs, and on which disk. What has none needs no packages: it runs test kernels.
@@ -14,6 +15,7 @@ PARTS = {"boot": (bootpath.steps, debian.BASE), "desktop": (desktop.steps, debia
          "simpledrm": (earlyboot.simpledrm, debian.DESKTOP),
          "password": (earlyboot.password, debian.DESKTOP),
          "dracut": (earlyboot.dracut, debian.DESKTOP),
+         "virgl": (gldesktop.steps, debian.VIRGL),
          "gl": (gltest.steps, None)}
 
 

@@ -45,7 +45,8 @@ KEYS = {" ": "spc", "\n": "ret", "-": "minus", "/": "slash", ".": "dot", "=": "e
 VARIABLE = re.compile(r"0x[0-9a-f]+|\d+")
 # Lines about how slow the host is, and about the GPU by its driver's own name.
 ABOUT_HOST = re.compile(r"clocksource|calibration|hogged CPU|hrtimer: interrupt took|sched_clock|"
-                        r"perf: interrupt took|Clock change detected|timed out waiting for udev")
+                        r"perf: interrupt took|Clock change detected|timed out waiting for udev|"
+                        r"hpet: Lost \d+ RTC interrupts")
 JOURNAL = "journalctl -b -p warning --no-pager -o cat"
 
 
@@ -317,8 +318,16 @@ def desktops(tally, disk, directory, driver):
     return desktop
 
 
-def steps(tally, root, disk, folder, log):
-    """Runs the desktops with the C driver and with this one on the same disk, and compares."""
+def with_both(tally, root, disk, folder, log, run):
+    """Runs a guest with the C driver and with this one on the same disk, and compares.
+
+    `run` gets tally, disk, a directory and the driver, and returns the guest's desktop.
+    """
     disk = installed.get(root, disk, folder, log)
     with debian.scratch() as directory:
-        compare(tally, *(desktops(tally, disk, directory, driver) for driver in ("c", "rust")))
+        compare(tally, *(run(tally, disk, directory, driver) for driver in ("c", "rust")))
+
+
+def steps(*arguments):
+    """Runs the desktops."""
+    with_both(*arguments, desktops)

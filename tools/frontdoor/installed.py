@@ -35,16 +35,16 @@ class Installed:
         """One of the files."""
         return os.path.join(self.entry, name)
 
-    def machine(self, name, directory, initramfs=USUAL, append="", more=()):
-        """A guest that boots the disk. What it writes is in a directory, under its name.
+    def machine(self, name, directory, initramfs=USUAL, append="", more=(), kind=machine.Machine):
+        """A guest, a machine of a kind, that boots the disk. What it writes is in a directory,
+        under its name.
 
         The initramfs is one of the files, or the path of another one.
         """
         changes = os.path.join(directory, name)
         machine.overlay(self.root, self.file(DISK), changes, self.log, "qcow2")
-        return machine.Machine(self.root, name, changes,
-                               boot=(self.file(KERNEL), self.file(initramfs)), append=append,
-                               more=more)
+        return kind(self.root, name, changes, boot=(self.file(KERNEL), self.file(initramfs)),
+                    append=append, more=more)
 
 
 def get(root, disk, folder, log):

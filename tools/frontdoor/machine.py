@@ -48,11 +48,19 @@ class Machine:
         self.agent, self.qemus_agent = socket.socketpair()
         self.port, self.qemus_port = socket.socketpair()
         self.lines, self.monitor = Lines(self.agent), Monitor(self.port)
-        self.command = [*machine(), *drive("root", disk, "qcow2"),
+        self.command = [*machine(), *self.display(), *drive("root", disk, "qcow2"),
                         *(drive("medium", medium, "raw,readonly=on") if medium else ()), *more,
                         *(direct(*boot, append) if boot else ()), *self.ports()]
         self.process = None
         self.doing = "starting"
+
+    def display(self):
+        """QEMU's arguments for the GPU, and for where its screen is shown."""
+        return ["-display", "none", "-device", f"{GPU},id={DEVICE}"]
+
+    def argv(self):
+        """The command line that runs QEMU."""
+        return self.root.argv(self.command)
 
     def ports(self):
         """QEMU's arguments for the serial ports and the monitor."""
@@ -70,7 +78,7 @@ class Machine:
             file.write(" ".join(self.command) + "\n")
             file.flush()
             # pylint: disable-next=consider-using-with # ended in __exit__
-            self.process = subprocess.Popen(self.root.argv(self.command),
+            self.process = subprocess.Popen(self.argv(),
                                             stdin=subprocess.DEVNULL, stdout=file, stderr=file,
                                             pass_fds=descriptors)
         self.qemus_agent.close()
@@ -200,10 +208,10 @@ class Machine:
 
 
 def machine():
-    """QEMU's arguments for the machine: all that can be virtio is virtio."""
+    """QEMU's arguments for the machine but its GPU: all that can be virtio is virtio."""
     return ["qemu-system-x86_64", "-M", "q35", "-accel", vm.accelerator(), "-cpu",
             "max,la57=off", "-m", "2G", "-smp", "2", "-nodefaults", "-no-user-config",
-            "-display", "none", "-msg", "timestamp=on", "-device", f"{GPU},id={DEVICE}",
+            "-msg", "timestamp=on",
             "-netdev", "user,id=net0,restrict=on", "-device", "virtio-net-pci,netdev=net0",
             "-device", "virtio-rng-pci", "-device", "virtio-balloon-pci"]
 

@@ -5,8 +5,8 @@ import json
 import os
 import time
 
-from . import debian, installed, screen, vnc
-from .desktop import DRIVERS, USER, Desktop, compare
+from . import screen, vnc
+from .desktop import DRIVERS, USER, Desktop, with_both
 from .stage import Failure, say
 
 # The size that is stored, none of the sizes of the window.
@@ -153,8 +153,6 @@ def guest_run(tally, disk, directory, driver):
     return desktop
 
 
-def steps(tally, root, disk, folder, log):
+def steps(*arguments):
     """mutter with the C driver, and with this one, which has to follow."""
-    disk = installed.get(root, disk, folder, log)
-    with debian.scratch() as directory:
-        compare(tally, *(guest_run(tally, disk, directory, driver) for driver in ("c", "rust")))
+    with_both(*arguments, guest_run)

@@ -1,12 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Runs after setup.sh in a disk with desktops: nothing on their screens changes on its own, and each
-# session has a terminal.
+# Runs after terminal.sh in a disk with desktops: nothing on their screens changes on its own, and
+# each session has a terminal.
 
 set -eu
-
-systemctl set-default multi-user.target
 
 # A splash whose background is not the black of an empty screen.
 sed -i 's/^Background\(Start\|End\)Color=.*/Background\1Color=0x204060/' \
@@ -15,12 +13,6 @@ plymouth-set-default-theme spinner
 
 home=/home/user
 
-# Short commands: a desktop that is slow to draw loses keys.
-printf '#!/bin/sh\ntouch /tmp/typed\n' >/usr/local/bin/t
-printf '#!/bin/sh\nls /\n' >/usr/local/bin/l
-printf '#!/bin/sh\nclear\n' >/usr/local/bin/c
-chmod +x /usr/local/bin/*
-
 # wlroots does not wait for llvmpipe before it shows a picture: with either driver parts are missing.
 echo 'export WLR_RENDERER=pixman' >>"$home/.profile"
 mkdir -p "$home/.config/sway" "$home/.config/foot" "$home/.config/openbox"
@@ -28,12 +20,6 @@ cat >"$home/.config/sway/config" <<'END'
 output * bg #204060 solid_color
 seat * hide_cursor 1000
 exec foot
-END
-cp /weston.ini "$home/.config"
-cat >>"$home/.config/weston.ini" <<'END'
-
-[autolaunch]
-path=/usr/bin/weston-terminal
 END
 cat >"$home/.config/openbox/autostart" <<'END'
 xsetroot -solid '#204060'
