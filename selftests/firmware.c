@@ -114,14 +114,27 @@ static void console_draw(const __u8 *memory, __u8 *before)
 	console_write("one line of text\nand another\n", memory, before);
 }
 
+/* Whether the text is on the screen, or not, or soon: what draws the console may run late. */
+static bool comes(const __u8 *memory, const __u8 *text, bool there)
+{
+	const __s64 end = now_ns() + GPU_PATIENCE_NS;
+
+	while (!memcmp(memory, text, SEEN_SIZE) != there) {
+		if (now_ns() > end)
+			return false;
+		sleep_ns(20 * NSEC_PER_MSEC);
+	}
+	return true;
+}
+
 /* Whether the console is drawn as before, pixel by pixel: empty, and then with the text. */
 static bool console_draws(const __u8 *memory, __u8 *before, const __u8 *text)
 {
 	console_write(CLEAR, memory, before);
-	if (!memcmp(memory, text, SEEN_SIZE))
+	if (!comes(memory, text, false))
 		return false;
 	console_draw(memory, before);
-	return !memcmp(memory, text, SEEN_SIZE);
+	return comes(memory, text, true);
 }
 
 FIXTURE_SETUP(firmware)
