@@ -259,6 +259,7 @@ TEST_F_TIMEOUT(contexts, open_packets, 600)
 		EXPECT_EQ(-EOPNOTSUPP, write_file(debug_file(setting, "preempt"), "0"));
 	}
 	after = read_watchdog(&setting->gpu);
+	EXPECT_EQ(before.stalls, after.stalls);
 	EXPECT_EQ(before.recoveries, after.recoveries);
 	ASSERT_EQ(0, device_resume(setting->screen));
 	EXPECT_EQ(0, wait_for(open_file, 1));

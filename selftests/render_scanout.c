@@ -65,7 +65,7 @@ static void paint(struct __test_metadata *_metadata, unsigned int frame, __u32 c
 static bool shows(const char *name)
 {
 	return screen_shows_within(scene.render.screen, name, scene.display.head, &scene.picture,
-				   GPU_PATIENCE_NS);
+				   RETURN_NS);
 }
 
 FIXTURE(scanout)
@@ -245,7 +245,7 @@ TEST_F_TIMEOUT(scanout, dumb_beside, 60)
 	ASSERT_EQ(0, frame_of_screen(&scene.display, &frame, &picture, 5));
 	ASSERT_EQ(0, set_crtc(&scene.display, frame.fb, &scene.display.mode, 0, 0));
 	EXPECT_TRUE(screen_shows_within(scene.render.screen, "scanout-dumb", scene.display.head,
-					&picture, GPU_PATIENCE_NS));
+					&picture, RETURN_NS));
 	EXPECT_LT(scene.transfers, device_count(scene.render.screen, "transfer"));
 	ASSERT_EQ(0, set_crtc(&scene.display, scene.frames[0].fb, &scene.display.mode, 0, 0));
 	EXPECT_TRUE(shows("scanout-back"));

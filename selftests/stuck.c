@@ -70,6 +70,7 @@ FIXTURE_TEARDOWN(stuck)
 	EXPECT_EQ(0, gpu_works(self->setting.fd));
 	EXPECT_TRUE(device_is_sound(self->setting.screen));
 	after = read_watchdog(&self->setting.gpu);
+	EXPECT_EQ(self->before.stalls, after.stalls);
 	EXPECT_EQ(self->before.recoveries, after.recoveries);
 	for (i = 0; i < FRAMES; i++)
 		frame_destroy(self->display.fd, &self->frames[i]);
