@@ -458,8 +458,11 @@ TEST_F_TIMEOUT(display, cursor_while_flipping, 240)
 	for (i = 0; i < 2; i++)
 		ASSERT_EQ(0, buffer_create(display->fd, &images[i], CURSOR_SIDE, CURSOR_SIDE));
 	ASSERT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_BO | DRM_MODE_CURSOR_MOVE,
-				images[0].handle, 0, 0));
-	EXPECT_TRUE(!watched || screen_cursor(scene.screen, "update", 0, 0));
+				images[0].handle, 1, 1));
+	EXPECT_TRUE(!watched || screen_cursor(scene.screen, "update", 1, 1));
+	/* The first update below must not look like the one above. */
+	ASSERT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_MOVE, 0, 0, 0));
+	EXPECT_TRUE(!watched || screen_cursor(scene.screen, "move", 0, 0));
 	cursor_before_fence(_metadata, images, watched);
 	cursor_before_vblank(_metadata, images);
 	EXPECT_EQ(0, cursor_set(display, DRM_MODE_CURSOR_BO, 0, 0, 0));
