@@ -174,6 +174,9 @@ TEST_F_TIMEOUT(two_devices, do_not_wait_for_each_other, 180)
 		ASSERT_TRUE(device_wait(self->screen, "held-control", 1));
 		sleep_ns(i * CHANGE_NS);
 		took = time_unbind(&self->other);
+		/* If it waits for ours, it does so again. A busy host does not. */
+		if (took > healthy + LONGER_NS)
+			took = time_unbind(&self->other);
 		ASSERT_LE(0, took);
 		longest = larger(longest, took);
 		EXPECT_EQ(1, device_state(self->screen, "held-control"));
