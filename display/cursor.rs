@@ -79,6 +79,8 @@ impl Cursor {
         new_image: bool,
         own: Option<OwnResource>,
     ) {
+        // A hidden cursor has no image that could be changed or lost.
+        let new_image = new_image || self.resource() == NO_RESOURCE;
         self.wanted = wanted;
         self.own = own;
         if new_image {
@@ -171,9 +173,9 @@ impl Cursor {
         self.refusal.begin(now);
     }
 
-    /// Forgets what the device was told: it was reset and shows no cursor.
+    /// Forgets what the device was told: it was reset. QEMU still shows the cursor then.
     pub(super) fn invalidate(&mut self) {
-        self.told = Some(hidden(self.wanted.scanout_id.into()));
+        self.told = None;
         self.lacks_image = self.resource() != NO_RESOURCE && self.own.is_none();
         self.refusal = Refusal::new();
         let _ = self.batch.take_refused();
@@ -240,6 +242,35 @@ mod tests {
 
         cursor.hide();
         assert!(matches!(send(&mut cursor), Some((Step::Update, _))));
+        Ok(())
+    }
+
+    #[test]
+    fn one_that_was_hidden_has_its_image_again() -> Result {
+        let mut cursor = Cursor::new(0)?;
+
+        cursor.update(at(1, 5), true, None);
+        while send(&mut cursor).is_some() {}
+        cursor.hide();
+        assert!(matches!(send(&mut cursor), Some((Step::Update, _))));
+        // The image was changed meanwhile, of which nobody told the cursor.
+        cursor.update(at(1, 5), false, None);
+        assert!(matches!(send(&mut cursor), Some((Step::Image, _))));
+        assert!(matches!(send(&mut cursor), Some((Step::Update, _))));
+        assert!(!cursor.needs_look());
+        Ok(())
+    }
+
+    #[test]
+    fn one_that_is_hidden_is_hidden_after_a_reset() -> Result {
+        let mut cursor = Cursor::new(0)?;
+
+        cursor.update(at(1, 5), true, None);
+        while send(&mut cursor).is_some() {}
+        cursor.hide();
+        cursor.invalidate();
+        assert!(matches!(send(&mut cursor), Some((Step::Update, _))));
+        assert!(cursor.told == Some(hidden(0)) && !cursor.needs_look());
         Ok(())
     }
 

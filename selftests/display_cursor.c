@@ -246,4 +246,24 @@ TEST_F_TIMEOUT(cursor, images, 180)
 	}
 }
 
+/* The image that was set while the screen was off is the one that comes with it. */
+TEST_F_TIMEOUT(cursor, image_of_a_screen_that_is_off, 180)
+{
+	struct place place = { .hot_x = CURSOR_HOT_X, .hot_y = CURSOR_HOT_Y };
+	unsigned int i;
+
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, image_create(&images[i], 0x123456 * (i + 1)));
+	ASSERT_EQ(0, screen_watch(scene.screen));
+	ASSERT_EQ(0, set_image(images[0].handle));
+	EXPECT_TRUE(is_pointer(&images[0], &place));
+	ASSERT_EQ(0, set_dpms(&scene.display, DRM_MODE_DPMS_OFF));
+	EXPECT_TRUE(screen_cursor(scene.screen, "hide", 0, 0));
+	ASSERT_EQ(0, set_image(images[1].handle));
+	ASSERT_EQ(0, set_dpms(&scene.display, DRM_MODE_DPMS_ON));
+	EXPECT_TRUE(is_pointer(&images[1], &place));
+	ASSERT_EQ(0, set_image(0));
+	EXPECT_TRUE(screen_cursor(scene.screen, "hide", 0, 0));
+}
+
 TEST_HARNESS_MAIN
