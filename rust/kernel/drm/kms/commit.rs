@@ -141,7 +141,7 @@ unsafe fn is_done(previous: *mut bindings::drm_crtc_commit) -> bool {
 /// # Safety
 ///
 /// `state` must be a valid state.
-unsafe fn is_signaled(state: &bindings::drm_plane_state) -> bool {
+pub(super) unsafe fn is_signaled(state: &bindings::drm_plane_state) -> bool {
     // SAFETY: The state owns its fence and its framebuffer, that owns its objects, and an object
     // has a reservation.
     unsafe {

@@ -5,6 +5,7 @@
 //! C header: [`include/drm/drm_plane.h`](srctree/include/drm/drm_plane.h)
 
 use super::{
+    commit,
     Framebuffer,
     KmsDriver,
     PlaneUpdate,
@@ -371,13 +372,17 @@ impl<T: DriverPlane> Plane<T> {
             return EINVAL.to_errno();
         }
 
-        // SAFETY: The plane is in `commit`, and on a CRTC, as this is no flip. The check of the
-        // plane has added the state of the CRTC to `commit`.
-        let active = unsafe {
+        // SAFETY: The plane is in `commit`, with both states, and on a CRTC, as this is no flip.
+        // The check of the plane has added the state of the CRTC to `commit`.
+        let (active, ready) = unsafe {
+            let old = bindings::drm_atomic_get_old_plane_state(commit, plane);
             let new = bindings::drm_atomic_get_new_plane_state(commit, plane);
-            (*bindings::drm_atomic_get_new_crtc_state(commit, (*new).crtc)).active
+            let crtc = bindings::drm_atomic_get_new_crtc_state(commit, (*new).crtc);
+            // Nobody waits for those who draw a new image, but the usual commit does.
+            let ready = (*new).fb == (*old).fb || commit::is_signaled(&*new);
+            ((*crtc).active, ready)
         };
-        match active {
+        match active && ready {
             true => 0,
             false => EINVAL.to_errno(),
         }
