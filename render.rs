@@ -92,8 +92,6 @@ pub(crate) use self::{
 /// The contexts of the host by their numbers.
 struct Contexts {
     contexts: RBTree<u32, Arc<Context>>,
-    /// The last number given to one.
-    last: u32,
     /// There is no device any more.
     closed: bool,
 }
@@ -127,7 +125,6 @@ impl Render {
     ) -> Result<Arc<Self>> {
         let contexts = Contexts {
             contexts: RBTree::new(),
-            last: 0,
             closed: false,
         };
         Arc::pin_init(
@@ -179,7 +176,7 @@ impl Render {
         }
     }
 
-    /// Gives a context of the host a number.
+    /// Gives a context of the host the lowest number that is free: some hosts know no more than 63.
     ///
     /// Errors: [`ENODEV`] if there is no device any more. Context: process.
     fn add(
@@ -191,14 +188,10 @@ impl Render {
         if guard.closed {
             return Err(ENODEV);
         }
-        let mut id = guard.last;
-        loop {
-            id = id.wrapping_add(1);
-            if id != 0 && guard.contexts.get(&id).is_none() {
-                break;
-            }
+        let mut id = 1;
+        while guard.contexts.get(&id).is_some() {
+            id += 1;
         }
-        guard.last = id;
         guard.contexts.insert(node.into_node(id, context));
         Ok(id)
     }
