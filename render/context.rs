@@ -100,6 +100,8 @@ struct Attachment {
     handles: u32,
     /// Its number; [`NO_RESOURCE`] if there is none so far.
     resource: u32,
+    /// Of the device that has the resource.
+    incarnation: u64,
     /// The host was told.
     told: bool,
 }
@@ -119,7 +121,7 @@ struct State {
     closed: bool,
     /// The host was told to destroy the context.
     destroy_sent: bool,
-    /// It has done that, and a clock runs for what the device still has of the file.
+    /// It has done that, and nobody waits for what the device still has of the file.
     is_ending: bool,
 }
 
@@ -316,41 +318,61 @@ impl Context {
             self.render.remove_leaving();
             return Ok(());
         }
-        let resource = match object.own() {
-            Some(own) => own.id,
-            None => object.canonical.load(Relaxed),
-        };
+        let own = object.own();
         let attachment = Attachment {
             object: object.into(),
             handles: 1,
-            resource,
+            resource: own.map_or(NO_RESOURCE, |own| own.id),
+            incarnation: own.map_or(0, |own| own.incarnation),
             told: false,
         };
         let node = node.into_node(key, attachment);
-        match resource {
-            NO_RESOURCE => state.attached.insert(node),
-            _ => state.pending.insert(node),
+        match own {
+            // Its resource may be another one when the file uses it, or not be there.
+            None => state.attached.insert(node),
+            Some(_) => state.pending.insert(node),
         };
         Ok(())
     }
 
-    /// The file uses this resource for an object of which it has a handle. The host is told with
-    /// [`Self::attach_pending`].
+    /// The file uses this resource, which the device of an `incarnation` has, for an object that it
+    /// has a handle of. The host lets go of the one that the object had before, and is told of this
+    /// one with [`Self::attach_pending`]. Returns false if there is no room.
     ///
-    /// Errors: [`ENOENT`] if the file has no handle any more. Context: process.
-    pub(crate) fn set_resource(&self, object: &Object, id: u32) -> Result {
+    /// Errors: [`ENOENT`] if the file has no handle any more; those of [`send`]. Context: process.
+    pub(crate) fn set_resource(
+        &self,
+        adapter: &Adapter<Gpu<'_>>,
+        object: &Object,
+        (id, incarnation): (u32, u64),
+    ) -> Result<bool> {
         let state = &mut *self.state.lock();
         let key = key(object);
+        let host = state.host(adapter.miniport());
         let attachment = state.opened(&key).ok_or(ENOENT)?;
-        if attachment.resource != id {
-            attachment.resource = id;
-            attachment.told = false;
-            // If it does not wait there already.
-            if let Some(node) = state.attached.remove_node(&key) {
-                state.pending.insert(node);
-            }
+        if (attachment.resource, attachment.incarnation) == (id, incarnation) {
+            return Ok(true);
         }
-        Ok(())
+        if attachment.told {
+            let detach = CtxDetachResource {
+                resource_id: attachment.resource.into(),
+                ..Default::default()
+            };
+            if let Some(host) = host {
+                if !send(adapter, host, &detach, || Completion::None)? {
+                    return Ok(false);
+                }
+            }
+            object.attached.fetch_sub(1, Relaxed);
+        }
+        attachment.told = false;
+        attachment.resource = id;
+        attachment.incarnation = incarnation;
+        // If it does not wait there already.
+        if let Some(node) = state.attached.remove_node(&key) {
+            state.pending.insert(node);
+        }
+        Ok(true)
     }
 
     /// A handle of the file is closed. With the last one the host lets go of the resource, when
@@ -474,7 +496,7 @@ impl Context {
         let ends = has_left && !core::mem::replace(&mut state.is_ending, has_left);
         drop(state);
         if ends {
-            scheduler::end_open(adapter, &self.client);
+            scheduler::disown(adapter, &self.client);
         }
         if !has_left {
             self.render.remove(id);
@@ -508,8 +530,7 @@ impl State {
             return Err(EIO);
         }
         while let Some((&key, attachment)) = self.pending.iter_mut().next() {
-            let own = attachment.object.own();
-            if own.is_some_and(|own| own.incarnation != gpu.incarnation()) {
+            if attachment.incarnation != gpu.incarnation() {
                 // Lost: it is not named in commands any more.
                 attachment.resource = NO_RESOURCE;
             } else {

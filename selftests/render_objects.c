@@ -257,6 +257,40 @@ TEST_F(objects, dumb)
 	close(card);
 }
 
+/*
+ * A dumb buffer of which the file closes its handle while the device works on it, and opens
+ * another one: none of its resources stays.
+ */
+TEST_F(objects, dumb_comes_back)
+{
+	struct drm_mode_create_dumb create = { .width = SIDE, .height = SIDE, .bpp = 32 };
+	const int screen = self->render.screen, card = node_open(false);
+	const __u32 busy[] = { WORD_BUSY, SHORT_MS };
+	__u32 words[] = { WORD_FILL, 0, 0x01020304 };
+	struct drm_virtgpu_resource_info info;
+	__s64 resources;
+	int dma_buf;
+
+	if (screen < 0)
+		SKIP(return, NO_OWN_DEVICE);
+	resources = device_state(screen, "resources");
+	ASSERT_EQ(0, init_context(card, NULL, 0));
+	ASSERT_EQ(0, gpu_ioctl(card, DRM_IOCTL_MODE_CREATE_DUMB, &create));
+	ASSERT_EQ(0, resource_info(card, create.handle, &info));
+	dma_buf = prime_export(card, create.handle);
+	ASSERT_LE(0, dma_buf);
+	ASSERT_EQ(0, submit_bo(card, create.handle, busy, ARRAY_SIZE(busy)));
+	ASSERT_EQ(0, gem_close(card, create.handle));
+	ASSERT_EQ(0, prime_import(card, dma_buf, &create.handle));
+	ASSERT_EQ(0, resource_info(card, create.handle, &info));
+	words[1] = info.res_handle;
+	EXPECT_EQ(0, submit_bo(card, create.handle, words, ARRAY_SIZE(words)));
+	EXPECT_EQ(0, bo_wait(card, create.handle, 0));
+	close(dma_buf);
+	close(card);
+	EXPECT_TRUE(device_wait(screen, "resources", resources));
+}
+
 /* A buffer in two files, by a dma-buf and by a name: one resource, which lives until both end. */
 TEST_F(objects, shared)
 {

@@ -154,8 +154,15 @@ pub(crate) fn resource_info(
 
 /// Returns the canonical resource of an object, of which the host is told.
 fn canonical(dev: &RustGpuDevice<drm::Ioctl>, context: &Context, object: &Object) -> Result<u32> {
-    let id = when_room(dev, |adapter| make_canonical(adapter, object))?;
-    context.set_resource(object, id)?;
+    let id = when_room(dev, |adapter| {
+        // Before it is made: after a reset it is made again.
+        let incarnation = adapter.miniport().incarnation();
+        let Some(id) = make_canonical(adapter, object)? else {
+            return Ok(None);
+        };
+        let is_set = context.set_resource(adapter, object, (id, incarnation))?;
+        Ok(is_set.then_some(id))
+    })?;
     if context.exists() {
         // What finds no room follows with the first use.
         let _ = with_adapter(dev, |adapter| context.attach_pending(adapter));
@@ -226,7 +233,17 @@ pub(crate) fn wait(
             .own()
             .is_none_or(|own| resources.is_own_answered(own.id))
     };
+    let catch_up = || {
+        // If it is gone there is nothing that waits.
+        let _ = with_adapter(dev, |adapter| {
+            adapter.miniport().catch_up(adapter);
+            Ok(())
+        });
+    };
     if args.flags & uapi::VIRTGPU_WAIT_NOWAIT != 0 {
+        if !exists() {
+            catch_up();
+        }
         return match exists() && object.is_idle(Usage::Read) {
             true => Ok(0),
             false => Err(EBUSY),
@@ -240,11 +257,7 @@ pub(crate) fn wait(
         if exists() {
             break;
         }
-        // If it is gone nobody waits below.
-        let _ = with_adapter(dev, |adapter| {
-            adapter.miniport().catch_up(adapter);
-            Ok(())
-        });
+        catch_up();
         if exists() {
             break;
         }
