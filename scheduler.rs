@@ -121,7 +121,7 @@ pub(crate) use self::{
 pub(crate) use self::{
     promise::Bytes,
     render::{
-        end_open,
+        disown,
         submit_promised,
         Refused, //
     },

@@ -31,7 +31,10 @@ mod blocked;
 mod dropped;
 mod fenced;
 
-pub(super) use self::fenced::Attempt;
+pub(super) use self::fenced::{
+    Attempt,
+    Room, //
+};
 
 /// Packets of clients that wait in a node, at the most.
 pub(crate) const PLACES: usize = 384;

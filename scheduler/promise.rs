@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A [`Promise`] is room for one packet of a client on the render node, before there is one: so
-//! that a submission which has begun cannot fail for lack of room.
+//! that a submission which has begun cannot fail for lack of room, nor come after one that begins
+//! when it is over. Mesa relies on that: a program tells another one of its picture when it has
+//! submitted what draws it, and the other one submits what reads it.
 //!
 //! The submitter has the locks of reservation objects, under which nobody may wait for a fence. But
 //! a place becomes free when a packet ends, which is when its fence is signalled. So the place is
@@ -15,7 +17,10 @@ use kernel::{
 use crate::irq::Adapter;
 
 use super::{
-    context::Attempt,
+    context::{
+        Attempt,
+        Room, //
+    },
     render::free_remains,
     timeline::Timelines,
     Client,
@@ -87,12 +92,14 @@ impl Drop for Bytes {
 pub(crate) struct Promise {
     reserved: Reserved,
     bytes: Option<Bytes>,
+    room: Room,
     incarnation: u64,
 }
 
 impl Promise {
-    /// Tries once to get room for a packet of `client` with `bytes` beside its command. [`Lack`] if
-    /// there is none now, or the device is being reset.
+    /// Tries once to get room in the engine for a packet of `client` with `bytes` beside its
+    /// command. [`Lack`] if there is none now, or the device is being reset. Commands of the driver
+    /// may still be in the way of the packet, but what others submit after it is not.
     ///
     /// The bytes of a client are at most [`CLIENT_BYTES`](super::client::CLIENT_BYTES), unless they
     /// are all of one packet.
@@ -105,6 +112,25 @@ impl Promise {
     pub(crate) fn new<H: Hardware>(
         adapter: &Adapter<H>,
         client: &Arc<Client>,
+        bytes: usize,
+    ) -> Result<Result<Self, Lack>> {
+        Self::take(adapter, client, Room::AtOnce, bytes)
+    }
+
+    /// As [`Self::new`], for a packet that may wait in the node.
+    #[cfg(CONFIG_DRM_RUST_GPU_KUNIT_TEST)]
+    pub(super) fn to_wait<H: Hardware>(
+        adapter: &Adapter<H>,
+        client: &Arc<Client>,
+        bytes: usize,
+    ) -> Result<Result<Self, Lack>> {
+        Self::take(adapter, client, Room::ToWait, bytes)
+    }
+
+    fn take<H: Hardware>(
+        adapter: &Adapter<H>,
+        client: &Arc<Client>,
+        room: Room,
         bytes: usize,
     ) -> Result<Result<Self, Lack>> {
         let hardware = adapter.miniport();
@@ -122,10 +148,13 @@ impl Promise {
             let answer = adapter.synchronize_execution(message, |state| {
                 // Again, as the device may be given up, and connected again, since the first time.
                 fences.check()?;
-                let queue = H::node(state, Node::Render).filter(|queue| queue.is_used());
-                let queue = queue.ok_or(EOPNOTSUPP)?;
+                let (control, queue) = H::control_and_render(state).ok_or(EOPNOTSUPP)?;
+                if !queue.is_used() {
+                    return Err(EOPNOTSUPP);
+                }
+                queue.share_open(control);
                 let promised = fences.promised();
-                let mut attempt = queue.promise(client, promised, &mut memory, &mut before);
+                let mut attempt = queue.promise(client, room, promised, &mut memory, &mut before);
                 if attempt == Attempt::Promised && !client.reserve_packet(bytes) {
                     attempt = Attempt::Enough;
                 }
@@ -136,7 +165,8 @@ impl Promise {
             });
             match answer {
                 Ok(Ok((Attempt::Promised, incarnation))) => {
-                    return Ok(Ok(Self::reserved(client, fences, bytes, incarnation)));
+                    let terms = (room, incarnation);
+                    return Ok(Ok(Self::reserved(client, fences, bytes, terms)));
                 }
                 // Each time it is more, up to a limit.
                 Ok(Ok((Attempt::NeedsMemory(count), _))) => memory = Some(Timelines::new(count)?),
@@ -156,7 +186,7 @@ impl Promise {
         client: &Arc<Client>,
         fences: &Arc<Fences>,
         bytes: usize,
-        incarnation: u64,
+        (room, incarnation): (Room, u64),
     ) -> Self {
         Self {
             reserved: Reserved {
@@ -170,14 +200,9 @@ impl Promise {
                 fences: fences.clone(),
                 count: bytes,
             }),
+            room,
             incarnation,
         }
-    }
-
-    /// Returns the incarnation of the device that the promise is for: what was made under another
-    /// one is lost.
-    pub(crate) fn incarnation(&self) -> u64 {
-        self.incarnation
     }
 
     /// Takes the bytes, which the packet then has for as long as they are in memory. Those that
@@ -185,6 +210,12 @@ impl Promise {
     #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
     pub(crate) fn take_bytes(&mut self) -> Option<Bytes> {
         self.bytes.take()
+    }
+
+    /// Returns what is promised, and the incarnation of the device that it is for: what was made
+    /// under another one is lost.
+    pub(super) fn terms(&self) -> (Room, u64) {
+        (self.room, self.incarnation)
     }
 
     /// Returns the client.

@@ -65,7 +65,7 @@ pub(crate) struct Refused<P> {
 ///
 /// How the fence ends: well; with [`ENODATA`] if the device refused the packet; with [`ETIME`] if
 /// the client is guilty of a hang and this packet may be the reason; with [`ECANCELED`] if the
-/// packet was lost, or was never executed as the file was closed.
+/// packet was lost, or its file was closed and the device did not answer before the end of that.
 ///
 /// Errors: [`ENODEV`], [`EIO`] if the device is gone or broken; [`EIO`] too if a packet of the
 /// client made it hang, while it is stopped, and if it was reset since the promise.
@@ -93,11 +93,11 @@ pub(crate) fn submit_promised<H: Hardware>(
         if promise.client().is_guilty() {
             return Err(EIO);
         }
-        let incarnation = promise.incarnation();
+        let promised = promise.terms();
         let (control, render) = H::control_and_render(state).ok_or(EIO)?;
         let submitted = NodeQueue::with_render(control, render, |queue| {
             remains = queue.take_remains();
-            queue.submit_promised(promise.client(), incarnation, &mut packet, &mut fence)
+            queue.submit_promised(promise.client(), promised, &mut packet, &mut fence)
         })?;
         promise.keep();
         Ok((submitted, publish(state, Node::Control, Interrupt::Wanted)))
@@ -157,7 +157,7 @@ pub(super) fn free_remains<H: Hardware>(adapter: &Adapter<H>) {
 
 /// Ends all fences of packets that were submitted until now with [`ECANCELED`], and all packets
 /// that wait. What the device has ends when it answers, or is reset. What was made for packets to
-/// come counts as lost: see [`Promise::incarnation`].
+/// come counts as lost: see [`Promise`].
 ///
 /// Nobody has to wait for a device that is about to be stopped.
 ///
@@ -194,17 +194,18 @@ pub(super) fn dispatch_render<H: Hardware>(state: &mut Synchronized<'_, H>) -> b
     render.in_flight() != 0
 }
 
-/// Lets the clock run for what the device has of a `client` whose contexts it has destroyed: it
-/// answers all of that, and if it does not it hangs.
+/// Ends the fences of what the device has of a `client` whose context it has destroyed, with
+/// [`ECANCELED`]: nobody waits for a device that may never answer that. What it has stays until
+/// then. If closed files have left more there than others can spare, the clock runs for that.
 ///
 /// Context: process, no lock held, after the device has answered the command.
 #[cfg_attr(not(CONFIG_DRM_RUST_GPU_RENDER), allow(dead_code))]
-pub(crate) fn end_open<H: Hardware>(adapter: &Adapter<H>, client: &Arc<Client>) {
+pub(crate) fn disown<H: Hardware>(adapter: &Adapter<H>, client: &Arc<Client>) {
     let hardware = adapter.miniport();
     // If it is stopped there is nothing.
     let _ = adapter.synchronize_execution(hardware.message_of(Node::Render), |state| {
         if let Some(queue) = H::node(state, Node::Render) {
-            queue.end_open(client);
+            queue.disown(client);
         }
     });
     hardware.watchdog().arm();

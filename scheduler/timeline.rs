@@ -28,7 +28,7 @@ use super::client::CLIENT_LIMIT;
 /// No entry.
 pub(super) const NO_FENCE: u16 = u16::MAX;
 
-/// No entry, of an open packet: tests have these.
+/// No entry, of an open packet whose file is gone. Tests have these too.
 pub(super) const OPEN_WITHOUT_FENCE: u16 = u16::MAX - 2;
 
 /// An entry that is no more: the fence was signalled before its packet ended.

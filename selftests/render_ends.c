@@ -23,7 +23,9 @@
 #define LIFE_MS		300
 #define SHORT_MS	200
 /* Longer than until a device is reset that hangs. */
-#define LEFT_MS		8000
+#define LEFT_NS		(8 * NSEC_PER_SEC)
+/* More than a quarter of what clients may have in the device. */
+#define LEFT_MANY	64
 
 FIXTURE(ends)
 {
@@ -304,6 +306,34 @@ TEST_F_TIMEOUT(ends, wrong_length, 120)
 	EXPECT_EQ(self->before.strays, render_count(self->render.screen, "strays"));
 }
 
+/* A dumb buffer lives on: what another client draws there after a reset is there. */
+TEST_F_TIMEOUT(ends, dumb_after_reset, 120)
+{
+	struct drm_mode_create_dumb create = { .width = SIDE, .height = SIDE, .bpp = 32 };
+	__u32 words[] = { WORD_FILL, 0, 0x01020304 }, handle;
+	const int card = node_open(false);
+	struct drm_virtgpu_resource_info info;
+	int dma_buf, fd;
+
+	if (!self->render.rust)
+		SKIP(return, "the C driver does not recover");
+	ASSERT_EQ(0, gpu_ioctl(card, DRM_IOCTL_MODE_CREATE_DUMB, &create));
+	ASSERT_EQ(0, resource_info(card, create.handle, &info));
+	dma_buf = prime_export(card, create.handle);
+	ASSERT_LE(0, dma_buf);
+	loses(_metadata, &self->render, &self->gpu, HOLD, "needs-reset");
+	fd = named_client(CLIENT, 0);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, prime_import(fd, dma_buf, &handle));
+	EXPECT_EQ(0, submit_words(fd, NULL, 0));
+	ASSERT_EQ(0, resource_info(fd, handle, &info));
+	words[1] = info.res_handle;
+	EXPECT_EQ(1, end_fence(submit_fenced(fd, words, ARRAY_SIZE(words))));
+	close(fd);
+	close(dma_buf);
+	close(card);
+}
+
 static int get_caps(int fd, __u8 *bytes, __u32 size)
 {
 	struct drm_virtgpu_get_caps get = {
@@ -374,10 +404,14 @@ TEST_F_TIMEOUT(ends, never_destroyed, 120)
 	works(_metadata);
 }
 
-/* What is left of a context that has ended must end soon: else the device is reset. */
-TEST_F_TIMEOUT(ends, left_behind, 120)
+/*
+ * Nobody waits for what is left of a context that has ended. If files leave more than others
+ * can spare the device is reset: it may never answer any of that.
+ */
+TEST_F_TIMEOUT(ends, left_behind, 240)
 {
 	struct watchdog before;
+	unsigned int i;
 	int fence;
 
 	if (!self->render.rust)
@@ -385,10 +419,14 @@ TEST_F_TIMEOUT(ends, left_behind, 120)
 	ASSERT_EQ(0, tdr_level(TDR_RECOVER));
 	before = read_watchdog(&self->gpu);
 	fence = leave_work(&self->render, "keep " CLIENT);
-	/* Others do not notice. */
+	EXPECT_TRUE(is_signaled_within(fence, SHORT_MS));
+	EXPECT_EQ(-ECANCELED, end_fence(fence));
+	sleep_ns(LEFT_NS);
 	works(_metadata);
-	EXPECT_TRUE(is_signaled_within(fence, LEFT_MS));
-	EXPECT_GT(0, end_fence(fence));
+	EXPECT_EQ(before.resets, read_watchdog(&self->gpu).resets);
+
+	for (i = 1; i < LEFT_MANY; i++)
+		EXPECT_EQ(-ECANCELED, end_fence(leave_work(&self->render, "keep " CLIENT)));
 	EXPECT_TRUE(recovers(&self->gpu, &before));
 	ASSERT_EQ(0, device_resume(self->render.screen));
 	works(_metadata);

@@ -276,6 +276,41 @@ TEST_F(sync, in_merged)
 }
 
 /*
+ * What was submitted is in the device before anything that is submitted then, by whomever:
+ * a compositor reads what a client has drawn. A client that has enough there waits.
+ */
+TEST_F(sync, order_of_clients)
+{
+	const int screen = self->render.screen;
+	int fd = named_client("render-alone", 0), fence = -1;
+	__s64 submitted = -render_count(screen, "submissions");
+	unsigned int count = 0;
+
+	if (screen < 0)
+		SKIP(return, NO_OWN_DEVICE);
+	if (!self->render.rust)
+		SKIP(return, "the C driver waits for ever");
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, device_ask(screen, "hold render-alone"));
+	do {
+		close(fence);
+		interrupt_in(SHORT_NS, false);
+		fence = submit_fenced(fd, NULL, 0);
+		count += fence >= 0;
+	} while (fence >= 0);
+	interrupt_in(0, false);
+	EXPECT_EQ(-EINTR, fence);
+	EXPECT_LT(1, count);
+	EXPECT_EQ(1, end_fence(submit_fenced(self->fd, NULL, 0)));
+	submitted += render_count(screen, "submissions");
+	TH_LOG("%u submissions of a client that is held", count);
+	EXPECT_EQ(count + 1, submitted);
+	ASSERT_EQ(0, device_ask(screen, "release"));
+	EXPECT_EQ(1, end_fence(submit_fenced(fd, NULL, 0)));
+	close(fd);
+}
+
+/*
  * Nobody waits for a fence of the same timeline: the host has that order. All contexts of
  * the C driver are one timeline, so it does not wait for another client's fence either.
  */

@@ -43,17 +43,33 @@ pub(in crate::scheduler) enum Attempt {
     NeedsMemory(usize),
 }
 
+/// What there should be room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::scheduler) enum Room {
+    /// The packet: it may wait for its turn.
+    #[cfg_attr(
+        not(CONFIG_DRM_RUST_GPU_KUNIT_TEST),
+        allow(dead_code, reason = "tests let packets wait")
+    )]
+    ToWait,
+    /// The packet in the engine: it has its turn when it comes, before what others submit later.
+    AtOnce,
+}
+
 impl<P> Contexts<P> {
-    /// Returns whether a place in the context of `client`, `number`, may be promised. There are
+    /// Returns whether `room` in the context of `client`, `number`, may be promised. There are
     /// `promised` such places in the node, for so many clients. Takes `memory` for the fences of
     /// the client if it has less; what it leaves is dropped without the lock.
     pub(in crate::scheduler) fn promise(
         &mut self,
         number: u16,
         client: &Client,
+        room: Room,
         (promised, promisees): (usize, usize),
         memory: &mut Option<KBox<Timelines>>,
     ) -> Attempt {
+        // What is promised may be open, all of it.
+        let left = self.max_open.saturating_sub(self.open + promised);
         let (queued, active) = (self.queued, self.active);
         let Some(context) = self.get(number) else {
             return Attempt::Full;
@@ -66,6 +82,10 @@ impl<P> Contexts<P> {
         let active = active + promisees + usize::from(own == 0);
         if free == 0 {
             return Attempt::Full;
+        }
+        let has_turn = context.queued == 0 && usize::from(context.open) + owed < left;
+        if room == Room::AtOnce && !has_turn {
+            return Attempt::Enough;
         }
         if own >= MIN_PLACES.max((free + own) / active.max(1)) {
             return Attempt::Enough;
@@ -177,6 +197,29 @@ impl<P> Contexts<P> {
         let released = timelines.end(fence, result);
         self.close(number, released.opened);
         released.signalled
+    }
+
+    /// Cancels a fence of a packet that the engine has. The packet ends later, and has its place
+    /// until then. Returns what the packet has instead of the fence.
+    pub(in crate::scheduler) fn disown_fence(&mut self, number: u16, fence: u16) -> u16 {
+        if matches!(fence, NO_FENCE | FENCE_GONE | OPEN_WITHOUT_FENCE) {
+            return fence;
+        }
+        let context = self.get(number);
+        let Some(timelines) = context.and_then(|context| context.timelines.as_mut()) else {
+            return fence;
+        };
+        let released = timelines.end(fence, Err(ECANCELED));
+        if released.signalled == 0 {
+            // Held back: that one gives the place back.
+            return FENCE_GONE;
+        }
+        // Those of others that were held back for it, whose packets have ended.
+        self.close(number, released.opened.saturating_sub(1));
+        if let Some(client) = self.client(number) {
+            client.give_back(released.signalled - 1);
+        }
+        OPEN_WITHOUT_FENCE
     }
 
     /// Cancels a fence of a packet that the engine has. The packet ends later.

@@ -19,13 +19,15 @@ use crate::scheduler::{
     client::Client,
     context::{
         Attempt,
+        Room,
         Taken, //
     },
     timeline::{
         PacketFence,
         Timelines,
         FENCE_GONE,
-        NO_FENCE, //
+        NO_FENCE,
+        OPEN_WITHOUT_FENCE, //
     },
     Node,
     Submitted, //
@@ -74,8 +76,7 @@ impl<E: Engine> NodeQueue<E> {
             }
             false => 0,
         };
-        let open = control.contexts.open();
-        render.contexts.set_max_open(control.ring_share, open);
+        render.share_open(control);
         let result = f(render);
         control.dispatched = render.dispatched;
         if let Some(engine) = &mut render.engine {
@@ -106,7 +107,13 @@ impl<E: Engine> NodeQueue<E> {
         control.make_room_beside(render);
     }
 
-    /// Returns whether `client` may be promised a place for one packet. For `promised` and `memory`
+    /// The packets of the node may be open as far as `control` leaves that.
+    pub(in crate::scheduler) fn share_open(&mut self, control: &Self) {
+        let open = control.contexts.open();
+        self.contexts.set_max_open(control.ring_share, open);
+    }
+
+    /// Returns whether `client` may be promised `room` for one packet. For `promised` and `memory`
     /// see [`Contexts::promise`]; the context may have been another client's, which is left in
     /// `before`.
     ///
@@ -114,12 +121,15 @@ impl<E: Engine> NodeQueue<E> {
     pub(in crate::scheduler) fn promise(
         &mut self,
         client: &Arc<Client>,
+        room: Room,
         promised: (usize, usize),
         memory: &mut Option<KBox<Timelines>>,
         before: &mut Option<Arc<Client>>,
     ) -> Attempt {
         match self.contexts.enter(client, before) {
-            Some(context) => self.contexts.promise(context, client, promised, memory),
+            Some(number) => self
+                .contexts
+                .promise(number, client, room, promised, memory),
             None => Attempt::Full,
         }
     }
@@ -129,14 +139,14 @@ impl<E: Engine> NodeQueue<E> {
         self.incarnation
     }
 
-    /// Takes a packet of `client` for which a place was promised, in `incarnation`, and gives it a
+    /// Takes a packet of `client` for which `room` was promised, in `incarnation`, and gives it a
     /// ticket and its `fence` a number. It is open if it has a fence.
     ///
     /// Errors: [`EIO`] if all packets were lost since the promise. It takes neither then.
     pub(in crate::scheduler) fn submit_promised(
         &mut self,
         client: &Arc<Client>,
-        incarnation: u64,
+        (room, incarnation): (Room, u64),
         packet: &mut Option<E::Packet>,
         fence: &mut Option<PacketFence>,
     ) -> Result<Submitted> {
@@ -160,7 +170,9 @@ impl<E: Engine> NodeQueue<E> {
             fence: entry,
             packet,
         };
-        let refused = match self.contexts.is_next(context, taken.open) {
+        // Room for an open one may have been promised.
+        let is_open = taken.open && room == Room::ToWait;
+        let refused = match self.contexts.is_next(context, is_open) {
             true => self.hand_out_open(taken).err(),
             false => Some(taken),
         };
@@ -249,7 +261,7 @@ impl<E: Engine> NodeQueue<E> {
             let Some(lost) = self.handed_out.get_mut(at) else {
                 break;
             };
-            if !matches!(lost.fence, NO_FENCE | FENCE_GONE) {
+            if !matches!(lost.fence, NO_FENCE | FENCE_GONE | OPEN_WITHOUT_FENCE) {
                 let fence = core::mem::replace(&mut lost.fence, FENCE_GONE);
                 let context = lost.context;
                 self.contexts.cancel_fence(context, fence);
@@ -260,14 +272,34 @@ impl<E: Engine> NodeQueue<E> {
         packet.is_some()
     }
 
-    /// Lets the clock run for what the engine has of `client`.
-    pub(in crate::scheduler) fn end_open(&mut self, client: &Arc<Client>) {
+    /// Cancels the fences of what the engine has of `client`, whose packets stay there. Lets the
+    /// clock run for what closed files have left there if that is more than a quarter of the share.
+    pub(in crate::scheduler) fn disown(&mut self, client: &Arc<Client>) {
+        let own = self.contexts.own(client);
+        let mut left = 0;
         for at in 0..self.handed_out.len() {
             let Some(packet) = self.handed_out.get_mut(at).filter(|packet| packet.open) else {
                 continue;
             };
             let owner = self.contexts.client(packet.context);
-            if owner.is_some_and(|owner| Arc::ptr_eq(owner, client)) {
+            left += usize::from(owner.is_some_and(|owner| owner.is_closed()));
+            if own == Some(packet.context) {
+                packet.fence = self.contexts.disown_fence(packet.context, packet.fence);
+            }
+        }
+        if left > self.ring_share / 4 {
+            self.end_open();
+        }
+    }
+
+    /// Lets the clock run for what files that are closed have left in the engine.
+    fn end_open(&mut self) {
+        for at in 0..self.handed_out.len() {
+            let Some(packet) = self.handed_out.get_mut(at).filter(|packet| packet.open) else {
+                continue;
+            };
+            let owner = self.contexts.client(packet.context);
+            if owner.is_some_and(|owner| owner.is_closed()) {
                 packet.open = false;
                 self.open -= 1;
             }

@@ -85,13 +85,13 @@ mod suite {
         let (mut promises, mut counts) = (KVec::new(), [0; 3]);
 
         for (file, count) in files.iter().zip(&mut counts) {
-            while let Ok(promise) = Promise::new(&rig.adapter, file, 0)? {
+            while let Ok(promise) = Promise::to_wait(&rig.adapter, file, 0)? {
                 promises.push(promise, GFP_KERNEL)?;
                 *count += 1;
             }
             // Whoever is refused wakes nobody, and not itself.
             let mark = rig.fake().fences.generation();
-            assert!(Promise::new(&rig.adapter, file, 1)?.is_err());
+            assert!(Promise::to_wait(&rig.adapter, file, 1)?.is_err());
             assert_eq!(rig.fake().fences.generation(), mark);
         }
         assert_eq!(rig.fake().fences.promised(), (promises.len(), 3));
@@ -195,7 +195,7 @@ mod suite {
         let rig = Rig::new()?;
         let mut connection = rig.connect()?;
         let promise = rig.promise(&rig.client)?;
-        let before = promise.incarnation();
+        let before = promise.terms().1;
 
         assert_eq!(rig.reset(&mut connection, Hang::Reset), Ok(false));
         assert_eq!(rig.keep(promise, true).err(), Some(EIO));
@@ -203,7 +203,7 @@ mod suite {
         rig.client.give_back(CLIENT_LIMIT);
         assert_eq!(rig.in_engine(), [0, 0]);
         let promise = rig.promise(&rig.client)?;
-        assert!(promise.incarnation() != before);
+        assert!(promise.terms().1 != before);
         let fence = rig.keep(promise, true)?.fence.ok_or(EINVAL)?;
         // The refused one had no number.
         assert_eq!(fence.seqno(), 1);

@@ -21,6 +21,7 @@ use crate::{
         submission,
         Client,
         Hardware,
+        Lack,
         Node,
         NodeQueue,
         Promise,
@@ -45,9 +46,9 @@ const OPEN: usize = CLIENTS - CLIENTS / 4;
 const FIRST: usize = OPEN.div_ceil(2);
 
 impl Rig {
-    /// Promises `client` room.
+    /// Promises `client` room for a packet that may wait.
     pub(super) fn promise(&self, client: &Arc<Client>) -> Result<Promise> {
-        Promise::new(&self.adapter, client, 0)?.map_err(|_| EBUSY)
+        Promise::to_wait(&self.adapter, client, 0)?.map_err(|_| EBUSY)
     }
 
     /// Submits a packet for which there is a promise.
@@ -390,6 +391,47 @@ mod suite {
         assert!(rig.end(1));
         assert!(fence.is_signaled());
         assert!(rig.complete(1)?.is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_promised_is_room_in_the_engine() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let [client, other] = [Client::new()?, Client::new()?];
+        let promise = |client| Promise::new(&rig.adapter, client, 0);
+
+        // What others take meanwhile is not what is promised.
+        let mine = promise(&client)?.map_err(|_| EBUSY)?;
+        let mut its = 0;
+        while let Ok(promise) = promise(&other)? {
+            rig.keep(promise, true)?;
+            its += 1;
+        }
+        assert_eq!(rig.in_engine(), [0, its]);
+        rig.keep(mine, true)?;
+        assert_eq!((rig.in_engine(), rig.waiting()), ([0, its + 1], Ok(0)));
+        // A file that has as much as it may waits for its own.
+        while let Ok(promise) = promise(&client)? {
+            rig.keep(promise, true)?;
+        }
+        assert_eq!(rig.waiting(), Ok(0));
+        assert_eq!(promise(&client)?.err(), Some(Lack::Own));
+        let [_, taken] = rig.in_engine();
+        assert!(taken <= OPEN && rig.end(taken));
+        assert!(promise(&client)?.is_ok());
+
+        // Commands of the driver may be in the way of one packet, but not of more.
+        assert!(rig.command(Node::Control, ROOM as u32).is_ok());
+        let promised = promise(&client)?.map_err(|_| EBUSY)?;
+        let fence = rig.keep(promised, true)?.fence.ok_or(EINVAL)?;
+        assert_eq!((rig.in_engine(), rig.waiting()), ([ROOM, 0], Ok(1)));
+        assert_eq!(promise(&client)?.err(), Some(Lack::Own));
+        assert!(promise(&other)?.is_ok());
+        assert!(rig.complete(ROOM)?.is_some());
+        submission::run_submission(&rig.adapter);
+        assert!(promise(&client)?.is_ok());
+        assert!(rig.end(1) && fence.is_signaled());
         Ok(())
     }
 

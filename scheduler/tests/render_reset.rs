@@ -254,7 +254,7 @@ mod suite {
     }
 
     #[test]
-    fn the_clock_runs_when_the_context_is_gone() -> Result {
+    fn nobody_waits_for_what_a_file_has_left() -> Result {
         let rig = Rig::new()?;
         let _connection = rig.connect()?;
         let mut clock = Clock::new();
@@ -262,20 +262,49 @@ mod suite {
 
         let fences = rig.render_some(&gone, 2)?;
         let its = rig.render(&other)?;
+        // Held back for the first one.
+        assert!(rig.end_one(2, Err(ENODATA)));
         rig.fake().fences.close(&gone);
-        scheduler::end_open(&rig.adapter, &gone);
-        // One is answered, and counts as before.
-        assert!(rig.end_one(1, Err(ENODATA)));
-        assert_eq!(fences[0].error(), Some(ENODATA));
+        scheduler::disown(&rig.adapter, &gone);
+        assert_eq!(fences[0].error(), Some(ECANCELED));
+        assert_eq!(fences[1].error(), Some(ENODATA));
+        // The place is that of the packet, for which no clock runs.
+        assert_eq!(gone.reserve(u32::MAX), CLIENT_LIMIT - 1);
+        gone.give_back(CLIENT_LIMIT - 1);
+        clock.start();
+        assert!(ticks(&rig, &mut clock, 4).is_some());
+        assert!(!rig.fake().fences.is_stalled() && !its.is_signaled());
+        assert!(rig.end_one(1, Ok(())));
+        assert_eq!(gone.reserve(u32::MAX), CLIENT_LIMIT);
+        assert!(rig.end_one(3, Ok(())) && its.is_signaled());
+        while ticks(&rig, &mut clock, 1).is_some() {
+            let _ = rig.complete(1)?;
+        }
+        assert!(clock.take_hang().is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn the_clock_runs_if_files_leave_too_much() -> Result {
+        let rig = Rig::new()?;
+        let _connection = rig.connect()?;
+        let mut clock = Clock::new();
+
+        for _ in 0..2 {
+            let gone = Client::new()?;
+            rig.render(&gone)?;
+            rig.fake().fences.close(&gone);
+            scheduler::disown(&rig.adapter, &gone);
+        }
+        let its = rig.render(&rig.client)?;
         clock.start();
         assert!(ticks(&rig, &mut clock, 8).is_some());
         assert_eq!(clock.take_hang(), Some(HANG));
-        assert!(rig.end_one(2, Ok(())) && fences[1].is_signaled());
-        assert_eq!(gone.reserve(u32::MAX), CLIENT_LIMIT);
+        assert!(rig.end(2));
         // Nor does it hang at what is open.
         assert!(ticks(&rig, &mut clock, 2).is_some());
         assert!(clock.take_hang().is_none());
-        assert!(rig.end_one(3, Ok(())) && its.is_signaled());
+        assert!(rig.end(1) && its.is_signaled());
         Ok(())
     }
 
