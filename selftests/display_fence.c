@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Nonblocking commits: they wait for the fence that comes with them and for the commit
- * before, for nothing else, and the caller waits for none of it.
+ * before, for nothing else, and the caller waits for none of it. Their own fence
+ * outlives the device.
  *
  * Environment: see display_screen.h
  */
+#include <linux/sync_file.h>
+
 #include "kselftest_harness.h"
 #include "display_request.h"
 #include "sw_sync.h"
@@ -178,6 +181,55 @@ TEST_F_TIMEOUT(fence, one_flip_at_a_time, 180)
 	ASSERT_EQ(0, wait_event(scene.display.fd, &event));
 	EXPECT_TRUE(shows("fence-flips", 1));
 	EXPECT_EQ(-ETIMEDOUT, read_event(scene.display.fd, &event, 100));
+}
+
+/* Reads what a file of one fence says of it. Returns 0 or -errno. */
+static int fence_info(int fence, struct sync_fence_info *info)
+{
+	struct sync_file_info file = {
+		.num_fences = 1,
+		.sync_fence_info = user_pointer(info),
+	};
+
+	memset(info, 0, sizeof(*info));
+	return gpu_ioctl(fence, SYNC_IOC_FILE_INFO, &file);
+}
+
+/* The fence of a flip needs nothing of the device: that is gone, with its CRTC. */
+TEST_F_TIMEOUT(fence, outlives_the_device, 180)
+{
+	struct drm_event_vblank event;
+	struct sync_fence_info info;
+	struct sw_fence fence;
+	struct gpu gpu;
+	unsigned int i;
+	int out = -1;
+
+	ASSERT_TRUE(gpu_find(&gpu));
+	ASSERT_EQ(0, sw_fence_create(&fence));
+	ASSERT_EQ(0, flip(1, fence.file, &out));
+	ASSERT_EQ(0, fence_info(out, &info));
+	EXPECT_EQ(0, info.status);
+	EXPECT_STREQ(DRIVER_NAME, info.driver_name);
+	EXPECT_EQ(0, strncmp(info.obj_name, "CRTC:", strlen("CRTC:")));
+	ASSERT_EQ(0, sw_fence_signal(&fence));
+	ASSERT_EQ(0, wait_event(scene.display.fd, &event));
+	EXPECT_TRUE(is_signaled(out));
+	sw_fence_close(&fence);
+
+	/* The mappings of the frames would keep the file open. */
+	for (i = 0; i < FRAMES; i++)
+		frame_destroy(scene.display.fd, &scene.frames[i]);
+	ASSERT_EQ(0, close(scene.display.fd));
+	scene.display.fd = -1;
+	ASSERT_EQ(0, gpu_unbind(&gpu));
+	EXPECT_EQ(0, fence_info(out, &info));
+	EXPECT_EQ(1, info.status);
+	EXPECT_NE('\0', info.driver_name[0]);
+	EXPECT_NE('\0', info.obj_name[0]);
+	EXPECT_TRUE(is_signaled(out));
+	EXPECT_EQ(0, close(out));
+	EXPECT_EQ(0, gpu_bind(&gpu));
 }
 
 TEST_HARNESS_MAIN
