@@ -403,7 +403,7 @@ impl KmsDriver for RustGpuDriver {
     };
     const CURSOR_HOTSPOT: bool = true;
 
-    fn setup<'a>(setup: &Setup<'a, Self>, data: &'a RegistrationData<'a>) -> Result {
+    fn setup(setup: &Setup<'_, Self>, data: &RegistrationData<'_>) -> Result {
         if !cfg!(CONFIG_DRM_RUST_GPU_KMS) {
             return Ok(());
         }
@@ -513,9 +513,9 @@ fn end_async_flip(device: &RustGpuDevice<drm::Ioctl>, crtc: &Crtc<CrtcData>, com
 }
 
 /// Makes the objects of one scanout.
-fn add_scanout<'a>(
-    setup: &Setup<'a, RustGpuDriver>,
-    data: &'a RegistrationData<'a>,
+fn add_scanout(
+    setup: &Setup<'_, RustGpuDriver>,
+    data: &RegistrationData<'_>,
     scanout: u32,
 ) -> Result {
     let crtcs = 1 << scanout;

@@ -202,13 +202,14 @@ pub trait KmsDriver: drm::Driver {
     /// Makes the planes, CRTCs, encoders and connectors.
     ///
     /// [`drm::Registration::new`] calls this once, before it registers the device. A device without
-    /// a CRTC has no mode setting at all.
+    /// a CRTC has no mode setting at all. `data` cannot keep the references that `setup` returns:
+    /// it lives longer.
     ///
     /// Errors: the registration fails. It also fails if a method of `setup` has returned an error
     /// and this ignores it.
     ///
     /// Context: process, may sleep.
-    fn setup<'a>(setup: &Setup<'a, Self>, data: &'a Self::RegistrationData<'a>) -> Result;
+    fn setup<'d>(setup: &Setup<'_, Self>, data: &'d Self::RegistrationData<'d>) -> Result;
 
     /// Returns whether the device stands still: it has work, but did nothing of it for a while.
     ///

@@ -239,6 +239,38 @@ impl<T: DriverCrtc> Crtc<T> {
         Some(unsafe { VblankEvent::new(self, event, true) })
     }
 
+    /// Switches vblanks off, waits for a tick that is in progress, and sends the event that is
+    /// pending, as no tick comes any more that would.
+    ///
+    /// DRM only waits for a tick when it starts the timer again, and holds a lock then that the
+    /// tick may want.
+    ///
+    /// Context: process, may sleep. The caller must hold no lock that a tick takes.
+    ///
+    /// # Safety
+    ///
+    /// The vblank of the device must have been initialized. Nothing may switch vblanks of the CRTC
+    /// on during the call.
+    pub(super) unsafe fn stop_vblanks(&self) {
+        // SAFETY: The CRTC is valid, and its vblank was initialized by the safety requirements.
+        // That lives as long as the device.
+        let timer = unsafe {
+            bindings::drm_crtc_vblank_off(self.as_raw());
+            let vblank = bindings::drm_crtc_vblank_crtc(self.as_raw());
+            &raw mut (*vblank).vblank_timer
+        };
+
+        // SAFETY: The timer is valid, and nothing starts it, as vblanks are off. It was set up if
+        // it has a CRTC.
+        unsafe {
+            if !(*timer).crtc.is_null() {
+                bindings::hrtimer_cancel(&raw mut (*timer).timer);
+            }
+        }
+
+        drop(self.take_pending());
+    }
+
     /// Returns the time of the last vblank, in nanoseconds of `CLOCK_MONOTONIC`.
     ///
     /// For a tick that came late that is the time at which it was due.
@@ -303,15 +335,11 @@ impl<T: DriverCrtc> Crtc<T> {
     /// type.
     unsafe extern "C" fn disable_callback(
         crtc: *mut bindings::drm_crtc,
-        commit: *mut bindings::drm_atomic_commit,
+        _commit: *mut bindings::drm_atomic_commit,
     ) {
-        // SAFETY: By the safety requirements.
-        unsafe { bindings::drm_crtc_vblank_atomic_disable(crtc, commit) };
-
-        // No tick comes any more that would send it.
-        //
-        // SAFETY: By the safety requirements.
-        drop(unsafe { Self::from_raw(crtc) }.take_pending());
+        // SAFETY: By the safety requirements. Vblank was initialized before the device was
+        // registered, and only the commit that calls this would switch it on again.
+        unsafe { Self::from_raw(crtc).stop_vblanks() };
     }
 
     /// # Safety

@@ -52,7 +52,7 @@ pub struct Ops<T: drm::Driver> {
     pub(in crate::drm) release: Release,
     /// Must be called once, before the device is registered.
     pub(in crate::drm) setup:
-        for<'a> unsafe fn(&'a drm::Device<T>, &'a T::RegistrationData<'a>) -> Result,
+        for<'s, 'd> unsafe fn(&'s drm::Device<T>, &'d T::RegistrationData<'d>) -> Result,
     /// Must be called after the device was registered.
     pub(in crate::drm) start: unsafe fn(&drm::Device<T>),
     /// Must be called after `setup` was successful and the device was unplugged.
@@ -100,7 +100,7 @@ impl<T: KmsDriver> Ops<T> {
     /// # Safety
     ///
     /// Must be called once for a device, before it is registered.
-    unsafe fn setup<'a>(dev: &'a drm::Device<T>, data: &'a T::RegistrationData<'a>) -> Result {
+    unsafe fn setup<'d>(dev: &drm::Device<T>, data: &'d T::RegistrationData<'d>) -> Result {
         let raw = dev.as_raw();
 
         // SAFETY: `raw` is a valid DRM device that is not registered, and this is the first call.
@@ -166,7 +166,8 @@ impl<T: KmsDriver> Ops<T> {
         let _ = dev;
     }
 
-    /// Switches all outputs off, and waits for their vblank timers.
+    /// Switches all outputs off, waits for their vblank timers, and drops the saved state if they
+    /// are suspended.
     ///
     /// # Safety
     ///
@@ -181,27 +182,31 @@ impl<T: KmsDriver> Ops<T> {
         // SAFETY: The state of all objects was reset by `setup`.
         unsafe { bindings::drm_atomic_helper_shutdown(raw) };
 
-        // SAFETY: `raw` is valid, and `drm_vblank_init()` has set both.
-        let (vblank, count) = unsafe { ((*raw).vblank, (*raw).num_crtcs) };
+        // SAFETY: `raw` is valid. The number of its CRTCs does not change any more.
+        let count = unsafe { (*raw).mode_config.num_crtc };
         for index in 0..count {
-            // SAFETY: The array has `num_crtcs` elements, and lives as long as the device.
-            let timer = unsafe { &raw mut (*vblank.add(index as usize)).vblank_timer };
-
-            // SAFETY: The timer is valid. Nothing sets it up any more, as its CRTC is off.
-            let crtc = unsafe { (*timer).crtc };
-            if crtc.is_null() {
-                continue;
-            }
-
-            // Switching the CRTC off does not wait for a tick that is in progress.
+            // This does something only if the CRTC could not be switched off.
             //
-            // SAFETY: The timer was set up, since it has a CRTC.
-            unsafe { bindings::hrtimer_cancel(&raw mut (*timer).timer) };
+            // SAFETY: There is a CRTC for each index below that number, and `Setup` has made it and
+            // initialized vblank. A commit that would switch it on is refused after the unplug.
+            unsafe {
+                let crtc = bindings::drm_crtc_from_index(raw, index);
+                Crtc::<T::Crtc>::from_raw(crtc).stop_vblanks();
+            }
+        }
 
-            // SAFETY: `Setup` has made all CRTCs of the device.
-            let crtc = unsafe { Crtc::<T::Crtc>::from_raw(crtc) };
-            // There is an event only if the CRTC could not be switched off.
-            drop(crtc.take_pending());
+        // SAFETY: `raw` is valid. Only methods of the registration, which is being dropped, use the
+        // field.
+        let suspended = unsafe {
+            let state = &raw mut (*raw).mode_config.suspend_state;
+            ptr::replace(state, ptr::null_mut())
+        };
+        if !suspended.is_null() {
+            // The outputs were not resumed. The state has references to framebuffers and to the
+            // device.
+            //
+            // SAFETY: The reference of the field was taken above.
+            unsafe { bindings::drm_atomic_commit_put(suspended) };
         }
     }
 }

@@ -378,7 +378,7 @@ impl KmsDriver for KunitDriver {
     };
     const CURSOR_HOTSPOT: bool = true;
 
-    fn setup<'a>(setup: &Setup<'a, Self>, scenario: &'a Scenario) -> Result {
+    fn setup(setup: &Setup<'_, Self>, scenario: &Scenario) -> Result {
         const FORMATS: &[u32] = &[XRGB8888];
         const CURSOR_FORMATS: &[u32] = &[ARGB8888];
 
