@@ -262,17 +262,17 @@ impl<T: FenceContextOps + Send + Sync> FenceContext<T> {
         &self,
         data: T::FenceDataType,
     ) -> Result<DriverFenceAllocation<'_, T>> {
-        let data = KBox::new(
-            FenceData {
-                header: FenceHeader {
-                    fence: Fence::uninit(),
-                    head: Opaque::zeroed(),
-                    timeline: ManuallyDrop::new(self.timeline.clone()),
-                },
-                data: ManuallyDrop::new(data),
+        // This comes first: nothing drops the fields of a `FenceData` for which there is no memory.
+        let memory = KBox::<FenceData<T::FenceDataType>>::new_uninit(GFP_KERNEL)?;
+
+        let data = memory.write(FenceData {
+            header: FenceHeader {
+                fence: Fence::uninit(),
+                head: Opaque::zeroed(),
+                timeline: ManuallyDrop::new(self.timeline.clone()),
             },
-            GFP_KERNEL,
-        )?;
+            data: ManuallyDrop::new(data),
+        });
 
         Ok(DriverFenceAllocation {
             data: ManuallyDrop::new(data),
