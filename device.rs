@@ -166,6 +166,8 @@ impl<'a> StartedDevice<'a> {
         };
         let registered = Arc::new(Event::new(), GFP_KERNEL)?;
         let hotplug_thread = start_hotplug_thread(&adapter, outputs, drm, registered.clone())?;
+        // Before the console sets its mode, at which a ring may break.
+        engines.allow_recovery(true);
         let registration = register(pdev, unregistered, data)?;
         registered.signal();
         let waiters = StopWaiters {
@@ -173,7 +175,6 @@ impl<'a> StartedDevice<'a> {
             adapter: adapter.clone(),
         };
         engines.started.store(true, Relaxed);
-        engines.set_can_recover(true);
         owner::mention_3d(pdev, adapter.miniport().features());
         Ok(Self {
             waiters,
@@ -208,7 +209,7 @@ fn start_engines<'a>(
     unsafe { core.dma_set_max_seg_size(u32::MAX) };
 
     let transport = Transport::new(pdev)?;
-    let features = transport.negotiate()?;
+    let features = transport.negotiate(None)?;
     // Not before the reset: a device that a firmware or another kernel used may still have queues.
     enabled.set_master();
     let dma = DmaContext::new(pdev.as_ref(), &features)?;

@@ -353,8 +353,9 @@ impl<'a> Display<'a> {
     }
 
     /// Gives `framebuffer` a resource for planes of this kind of which the device can be told, if
-    /// it has none: all that a commit that shows it there needs. On a broken device there is
-    /// nothing to prepare.
+    /// it has none: all that a commit that shows it there needs. A broken device is told of it when
+    /// it is revived; until then nothing here is an error, and without a resource the screen is
+    /// dark afterwards, until the next commit.
     ///
     /// Errors: [`EBUSY`] while the device holds too many resources that nobody uses any more,
     /// [`E2BIG`] if the object has more pieces than the device takes, [`ENOMEM`], and those of
@@ -366,9 +367,21 @@ impl<'a> Display<'a> {
             framebuffer.set_resource(kind, own.id);
             return Ok(());
         }
-        if resources.share(framebuffer, kind) || self.gpu().fences().check().is_err() {
+        let fences = self.gpu().fences();
+        if resources.share(framebuffer, kind) || fences.is_unplugged() {
             return Ok(());
         }
+        match self.make_resource(framebuffer, kind) {
+            Err(_) if fences.check().is_err() => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Gives `framebuffer` a resource, or the one that it has a list of the pages.
+    ///
+    /// Errors and context: as [`Self::prepare`].
+    fn make_resource(&self, framebuffer: &Framebuffer, kind: PlaneKind) -> Result {
+        let resources = self.gpu().resources();
         resources.sweep();
         if !resources.has_room() {
             return Err(EBUSY);

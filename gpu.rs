@@ -440,6 +440,26 @@ impl Gpu<'_> {
         // Nobody ends them later.
         scheduler::cancel_render(adapter);
     }
+
+    /// Has the device reset if a ring broke while that was not allowed. It counts as broken no
+    /// more: nobody would tell of that ring again.
+    ///
+    /// Context: process, after [`Watchdog::set_can_recover`], with the same lock held. Not for a
+    /// device that was given up.
+    pub(crate) fn report_late(&self, adapter: &Adapter<Self>) {
+        if self.policy().level == Level::Look {
+            return;
+        }
+        let breaks = Node::ENGINES.into_iter().any(|node| {
+            let found = adapter
+                .synchronize_execution(self.map.of(node), |state| state.virtqueue(node)?.broken());
+            matches!(found, Ok(Some(cause)) if cause != Broken::Reset)
+        });
+        if breaks {
+            self.fences.unwedge();
+            self.watchdog.report_broken();
+        }
+    }
 }
 
 /// Retires the used requests of this message's queues, reports them to the scheduler, and queues

@@ -64,7 +64,7 @@ impl StartedDevice<'_> {
     /// Context: process, user space frozen (suspend, hibernation), lock of the device held.
     pub(crate) fn suspend(&self) -> Result {
         let fences = &self.waiters.fences;
-        self.engines.set_can_recover(false);
+        let worked = self.engines.forbid_recovery(fences);
         // The host forgets all of 3D, and no commit has to wait for it.
         scheduler::cancel_render(&*self.engines.adapter);
         // The outputs are switched off when the events of their last flips were sent. Those of a
@@ -74,7 +74,7 @@ impl StartedDevice<'_> {
             if stuck {
                 fences.unwedge();
             }
-            self.engines.set_can_recover(true);
+            self.engines.allow_recovery(worked);
         })?;
         self.engines.stop(fences);
         Ok(())
@@ -131,7 +131,6 @@ impl StartedDevice<'_> {
             fences.wedge();
             self.engines.tell_wedged(remedy);
         });
-        self.engines.set_can_recover(true);
         // Also on a broken device, which takes no commands: DRM needs its state back.
         let shown = self.registration.resume_outputs();
         self.engines.adapter.miniport().display_event().signal();
@@ -163,12 +162,29 @@ impl Engines<'_> {
         scheduler::force_complete(self.adapter.miniport(), &mut rings.states, fences);
     }
 
-    /// Says whether a device that hangs may be reset. Waits for the end of a reset.
+    /// Forbids to reset a device that hangs, after a reset that is under way. Returns whether the
+    /// device works, as far as is known.
     ///
     /// Context: process.
-    pub(super) fn set_can_recover(&self, on: bool) {
+    pub(super) fn forbid_recovery(&self, fences: &Fences) -> bool {
         let _rings = self.rings.lock();
-        self.adapter.miniport().watchdog().set_can_recover(on);
+        // Before that: a ring that breaks after it makes the device count as broken.
+        let works = fences.check().is_ok();
+        self.adapter.miniport().watchdog().set_can_recover(false);
+        works
+    }
+
+    /// Allows to reset a device that hangs. One that `worked` when that was forbidden, and broke
+    /// since, is reset now.
+    ///
+    /// Context: process.
+    pub(super) fn allow_recovery(&self, worked: bool) {
+        let _rings = self.rings.lock();
+        let gpu = self.adapter.miniport();
+        gpu.watchdog().set_can_recover(true);
+        if worked {
+            gpu.report_late(&self.adapter);
+        }
     }
 
     /// Disconnects the messages. Nobody but the caller touches the device afterwards.
@@ -231,34 +247,44 @@ impl Engines<'_> {
         Ok(progress)
     }
 
-    /// Undoes [`Self::stop`]: resets the device, and starts it as [`Self::start_again`] does.
+    /// Undoes [`Self::stop`]: resets the device, and starts it as [`Self::start_again`] does. It
+    /// may be reset from here on if it hangs, unless it is probed.
     ///
-    /// Errors: those of the steps. Context: process.
+    /// Errors: those of the steps. No recovery is allowed then, and the caller has the device count
+    /// as broken. Context: process.
     pub(super) fn restart(&self, fences: &Fences) -> Result {
         let mut rings = self.rings.lock();
+        let watchdog = self.adapter.miniport().watchdog();
         self.negotiate()?;
-        self.start_again(&mut rings)?;
+        // What broke before is no more.
+        watchdog.take_broken();
         rings.last_reset = None;
         rings.is_awaited = false;
-        drop(rings);
+        // Before the start: a device that counts as broken is told nothing, and one that breaks at
+        // once is reported at once, and not again. It is reset when `rings` is free.
         fences.unwedge();
+        watchdog.set_can_recover(self.started.load(Relaxed));
+        self.start_again(&mut rings)
+            .inspect_err(|_| watchdog.set_can_recover(false))?;
         self.wedged.store(false, Relaxed);
+        drop(rings);
         fences.submission_event().signal();
         Ok(())
     }
 
-    /// Resets the device, negotiates the same features, and gives it the bus.
+    /// Resets the device, negotiates the same features, whatever else it offers now, and gives it
+    /// the bus.
     ///
-    /// Errors: [`EIO`] if the device has other features than before, and those of
+    /// Errors: [`EIO`] if the device lacks one that it had before, and those of
     /// [`Transport::negotiate`](crate::transport::Transport::negotiate). Context: process, the
     /// messages disconnected.
     pub(super) fn negotiate(&self) -> Result {
         let gpu = self.adapter.miniport();
-        let features = gpu.transport().negotiate()?;
+        let features = gpu.transport().negotiate(Some(gpu.features()))?;
         // Not before the reset, which ends what the device was doing.
         self.enabled.set_master();
         if features.driver != gpu.features().driver {
-            dev_err!(gpu.device(), "device has other features than before\n");
+            dev_err!(gpu.device(), "device has fewer features than before\n");
             return Err(EIO);
         }
         Ok(())

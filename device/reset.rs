@@ -97,7 +97,7 @@ impl StartedDevice<'_> {
         if engines.is_own_reset() || fences.is_unplugged() {
             return;
         }
-        engines.set_can_recover(false);
+        engines.forbid_recovery(fences);
         engines.let_go(fences, || {
             engines.reset_and_cut_off();
         });
@@ -124,7 +124,6 @@ impl StartedDevice<'_> {
                 engines.tell_wedged(remedy);
             }
         }
-        engines.set_can_recover(true);
         engines.wake(fences);
     }
 }

@@ -127,7 +127,8 @@ impl<'a> Follow<'_, 'a> {
             resource.set_frame(screen.scanout(), frame);
             Ok(step)
         });
-        // No resource: the device was broken or gone when the framebuffer was prepared.
+        // No resource: the device was broken or gone when the framebuffer was prepared, and there
+        // was no room or no memory. To try again is of no use: only a commit can prepare it.
         let Some(step) = sent else {
             return Ok(());
         };

@@ -131,7 +131,7 @@ pub(crate) struct Watchdog {
     state: Atomic<u32>,
     /// Wakes the thread when the clock has to run, or the device broke.
     start: Event,
-    /// A device that hangs may be reset: it is neither probed nor asleep.
+    /// A device that hangs may be reset: it is neither asked what it has nor asleep.
     can_recover: Atomic<bool>,
     /// A ring broke, and the thread has not seen it.
     broke: Atomic<bool>,

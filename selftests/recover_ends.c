@@ -91,6 +91,25 @@ TEST_F_TIMEOUT(recover, not_if_the_device_takes_no_features, 120)
 	check_fault(_metadata, &self->state, "features");
 }
 
+TEST_F_TIMEOUT(recover, not_if_the_device_lacks_a_feature, 120)
+{
+	check_fault(_metadata, &self->state, "fewer");
+}
+
+/* It has one more than when it was probed: that is left alone. */
+TEST_F_TIMEOUT(recover, also_if_the_device_has_more_features, 120)
+{
+	ASSERT_EQ(0, device_ask(scene.screen, "fault fewer"));
+	end_client(&self->state);
+	ASSERT_EQ(0, gpu_unbind(&self->state.gpu));
+	ASSERT_EQ(0, gpu_bind(&self->state.gpu));
+	ASSERT_EQ(NULL, start(&self->state));
+	ASSERT_EQ(0, show_all());
+	ASSERT_EQ(0, device_resume(scene.screen));
+	EXPECT_EQ(0, reset_once());
+	EXPECT_EQ(0, gpu_works(self->state.render));
+}
+
 TEST_F_TIMEOUT(recover, not_if_a_queue_is_not_enabled, 120)
 {
 	check_fault(_metadata, &self->state, "enable");

@@ -121,6 +121,76 @@ TEST_F_TIMEOUT(recover, by_a_user, 300)
 	EXPECT_EQ(0, count_events(self->state.events));
 }
 
+/* Resets the function, as a user does. Returns 0 or -errno. */
+static int reset_function(const struct gpu *gpu)
+{
+	return write_file(path("/sys/bus/pci/devices/%s/reset", gpu->pci), "1");
+}
+
+static bool has_function_reset(const struct gpu *gpu)
+{
+	return !access(path("/sys/bus/pci/devices/%s/reset", gpu->pci), W_OK);
+}
+
+/* Waits until the device was reset because it hung. Returns 0 or -errno. */
+static int wait_for_recovery(const struct gpu *gpu, __s64 before)
+{
+	const __s64 until = now_ns() + GPU_PATIENCE_NS;
+
+	do {
+		if (read_watchdog(gpu).recoveries > before)
+			return 0;
+		sleep_ns(10 * NSEC_PER_MSEC);
+	} while (now_ns() < until);
+	return -ETIMEDOUT;
+}
+
+/* A ring breaks as soon as the device is started after that. */
+TEST_F_TIMEOUT(recover, after_a_user, 120)
+{
+	REQUIRE(return, has_function_reset(&self->state.gpu), "the function cannot be reset");
+	/* Nothing comes after it on its queue, which would put the ring right. */
+	ASSERT_EQ(0, device_ask(scene.screen, "spoil update-cursor"));
+	ASSERT_EQ(0, reset_function(&self->state.gpu));
+	EXPECT_EQ(0, wait_for_recovery(&self->state.gpu, self->state.before.recoveries));
+	EXPECT_TRUE(is_right());
+	EXPECT_EQ(0, gpu_works(self->state.render));
+}
+
+/* It does so at the end of the probe: at the mode that the console sets, if there is one. */
+TEST_F_TIMEOUT(recover, at_the_end_of_the_probe, 120)
+{
+	const int screen = dup(scene.screen);
+
+	end_client(&self->state);
+	ASSERT_EQ(0, gpu_unbind(&self->state.gpu));
+	ASSERT_EQ(0, device_ask(screen, "spoil flush"));
+	ASSERT_EQ(0, gpu_bind(&self->state.gpu));
+	close(screen);
+	ASSERT_EQ(NULL, start(&self->state));
+	EXPECT_EQ(0, show_all());
+	EXPECT_EQ(0, wait_for_recovery(&self->state.gpu, 0));
+	EXPECT_EQ(0, gpu_works(self->state.render));
+}
+
+/* A user revives a device that was given up. It shows what was drawn meanwhile, and since then. */
+TEST_F_TIMEOUT(recover, revived_by_a_user, 120)
+{
+	struct drm_event_vblank event;
+
+	REQUIRE(return, has_function_reset(&self->state.gpu), "the function cannot be reset");
+	ASSERT_EQ(0, tdr_level(TDR_BREAK));
+	ASSERT_EQ(0, device_ask(scene.screen, "needs-reset"));
+	EXPECT_EQ(0, wait_until_broken(self->state.render));
+	ASSERT_EQ(0, tdr_level(TDR_RECOVER));
+	ASSERT_EQ(0, draw_new());
+	EXPECT_EQ(0, flip_and_wait(&scene.display, frames[frame_shown].fb, 0, &event));
+	ASSERT_EQ(0, reset_function(&self->state.gpu));
+	EXPECT_TRUE(is_right());
+	EXPECT_EQ(0, show_all());
+	EXPECT_EQ(0, gpu_works(self->state.render));
+}
+
 /*
  * The device answers nothing since its reset. It is not reset again and again, nor given up,
  * and when it goes on the screen is soon right.

@@ -177,7 +177,8 @@ impl Transport<'_> {
         Ok(())
     }
 
-    /// Resets the device and negotiates features, up to and including `FEATURES_OK`.
+    /// Resets the device and negotiates features, up to and including `FEATURES_OK`: those that the
+    /// driver knows, or no others than it took `before`, as far as the device offers them.
     ///
     /// Sets `FAILED` if anything after the reset fails.
     ///
@@ -187,7 +188,7 @@ impl Transport<'_> {
     /// [`ETIMEDOUT`]: it does not finish the reset.
     ///
     /// Context: process; sleeps; not concurrently with queue set-up.
-    pub(crate) fn negotiate(&self) -> Result<Features> {
+    pub(crate) fn negotiate(&self, before: Option<&Features>) -> Result<Features> {
         self.reset().inspect_err(|error| {
             if *error == ENODEV {
                 dev_err!(self.pdev, "device does not answer\n");
@@ -197,13 +198,15 @@ impl Transport<'_> {
         self.add_status(|status| status.with_acknowledge(true));
         self.add_status(|status| status.with_driver(true));
 
-        self.negotiate_features().inspect_err(|_| self.fail())
+        let most = before.map_or(WANTED | RENDER, |features| features.driver);
+        self.negotiate_features(most).inspect_err(|_| self.fail())
     }
 
-    /// Does what follows `DRIVER` in [`Self::negotiate`].
-    fn negotiate_features(&self) -> Result<Features> {
+    /// Does what follows `DRIVER` in [`Self::negotiate`]. Takes none but `most`.
+    fn negotiate_features(&self, most: u64) -> Result<Features> {
         let device = self.device_features()?;
-        let driver = device & WANTED;
+        let offered = device & most;
+        let driver = offered & WANTED;
         let has = |bit: u32| driver & (1 << bit) != 0;
 
         if !has(feature::VERSION_1) {
@@ -224,8 +227,8 @@ impl Transport<'_> {
         let is_bounced = matches!(addressing, Addressing::Dma(_))
             && dma::max_mapping_size(self.pdev.as_ref()) != usize::MAX;
         // With 3D the device writes into memory that user space has mapped.
-        let render = match device & 1 << feature::VIRGL != 0 && !is_bounced {
-            true => device & RENDER,
+        let render = match offered & 1 << feature::VIRGL != 0 && !is_bounced {
+            true => offered & RENDER,
             false => 0,
         };
         let features = Features {

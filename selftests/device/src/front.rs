@@ -41,6 +41,8 @@ pub const FEATURE_EVENT_IDX: u64 = 1 << 29;
 pub const FEATURE_VERSION_1: u64 = 1 << 32;
 /// The driver has to use addresses of the DMA API.
 pub const FEATURE_ACCESS_PLATFORM: u64 = 1 << 33;
+/// Features that a driver can do without.
+const OPTIONAL: [u64; 3] = [FEATURE_EVENT_IDX, FEATURE_INDIRECT, FEATURE_EDID];
 
 const STATUS_DRIVER_OK: u8 = 4;
 const STATUS_FEATURES_OK: u8 = 8;
@@ -181,10 +183,13 @@ impl Front {
 
     /// The features that the driver finds.
     fn offered(&self) -> u64 {
-        match self.has(Fault::Version) {
-            true => self.features & !FEATURE_VERSION_1,
-            false => self.features,
-        }
+        let has = |feature: &u64| self.features & feature != 0;
+        let missing = match self.script.fault {
+            Some(Fault::Version) => FEATURE_VERSION_1,
+            Some(Fault::Fewer) => OPTIONAL.into_iter().find(has).unwrap_or(0),
+            _ => 0,
+        };
+        self.features & !missing
     }
 
     /// Whether the device works on its queues.
@@ -500,7 +505,7 @@ impl Front {
         } else if status == 0 {
             self.reset_by_driver();
         } else if !self.resetting {
-            let sound = self.driver_features & !self.features == 0
+            let sound = self.driver_features & !self.offered() == 0
                 && self.driver_features & FEATURE_VERSION_1 != 0
                 && !self.has(Fault::Features);
             let refused = if sound { 0 } else { STATUS_FEATURES_OK };

@@ -109,6 +109,8 @@ pub enum Fault {
     Version,
     /// It takes no features.
     Features,
+    /// It has one feature less.
+    Fewer,
     /// It does not end a reset.
     Reset,
     /// It has no cursor queue.
@@ -154,9 +156,10 @@ impl Fault {
 }
 
 /// All faults, with the names that requests have for them.
-pub const FAULTS: [(&str, Fault); 15] = [
+pub const FAULTS: [(&str, Fault); 16] = [
     ("version", Fault::Version),
     ("features", Fault::Features),
+    ("fewer", Fault::Fewer),
     ("reset", Fault::Reset),
     ("queue", Fault::Queue),
     ("size", Fault::Size),

@@ -43,6 +43,22 @@ fn features_are_negotiated() {
 }
 
 #[test]
+fn a_feature_may_be_missing() {
+    let fewer = (ALL & !FEATURE_EVENT_IDX) as u32;
+    let mut front = running();
+    front.script.fault = Some(Fault::Fewer);
+    write(&mut front, 0x00, 0);
+    assert_eq!(read(&mut front, pci::VIRTIO_BAR, 0x04), fewer);
+    // The driver has taken it.
+    front.write(pci::VIRTIO_BAR, 0x14, &[0x0b]);
+    assert_eq!(read(&mut front, pci::VIRTIO_BAR, 0x14) & 0xff, 0x03);
+    write(&mut front, 0x08, 0);
+    write(&mut front, 0x0c, fewer);
+    front.write(pci::VIRTIO_BAR, 0x14, &[0x0b]);
+    assert_eq!(read(&mut front, pci::VIRTIO_BAR, 0x14) & 0xff, 0x0b);
+}
+
+#[test]
 fn a_reset_is_over_when_it_is_acknowledged() {
     let mut front = running();
     write(&mut front, 0x16, 1);
