@@ -25,6 +25,19 @@ static __maybe_unused struct watchdog read_watchdog(const struct gpu *gpu)
 	};
 }
 
+/* Waits until more than @before recoveries are counted. Returns 0 or -errno. */
+static __maybe_unused int wait_for_recovery(const struct gpu *gpu, __s64 before)
+{
+	const __s64 end = now_ns() + GPU_PATIENCE_NS;
+
+	do {
+		if (read_watchdog(gpu).recoveries > before)
+			return 0;
+		sleep_ns(10 * NSEC_PER_MSEC);
+	} while (now_ns() < end);
+	return -ETIMEDOUT;
+}
+
 /* How many resources the device has; -1 if that is not known. */
 static __maybe_unused __s64 count_resources(const struct gpu *gpu)
 {

@@ -75,27 +75,35 @@ TEST_F_TIMEOUT(recover, by_its_function, 120)
 	check_stock(_metadata, &self->state, i);
 }
 
+/* Resets the function, as a user does. Returns 0 or -errno. */
+static int reset_function(const struct gpu *gpu)
+{
+	return write_file(path("/sys/bus/pci/devices/%s/reset", gpu->pci), "1");
+}
+
+static bool has_function_reset(const struct gpu *gpu)
+{
+	return !access(path("/sys/bus/pci/devices/%s/reset", gpu->pci), W_OK);
+}
+
 /* A user resets the function while flips go on. That counts for nothing. */
 TEST_F_TIMEOUT(recover, by_a_user, 300)
 {
-	const char *file = path("/sys/bus/pci/devices/%s/reset", self->state.gpu.pci);
 	const __s64 before = device_state(scene.screen, "function-resets");
 	struct drm_event_vblank event;
 	unsigned int i, flips = 0;
-	char name[PATH_MAX];
 	struct state after;
 	int status = 0;
 	pid_t child;
 
-	snprintf(name, sizeof(name), "%s", file);
-	REQUIRE(return, !access(name, W_OK), "the function cannot be reset");
+	REQUIRE(return, has_function_reset(&self->state.gpu), "the function cannot be reset");
 	/* There was one. One more that counts would be one too many, and none comes by itself. */
 	ASSERT_EQ(0, tdr_set("limit_count", 1));
 	ASSERT_EQ(0, tdr_set("delay_ms", TDR_DELAY_MS));
 	child = fork();
 	if (!child) {
 		for (i = 0; i < USER_RESETS; i++) {
-			if (write_file(name, "1"))
+			if (reset_function(&self->state.gpu))
 				_exit(1);
 			sleep_ns(100 * NSEC_PER_MSEC);
 		}
@@ -119,30 +127,6 @@ TEST_F_TIMEOUT(recover, by_a_user, 300)
 	EXPECT_EQ(self->state.attached, after.attached);
 	EXPECT_EQ(self->state.bytes, after.bytes);
 	EXPECT_EQ(0, count_events(self->state.events));
-}
-
-/* Resets the function, as a user does. Returns 0 or -errno. */
-static int reset_function(const struct gpu *gpu)
-{
-	return write_file(path("/sys/bus/pci/devices/%s/reset", gpu->pci), "1");
-}
-
-static bool has_function_reset(const struct gpu *gpu)
-{
-	return !access(path("/sys/bus/pci/devices/%s/reset", gpu->pci), W_OK);
-}
-
-/* Waits until the device was reset because it hung. Returns 0 or -errno. */
-static int wait_for_recovery(const struct gpu *gpu, __s64 before)
-{
-	const __s64 until = now_ns() + GPU_PATIENCE_NS;
-
-	do {
-		if (read_watchdog(gpu).recoveries > before)
-			return 0;
-		sleep_ns(10 * NSEC_PER_MSEC);
-	} while (now_ns() < until);
-	return -ETIMEDOUT;
 }
 
 /* A ring breaks as soon as the device is started after that. */

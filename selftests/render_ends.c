@@ -212,14 +212,8 @@ TEST_F_TIMEOUT(ends, unbound, 120)
 /* Waits until the driver has recovered once more. */
 static bool recovers(const struct gpu *gpu, const struct watchdog *before)
 {
-	const __s64 end = now_ns() + GPU_PATIENCE_NS;
-	struct watchdog after;
-
-	do {
-		sleep_ns(50 * NSEC_PER_MSEC);
-		after = read_watchdog(gpu);
-	} while (after.recoveries == before->recoveries && now_ns() < end);
-	return after.recoveries == before->recoveries + 1;
+	return !wait_for_recovery(gpu, before->recoveries) &&
+	       read_watchdog(gpu).recoveries == before->recoveries + 1;
 }
 
 /* What a client is told whose context a reset has ended. */
