@@ -154,20 +154,19 @@ pub(crate) fn resource_info(
 
 /// Returns the canonical resource of an object, of which the host is told.
 fn canonical(dev: &RustGpuDevice<drm::Ioctl>, context: &Context, object: &Object) -> Result<u32> {
-    let id = when_room(dev, |adapter| {
+    when_room(dev, |adapter| {
         // Before it is made: after a reset it is made again.
         let incarnation = adapter.miniport().incarnation();
         let Some(id) = make_canonical(adapter, object)? else {
             return Ok(None);
         };
-        let is_set = context.set_resource(adapter, object, (id, incarnation))?;
-        Ok(is_set.then_some(id))
-    })?;
-    if context.exists() {
-        // What finds no room follows with the first use.
-        let _ = with_adapter(dev, |adapter| context.attach_pending(adapter));
-    }
-    Ok(id)
+        if !context.set_resource(adapter, object, (id, incarnation))? {
+            return Ok(None);
+        }
+        // What finds no room, or no context, follows with the first use.
+        let _ = context.attach_pending(adapter);
+        Ok(Some(id))
+    })
 }
 
 /// Returns the number of the resource of an object that the context names in a command.
